@@ -1,0 +1,183 @@
+/**
+ * A real three-process cluster of this package as a target of the load generators, as a user starts it: the
+ * command line's `up` with the built-in state machine, node processes of its own, TLS on every link, a data
+ * folder on disk; driven through the package's client with the development certificate that `up` made.
+ *
+ * This file alone knows how the product is started and spoken to.
+ */
+import type { ChildProcess } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import type { FlushCounters, RunningTarget } from './load/generator.ts';
+import { startProgram, stopChild } from './setup/children.ts';
+import { repositoryDirectory } from './setup/scratch.ts';
+
+/** What a cluster is started with. */
+export interface ClustorOptions {
+  readonly directory: string;
+  readonly valueBytes: number;
+}
+
+/** The one line that `up --json` prints when every node serves. */
+interface ReadyEvent {
+  readonly event: 'ready';
+  readonly clusterId: string;
+  readonly partitionIds?: readonly string[];
+  readonly nodes: readonly {
+    readonly nodeId: string;
+    readonly pid: number;
+    readonly address: string;
+  }[];
+  readonly clientCertificate: {
+    readonly certificate: string;
+    readonly privateKey: string;
+    readonly trustBundle: string;
+  };
+}
+
+interface ClientOptions {
+  readonly addresses: readonly string[];
+  readonly certificate: string;
+  readonly privateKey: string;
+  readonly trustBundle: string;
+  readonly clusterId: string;
+}
+
+interface BenchClient {
+  append(partitionId: string, bytes: Uint8Array, options: { deadlineMs: number }): Promise<unknown>;
+  appendWith?(
+    partitionId: string,
+    bytes: Uint8Array,
+    callback: (error: Error | undefined) => void,
+  ): void;
+  status?(): Promise<unknown>;
+  close(): Promise<void>;
+}
+
+interface ClientModule {
+  connect(options: ClientOptions): Promise<BenchClient>;
+}
+
+interface JournalCounters {
+  readonly flushes: number;
+  readonly entries: number;
+}
+
+const readyMsMax = 30_000;
+const deadlineMs = 10_000;
+const commandPath = join(repositoryDirectory, 'dist', 'cli', 'main.js');
+const clientUrl = new URL('../src/client/index.ts', import.meta.url);
+
+/** Starts a cluster and connects to it. */
+export async function startClustor(options: ClustorOptions): Promise<RunningTarget> {
+  if (!existsSync(commandPath)) throw new Error('the package is not built: npm run build');
+  mkdirSync(options.directory, { recursive: true });
+  const dataDirectory = join(options.directory, 'data');
+  const up = startProgram(
+    process.execPath,
+    [commandPath, 'up', '--json', '--dir', dataDirectory, '--ports', 'auto'],
+    { logPath: join(options.directory, 'up.log'), isOutputPiped: true },
+  );
+  try {
+    const ready = await readReady(up);
+    return makeTarget(options, up, ready, await openClient(ready));
+  } catch (error) {
+    await stopChild(up);
+    throw error;
+  }
+}
+
+async function openClient(ready: ReadyEvent): Promise<BenchClient> {
+  const { connect } = (await import(clientUrl.href)) as ClientModule;
+  const { certificate, privateKey, trustBundle } = ready.clientCertificate;
+  return connect({
+    addresses: ready.nodes.map((node) => node.address),
+    certificate: readFileSync(certificate, 'utf8'),
+    privateKey: readFileSync(privateKey, 'utf8'),
+    trustBundle: readFileSync(trustBundle, 'utf8'),
+    clusterId: ready.clusterId,
+  });
+}
+
+function makeTarget(
+  options: ClustorOptions,
+  up: ChildProcess,
+  ready: ReadyEvent,
+  client: BenchClient,
+): RunningTarget {
+  const value = Buffer.alloc(options.valueBytes, 'abcdefghijklmnopqrstuvwxyz0123456789');
+  const [partitionId = '1'] = ready.partitionIds ?? [];
+  const appendWith = client.appendWith?.bind(client);
+  // One callback per slot, made once: nothing is allocated per request on the way without promises.
+  const answers: ((slot: number, isOk: boolean) => void)[] = [];
+  const callbacks: ((error: Error | undefined) => void)[] = [];
+  const callbackOf = (slot: number): ((error: Error | undefined) => void) =>
+    (callbacks[slot] ??= (error) => answers[slot]?.(slot, error === undefined));
+  return {
+    name: 'clustor',
+    serverPids: ready.nodes.map((node) => node.pid),
+    send(slot, answered) {
+      if (appendWith === undefined) {
+        client.append(partitionId, value, { deadlineMs }).then(
+          () => {
+            answered(slot, true);
+          },
+          () => {
+            answered(slot, false);
+          },
+        );
+        return;
+      }
+      answers[slot] = answered;
+      appendWith(partitionId, value, callbackOf(slot));
+    },
+    async flushes() {
+      return countersOf(await client.status?.());
+    },
+    async stop() {
+      await client.close();
+      await stopChild(up);
+    },
+  };
+}
+
+/** The counters of the node that flushed most entries: the leader's, or a follower's equal to them. */
+function countersOf(status: unknown): FlushCounters | undefined {
+  const { nodes = [] } = (status ?? {}) as {
+    readonly nodes?: readonly { readonly journal?: JournalCounters }[];
+  };
+  let found: FlushCounters | undefined;
+  for (const { journal } of nodes) {
+    if (journal === undefined || journal.entries < (found?.entryCount ?? 0)) continue;
+    found = { flushCount: journal.flushes, entryCount: journal.entries };
+  }
+  return found;
+}
+
+function readReady(up: ChildProcess): Promise<ReadyEvent> {
+  const { stdout } = up;
+  if (stdout === null) throw new Error('the output of `up` is not readable');
+  return new Promise((resolve, reject) => {
+    const lines = createInterface({ input: stdout });
+    const timer = setTimeout(() => {
+      reject(new Error(`the cluster was not ready within ${String(readyMsMax)} ms`));
+    }, readyMsMax);
+    lines.on('line', (line) => {
+      const event = parseEvent(line);
+      if (event === undefined) return;
+      clearTimeout(timer);
+      resolve(event);
+    });
+    up.once('exit', (code, signal) => {
+      clearTimeout(timer);
+      reject(new Error(`\`up\` ended before it was ready (${String(code ?? signal)})`));
+    });
+  });
+}
+
+function parseEvent(line: string): ReadyEvent | undefined {
+  if (!line.startsWith('{')) return undefined;
+  const event = JSON.parse(line) as { readonly event?: string };
+  return event.event === 'ready' ? (event as ReadyEvent) : undefined;
+}

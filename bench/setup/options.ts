@@ -1,0 +1,43 @@
+/** Command-line options of the benches: `--name value` numbers and lists, and bare `--name` switches. */
+import { parseArgs } from 'node:util';
+
+/** What the benches may be given; each names the ones it reads in its essay. */
+export interface BenchOptions {
+  readonly isJson: boolean;
+  readonly seconds: number;
+  readonly rounds: number;
+  readonly outstanding: readonly number[];
+  readonly ratePerSecond: number | undefined;
+}
+
+/** Reads the arguments of this process over the defaults of one bench. */
+export function readOptions(
+  defaults: Omit<BenchOptions, 'isJson' | 'ratePerSecond'>,
+): BenchOptions {
+  const { values } = parseArgs({
+    options: {
+      json: { type: 'boolean', default: false },
+      seconds: { type: 'string' },
+      rounds: { type: 'string' },
+      outstanding: { type: 'string' },
+      rate: { type: 'string' },
+    },
+  });
+  return {
+    isJson: values.json,
+    seconds: positive('seconds', values.seconds) ?? defaults.seconds,
+    rounds: positive('rounds', values.rounds) ?? defaults.rounds,
+    outstanding:
+      values.outstanding?.split(',').map((part) => positive('outstanding', part) ?? 1) ??
+      defaults.outstanding,
+    ratePerSecond: positive('rate', values.rate),
+  };
+}
+
+function positive(name: string, text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  const value = Number(text);
+  if (!Number.isFinite(value) || value <= 0)
+    throw new RangeError(`--${name} takes numbers above 0`);
+  return value;
+}

@@ -1,0 +1,28 @@
+/** Who takes part in a partition (semantics §1 Identity, §3.1). */
+import type { Incarnation, LogIndex, NodeId, ReplicaId, Term } from './ids.ts';
+
+/** What a member may do: voters are counted; learners receive and are not; observers receive at a capped rate. @public */
+export type MemberRole = 'voter' | 'learner' | 'observer';
+
+/** One replica in a configuration. @public */
+export interface Member {
+  readonly replicaId: ReplicaId;
+  readonly nodeId: NodeId;
+  /** The life of the replica's files that may vote and be counted. */
+  readonly incarnation: Incarnation;
+  readonly role: MemberRole;
+  /** `host:port` of the node's TLS port, most preferred first. */
+  readonly addresses: readonly string[];
+}
+
+/** A configuration in force from the moment its entry is appended. @public */
+export interface Configuration {
+  /** Term of the entry that brought it; 0 for the one that `init` wrote. */
+  readonly term: Term;
+  /** Index of that entry; 0 for the one that `init` wrote. */
+  readonly index: LogIndex;
+  /** The members; in a joint phase the new list. */
+  readonly members: readonly Member[];
+  /** In a joint phase the full old list, otherwise empty. */
+  readonly outgoingMembers: readonly Member[];
+}

@@ -1,0 +1,153 @@
+/**
+ * What a leader does: its term-start entry, replication, commit by durable quorum in its own term only, heartbeat rounds,
+ * check-quorum (Raft §5.3, §5.4.2, thesis §6.2).
+ */
+import { assert, present } from '../base/assert.ts';
+import type { LogIndex, ReplicaId } from '../base/ids.ts';
+import { appendTerms, termAt } from './log-terms.ts';
+import type { AppendRejected, DurabilityAck, HeartbeatEcho } from './messages.ts';
+import { createProgress, type Progress } from './progress.ts';
+import { allMembers, hasQuorum, isVoter, quorumValue } from './quorum.ts';
+import { confirmRounds, releaseReads } from './read-index.ts';
+import { acknowledged, probe, rejected, replicate } from './replication.ts';
+import { advanceCommit, announceRole, becomeFollower } from './role.ts';
+import { fromSelf, send } from './send.ts';
+import { activeConfiguration, type LeaderState, type RaftState, type StepContext } from './state.ts';
+
+/** Wins the election: a no-op entry of the own term is appended at once (semantics §2.1). */
+export function becomeLeader(state: RaftState, context: StepContext): void {
+  assert(state.role === 'candidate', 'only a candidate becomes leader');
+  assert(state.durableTerm === state.term, 'a leader\'s term is durable');
+  const nextIndex = (state.log.lastIndex + 1) as LogIndex;
+  const others = allMembers(activeConfiguration(state)).filter((member) => member.replicaId !== state.selfReplica);
+  state.role = 'leader';
+  state.campaign = undefined;
+  state.failedElections = 0;
+  state.leaderContact = { replicaId: state.selfReplica, nodeId: state.selfNode, incarnation: state.selfIncarnation };
+  state.leader = {
+    termStartIndex: nextIndex,
+    progress: others.map((member) => createProgress(member, nextIndex, state.now)),
+    round: 0,
+    confirmedRound: 0,
+    reads: [],
+    nextHeartbeatTick: state.now + state.settings.heartbeatTicks,
+    electedTick: state.now,
+  };
+  announceRole(state, context, 'won the election');
+  appendOwn(state, context, { source: 'noOp', count: 1 });
+  broadcastRound(state, context);
+}
+
+/** Appends `count` entries of the owner's. */
+export function propose(state: RaftState, context: StepContext, count: number): void {
+  assert(state.role === 'leader', 'only a leader appends proposals');
+  assert(count > 0, 'a proposal has at least one entry');
+  appendOwn(state, context, { source: 'proposals', count });
+}
+
+/** Row of a follower. */
+export function findProgress(leader: LeaderState, replica: ReplicaId): Progress | undefined {
+  for (const progress of leader.progress) if (progress.member.replicaId === replica) return progress;
+  return undefined;
+}
+
+/** The own log became durable up to `state.durableIndex`: the leader counts itself now, not before. */
+export function leaderDurable(state: RaftState, context: StepContext): void {
+  advanceByQuorum(state, context);
+}
+
+/** A follower's word on what is durable there. */
+export function handleDurabilityAck(state: RaftState, context: StepContext, message: DurabilityAck): void {
+  const progress = countedProgress(state, message);
+  if (progress === undefined) return;
+  progress.heardTick = state.now;
+  if (!acknowledged(state, context, { progress, message })) return;
+  advanceByQuorum(state, context);
+  replicate(state, context, progress);
+}
+
+/** A follower refused an append. */
+export function handleAppendRejected(state: RaftState, context: StepContext, message: AppendRejected): void {
+  const progress = countedProgress(state, message);
+  if (progress === undefined) return;
+  progress.heardTick = state.now;
+  rejected(state, context, { progress, message });
+}
+
+/** A follower echoed a round. An echo in doubt counts for no read and no check-quorum (KER-9). */
+export function handleHeartbeatEcho(state: RaftState, context: StepContext, message: HeartbeatEcho): void {
+  const progress = countedProgress(state, message);
+  if (progress === undefined || message.inDoubt) return;
+  const leader = present(state.leader, 'echoes are counted at a leader');
+  if (message.round > leader.round) return;
+  progress.heardTick = state.now;
+  if (message.round <= progress.echoedRound) return;
+  progress.echoedRound = message.round;
+  confirmRounds(state, context);
+}
+
+/** Time passed for a leader. */
+export function leaderTick(state: RaftState, context: StepContext): void {
+  const leader = present(state.leader, 'a leader has its rows');
+  if (!hearsQuorum(state, leader)) {
+    becomeFollower(state, context, { term: state.term, leader: undefined, reason: 'heard no quorum for an election timeout' });
+    return;
+  }
+  if (state.now < leader.nextHeartbeatTick) return;
+  leader.nextHeartbeatTick = state.now + state.settings.heartbeatTicks;
+  broadcastRound(state, context);
+  for (const progress of leader.progress) {
+    if (!progress.isMatchKnown || progress.matchIndex < state.log.lastIndex) probe(state, context, progress);
+  }
+  confirmRounds(state, context);
+}
+
+/** Sends a new numbered heartbeat round to every member. */
+export function broadcastRound(state: RaftState, context: StepContext): void {
+  const leader = present(state.leader, 'rounds are sent by a leader');
+  leader.round++;
+  for (const progress of leader.progress) {
+    send(state, context, progress.member, { kind: 'heartbeat', ...fromSelf(state), round: leader.round, commit: state.commitIndex });
+  }
+}
+
+function appendOwn(state: RaftState, context: StepContext, entries: { readonly source: 'noOp' | 'proposals'; readonly count: number }): void {
+  const firstIndex = (state.log.lastIndex + 1) as LogIndex;
+  const lastIndex = (state.log.lastIndex + entries.count) as LogIndex;
+  appendTerms(state.log, lastIndex, state.term);
+  state.verifiedIndex = lastIndex;
+  state.appendSequence++;
+  context.effects.push({ kind: 'appendToLog', source: entries.source, appendSequence: state.appendSequence, firstIndex, lastIndex, term: state.term });
+  for (const progress of present(state.leader, 'a leader has its rows').progress) replicate(state, context, progress);
+}
+
+/** Commits by counting, and only entries of the own term (Raft §5.4.2; regressions 11, 17 and 18). */
+function advanceByQuorum(state: RaftState, context: StepContext): void {
+  const leader = present(state.leader, 'a leader counts');
+  const durableAtQuorum = quorumValue(activeConfiguration(state), (replica) => {
+    if (replica === state.selfReplica) return state.inDoubt ? 0 : state.durableIndex;
+    const progress = findProgress(leader, replica);
+    return progress === undefined || progress.inDoubt ? 0 : progress.matchIndex;
+  }) as LogIndex;
+  const isOwnTerm = durableAtQuorum >= leader.termStartIndex;
+  assert(!isOwnTerm || termAt(state.log, durableAtQuorum) === state.term, 'entries from the term start on are of the own term');
+  advanceCommit(state, context, isOwnTerm ? durableAtQuorum : state.commitIndex);
+  releaseReads(state, context);
+}
+
+/** Answers of other lives than the configured one count for nothing (semantics §1 Identity). */
+function countedProgress(state: RaftState, message: { readonly fromReplica: ReplicaId; readonly fromIncarnation: string; readonly term: number }): Progress | undefined {
+  if (state.leader === undefined || message.term !== state.term) return undefined;
+  const progress = findProgress(state.leader, message.fromReplica);
+  return progress?.member.incarnation === message.fromIncarnation ? progress : undefined;
+}
+
+function hearsQuorum(state: RaftState, leader: LeaderState): boolean {
+  const period = state.settings.electionTimeoutTicksMax;
+  if (state.now - leader.electedTick < period) return true;
+  return hasQuorum(activeConfiguration(state), (replica) => {
+    if (replica === state.selfReplica) return isVoter(activeConfiguration(state), replica);
+    const progress = findProgress(leader, replica);
+    return progress !== undefined && !progress.inDoubt && state.now - progress.heardTick < period;
+  });
+}

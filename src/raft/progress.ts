@@ -1,0 +1,107 @@
+/**
+ * What a leader knows of one follower, and how much it may have in flight to it.
+ *
+ * probe: one append at a time until the logs are known to meet. replicate: appends are pipelined within a window of
+ * entries and bytes. snapshot: the entries it needs are gone; nothing is sent until a snapshot was installed.
+ * A probe's next index is no evidence of a match (the match index moves only by a DurabilityAck of this term).
+ */
+import { assert } from '../base/assert.ts';
+import type { LogIndex } from '../base/ids.ts';
+import type { Member } from '../base/membership.ts';
+
+/** One append in flight. */
+export interface Inflight {
+  readonly lastIndex: LogIndex;
+  readonly entries: number;
+  readonly bytes: number;
+}
+
+/** A follower seen from its leader. */
+export interface Progress {
+  member: Member;
+  state: 'probe' | 'replicate' | 'snapshot';
+  /** Durable at the follower and equal to the own log, by its own word in this term. */
+  matchIndex: LogIndex;
+  /** It has acknowledged something in this term. */
+  isMatchKnown: boolean;
+  /** Next index to send. Invariant: above `matchIndex` unless the follower itself reported a shorter log. */
+  nextIndex: LogIndex;
+  /** A probe is out; wait for its answer or the next heartbeat. */
+  isProbeSent: boolean;
+  inflight: Inflight[];
+  inflightEntries: number;
+  inflightBytes: number;
+  /** Tick of the newest message of this term. */
+  heardTick: number;
+  echoedRound: number;
+  /** Newest ledger flush that it named; older acknowledgements are late. */
+  ledgerSeq: number;
+  /** Its node came up anew: the first word decides whether its ledger went back. */
+  isBootFresh: boolean;
+  /** It lost what it had acknowledged; counted for nothing (KER-9). */
+  inDoubt: boolean;
+}
+
+/** A follower of which nothing is known. */
+export function createProgress(member: Member, nextIndex: LogIndex, now: number): Progress {
+  return {
+    member,
+    state: 'probe',
+    matchIndex: 0 as LogIndex,
+    isMatchKnown: false,
+    nextIndex,
+    isProbeSent: false,
+    inflight: [],
+    inflightEntries: 0,
+    inflightBytes: 0,
+    heardTick: now,
+    echoedRound: 0,
+    ledgerSeq: 0,
+    isBootFresh: false,
+    inDoubt: false,
+  };
+}
+
+/** Goes back to probing from `nextIndex`; whatever was in flight is taken as lost. */
+export function becomeProbe(progress: Progress, nextIndex: LogIndex): void {
+  assert(nextIndex > 0, 'the first entry has index 1');
+  progress.state = 'probe';
+  progress.nextIndex = nextIndex;
+  progress.isProbeSent = false;
+  progress.inflight = [];
+  progress.inflightEntries = 0;
+  progress.inflightBytes = 0;
+}
+
+/** The logs meet at the match index: pipeline from there. */
+export function becomeReplicate(progress: Progress): void {
+  progress.state = 'replicate';
+  progress.nextIndex = (progress.matchIndex + 1) as LogIndex;
+  progress.isProbeSent = false;
+  progress.inflight = [];
+  progress.inflightEntries = 0;
+  progress.inflightBytes = 0;
+}
+
+/** Notes an append in flight. */
+export function addInflight(progress: Progress, inflight: Inflight): void {
+  const newest = progress.inflight[progress.inflight.length - 1];
+  assert(newest === undefined || newest.lastIndex < inflight.lastIndex, 'appends in flight rise');
+  progress.inflight.push(inflight);
+  progress.inflightEntries += inflight.entries;
+  progress.inflightBytes += inflight.bytes;
+}
+
+/** Frees the window up to an acknowledged index. */
+export function freeInflight(progress: Progress, index: LogIndex): void {
+  let freed = 0;
+  for (const row of progress.inflight) {
+    if (row.lastIndex > index) break;
+    progress.inflightEntries -= row.entries;
+    progress.inflightBytes -= row.bytes;
+    freed++;
+  }
+  if (freed > 0) progress.inflight.splice(0, freed);
+  assert(progress.inflightEntries >= 0, 'entries in flight are not negative');
+  assert(progress.inflightBytes >= 0, 'bytes in flight are not negative');
+}

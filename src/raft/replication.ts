@@ -1,0 +1,135 @@
+/** Sending entries to one follower, and what its answers mean for the next ones. */
+import { assert, present } from '../base/assert.ts';
+import type { LogIndex } from '../base/ids.ts';
+import type { AppendRejected, DurabilityAck } from './messages.ts';
+import { addInflight, becomeProbe, becomeReplicate, freeInflight, type Progress } from './progress.ts';
+import { lastIndexNotAfterTerm, termAt } from './log-terms.ts';
+import type { RaftState, StepContext } from './state.ts';
+
+/** Sends what the follower lacks, as far as its window allows. */
+export function replicate(state: RaftState, context: StepContext, progress: Progress): void {
+  if (progress.state === 'snapshot' || progress.inDoubt) return;
+  if (progress.nextIndex <= state.log.baseIndex) {
+    progress.state = 'snapshot';
+    context.effects.push({ kind: 'snapshotNeeded', to: progress.member });
+    return;
+  }
+  if (progress.state === 'probe') {
+    if (!progress.isProbeSent) sendProbe(state, context, progress);
+    return;
+  }
+  while (progress.nextIndex <= state.log.lastIndex) {
+    if (progress.inflightEntries >= state.settings.inflightEntriesMax || progress.inflightBytes >= state.settings.inflightBytesMax) return;
+    const lastIndex = lastIndexThatFits(state, context, progress.nextIndex);
+    const first = progress.nextIndex;
+    emitAppend(state, context, { progress, prevIndex: (first - 1) as LogIndex, lastIndex });
+    addInflight(progress, { lastIndex, entries: lastIndex - first + 1, bytes: context.log.bytes(first, lastIndex) });
+    progress.nextIndex = (lastIndex + 1) as LogIndex;
+  }
+}
+
+/** The heartbeat's empty append: asks for an answer while the match is unknown or behind (semantics §2.4). */
+export function probe(state: RaftState, context: StepContext, progress: Progress): void {
+  if (progress.inDoubt) {
+    emitAppend(state, context, { progress, prevIndex: progress.matchIndex, lastIndex: progress.matchIndex });
+    return;
+  }
+  if (progress.state === 'snapshot') return;
+  if (progress.state === 'probe') {
+    progress.isProbeSent = false;
+    replicate(state, context, progress);
+    return;
+  }
+  const prevIndex = (progress.nextIndex - 1) as LogIndex;
+  if (prevIndex >= state.log.baseIndex) emitAppend(state, context, { progress, prevIndex, lastIndex: prevIndex });
+}
+
+/**
+ * Takes an acknowledgement in. Returns whether the match index may be counted anew.
+ *
+ * The ledger number orders the words of one data directory: a lower one is late, unless the node has come up anew since:
+ * then its ledger went back, and nothing that it says is believed any more (KER-9).
+ */
+export function acknowledged(state: RaftState, context: StepContext, word: { readonly progress: Progress; readonly message: DurabilityAck }): boolean {
+  const { progress, message } = word;
+  if (progress.inDoubt || !isCurrentWord(state, context, word)) return false;
+  assert(message.lastFsyncedIndex <= state.log.lastIndex, 'a follower verified nothing past the end of the leader\'s log');
+  if (message.lastFsyncedIndex < progress.matchIndex) return false;
+  progress.matchIndex = message.lastFsyncedIndex;
+  progress.isMatchKnown = true;
+  if (progress.state === 'replicate') freeInflight(progress, message.lastFsyncedIndex);
+  else if (progress.state === 'probe') becomeReplicate(progress);
+  else if (progress.matchIndex >= state.log.baseIndex) becomeReplicate(progress);
+  return true;
+}
+
+/** Steps back to where the logs may meet, a whole term at a time. */
+export function rejected(state: RaftState, context: StepContext, word: { readonly progress: Progress; readonly message: AppendRejected }): void {
+  const { progress, message } = word;
+  if (progress.inDoubt || !isCurrentWord(state, context, word)) return;
+  if (message.lastIndex < progress.matchIndex) {
+    doubtPeer(state, context, progress);
+    return;
+  }
+  const isStale = progress.state === 'probe' ? message.rejectedPrevIndex !== progress.nextIndex - 1 : message.rejectedPrevIndex < progress.matchIndex;
+  if (isStale) return;
+  const meeting = message.conflictTerm === 0 ? message.lastIndex : lastIndexNotAfterTerm(state.log, message.conflictTerm);
+  const guess = Math.min(meeting, message.rejectedPrevIndex - 1);
+  const floor = Math.max(progress.matchIndex, Math.min(guess, message.rejectedPrevIndex - 1));
+  becomeProbe(progress, (Math.max(floor, 0) + 1) as LogIndex);
+  replicate(state, context, progress);
+}
+
+/** A new connection: what was in flight is lost. */
+export function peerConnected(state: RaftState, context: StepContext, connected: { readonly progress: Progress; readonly newBoot: boolean }): void {
+  const { progress, newBoot } = connected;
+  if (newBoot) progress.isBootFresh = true;
+  if (progress.inDoubt) return;
+  if (progress.state !== 'snapshot') becomeProbe(progress, progress.isMatchKnown ? ((progress.matchIndex + 1) as LogIndex) : progress.nextIndex);
+  replicate(state, context, progress);
+}
+
+function isCurrentWord(state: RaftState, context: StepContext, word: { readonly progress: Progress; readonly message: { readonly ledgerSeq: number } }): boolean {
+  const { progress, message } = word;
+  const isBootFresh = progress.isBootFresh;
+  progress.isBootFresh = false;
+  if (message.ledgerSeq < progress.ledgerSeq) {
+    if (isBootFresh) doubtPeer(state, context, progress);
+    return false;
+  }
+  progress.ledgerSeq = message.ledgerSeq;
+  return true;
+}
+
+function doubtPeer(state: RaftState, context: StepContext, progress: Progress): void {
+  progress.inDoubt = true;
+  context.effects.push({ kind: 'peerInDoubt', member: progress.member, matchIndex: progress.matchIndex });
+  emitAppend(state, context, { progress, prevIndex: progress.matchIndex, lastIndex: progress.matchIndex });
+}
+
+function sendProbe(state: RaftState, context: StepContext, progress: Progress): void {
+  const prevIndex = (progress.nextIndex - 1) as LogIndex;
+  const lastIndex = progress.nextIndex > state.log.lastIndex ? prevIndex : lastIndexThatFits(state, context, progress.nextIndex);
+  emitAppend(state, context, { progress, prevIndex, lastIndex });
+  progress.isProbeSent = true;
+}
+
+function lastIndexThatFits(state: RaftState, context: StepContext, firstIndex: LogIndex): LogIndex {
+  const lastIndexMax = Math.min(state.log.lastIndex, firstIndex + state.settings.appendEntriesMax - 1) as LogIndex;
+  return context.log.fit(firstIndex, lastIndexMax, state.settings.appendBytesMax);
+}
+
+function emitAppend(state: RaftState, context: StepContext, append: { readonly progress: Progress; readonly prevIndex: LogIndex; readonly lastIndex: LogIndex }): void {
+  const { progress, prevIndex, lastIndex } = append;
+  assert(state.durableTerm === state.term, 'a leader\'s term is durable');
+  context.effects.push({
+    kind: 'sendAppend',
+    to: progress.member,
+    term: state.term,
+    prevIndex,
+    prevTerm: present(termAt(state.log, prevIndex), 'a leader sends only what its log holds'),
+    lastIndex,
+    commit: state.commitIndex,
+    receiverInDoubt: progress.inDoubt,
+  });
+}

@@ -1,0 +1,76 @@
+/** Changes of role and term, shared by all roles. */
+import { assert } from '../base/assert.ts';
+import type { LogIndex, Term } from '../base/ids.ts';
+import { nextBetween } from '../base/prng.ts';
+import type { Recipient } from './messages.ts';
+import { isVoter } from './quorum.ts';
+import { dropHeld } from './send.ts';
+import { activeConfiguration, leaderNodeId, type RaftState, type StepContext, type Vote } from './state.ts';
+
+/** Whether this replica may campaign: a voter of the configuration in force, in the life it names, not in doubt. */
+export function mayCampaign(state: RaftState): boolean {
+  return !state.inDoubt && isVoter(activeConfiguration(state), state.selfReplica);
+}
+
+/** Draws the next election deadline; failed elections widen the window by ×1.5 each (semantics §2.2). */
+export function resetElectionDeadline(state: RaftState): void {
+  const { electionTimeoutTicksMin, electionTimeoutTicksMax, electionBackoffTicksMax } = state.settings;
+  const widening = Math.pow(1.5, Math.min(state.failedElections, 8));
+  const low = Math.min(Math.round(electionTimeoutTicksMin * widening), Math.max(electionBackoffTicksMax >> 1, electionTimeoutTicksMin));
+  const high = Math.min(Math.round(electionTimeoutTicksMax * widening), Math.max(electionBackoffTicksMax, electionTimeoutTicksMax));
+  state.electionDeadlineTick = state.now + nextBetween(state.prng, low, high);
+}
+
+/** Sets term and vote and asks for them to be made durable. */
+export function changeHardState(state: RaftState, context: StepContext, next: { readonly term: Term; readonly votedFor: Vote | undefined }): void {
+  assert(next.term >= state.term, 'a term never falls');
+  assert(next.term > state.term || state.votedFor === undefined, 'a vote is cast once in a term');
+  if (next.term > state.term) {
+    dropHeld(state);
+    state.verifiedIndex = Math.max(state.log.baseIndex, state.commitIndex) as LogIndex;
+    state.leaderCommit = state.commitIndex;
+    state.ackOwed = false;
+    state.leaderContact = undefined;
+  }
+  state.term = next.term;
+  state.votedFor = next.votedFor;
+  context.effects.push({ kind: 'persistHardState', term: next.term, votedFor: next.votedFor });
+}
+
+/** Becomes a follower of `leader` (or of nobody known) in `term`. Stepping down in the same term keeps the vote. */
+export function becomeFollower(state: RaftState, context: StepContext, next: { readonly term: Term; readonly leader: Recipient | undefined; readonly reason: string }): void {
+  const wasLeader = state.leader;
+  const isChange = state.role !== 'follower' || next.term !== state.term || next.leader?.replicaId !== state.leaderContact?.replicaId;
+  if (next.term > state.term) changeHardState(state, context, { term: next.term, votedFor: undefined });
+  if (wasLeader !== undefined) {
+    state.verifiedIndex = Math.max(state.log.baseIndex, state.commitIndex) as LogIndex;
+    for (const read of wasLeader.reads) context.effects.push({ kind: 'readFailed', readId: read.readId });
+  }
+  const wasFollower = state.role === 'follower';
+  state.role = 'follower';
+  state.campaign = undefined;
+  state.leader = undefined;
+  state.leaderContact = next.leader;
+  if (next.leader !== undefined) {
+    state.failedElections = 0;
+    state.leaderLost = false;
+  }
+  if (!wasFollower || next.leader !== undefined) resetElectionDeadline(state);
+  if (isChange) announceRole(state, context, next.reason);
+}
+
+/** Tells the owner who is what. */
+export function announceRole(state: RaftState, context: StepContext, reason: string): void {
+  context.effects.push({ kind: 'roleChanged', role: state.role, term: state.term, leaderNodeId: leaderNodeId(state), reason });
+}
+
+/** Raises the indexes up to which entries are committed and may be applied; tells the owner when they rose. */
+export function advanceCommit(state: RaftState, context: StepContext, candidate: LogIndex): void {
+  assert(state.verifiedIndex <= state.log.lastIndex, 'nothing past the end of the log is verified');
+  const commitIndex = Math.max(state.commitIndex, Math.min(candidate, state.verifiedIndex)) as LogIndex;
+  const appliableIndex = Math.max(state.appliableIndex, Math.min(commitIndex, state.durableIndex)) as LogIndex;
+  if (commitIndex === state.commitIndex && appliableIndex === state.appliableIndex) return;
+  state.commitIndex = commitIndex;
+  state.appliableIndex = appliableIndex;
+  context.effects.push({ kind: 'commitAdvanced', commitIndex, appliableIndex });
+}

@@ -1,0 +1,52 @@
+/** Timing and window settings of one replica's core, in ticks, entries and bytes (semantics §2.2). */
+import { ClustorError } from '../base/errors.ts';
+
+/** Milliseconds that one tick of the core stands for. @public */
+export const tickMs = 10;
+
+/** Settings of the core. @public */
+export interface RaftSettings {
+  /** Shortest election timeout, ticks. */
+  readonly electionTimeoutTicksMin: number;
+  /** Longest election timeout, ticks. */
+  readonly electionTimeoutTicksMax: number;
+  /** Ticks between heartbeat rounds. */
+  readonly heartbeatTicks: number;
+  /** Cap of the window that failed elections widen by ×1.5, ticks. */
+  readonly electionBackoffTicksMax: number;
+  /** Entries in one append message. */
+  readonly appendEntriesMax: number;
+  /** Bytes of entries in one append message; a single larger entry still goes alone. */
+  readonly appendBytesMax: number;
+  /** Entries in flight to one peer. At the maximum the leader waits for acknowledgements. */
+  readonly inflightEntriesMax: number;
+  /** Bytes in flight to one peer. At the maximum the leader waits for acknowledgements. */
+  readonly inflightBytesMax: number;
+}
+
+/** The defaults of semantics §2.2: elections within 300 to 600 ms, heartbeats every 50 ms. @public */
+export const defaultRaftSettings: RaftSettings = {
+  electionTimeoutTicksMin: 30,
+  electionTimeoutTicksMax: 60,
+  heartbeatTicks: 5,
+  electionBackoffTicksMax: 200,
+  appendEntriesMax: 4096,
+  appendBytesMax: 1024 * 1024,
+  inflightEntriesMax: 16384,
+  inflightBytesMax: 8 * 1024 * 1024,
+};
+
+/** Refuses settings under which elections could not work. */
+export function checkRaftSettings(settings: RaftSettings): void {
+  for (const [name, value] of Object.entries(settings) as [string, number][]) {
+    if (!Number.isSafeInteger(value) || value < 1) {
+      throw new ClustorError('CLUSTOR_INVALID_ARGUMENT', `raft setting ${name} must be a whole number of at least 1, got ${value}`);
+    }
+  }
+  if (settings.electionTimeoutTicksMax <= settings.electionTimeoutTicksMin) {
+    throw new ClustorError('CLUSTOR_INVALID_ARGUMENT', 'electionTimeoutTicksMax must be above electionTimeoutTicksMin, or candidates collide for ever');
+  }
+  if (settings.electionTimeoutTicksMin < 2 * settings.heartbeatTicks) {
+    throw new ClustorError('CLUSTOR_INVALID_ARGUMENT', 'electionTimeoutTicksMin must be at least two heartbeats, or one lost heartbeat ends a reign');
+  }
+}

@@ -1,0 +1,209 @@
+/**
+ * The state of one replica's core: plain data, mutated in place by {@link step}, cheap to clone and to fingerprint.
+ */
+import { assert, present } from '../base/assert.ts';
+import type { Incarnation, LogIndex, NodeId, ReplicaId, Term } from '../base/ids.ts';
+import type { Configuration } from '../base/membership.ts';
+import { createPrng, type PrngState } from '../base/prng.ts';
+import type { Effect } from './effects.ts';
+import { appendTerms, emptyLogTerms, type LogTerms } from './log-terms.ts';
+import type { OutgoingMessage, Recipient } from './messages.ts';
+import type { Progress } from './progress.ts';
+import { checkRaftSettings, type RaftSettings } from './settings.ts';
+
+/** What a replica is doing in its term. @public */
+export type Role = 'follower' | 'preCandidate' | 'candidate' | 'leader';
+
+/** A vote names the candidate and the life of its files. @public */
+export interface Vote {
+  readonly replicaId: ReplicaId;
+  readonly incarnation: Incarnation;
+}
+
+/** A message that waits for the own HardState to become durable (KER-2). */
+export interface HeldMessage {
+  readonly to: Recipient;
+  readonly message: OutgoingMessage;
+  /** Waits for the vote too, not only for the term. */
+  readonly needsVote: boolean;
+}
+
+/** A linearizable read that waits for its round (semantics §2.3). */
+export interface PendingRead {
+  readonly readId: number;
+  readonly index: LogIndex;
+  /** The heartbeat round, sent after the read arrived, that must be echoed by a quorum. */
+  round: number;
+}
+
+/** What only a leader has. */
+export interface LeaderState {
+  /** Index of the own term's first entry; nothing commits by counting below it (Raft §5.4.2). */
+  termStartIndex: LogIndex;
+  /** One row per other member, in configuration order. */
+  progress: Progress[];
+  /** Number of the newest round sent. */
+  round: number;
+  /** Newest round that a quorum echoed. */
+  confirmedRound: number;
+  /** Reads in order of arrival; bounded by the owner. */
+  reads: PendingRead[];
+  nextHeartbeatTick: number;
+  /** Tick since which check-quorum counts; a new leader gets a full period. */
+  electedTick: number;
+}
+
+/** What only a candidate of either kind has. */
+export interface CampaignState {
+  granted: ReplicaId[];
+  refused: ReplicaId[];
+  /** Began because the leader's node refused connections; asks again every heartbeat. */
+  leaderUnreachable: boolean;
+  nextResendTick: number;
+}
+
+/** One replica's core. @public */
+export interface RaftState {
+  readonly selfNode: NodeId;
+  readonly selfReplica: ReplicaId;
+  readonly selfIncarnation: Incarnation;
+  readonly settings: RaftSettings;
+  role: Role;
+  term: Term;
+  votedFor: Vote | undefined;
+  /** The HardState known to be on stable storage. */
+  durableTerm: Term;
+  durableVote: Vote | undefined;
+  held: HeldMessage[];
+  log: LogTerms;
+  /** Configurations in force, oldest first; the last one counts. Truncation pops. */
+  configurations: Configuration[];
+  /** Sequence of the newest append handed to storage. */
+  appendSequence: number;
+  /** Completions of appends older than this say nothing (KER-12). */
+  truncationSequence: number;
+  /** Data and ledger record on stable storage up to here. */
+  durableIndex: LogIndex;
+  /** Known to equal the leader's log (or committed) up to here. */
+  verifiedIndex: LogIndex;
+  commitIndex: LogIndex;
+  /** Newest commit index that this term's leader told. */
+  leaderCommit: LogIndex;
+  appliableIndex: LogIndex;
+  ledgerSeq: number;
+  /** A matching append has not been acknowledged yet. */
+  ackOwed: boolean;
+  /** The leader of the term as far as it was heard; itself at a leader. */
+  leaderContact: Recipient | undefined;
+  leaderHeardTick: number;
+  /** The leader's node refused connections after it was last heard: stickiness is lifted. */
+  leaderLost: boolean;
+  electionDeadlineTick: number;
+  failedElections: number;
+  inDoubt: boolean;
+  now: number;
+  prng: PrngState;
+  campaign: CampaignState | undefined;
+  leader: LeaderState | undefined;
+}
+
+/** Sizes of entries, looked up in the log's tail in memory. Pure reads. */
+export interface LogMeasure {
+  /** The last index such that `firstIndex …` it is at most `bytesMax`; at least `firstIndex`. At most `lastIndexMax`. */
+  fit(firstIndex: LogIndex, lastIndexMax: LogIndex, bytesMax: number): LogIndex;
+  /** Bytes of the entries, an estimate where they are no longer in memory. */
+  bytes(firstIndex: LogIndex, lastIndex: LogIndex): number;
+}
+
+/** What a step may look at and write to besides the state. */
+export interface StepContext {
+  /** The tick that it is now; never goes back. */
+  readonly now: number;
+  readonly log: LogMeasure;
+  /** Receives the effects, in order. */
+  readonly effects: Effect[];
+}
+
+/** What a replica knows when its process starts. @public */
+export interface RaftStart {
+  readonly selfNode: NodeId;
+  readonly selfReplica: ReplicaId;
+  readonly selfIncarnation: Incarnation;
+  readonly settings: RaftSettings;
+  readonly term: Term;
+  readonly votedFor: Vote | undefined;
+  readonly baseIndex: LogIndex;
+  readonly baseTerm: Term;
+  /** Runs of the recovered log above the base. */
+  readonly termRuns: readonly { readonly firstIndex: LogIndex; readonly term: Term }[];
+  readonly lastIndex: LogIndex;
+  /** Newest commit index recorded within coverage; nothing beyond it is known to be committed (semantics §1). */
+  readonly recordedCommitIndex: LogIndex;
+  readonly configurations: readonly Configuration[];
+  readonly ledgerSeq: number;
+  readonly inDoubt: boolean;
+  readonly now: number;
+  readonly seed: number;
+}
+
+/** Makes the core of a replica that has just recovered; it begins as a follower. @public */
+export function createRaftState(start: RaftStart): RaftState {
+  checkRaftSettings(start.settings);
+  assert(start.configurations.length > 0, 'a replica exists only with a configuration');
+  const log = emptyLogTerms(start.baseIndex, start.baseTerm);
+  start.termRuns.forEach((run, position) => {
+    const next = start.termRuns[position + 1];
+    appendTerms(log, next === undefined ? start.lastIndex : ((next.firstIndex - 1) as LogIndex), run.term);
+  });
+  assert(log.lastIndex === start.lastIndex, 'the recovered term runs cover the recovered log');
+  const commitIndex = Math.max(start.baseIndex, Math.min(start.recordedCommitIndex, start.lastIndex)) as LogIndex;
+  const state: RaftState = {
+    selfNode: start.selfNode,
+    selfReplica: start.selfReplica,
+    selfIncarnation: start.selfIncarnation,
+    settings: start.settings,
+    role: 'follower',
+    term: start.term,
+    votedFor: start.votedFor,
+    durableTerm: start.term,
+    durableVote: start.votedFor,
+    held: [],
+    log,
+    configurations: [...start.configurations],
+    appendSequence: 0,
+    truncationSequence: 0,
+    durableIndex: start.lastIndex,
+    verifiedIndex: commitIndex,
+    commitIndex,
+    leaderCommit: commitIndex,
+    appliableIndex: commitIndex,
+    ledgerSeq: start.ledgerSeq,
+    ackOwed: false,
+    leaderContact: undefined,
+    leaderHeardTick: Number.NEGATIVE_INFINITY,
+    leaderLost: false,
+    electionDeadlineTick: 0,
+    failedElections: 0,
+    inDoubt: start.inDoubt,
+    now: start.now,
+    prng: createPrng(start.seed),
+    campaign: undefined,
+    leader: undefined,
+  };
+  return state;
+}
+
+/** The configuration in force: the newest appended one. @public */
+export function activeConfiguration(state: RaftState): Configuration {
+  return present(state.configurations[state.configurations.length - 1], 'a replica always has a configuration');
+}
+
+/** The node that leads as far as this replica knows. @public */
+export function leaderNodeId(state: RaftState): NodeId | undefined {
+  return state.leaderContact?.nodeId;
+}
+
+/** min(raft commit index, own durable index): what the own disk can prove as well. @public */
+export function walCommittedIndex(state: RaftState): LogIndex {
+  return Math.min(state.commitIndex, state.durableIndex) as LogIndex;
+}

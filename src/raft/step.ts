@@ -1,0 +1,170 @@
+/** The one entry to the core: (state, input) → effects. */
+import { assert, unreachable } from '../base/assert.ts';
+import type { NodeId } from '../base/ids.ts';
+import {
+  candidateVoteDurable,
+  electionTick,
+  handlePreVoteRequest,
+  handlePreVoteResponse,
+  handleVoteRequest,
+  handleVoteResponse,
+  isSticky,
+  leaderNodeUnreachable,
+} from './election.ts';
+import { answerOldLeader, followerDurable, handleAppendEntries, handleHeartbeat } from './follower.ts';
+import type { Input } from './inputs.ts';
+import { handleAppendRejected, handleDurabilityAck, handleHeartbeatEcho, leaderDurable, leaderTick, propose } from './leader.ts';
+import { termAt } from './log-terms.ts';
+import type { PeerMessage } from './messages.ts';
+import { advanceCommit, becomeFollower, resetElectionDeadline } from './role.ts';
+import { peerConnected } from './replication.ts';
+import { reconfirmReads, requestRead } from './read-index.ts';
+import { releaseHeld } from './send.ts';
+import type { RaftState, StepContext } from './state.ts';
+
+/** Mutates `state` by one input and appends what must be done to `context.effects`. @public */
+export function step(state: RaftState, input: Input, context: StepContext): void {
+  assert(context.now >= state.now, 'ticks never go back');
+  state.now = context.now;
+  switch (input.kind) {
+    case 'message':
+      receive(state, context, input.message);
+      return;
+    case 'tick':
+      if (state.role === 'leader') leaderTick(state, context);
+      else electionTick(state, context);
+      return;
+    case 'stalled':
+      if (state.role === 'leader') reconfirmReads(state, context);
+      return;
+    case 'hardStateDurable':
+      hardStateDurable(state, context, input);
+      return;
+    case 'durable':
+      durable(state, context, input);
+      return;
+    case 'propose':
+      propose(state, context, input.count);
+      return;
+    case 'readIndex':
+      requestRead(state, context, input.readId);
+      return;
+    case 'leaderCommit':
+      leaderCommit(state, context, input);
+      return;
+    case 'peerConnected':
+      nodeConnected(state, context, input);
+      return;
+    case 'nodeUnreachable':
+      if (state.leaderContact?.nodeId === input.nodeId) leaderNodeUnreachable(state, context);
+      return;
+    case 'doubt':
+      doubt(state, context);
+      return;
+    default:
+      unreachable(input);
+  }
+}
+
+/** Begins the first election period; called once after {@link createRaftState}. @public */
+export function start(state: RaftState): void {
+  resetElectionDeadline(state);
+}
+
+function receive(state: RaftState, context: StepContext, message: PeerMessage): void {
+  if (message.kind === 'preVoteRequest') {
+    handlePreVoteRequest(state, context, message);
+    return;
+  }
+  if (message.term > state.term && !adoptTerm(state, context, message)) return;
+  switch (message.kind) {
+    case 'preVoteResponse':
+      handlePreVoteResponse(state, context, message);
+      return;
+    case 'voteRequest':
+      handleVoteRequest(state, context, message);
+      return;
+    case 'voteResponse':
+      handleVoteResponse(state, context, message);
+      return;
+    case 'appendEntries':
+    case 'heartbeat':
+      if (message.term < state.term) answerOldLeader(state, context, message);
+      else if (message.kind === 'heartbeat') handleHeartbeat(state, context, message);
+      else handleAppendEntries(state, context, message);
+      return;
+    case 'appendRejected':
+      handleAppendRejected(state, context, message);
+      return;
+    case 'durabilityAck':
+      handleDurabilityAck(state, context, message);
+      return;
+    case 'heartbeatEcho':
+      handleHeartbeatEcho(state, context, message);
+      return;
+    default:
+      unreachable(message);
+  }
+}
+
+/**
+ * Adopts a newer term, except where the message must not unseat anybody: a granted pre-vote carries the term that was
+ * asked for, a vote request meets a sticky voter. Returns whether the message is to be handled.
+ */
+function adoptTerm(state: RaftState, context: StepContext, message: Exclude<PeerMessage, { kind: 'preVoteRequest' }>): boolean {
+  switch (message.kind) {
+    case 'preVoteResponse':
+      if (!message.voteGranted) becomeFollower(state, context, { term: message.term, leader: undefined, reason: 'another replica is in a newer term' });
+      return message.voteGranted;
+    case 'voteRequest':
+      if (isSticky(state) || state.inDoubt) return false;
+      becomeFollower(state, context, { term: message.term, leader: undefined, reason: 'a candidate is in a newer term' });
+      return true;
+    case 'appendEntries':
+    case 'heartbeat':
+      return true;
+    default:
+      becomeFollower(state, context, { term: message.term, leader: undefined, reason: 'another replica is in a newer term' });
+      return true;
+  }
+}
+
+function hardStateDurable(state: RaftState, context: StepContext, input: Extract<Input, { kind: 'hardStateDurable' }>): void {
+  assert(input.term >= state.durableTerm, 'hard states become durable in order');
+  state.durableTerm = input.term;
+  state.durableVote = input.votedFor;
+  if (input.term !== state.term) return;
+  releaseHeld(state, context);
+  if (state.role === 'candidate') candidateVoteDurable(state, context);
+}
+
+function durable(state: RaftState, context: StepContext, input: Extract<Input, { kind: 'durable' }>): void {
+  state.ledgerSeq = Math.max(state.ledgerSeq, input.ledgerSeq);
+  if (input.appendSequence < state.truncationSequence) return;
+  assert(input.index <= state.log.lastIndex, 'a completion speaks of entries of the log');
+  assert(termAt(state.log, input.index) === input.term, 'a completion speaks for the very entry that it wrote');
+  if (input.index <= state.durableIndex) return;
+  state.durableIndex = input.index;
+  if (state.role === 'leader') leaderDurable(state, context);
+  else followerDurable(state, context);
+}
+
+function leaderCommit(state: RaftState, context: StepContext, input: Extract<Input, { kind: 'leaderCommit' }>): void {
+  if (input.term !== state.term || state.role !== 'follower') return;
+  if (input.commit <= state.leaderCommit) return;
+  state.leaderCommit = input.commit;
+  advanceCommit(state, context, input.commit);
+}
+
+function nodeConnected(state: RaftState, context: StepContext, input: { readonly nodeId: NodeId; readonly newBoot: boolean }): void {
+  if (state.leader === undefined) return;
+  for (const progress of state.leader.progress) {
+    if (progress.member.nodeId === input.nodeId) peerConnected(state, context, { progress, newBoot: input.newBoot });
+  }
+}
+
+function doubt(state: RaftState, context: StepContext): void {
+  state.inDoubt = true;
+  state.ackOwed = false;
+  if (state.role !== 'follower') becomeFollower(state, context, { term: state.term, leader: undefined, reason: 'this replica is in doubt' });
+}
