@@ -291,6 +291,7 @@ export class FieldReader {
 
   field(): ByteString {
     const length = this.number();
+    if (length > valueBytesMax) throw new KvFormatError(`a field exceeds ${valueBytesMax} bytes`);
     if (length > this.#end - this.#at) throw new KvFormatError('the bytes end too early');
     const field = this.#bytes.toString('latin1', this.#at, this.#at + length);
     this.#at += length;

@@ -22,7 +22,13 @@ import { digestOfCapture, digestOfPairs, pairsOfCapture, type ContentDigest } fr
 import { evaluateRead, readArities, type ReadResult } from './kv-reads.ts';
 import { KvStore, type ByteString, type KvCapture, type KvPair } from './kv-store.ts';
 import { describeResult, splitWords } from './kv-text.ts';
-import { applyWrite, fitsArity, parseWrite, writeArities, wrongArgumentCount } from './kv-writes.ts';
+import {
+  applyWrite,
+  fitsArity,
+  parseWrite,
+  writeArities,
+  wrongArgumentCount,
+} from './kv-writes.ts';
 
 const snapshotMagic = 'CLKV';
 const snapshotVersion = 1;

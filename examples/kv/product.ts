@@ -22,7 +22,10 @@ export const product: Product = {
   async start(context: ProductContext): Promise<RunningProduct> {
     const [partition] = context.partitions;
     if (partition === undefined) {
-      throw new ClustorError('CLUSTOR_INVALID_ARGUMENT', 'the kv product needs a partition to keep its keys in');
+      throw new ClustorError(
+        'CLUSTOR_INVALID_ARGUMENT',
+        'the kv product needs a partition to keep its keys in',
+      );
     }
     const server = await RedisServer.open({
       partition,
@@ -30,7 +33,11 @@ export const product: Product = {
       observer: context.observer,
       replication: () => replicationOf(context),
     });
-    context.observer.emit({ level: 'info', kind: 'redisListening', fields: { address: server.address } });
+    context.observer.emit({
+      level: 'info',
+      kind: 'redisListening',
+      fields: { address: server.address },
+    });
     return { addresses: { redis: server.address }, close: () => server.close() };
   },
 };

@@ -22,34 +22,45 @@ const noKeys: Keys = [0, 0, 0];
 const oneKey: Keys = [1, 1, 1];
 const allKeys: Keys = [1, -1, 1];
 
-const summaries: readonly (readonly [name: string, keys: Keys, group: string, summary: string])[] = [
-  ['set', oneKey, 'string', 'Sets the value of a key; NX only if absent, XX only if present, GET answers the old value.'],
-  ['del', allKeys, 'generic', 'Removes keys and answers how many existed.'],
-  ['incr', oneKey, 'string', 'Adds one to a counter, which begins at 0.'],
-  ['incrby', oneKey, 'string', 'Adds a number to a counter, which begins at 0.'],
-  ['decr', oneKey, 'string', 'Takes one from a counter, which begins at 0.'],
-  ['decrby', oneKey, 'string', 'Takes a number from a counter, which begins at 0.'],
-  ['append', oneKey, 'string', 'Adds bytes to the end of a value and answers its length.'],
-  ['mset', [1, -1, 2], 'string', 'Sets several keys in one step.'],
-  ['get', oneKey, 'string', 'Answers the value of a key.'],
-  ['exists', allKeys, 'generic', 'Answers how many of the keys exist.'],
-  ['mget', allKeys, 'string', 'Answers the values of several keys, all of one moment.'],
-  ['strlen', oneKey, 'string', 'Answers the length of a value in bytes.'],
-  ['type', oneKey, 'generic', 'Answers string, or none for a key that does not exist.'],
-  ['dbsize', noKeys, 'server', 'Answers the number of keys.'],
-  ['keys', noKeys, 'generic', 'Answers all keys that match a pattern.'],
-  ['scan', noKeys, 'generic', 'Walks over the keys step by step.'],
-  ['clustor.digest', noKeys, 'server', 'Answers the number of keys and a digest of all keys and values.'],
-  ['ping', noKeys, 'connection', 'Answers PONG, or its argument.'],
-  ['echo', noKeys, 'connection', 'Answers its argument.'],
-  ['hello', noKeys, 'connection', 'Chooses version 2 or 3 of the protocol.'],
-  ['select', noKeys, 'connection', 'Chooses the database; there is only 0.'],
-  ['quit', noKeys, 'connection', 'Closes the connection.'],
-  ['client', noKeys, 'connection', 'Names and describes the connection.'],
-  ['command', noKeys, 'server', 'Describes the commands.'],
-  ['config', noKeys, 'server', 'Answers settings.'],
-  ['info', noKeys, 'server', 'Describes the node and its replica.'],
-];
+const summaries: readonly (readonly [name: string, keys: Keys, group: string, summary: string])[] =
+  [
+    [
+      'set',
+      oneKey,
+      'string',
+      'Sets the value of a key; NX only if absent, XX only if present, GET answers the old value.',
+    ],
+    ['del', allKeys, 'generic', 'Removes keys and answers how many existed.'],
+    ['incr', oneKey, 'string', 'Adds one to a counter, which begins at 0.'],
+    ['incrby', oneKey, 'string', 'Adds a number to a counter, which begins at 0.'],
+    ['decr', oneKey, 'string', 'Takes one from a counter, which begins at 0.'],
+    ['decrby', oneKey, 'string', 'Takes a number from a counter, which begins at 0.'],
+    ['append', oneKey, 'string', 'Adds bytes to the end of a value and answers its length.'],
+    ['mset', [1, -1, 2], 'string', 'Sets several keys in one step.'],
+    ['get', oneKey, 'string', 'Answers the value of a key.'],
+    ['exists', allKeys, 'generic', 'Answers how many of the keys exist.'],
+    ['mget', allKeys, 'string', 'Answers the values of several keys, all of one moment.'],
+    ['strlen', oneKey, 'string', 'Answers the length of a value in bytes.'],
+    ['type', oneKey, 'generic', 'Answers string, or none for a key that does not exist.'],
+    ['dbsize', noKeys, 'server', 'Answers the number of keys.'],
+    ['keys', noKeys, 'generic', 'Answers all keys that match a pattern.'],
+    ['scan', noKeys, 'generic', 'Walks over the keys step by step.'],
+    [
+      'clustor.digest',
+      noKeys,
+      'server',
+      'Answers the number of keys and a digest of all keys and values.',
+    ],
+    ['ping', noKeys, 'connection', 'Answers PONG, or its argument.'],
+    ['echo', noKeys, 'connection', 'Answers its argument.'],
+    ['hello', noKeys, 'connection', 'Chooses version 2 or 3 of the protocol.'],
+    ['select', noKeys, 'connection', 'Chooses the database; there is only 0.'],
+    ['quit', noKeys, 'connection', 'Closes the connection.'],
+    ['client', noKeys, 'connection', 'Names and describes the connection.'],
+    ['command', noKeys, 'server', 'Describes the commands.'],
+    ['config', noKeys, 'server', 'Answers settings.'],
+    ['info', noKeys, 'server', 'Describes the node and its replica.'],
+  ];
 
 const connectionArities: ReadonlyMap<string, number> = new Map([
   ['ping', -1],
@@ -96,7 +107,10 @@ export function answerCommand(words: readonly string[]): Reply {
     case 'docs':
       return { kind: 'map', entries: rowsOrAll(names).flatMap(documentCommand) };
     default:
-      return { kind: 'error', text: `ERR unknown subcommand '${words[1] ?? ''}'. Try COMMAND DOCS.` };
+      return {
+        kind: 'error',
+        text: `ERR unknown subcommand '${words[1] ?? ''}'. Try COMMAND DOCS.`,
+      };
   }
 }
 

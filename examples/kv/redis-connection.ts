@@ -15,7 +15,6 @@
  * Bounds: {@link queuedCommandsMax} requests or {@link queuedBytesMax} bytes of them wait, then the socket is not read until some are answered.
  * {@link outputBytesMax} bytes of replies wait for a slow reader, then nothing more is carried out for it.
  */
-import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import type { Partition, StateMachine } from 'clustor';
 
@@ -38,9 +37,12 @@ export const queuedBytesMax = 4_194_304;
 /** Bytes of replies that may wait for the client to read them, and that one run of reads answers. */
 export const outputBytesMax = 1_048_576;
 
+/** What the store needs of the partition that keeps its keys. */
+export type KvPartition = Pick<Partition, 'partitionId' | 'append' | 'read' | 'machine'>;
+
 /** What a connection needs of its server. */
 export interface ConnectionHost {
-  readonly partition: Partition;
+  readonly partition: KvPartition;
   readonly packer: WritePacker;
   readonly readDeadlineMs: number;
   /** Text of INFO. */
@@ -154,7 +156,11 @@ export class RedisConnection {
   }
 
   async #workOff(): Promise<void> {
-    for (let front = this.#queue[this.#front]; front !== undefined; front = this.#queue[this.#front]) {
+    for (
+      let front = this.#queue[this.#front];
+      front !== undefined;
+      front = this.#queue[this.#front]
+    ) {
       switch (front.kind) {
         case 'reply':
           this.#answer([front.reply]);
@@ -290,15 +296,13 @@ export class RedisConnection {
 
   async #drained(): Promise<void> {
     if (this.#isClosed) return;
-    const stop = new AbortController();
-    try {
-      await Promise.race([
-        once(this.#socket, 'drain', { signal: stop.signal }),
-        once(this.#socket, 'close', { signal: stop.signal }),
-      ]);
-    } finally {
-      stop.abort();
-    }
+    await new Promise<void>((resolve) => {
+      const done = (): void => {
+        this.#socket.off('drain', done).off('close', done);
+        resolve();
+      };
+      this.#socket.on('drain', done).on('close', done);
+    });
   }
 }
 

@@ -16,7 +16,10 @@ export function replyOfFailure(error: unknown, kind: 'read' | 'write'): Reply & 
   const code = isCoded ? error.code : 'CLUSTOR_INTERNAL';
   const message = error instanceof Error ? error.message : String(error);
   const outcome = outcomeOf(error, kind);
-  return { kind: 'error', text: `${wordOf(code, outcome)} ${code}: ${message} (outcome: ${outcome})` };
+  return {
+    kind: 'error',
+    text: `${wordOf(code, outcome)} ${code}: ${message} (outcome: ${outcome})`,
+  };
 }
 
 /** The error reply for a command that is committed but whose result did not come back. */

@@ -32,7 +32,8 @@ export const redisVersion = '7.0.0';
 /** The sections named (all without names), as `# Section` and `name:value` lines. */
 export function describeNode(facts: InfoFacts, sectionNames: readonly string[]): string {
   const wanted = new Set(sectionNames.map((name) => name.toLowerCase()));
-  const isAll = wanted.size === 0 || ['all', 'default', 'everything'].some((name) => wanted.has(name));
+  const isAll =
+    wanted.size === 0 || ['all', 'default', 'everything'].some((name) => wanted.has(name));
   return sectionsOf(facts)
     .filter(([name]) => isAll || wanted.has(name.toLowerCase()))
     .map(([name, fields]) => `# ${name}\r\n${linesOf(fields)}`)

@@ -246,5 +246,5 @@ function joined(items: readonly Reply[], version: ProtocolVersion): ByteString {
 
 /** An error reply is one line, and one byte per character, whatever the message held. */
 function singleLine(text: string): string {
-  return text.replaceAll(/[\r\n]/g, ' ').replaceAll(/[^\x00-\xff]/g, '?');
+  return text.replaceAll(/[\r\n]/g, ' ').replaceAll(/[^ -ÿ]/g, '?');
 }

@@ -1,8 +1,13 @@
 /** Listens on this machine's loopback address and serves a partition's keys over the Redis protocol. */
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
-import { ClustorError, type Observer, type Partition } from 'clustor';
+import { ClustorError, type Observer } from 'clustor';
 
-import { kvMachineOf, RedisConnection, type ConnectionHost } from './redis-connection.ts';
+import {
+  kvMachineOf,
+  RedisConnection,
+  type ConnectionHost,
+  type KvPartition,
+} from './redis-connection.ts';
 import { describeNode, type ReplicationStatus } from './redis-info.ts';
 import { WritePacker } from './write-packer.ts';
 
@@ -17,7 +22,7 @@ const host = '127.0.0.1';
 
 /** Options of {@link RedisServer.open}. */
 export interface RedisServerOptions {
-  readonly partition: Partition;
+  readonly partition: KvPartition;
   /** Port on the loopback address; 0 lets the system choose one. */
   readonly port: number;
   readonly observer: Observer;
@@ -27,7 +32,7 @@ export interface RedisServerOptions {
 
 /** A listener and its connections. */
 export class RedisServer implements ConnectionHost {
-  readonly partition: Partition;
+  readonly partition: KvPartition;
   readonly packer: WritePacker;
   readonly readDeadlineMs = commandDeadlineMs;
   readonly #options: RedisServerOptions;

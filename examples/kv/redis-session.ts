@@ -68,7 +68,8 @@ function answerHello(session: Session, words: readonly ByteString[]): Reply {
   let name: ByteString | undefined;
   for (let at = 2; at < words.length; at += 2) {
     const option = words[at]?.toLowerCase();
-    if (option === 'auth') return error('ERR AUTH is not supported: the listener is for this machine only');
+    if (option === 'auth')
+      return error('ERR AUTH is not supported: the listener is for this machine only');
     if (option !== 'setname' || words[at + 1] === undefined) {
       return error(`ERR Syntax error in HELLO option '${words[at] ?? ''}'`);
     }

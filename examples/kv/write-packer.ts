@@ -65,7 +65,8 @@ export class WritePacker {
     let bytes = 0;
     for (const run of pending) {
       const isFull =
-        commandCount + run.commands.length > packCommandsMax || bytes + run.weightBytes > packBytesMax;
+        commandCount + run.commands.length > packCommandsMax ||
+        bytes + run.weightBytes > packBytesMax;
       if (isFull && pack.length > 0) {
         void this.#append(pack);
         pack = [];

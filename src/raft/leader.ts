@@ -6,12 +6,11 @@ import { assert, present } from '../base/assert.ts';
 import type { LogIndex, ReplicaId } from '../base/ids.ts';
 import { appendTerms, termAt } from './log-terms.ts';
 import type { AppendRejected, DurabilityAck, HeartbeatEcho } from './messages.ts';
-import { createProgress, type Progress } from './progress.ts';
+import { createProgress, findProgress, type Progress } from './progress.ts';
 import { allMembers, hasQuorum, isVoter, quorumValue } from './quorum.ts';
-import { confirmRounds, releaseReads } from './read-index.ts';
+import { broadcastRound, confirmRounds, releaseReads } from './read-index.ts';
 import { acknowledged, probe, rejected, replicate } from './replication.ts';
 import { advanceCommit, announceRole, becomeFollower } from './role.ts';
-import { fromSelf, send } from './send.ts';
 import { activeConfiguration, type LeaderState, type RaftState, type StepContext } from './state.ts';
 
 /** Wins the election: a no-op entry of the own term is appended at once (semantics §2.1). */
@@ -43,12 +42,6 @@ export function propose(state: RaftState, context: StepContext, count: number): 
   assert(state.role === 'leader', 'only a leader appends proposals');
   assert(count > 0, 'a proposal has at least one entry');
   appendOwn(state, context, { source: 'proposals', count });
-}
-
-/** Row of a follower. */
-export function findProgress(leader: LeaderState, replica: ReplicaId): Progress | undefined {
-  for (const progress of leader.progress) if (progress.member.replicaId === replica) return progress;
-  return undefined;
 }
 
 /** The own log became durable up to `state.durableIndex`: the leader counts itself now, not before. */
@@ -102,15 +95,6 @@ export function leaderTick(state: RaftState, context: StepContext): void {
   confirmRounds(state, context);
 }
 
-/** Sends a new numbered heartbeat round to every member. */
-export function broadcastRound(state: RaftState, context: StepContext): void {
-  const leader = present(state.leader, 'rounds are sent by a leader');
-  leader.round++;
-  for (const progress of leader.progress) {
-    send(state, context, progress.member, { kind: 'heartbeat', ...fromSelf(state), round: leader.round, commit: state.commitIndex });
-  }
-}
-
 function appendOwn(state: RaftState, context: StepContext, entries: { readonly source: 'noOp' | 'proposals'; readonly count: number }): void {
   const firstIndex = (state.log.lastIndex + 1) as LogIndex;
   const lastIndex = (state.log.lastIndex + entries.count) as LogIndex;
@@ -126,7 +110,7 @@ function advanceByQuorum(state: RaftState, context: StepContext): void {
   const leader = present(state.leader, 'a leader counts');
   const durableAtQuorum = quorumValue(activeConfiguration(state), (replica) => {
     if (replica === state.selfReplica) return state.inDoubt ? 0 : state.durableIndex;
-    const progress = findProgress(leader, replica);
+    const progress = findProgress(leader.progress, replica);
     return progress === undefined || progress.inDoubt ? 0 : progress.matchIndex;
   }) as LogIndex;
   const isOwnTerm = durableAtQuorum >= leader.termStartIndex;
@@ -138,7 +122,7 @@ function advanceByQuorum(state: RaftState, context: StepContext): void {
 /** Answers of other lives than the configured one count for nothing (semantics §1 Identity). */
 function countedProgress(state: RaftState, message: { readonly fromReplica: ReplicaId; readonly fromIncarnation: string; readonly term: number }): Progress | undefined {
   if (state.leader === undefined || message.term !== state.term) return undefined;
-  const progress = findProgress(state.leader, message.fromReplica);
+  const progress = findProgress(state.leader.progress, message.fromReplica);
   return progress?.member.incarnation === message.fromIncarnation ? progress : undefined;
 }
 
@@ -147,7 +131,7 @@ function hearsQuorum(state: RaftState, leader: LeaderState): boolean {
   if (state.now - leader.electedTick < period) return true;
   return hasQuorum(activeConfiguration(state), (replica) => {
     if (replica === state.selfReplica) return isVoter(activeConfiguration(state), replica);
-    const progress = findProgress(leader, replica);
+    const progress = findProgress(leader.progress, replica);
     return progress !== undefined && !progress.inDoubt && state.now - progress.heardTick < period;
   });
 }

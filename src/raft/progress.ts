@@ -6,7 +6,7 @@
  * A probe's next index is no evidence of a match (the match index moves only by a DurabilityAck of this term).
  */
 import { assert } from '../base/assert.ts';
-import type { LogIndex } from '../base/ids.ts';
+import type { LogIndex, ReplicaId } from '../base/ids.ts';
 import type { Member } from '../base/membership.ts';
 
 /** One append in flight. */
@@ -60,6 +60,12 @@ export function createProgress(member: Member, nextIndex: LogIndex, now: number)
     isBootFresh: false,
     inDoubt: false,
   };
+}
+
+/** Row of a follower. */
+export function findProgress(rows: readonly Progress[], replica: ReplicaId): Progress | undefined {
+  for (const progress of rows) if (progress.member.replicaId === replica) return progress;
+  return undefined;
 }
 
 /** Goes back to probing from `nextIndex`; whatever was in flight is taken as lost. */

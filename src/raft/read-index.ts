@@ -7,8 +7,9 @@
  */
 import type { LogIndex } from '../base/ids.ts';
 import { present } from '../base/assert.ts';
-import { broadcastRound, findProgress } from './leader.ts';
+import { findProgress } from './progress.ts';
 import { quorumValue } from './quorum.ts';
+import { fromSelf, send } from './send.ts';
 import { activeConfiguration, walCommittedIndex, type RaftState, type StepContext } from './state.ts';
 
 /** Takes a read in, beginning a round unless one is out. */
@@ -28,7 +29,7 @@ export function confirmRounds(state: RaftState, context: StepContext): void {
   const leader = present(state.leader, 'rounds are confirmed at a leader');
   const confirmed = quorumValue(activeConfiguration(state), (replica) => {
     if (replica === state.selfReplica) return state.inDoubt ? 0 : leader.round;
-    return findProgress(leader, replica)?.echoedRound ?? 0;
+    return findProgress(leader.progress, replica)?.echoedRound ?? 0;
   });
   leader.confirmedRound = Math.max(leader.confirmedRound, confirmed);
   releaseReads(state, context);
@@ -54,6 +55,15 @@ export function reconfirmReads(state: RaftState, context: StepContext): void {
   const leader = present(state.leader, 'reads wait at a leader');
   for (const read of leader.reads) read.round = leader.round + 1;
   beginRound(state, context);
+}
+
+/** Sends a new numbered heartbeat round to every member. */
+export function broadcastRound(state: RaftState, context: StepContext): void {
+  const leader = present(state.leader, 'rounds are sent by a leader');
+  leader.round++;
+  for (const progress of leader.progress) {
+    send(state, context, progress.member, { kind: 'heartbeat', ...fromSelf(state), round: leader.round, commit: state.commitIndex });
+  }
 }
 
 function beginRound(state: RaftState, context: StepContext): void {

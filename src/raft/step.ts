@@ -168,3 +168,10 @@ function doubt(state: RaftState, context: StepContext): void {
   state.ackOwed = false;
   if (state.role !== 'follower') becomeFollower(state, context, { term: state.term, leader: undefined, reason: 'this replica is in doubt' });
 }
+
+/** The earliest tick at which a `tick` input can matter; the owner need not step before. @public */
+export function nextTickDue(state: RaftState): number {
+  if (state.leader !== undefined) return state.leader.nextHeartbeatTick;
+  const resend = state.role === 'preCandidate' && state.campaign?.leaderUnreachable === true ? state.campaign.nextResendTick : Number.POSITIVE_INFINITY;
+  return Math.min(resend, state.electionDeadlineTick);
+}

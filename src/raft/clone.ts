@@ -1,0 +1,49 @@
+/** Copies and fingerprints of core states, for explorers and simulators. */
+import { crc32c } from '../base/crc32c.ts';
+import type { LeaderState, RaftState } from './state.ts';
+
+/** A copy that shares nothing mutable with the original. @public */
+export function cloneRaftState(state: RaftState): RaftState {
+  return {
+    ...state,
+    held: [...state.held],
+    log: { ...state.log, runFirst: [...state.log.runFirst], runTerm: [...state.log.runTerm] },
+    configurations: [...state.configurations],
+    prng: { ...state.prng },
+    campaign: state.campaign === undefined ? undefined : { ...state.campaign, granted: [...state.campaign.granted], refused: [...state.campaign.refused] },
+    leader: state.leader === undefined ? undefined : cloneLeader(state.leader),
+  };
+}
+
+/**
+ * Text that is equal for two states exactly when they behave alike, apart from the clock and the random source: ticks and
+ * the generator are left out, so that an explorer which fires timers by choice can prune. @public
+ */
+export function describeRaftState(state: RaftState): string {
+  const { now: _now, prng: _prng, electionDeadlineTick: _deadline, leaderHeardTick: _heard, settings: _settings, leader, campaign, ...rest } = state;
+  const rows = leader?.progress.map(({ heardTick: _tick, ...row }) => row);
+  const leading = leader === undefined ? undefined : { ...leader, progress: rows, nextHeartbeatTick: 0, electedTick: 0 };
+  const campaigning = campaign === undefined ? undefined : { ...campaign, nextResendTick: 0 };
+  return JSON.stringify([rest, leading, campaigning]);
+}
+
+/** A 64-bit hash of {@link describeRaftState} as 16 hex digits. @public */
+export function fingerprint(state: RaftState): string {
+  const text = describeRaftState(state);
+  const bytes = new Uint8Array(text.length);
+  let rolling = 0x811c9dc5;
+  for (let position = 0; position < text.length; position++) {
+    const code = text.charCodeAt(position);
+    bytes[position] = code & 0xff;
+    rolling = Math.imul(rolling ^ code, 0x01000193) >>> 0;
+  }
+  return crc32c(bytes).toString(16).padStart(8, '0') + rolling.toString(16).padStart(8, '0');
+}
+
+function cloneLeader(leader: LeaderState): LeaderState {
+  return {
+    ...leader,
+    progress: leader.progress.map((row) => ({ ...row, inflight: [...row.inflight] })),
+    reads: leader.reads.map((read) => ({ ...read })),
+  };
+}

@@ -1,0 +1,61 @@
+/**
+ * The sans-IO consensus core.
+ *
+ * {@link step} takes a state and one input and writes effects; it never waits, never reads a clock and never touches an
+ * entry's bytes. Three rules shape it:
+ *
+ * 1. **Durability is an input.** The core asks for hard state and entries to be persisted and learns of completion through
+ *    `hardStateDurable` and `durable`. Everything that must not be said before (KER-2) is held inside the core, so no
+ *    runtime can speak too early. A leader counts itself by the same completion, a follower acknowledges by it.
+ * 2. **Quorums ask two halves.** Every agreement goes through `quorum.ts`, which answers for one voter set or for both
+ *    halves of a joint configuration.
+ * 3. **State is plain data.** {@link cloneRaftState} and {@link fingerprint} let a simulator or an explorer branch at any
+ *    step; `invariants.ts` says what must hold in each.
+ *
+ * Roles live in one file each (`follower`, `election`, `leader`), the leader's view of one peer in `progress` and
+ * `replication`, reads in `read-index`.
+ *
+ * @packageDocumentation
+ */
+export { cloneRaftState, describeRaftState, fingerprint } from './clone.ts';
+export type { Effect } from './effects.ts';
+export type { Input } from './inputs.ts';
+export { checkRaftState, checkRaftTransition } from './invariants.ts';
+export type { LogTerms } from './log-terms.ts';
+export { firstIndexOfRun, lastTerm, termAt } from './log-terms.ts';
+export type {
+  AppendEntries,
+  AppendRejected,
+  DurabilityAck,
+  Heartbeat,
+  HeartbeatEcho,
+  OutgoingMessage,
+  PeerMessage,
+  PreVoteRequest,
+  PreVoteResponse,
+  ReceivedEntries,
+  Recipient,
+  VoteRequest,
+  VoteResponse,
+} from './messages.ts';
+export type { Inflight, Progress } from './progress.ts';
+export type { VoteOutcome } from './quorum.ts';
+export { hasQuorum, isVoter, quorumValue, voteOutcome } from './quorum.ts';
+export { checkRaftSettings, defaultRaftSettings, tickMs, type RaftSettings } from './settings.ts';
+export {
+  activeConfiguration,
+  createRaftState,
+  leaderNodeId,
+  walCommittedIndex,
+  type CampaignState,
+  type HeldMessage,
+  type LeaderState,
+  type LogMeasure,
+  type PendingRead,
+  type RaftStart,
+  type RaftState,
+  type Role,
+  type StepContext,
+  type Vote,
+} from './state.ts';
+export { nextTickDue, start, step } from './step.ts';

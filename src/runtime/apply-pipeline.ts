@@ -1,0 +1,287 @@
+/**
+ * Applies committed entries in order, exactly once per index as the machine sees it (semantics §6).
+ *
+ * Entries come as frames, from the tail in memory or, after a start or a long stop, from the log. System entries never
+ * reach the machine; an unknown one stops applying (it is never skipped). Duplicates of keyed requests are dropped here,
+ * on every replica alike, and answered with the first one's result. A machine that throws, or fails three times on one
+ * entry within 60 s, stops this replica's applying (`ApplyFault`); voting and acknowledging go on.
+ */
+import { assert, unreachable } from '../base/assert.ts';
+import { crc32c } from '../base/crc32c.ts';
+import { ClustorError, messageOf } from '../base/errors.ts';
+import type { LogIndex, PartitionId, Term } from '../base/ids.ts';
+import { frameBytesAt, frameIndex, frameIsSystem, frameMetadataEnd, frameMetadataStart, framePayloadEnd, framePayloadStart, frameTerm } from '../codec/entry-frame.ts';
+import { createEntryMetadata, readEntryMetadata } from '../codec/entry-metadata.ts';
+import { readSystemEntry } from '../codec/system-entry.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { ApplyOutcome, StateMachine } from '../ports/state-machine.ts';
+import { ApplyBatch } from './apply-batch.ts';
+import { IdempotencyTable, type IdempotencyRow } from './idempotency-table.ts';
+import type { NodeLimits } from './limits.ts';
+import type { TailBatch } from './entry-tail.ts';
+
+/** Where applied entries are reported. */
+export interface ApplyListener {
+  /** An entry took effect; called in order, also for system entries (no result). */
+  applied(index: LogIndex, term: Term, result: Uint8Array | undefined): void;
+  /** An entry is committed but had no (new) effect: a duplicate, or refused by its key. */
+  answered(index: LogIndex, answer: { readonly row: IdempotencyRow } | { readonly error: ClustorError }): void;
+  /** All entries up to here are dealt with. */
+  advanced(appliedIndex: LogIndex): void;
+  /** Applying stopped for good in this process. */
+  faulted(error: ClustorError): void;
+}
+
+/** Where frames come from when they are not in memory. */
+export interface FrameSource {
+  /** Frames from memory, or `undefined`. */
+  slice(firstIndex: LogIndex, lastIndex: LogIndex): Uint8Array[] | undefined;
+  /** Frames from the log, at least one entry. */
+  read(firstIndex: LogIndex, lastIndex: LogIndex): Promise<TailBatch>;
+}
+
+/** What a pipeline needs. */
+export interface ApplyOptions {
+  readonly partitionId: PartitionId;
+  readonly machine: StateMachine;
+  readonly limits: NodeLimits;
+  readonly clock: Clock;
+  readonly source: FrameSource;
+  readonly listener: ApplyListener;
+  /** Everything up to here is in the machine already. */
+  readonly appliedIndex: LogIndex;
+}
+
+const fatalsMax = 3;
+const fatalWindowMs = 60_000;
+const retryDelayMs = 20;
+const fatalRetryDelayMs = 1_000;
+
+/** See the file comment. */
+export class ApplyPipeline {
+  readonly table: IdempotencyTable;
+  readonly #options: ApplyOptions;
+  readonly #batch: ApplyBatch;
+  readonly #rows: (IdempotencyRow | undefined)[] = [];
+  readonly #metadata = createEntryMetadata();
+  #appliedIndex: LogIndex;
+  #targetIndex: LogIndex;
+  #isRunning = false;
+  #isClosed = false;
+  #timeMs = 0;
+  #fatals: number[] = [];
+  #fault: ClustorError | undefined;
+
+  constructor(options: ApplyOptions) {
+    this.#options = options;
+    this.#appliedIndex = options.appliedIndex;
+    this.#targetIndex = options.appliedIndex;
+    this.#batch = new ApplyBatch(options.partitionId, options.limits.applyEntriesMax);
+    this.table = new IdempotencyTable(options.limits);
+  }
+
+  /** Newest index that has been dealt with. */
+  get appliedIndex(): LogIndex {
+    return this.#appliedIndex;
+  }
+
+  /** Why applying stopped, if it did. */
+  get fault(): ClustorError | undefined {
+    return this.#fault;
+  }
+
+  /** Entries up to `index` may be applied. Runs at once, synchronously as far as machine and memory allow. */
+  advanceTo(index: LogIndex): void {
+    if (index > this.#targetIndex) this.#targetIndex = index;
+    if (!this.#isRunning) this.#run();
+  }
+
+  /** Nothing is applied any more. */
+  close(): void {
+    this.#isClosed = true;
+  }
+
+  #run(): void {
+    this.#isRunning = true;
+    while (this.#mayGoOn()) {
+      const pending = this.#runOnce();
+      if (pending === undefined) continue;
+      pending.then(
+        () => {
+          this.#run();
+        },
+        (error: unknown) => {
+          this.#stop(error);
+        },
+      );
+      return;
+    }
+    this.#isRunning = false;
+  }
+
+  #runOnce(): Promise<void> | undefined {
+    try {
+      const views = this.#options.source.slice((this.#appliedIndex + 1) as LogIndex, this.#lastOfRun());
+      return views === undefined ? this.#readCold() : this.#applyViews(views);
+    } catch (error) {
+      this.#stop(error);
+      return undefined;
+    }
+  }
+
+  #mayGoOn(): boolean {
+    return !this.#isClosed && this.#fault === undefined && this.#appliedIndex < this.#targetIndex;
+  }
+
+  #lastOfRun(): LogIndex {
+    return Math.min(this.#targetIndex, this.#appliedIndex + this.#options.limits.applyEntriesMax) as LogIndex;
+  }
+
+  async #readCold(): Promise<void> {
+    const batch = await this.#options.source.read((this.#appliedIndex + 1) as LogIndex, this.#lastOfRun());
+    if (this.#isClosed) return;
+    await this.#applyViews([batch.bytes]);
+  }
+
+  /** Applies whole frames; a promise only where the machine returned one. */
+  #applyViews(views: readonly Uint8Array[], viewAt = 0, offsetAt = 0): Promise<void> | undefined {
+    let offset = offsetAt;
+    for (let view = viewAt; view < views.length; view++) {
+      const bytes = views[view] ?? new Uint8Array(0);
+      while (offset < bytes.length) {
+        const size = frameBytesAt(bytes, offset, bytes.length);
+        assert(size > 0, 'the log holds whole frames');
+        if (!this.#collect(bytes, offset)) {
+          const pending = this.#flush();
+          if (this.#fault !== undefined) return undefined;
+          const from = offset;
+          if (pending !== undefined) return pending.then(() => this.#applyViews(views, view, from));
+          continue;
+        }
+        offset += size;
+      }
+      offset = 0;
+    }
+    return this.#flush();
+  }
+
+  /** Puts an entry into the batch. Returns false when the batch must be applied first. */
+  #collect(bytes: Uint8Array, offset: number): boolean {
+    const index = frameIndex(bytes, offset) as LogIndex;
+    const term = frameTerm(bytes, offset) as Term;
+    if (frameIsSystem(bytes, offset)) return this.#collectSystem(bytes, { offset, index, term });
+    if (this.#batch.isFull) return false;
+    const start = framePayloadStart(bytes, offset);
+    const end = framePayloadEnd(bytes, offset);
+    const metadata = this.#metadata;
+    readEntryMetadata(bytes, { start: frameMetadataStart(bytes, offset), end: frameMetadataEnd(bytes, offset) }, metadata);
+    let row: IdempotencyRow | undefined;
+    if (metadata.clientKey !== undefined || metadata.opaqueKey !== undefined) {
+      const digest = crc32c(bytes, start, end);
+      const verdict = this.table.judge(metadata, digest);
+      if (verdict.kind !== 'new') {
+        if (this.#batch.length > 0) return false;
+        this.#answer(index, verdict.kind === 'duplicate' ? { row: verdict.row } : { error: keyError(verdict.kind, index) });
+        return true;
+      }
+      row = this.table.record(metadata, { term, index, digest });
+    }
+    this.#timeMs = Math.max(this.#timeMs, metadata.ingestMs);
+    this.#rows[this.#batch.length] = row;
+    this.#batch.add({ bytes, start, end, index, term, timeMs: this.#timeMs });
+    return true;
+  }
+
+  #collectSystem(bytes: Uint8Array, entry: { readonly offset: number; readonly index: LogIndex; readonly term: Term }): boolean {
+    if (this.#batch.length > 0) return false;
+    const system = readSystemEntry(bytes, framePayloadStart(bytes, entry.offset), framePayloadEnd(bytes, entry.offset));
+    if (system.kind === 'unknown') {
+      throw new ClustorError('CLUSTOR_APPLY_FAULT', `entry ${entry.index} is of a system kind (${system.id}) that this version does not know`);
+    }
+    this.#appliedIndex = entry.index;
+    this.#options.listener.applied(entry.index, entry.term, undefined);
+    this.#options.listener.advanced(entry.index);
+    return true;
+  }
+
+  #answer(index: LogIndex, answer: { readonly row: IdempotencyRow } | { readonly error: ClustorError }): void {
+    this.#appliedIndex = index;
+    this.#options.listener.answered(index, answer);
+    this.#options.listener.advanced(index);
+  }
+
+  #flush(): Promise<void> | undefined {
+    if (this.#batch.length === 0) return undefined;
+    let outcome: ApplyOutcome | Promise<ApplyOutcome>;
+    try {
+      outcome = this.#options.machine.apply(this.#batch, this.#batch);
+    } catch (error) {
+      this.#stop(error);
+      return undefined;
+    }
+    if (outcome instanceof Promise) return outcome.then((settled) => this.#settle(settled));
+    return this.#settle(outcome);
+  }
+
+  #settle(outcome: ApplyOutcome): Promise<void> | undefined {
+    const appliedCount = outcome.kind === 'ack' ? this.#batch.length : outcome.appliedCount;
+    this.#report(appliedCount, outcome.results);
+    if (this.#isClosed) return undefined;
+    switch (outcome.kind) {
+      case 'ack':
+        this.#batch.clear();
+        return undefined;
+      case 'retryable':
+        return this.#retryAfter(retryDelayMs);
+      case 'fatal':
+        return this.#countFatal(outcome.message) ? this.#retryAfter(fatalRetryDelayMs) : undefined;
+      default:
+        return unreachable(outcome);
+    }
+  }
+
+  #report(appliedCount: number, results: readonly (Uint8Array | undefined)[] | undefined): void {
+    const { listener } = this.#options;
+    for (let position = 0; position < appliedCount; position++) {
+      const row = this.#rows[position];
+      const result = results?.[position];
+      if (row !== undefined) this.table.complete(row, result);
+      listener.applied(this.#batch.index(position), this.#batch.term(position), result);
+    }
+    if (appliedCount > 0) {
+      this.#appliedIndex = this.#batch.index(appliedCount - 1);
+      listener.advanced(this.#appliedIndex);
+    }
+    this.#rows.splice(0, appliedCount);
+    if (appliedCount < this.#batch.length) this.#batch.advance(appliedCount);
+  }
+
+  async #retryAfter(delayMs: number): Promise<void> {
+    await new Promise<void>((resolve) => {
+      this.#options.clock.setTimer(delayMs, resolve);
+    });
+    if (this.#isClosed) return;
+    await this.#flush();
+  }
+
+  /** Counts a fatal outcome; false when it was the last one allowed. */
+  #countFatal(message: string): boolean {
+    const nowMs = this.#options.clock.monotonicMs();
+    this.#fatals = [...this.#fatals.filter((atMs) => nowMs - atMs < fatalWindowMs), nowMs];
+    if (this.#fatals.length < fatalsMax) return true;
+    this.#stop(new Error(message));
+    return false;
+  }
+
+  #stop(error: unknown): void {
+    if (this.#fault !== undefined || this.#isClosed) return;
+    const index = this.#appliedIndex + 1;
+    this.#fault = new ClustorError('CLUSTOR_APPLY_FAULT', `the state machine failed at or behind entry ${index}: ${messageOf(error)}`, { cause: error, details: { index } });
+    this.#options.listener.faulted(this.#fault);
+  }
+}
+
+function keyError(kind: 'reuse' | 'horizonPassed', index: LogIndex): ClustorError {
+  if (kind === 'reuse') return new ClustorError('CLUSTOR_IDEMPOTENCY_KEY_REUSE', `the key of entry ${index} was used for other bytes before`);
+  return new ClustorError('CLUSTOR_IDEMPOTENCY_HORIZON_PASSED', `the key of entry ${index} is older than what this partition remembers`);
+}

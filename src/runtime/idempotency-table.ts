@@ -1,0 +1,180 @@
+/**
+ * Which keyed requests have taken effect, and with which result (semantics §2.4): replicated state, changed only by
+ * applying entries, so every replica decides alike.
+ *
+ * A row is evicted by log position: by count, by bytes, or because its client confirmed it (`ackedThrough`). The
+ * *horizon* is the highest log position of an unconfirmed row that was evicted: an unknown key whose client first tried
+ * before the horizon may be one of the evicted, so it is refused without effect (`IdempotencyHorizonPassed`, outcome
+ * unknown), never applied a second time.
+ */
+import type { LogIndex, Term } from '../base/ids.ts';
+import type { NodeLimits } from './limits.ts';
+
+/** One request that took effect. */
+export interface IdempotencyRow {
+  readonly client: ClientRows | undefined;
+  readonly sequence: number;
+  readonly key: string;
+  readonly term: Term;
+  readonly index: LogIndex;
+  /** Distinguishes a retry from another request under the same key. */
+  readonly digest: number;
+  result: Uint8Array | undefined;
+  isLive: boolean;
+}
+
+/** Rows of one client session. */
+export interface ClientRows {
+  readonly key: string;
+  readonly rows: Map<number, IdempotencyRow>;
+  /** Sequences up to here are confirmed; their rows are gone. */
+  ackedThrough: number;
+}
+
+/** A key as an entry carries it. */
+export interface RequestKey {
+  readonly clientKey: string | undefined;
+  readonly sequence: number;
+  readonly opaqueKey: string | undefined;
+  /** −1 when absent. */
+  readonly ackedThrough: number;
+  /** −1 when absent. */
+  readonly firstSeenCommit: number;
+}
+
+/** What the table says of a keyed entry that is about to be applied. */
+export type KeyVerdict =
+  | { readonly kind: 'new' }
+  | { readonly kind: 'duplicate'; readonly row: IdempotencyRow }
+  | { readonly kind: 'reuse' }
+  | { readonly kind: 'horizonPassed' };
+
+const rowOverheadBytes = 96;
+const fresh: KeyVerdict = { kind: 'new' };
+const reuse: KeyVerdict = { kind: 'reuse' };
+const horizonPassed: KeyVerdict = { kind: 'horizonPassed' };
+
+/** See the file comment. */
+export class IdempotencyTable {
+  readonly #limits: Pick<NodeLimits, 'idempotencyRowsMax' | 'idempotencyBytesMax'>;
+  readonly #clients = new Map<string, ClientRows>();
+  readonly #opaque = new Map<string, IdempotencyRow>();
+  /** All rows by log position; dead ones are skipped at the front. */
+  #order: IdempotencyRow[] = [];
+  #orderStart = 0;
+  #rows = 0;
+  #bytes = 0;
+  #horizon = 0 as LogIndex;
+
+  constructor(limits: Pick<NodeLimits, 'idempotencyRowsMax' | 'idempotencyBytesMax'>) {
+    this.#limits = limits;
+  }
+
+  /** Rows held. */
+  get size(): number {
+    return this.#rows;
+  }
+
+  /** Log position below which an unknown key is not believed to be new. */
+  get horizon(): LogIndex {
+    return this.#horizon;
+  }
+
+  /** Judges a keyed entry, changing nothing. */
+  judge(key: RequestKey, digest: number): KeyVerdict {
+    const row = this.#find(key);
+    if (row !== undefined) return row.digest === digest ? { kind: 'duplicate', row } : reuse;
+    if (key.clientKey !== undefined) {
+      const client = this.#clients.get(key.clientKey);
+      if (client !== undefined && key.sequence <= client.ackedThrough) return horizonPassed;
+    }
+    return key.firstSeenCommit < this.#horizon ? horizonPassed : fresh;
+  }
+
+  /** Notes that a keyed entry takes effect at `index`; its result follows in {@link IdempotencyTable.complete}. */
+  record(key: RequestKey, entry: { readonly term: Term; readonly index: LogIndex; readonly digest: number }): IdempotencyRow {
+    const client = key.clientKey === undefined ? undefined : this.#clientOf(key.clientKey);
+    const row: IdempotencyRow = {
+      client,
+      sequence: key.sequence,
+      key: key.opaqueKey ?? '',
+      term: entry.term,
+      index: entry.index,
+      digest: entry.digest,
+      result: undefined,
+      isLive: true,
+    };
+    if (client === undefined) this.#opaque.set(row.key, row);
+    else client.rows.set(row.sequence, row);
+    this.#order.push(row);
+    this.#rows++;
+    this.#bytes += rowOverheadBytes + row.key.length;
+    if (client !== undefined && key.ackedThrough > client.ackedThrough) this.#confirm(client, Math.min(key.ackedThrough, key.sequence - 1));
+    this.#enforce();
+    return row;
+  }
+
+  /** Stores the result of a recorded entry. */
+  complete(row: IdempotencyRow, result: Uint8Array | undefined): void {
+    if (!row.isLive) return;
+    row.result = result;
+    this.#bytes += result?.length ?? 0;
+    this.#enforce();
+  }
+
+  #find(key: RequestKey): IdempotencyRow | undefined {
+    if (key.clientKey !== undefined) return this.#clients.get(key.clientKey)?.rows.get(key.sequence);
+    return key.opaqueKey === undefined ? undefined : this.#opaque.get(key.opaqueKey);
+  }
+
+  #clientOf(clientKey: string): ClientRows {
+    let client = this.#clients.get(clientKey);
+    if (client === undefined) {
+      client = { key: clientKey, rows: new Map(), ackedThrough: -1 };
+      this.#clients.set(clientKey, client);
+    }
+    return client;
+  }
+
+  /**
+   * Confirmed rows go without raising the horizon: their client never asks again, and if it does it is told so. The newest
+   * row always stays, so a client is forgotten only by eviction, which raises the horizon past everything it ever asked.
+   */
+  #confirm(client: ClientRows, ackedThrough: number): void {
+    client.ackedThrough = ackedThrough;
+    for (const row of client.rows.values()) {
+      if (row.sequence > ackedThrough) break;
+      this.#drop(row);
+    }
+  }
+
+  #enforce(): void {
+    while (this.#rows > this.#limits.idempotencyRowsMax || this.#bytes > this.#limits.idempotencyBytesMax) {
+      const row = this.#oldest();
+      if (row === undefined) return;
+      this.#horizon = Math.max(this.#horizon, row.index) as LogIndex;
+      this.#drop(row);
+      if (row.client?.rows.size === 0) this.#clients.delete(row.client.key);
+    }
+    this.#oldest();
+  }
+
+  #drop(row: IdempotencyRow): void {
+    row.isLive = false;
+    this.#rows--;
+    this.#bytes -= rowOverheadBytes + row.key.length + (row.result?.length ?? 0);
+    row.result = undefined;
+    if (row.client === undefined) this.#opaque.delete(row.key);
+    else row.client.rows.delete(row.sequence);
+  }
+
+  /** The oldest live row; dead ones in front of it are forgotten. */
+  #oldest(): IdempotencyRow | undefined {
+    while (this.#orderStart < this.#order.length && this.#order[this.#orderStart]?.isLive === false) this.#orderStart++;
+    if (this.#orderStart > 1024 && this.#orderStart * 2 > this.#order.length) {
+      this.#order = this.#order.slice(this.#orderStart);
+      this.#orderStart = 0;
+    }
+    return this.#order[this.#orderStart];
+  }
+}

@@ -1,0 +1,223 @@
+/**
+ * The own connections to the other nodes: one per node, dialed by this side, carrying everything this node says to it.
+ * What the other node says comes over the connection that *it* dialed, so a one-way cut is just that.
+ *
+ * A link that closes is dialed again at once. If that is refused, the node's process is gone: replicas led from there are
+ * told (the hint of semantics §2.2). Further attempts back off to half a second.
+ */
+import type { Incarnation, NodeId, PartitionId } from '../base/ids.ts';
+import type { Handshake } from '../codec/handshake.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Observer } from '../ports/observer.ts';
+import type { Connection, ConnectionHandlers, NodeAddress, Transport } from '../ports/transport.ts';
+import type { Heartbeat, HeartbeatEcho, Recipient } from '../raft/index.ts';
+import type { TurnScheduler, TurnWork } from './turn.ts';
+import { WireSession, type Message, type SessionEnd, type SessionOwner } from './wire-session.ts';
+
+const redialDelayMsMin = 20;
+const redialDelayMsMax = 500;
+
+/** What links need from their node. */
+export interface PeerLinkOptions {
+  readonly transport: Transport;
+  readonly clock: Clock;
+  readonly observer: Observer;
+  readonly turn: TurnScheduler;
+  readonly handshake: Handshake;
+  readonly queueBytesMax: number;
+  readonly listener: PeerLinkListener;
+}
+
+/** What the node is told about links. */
+export interface PeerLinkListener {
+  linkUp(nodeId: NodeId, newBoot: boolean): void;
+  linkDown(nodeId: NodeId): void;
+  /** The link closed and the immediate redial was refused. */
+  nodeUnreachable(nodeId: NodeId): void;
+}
+
+/** The own connection to one other node. */
+export class PeerLink implements SessionOwner, TurnWork {
+  readonly nodeId: NodeId;
+  readonly #options: PeerLinkOptions;
+  #addresses: readonly NodeAddress[];
+  #addressAt = 0;
+  #session: WireSession | undefined;
+  #heartbeats: Extract<Message, { readonly kind: 'heartbeatBatch' }>['elements'][number][] = [];
+  #echoes: Extract<Message, { readonly kind: 'heartbeatBatchResponse' }>['elements'][number][] = [];
+  #isMarked = false;
+  #isClosed = false;
+  #wasUp = false;
+  #delayMs = redialDelayMsMin;
+  #cancelRedial: (() => void) | undefined;
+  #lastBootId: Incarnation | undefined;
+
+  constructor(nodeId: NodeId, addresses: readonly NodeAddress[], options: PeerLinkOptions) {
+    this.nodeId = nodeId;
+    this.#addresses = addresses;
+    this.#options = options;
+  }
+
+  /** Whether frames can be sent. */
+  get isUp(): boolean {
+    return this.#session?.isReady === true;
+  }
+
+  /** Whether bulk should be held back. */
+  get isCongested(): boolean {
+    return this.#session?.isCongested ?? true;
+  }
+
+  /** The session, while it is up. */
+  get session(): WireSession | undefined {
+    return this.#session?.isReady === true ? this.#session : undefined;
+  }
+
+  /** Begins to dial. */
+  open(): void {
+    this.#dial();
+  }
+
+  /** Sends one message. Lost when the link is down, as any message may be. */
+  send(message: Message, trailing?: readonly Uint8Array[]): void {
+    this.#session?.send(message, trailing);
+  }
+
+  /** Puts a heartbeat into this turn's batch. */
+  heartbeat(partitionId: PartitionId, to: Recipient, message: Heartbeat): void {
+    if (!this.isUp) return;
+    const { fromReplica, fromIncarnation, term, round, commit } = message;
+    this.#heartbeats.push({ partitionId, toIncarnation: to.incarnation, fromReplica, fromIncarnation, term, round, commit, flags: 0 });
+    this.#mark();
+  }
+
+  /** Puts a heartbeat's echo into this turn's batch. */
+  echo(partitionId: PartitionId, to: Recipient, message: HeartbeatEcho): void {
+    if (!this.isUp) return;
+    const { fromReplica, fromIncarnation, term, round } = message;
+    this.#echoes.push({ partitionId, toIncarnation: to.incarnation, fromReplica, fromIncarnation, term, round, flags: message.inDoubt ? 1 : 0 });
+    this.#mark();
+  }
+
+  /** Sends the batches of this turn: one frame for all partitions of the pair. */
+  endTurn(): void {
+    this.#isMarked = false;
+    for (let at = 0; at < this.#heartbeats.length; at += elementsMax) {
+      this.send({ kind: 'heartbeatBatch', elements: this.#heartbeats.slice(at, at + elementsMax) });
+    }
+    for (let at = 0; at < this.#echoes.length; at += elementsMax) {
+      this.send({ kind: 'heartbeatBatchResponse', elements: this.#echoes.slice(at, at + elementsMax) });
+    }
+    this.#heartbeats = [];
+    this.#echoes = [];
+  }
+
+  /** Closes for good. */
+  close(): void {
+    this.#isClosed = true;
+    this.#cancelRedial?.();
+    this.#session?.destroy();
+    this.#session = undefined;
+  }
+
+  ready(session: WireSession): void {
+    const newBoot = session.remoteBootId !== this.#lastBootId;
+    this.#lastBootId = session.remoteBootId;
+    this.#wasUp = true;
+    this.#delayMs = redialDelayMsMin;
+    this.#options.observer.emit({ level: 'info', kind: 'linkUp', fields: { nodeId: this.nodeId, address: session.connection.remoteAddress } });
+    this.#options.listener.linkUp(this.nodeId, newBoot);
+  }
+
+  message(session: WireSession, message: Message): void {
+    session.goodbye('CLUSTOR_WIRE_UNKNOWN_MESSAGE', `${message.kind} does not travel against the direction of dialing`);
+  }
+
+  closed(session: WireSession, reason: SessionEnd): void {
+    if (this.#session !== session) return;
+    this.#session = undefined;
+    this.#heartbeats = [];
+    this.#echoes = [];
+    this.#options.observer.emit({ level: 'info', kind: 'linkDown', fields: { nodeId: this.nodeId, reason: reason.kind, detail: 'detail' in reason ? reason.detail : undefined } });
+    if (this.#isClosed) return;
+    if (this.#wasUp) this.#options.listener.linkDown(this.nodeId);
+    if (this.#wasUp && reason.kind !== 'goodbye') this.#dial();
+    else this.#redialLater();
+  }
+
+  #dial(): void {
+    const address = this.#addresses[this.#addressAt % Math.max(1, this.#addresses.length)];
+    if (address === undefined || this.#isClosed) return;
+    const handlers = (connection: Connection): ConnectionHandlers => this.#adopt(connection);
+    this.#options.transport.dial({ address, expected: this.nodeId, handlers }, (outcome) => {
+      if (this.#isClosed || outcome.kind === 'connected') return;
+      this.#addressAt++;
+      if (outcome.reason.kind === 'refused' && this.#wasUp) {
+        this.#wasUp = false;
+        this.#options.listener.nodeUnreachable(this.nodeId);
+      }
+      this.#redialLater();
+    });
+  }
+
+  #adopt(connection: Connection): WireSession {
+    const { handshake, turn, queueBytesMax } = this.#options;
+    const session = new WireSession(connection, { isDialer: true, handshake, turn, owner: this, queueBytesMax });
+    this.#session = session;
+    if (this.#isClosed) session.destroy();
+    else session.begin(this.nodeId);
+    return session;
+  }
+
+  #redialLater(): void {
+    if (this.#isClosed) return;
+    const delayMs = this.#delayMs;
+    this.#delayMs = Math.min(redialDelayMsMax, delayMs * 2);
+    this.#cancelRedial = this.#options.clock.setTimer(delayMs, () => {
+      this.#dial();
+    });
+  }
+
+  #mark(): void {
+    if (this.#isMarked) return;
+    this.#isMarked = true;
+    this.#options.turn.markLink(this);
+  }
+}
+
+/** Elements of one batch frame; more go into a second frame. */
+const elementsMax = 16_000;
+
+/** All links of a node. */
+export class PeerLinks {
+  readonly #options: PeerLinkOptions;
+  readonly #links = new Map<NodeId, PeerLink>();
+
+  constructor(options: PeerLinkOptions) {
+    this.#options = options;
+  }
+
+  /** Opens a link to a node unless there is one. */
+  ensure(nodeId: NodeId, addresses: readonly NodeAddress[]): void {
+    if (this.#links.has(nodeId) || nodeId === this.#options.handshake.nodeId) return;
+    const link = new PeerLink(nodeId, addresses, this.#options);
+    this.#links.set(nodeId, link);
+    link.open();
+  }
+
+  /** The link to a node, if one was opened. */
+  get(nodeId: NodeId): PeerLink | undefined {
+    return this.#links.get(nodeId);
+  }
+
+  /** Every link, in order of opening. */
+  all(): Iterable<PeerLink> {
+    return this.#links.values();
+  }
+
+  /** Closes all. */
+  close(): void {
+    for (const link of this.#links.values()) link.close();
+    this.#links.clear();
+  }
+}

@@ -1,0 +1,142 @@
+/**
+ * Proposals on their way: waiting for their batch, then in the log until applied.
+ *
+ * A proposal is answered exactly once. Waiting ones that can no longer be appended surely did not happen; ones in the log
+ * of a leader that stepped down are unknown (semantics §2.4 Outcomes).
+ */
+import { assert, present } from '../base/assert.ts';
+import { ClustorError } from '../base/errors.ts';
+import type { LogIndex, Term } from '../base/ids.ts';
+
+/** What became of an entry. */
+export interface ProposalReceipt {
+  readonly term: Term;
+  readonly index: LogIndex;
+  readonly result: Uint8Array | undefined;
+}
+
+/** Receives the fate of one proposal; `slot` is the sink's own number for it. */
+export interface ProposalSink {
+  proposalCommitted(slot: number, receipt: ProposalReceipt): void;
+  proposalFailed(slot: number, error: ClustorError): void;
+}
+
+/** One entry to append. */
+export interface Proposal {
+  readonly metadata: Uint8Array;
+  readonly payload: Uint8Array;
+  readonly sink: ProposalSink;
+  readonly slot: number;
+}
+
+/** First-in first-out queue on an array, without shifting it. */
+class Fifo<T> {
+  #items: (T | undefined)[] = [];
+  #start = 0;
+
+  get length(): number {
+    return this.#items.length - this.#start;
+  }
+
+  push(item: T): void {
+    this.#items.push(item);
+  }
+
+  peek(): T | undefined {
+    return this.#items[this.#start];
+  }
+
+  shift(): T | undefined {
+    const item = this.#items[this.#start];
+    if (item === undefined) return undefined;
+    this.#items[this.#start] = undefined;
+    this.#start++;
+    if (this.#start > 1024 && this.#start * 2 > this.#items.length) {
+      this.#items = this.#items.slice(this.#start);
+      this.#start = 0;
+    }
+    return item;
+  }
+}
+
+/** Bytes and counts that bound a queue of proposals. */
+export interface ProposalBounds {
+  readonly proposalsMax: number;
+  readonly proposalBytesMax: number;
+}
+
+/** See the file comment. */
+export class ProposalQueue {
+  readonly #bounds: ProposalBounds;
+  readonly #waiting = new Fifo<Proposal>();
+  readonly #appended = new Fifo<Proposal>();
+  #bytes = 0;
+  /** Index of the proposal at the head of the appended ones. */
+  #headIndex = 0;
+
+  constructor(bounds: ProposalBounds) {
+    this.#bounds = bounds;
+  }
+
+  /** Proposals that wait for a batch. */
+  get waitingCount(): number {
+    return this.#waiting.length;
+  }
+
+  /** Proposals in the log and not yet answered. */
+  get appendedCount(): number {
+    return this.#appended.length;
+  }
+
+  /** Takes a proposal in, or says which bound it would break. */
+  offer(proposal: Proposal): ClustorError | undefined {
+    if (this.#waiting.length + this.#appended.length >= this.#bounds.proposalsMax) {
+      return new ClustorError('CLUSTOR_OVERLOADED', `${this.#bounds.proposalsMax} proposals of this partition are under way`);
+    }
+    if (this.#bytes + proposal.payload.length > this.#bounds.proposalBytesMax && this.#bytes > 0) {
+      return new ClustorError('CLUSTOR_OVERLOADED', `${this.#bounds.proposalBytesMax} bytes of proposals of this partition are under way`);
+    }
+    this.#bytes += proposal.payload.length;
+    this.#waiting.push(proposal);
+    return undefined;
+  }
+
+  /** Moves proposals of the next batch from waiting into `batch`; at least one if any waits. */
+  takeBatch(batch: Proposal[], bounds: { readonly entriesMax: number; readonly bytesMax: number }): void {
+    let bytes = 0;
+    while (batch.length < bounds.entriesMax) {
+      const next = this.#waiting.peek();
+      if (next === undefined || (batch.length > 0 && bytes + next.payload.length > bounds.bytesMax)) return;
+      bytes += next.payload.length;
+      batch.push(present(this.#waiting.shift(), 'a proposal that was seen is there'));
+    }
+  }
+
+  /** Notes that a batch stands in the log from `firstIndex` on. */
+  appended(batch: readonly Proposal[], firstIndex: LogIndex): void {
+    if (this.#appended.length === 0) this.#headIndex = firstIndex;
+    assert(this.#headIndex + this.#appended.length === firstIndex, 'batches of proposals are contiguous in the log');
+    for (const proposal of batch) this.#appended.push(proposal);
+  }
+
+
+  /** The proposal at `index`, taken out, if this replica proposed it. */
+  takeApplied(index: LogIndex): Proposal | undefined {
+    if (this.#appended.length === 0 || index !== this.#headIndex) return undefined;
+    this.#headIndex++;
+    const proposal = this.#appended.shift();
+    if (proposal !== undefined) this.#bytes -= proposal.payload.length;
+    return proposal;
+  }
+
+  /** Answers everything: the replica leads no more. */
+  failAll(reason: { readonly waiting: ClustorError; readonly appended: ClustorError }): void {
+    for (let proposal = this.#appended.shift(); proposal !== undefined; proposal = this.#appended.shift()) {
+      proposal.sink.proposalFailed(proposal.slot, reason.appended);
+    }
+    for (let proposal = this.#waiting.shift(); proposal !== undefined; proposal = this.#waiting.shift()) {
+      proposal.sink.proposalFailed(proposal.slot, reason.waiting);
+    }
+    this.#bytes = 0;
+  }
+}

@@ -1,0 +1,39 @@
+/** The entries of a received append: verified once, before the core hears of them, then sliced for storage and tail. */
+import { assert } from '../base/assert.ts';
+import { ClustorError } from '../base/errors.ts';
+import type { LogIndex, PartitionId, Term } from '../base/ids.ts';
+import { checkFrames } from '../codec/entry-frame.ts';
+import type { ReceivedEntries } from '../raft/index.ts';
+import { offsetOf } from './entry-tail.ts';
+
+/** See the file comment. */
+export class ReceivedFrames {
+  readonly entries: ReceivedEntries;
+  readonly #firstIndex: LogIndex;
+  readonly #bytes: Uint8Array;
+
+  private constructor(firstIndex: LogIndex, bytes: Uint8Array, entries: ReceivedEntries) {
+    this.#firstIndex = firstIndex;
+    this.#bytes = bytes;
+    this.entries = entries;
+  }
+
+  /**
+   * Verifies the frames behind `prevIndex`: partition, contiguous indexes, terms that do not fall, CRCs.
+   * @throws ClustorError `CLUSTOR_WIRE_FRAME_CORRUPT`.
+   */
+  static verify(append: { readonly partitionId: PartitionId; readonly prevIndex: LogIndex; readonly prevTerm: Term; readonly entryCount: number; readonly entries: Uint8Array }): ReceivedFrames {
+    const firstIndex = (append.prevIndex + 1) as LogIndex;
+    const check = checkFrames(append.entries, { partitionId: append.partitionId, firstIndex, count: append.entryCount, prevTerm: append.prevTerm });
+    if (check.kind === 'bad') throw new ClustorError('CLUSTOR_WIRE_FRAME_CORRUPT', `an append behind entry ${append.prevIndex}: ${check.reason}`);
+    return new ReceivedFrames(firstIndex, append.entries, { count: append.entryCount, termRuns: check.termRuns, configurations: [] });
+  }
+
+  /** The frames from `index` on. */
+  from(index: LogIndex): Uint8Array {
+    assert(index >= this.#firstIndex, 'only received entries are asked for');
+    const lastIndex = (this.#firstIndex + this.entries.count - 1) as LogIndex;
+    const start = offsetOf({ firstIndex: this.#firstIndex, lastIndex, bytes: this.#bytes }, index);
+    return start === 0 ? this.#bytes : this.#bytes.subarray(start);
+  }
+}

@@ -1,0 +1,396 @@
+/**
+ * One replica: inputs in, one step of the core each, effects carried out in order.
+ *
+ * Everything here is synchronous; what takes time (storage, sockets, cold reads, an asynchronous state machine) answers
+ * later as another input. A broken invariant stops the whole node: a replica that cannot trust itself must not speak.
+ */
+import { assert, present, unreachable } from '../base/assert.ts';
+import { ClustorError } from '../base/errors.ts';
+import type { Incarnation, LogIndex, NodeId, PartitionId, ReplicaId, Term } from '../base/ids.ts';
+import {
+  createRaftState,
+  leaderNodeId,
+  nextTickDue,
+  start,
+  step,
+  type Effect,
+  type Input,
+  type PeerMessage,
+  type RaftSettings,
+  type RaftState,
+} from '../raft/index.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Observer } from '../ports/observer.ts';
+import type { StateMachine } from '../ports/state-machine.ts';
+import type { HardState, RecoveredPartition } from '../storage/log-store-types.ts';
+import type { PartitionLog } from '../storage/partition-log.ts';
+import { AppendSender } from './append-sender.ts';
+import { ApplyPipeline } from './apply-pipeline.ts';
+import { EntryTail, type TailBatch } from './entry-tail.ts';
+import { FrameBuilder } from './frame-builder.ts';
+import type { NodeLimits } from './limits.ts';
+import type { PeerLinks } from './peer-links.ts';
+import { ProposalQueue, type Proposal, type ProposalReceipt } from './proposals.ts';
+import { ReadBarriers, type ReadWaiter } from './read-barriers.ts';
+import type { ReceivedFrames } from './received-frames.ts';
+import type { TurnScheduler, TurnWork } from './turn.ts';
+import { wireOf } from './wire-mapping.ts';
+
+/** What a replica needs from its node. */
+export interface ReplicaOptions {
+  readonly nodeId: NodeId;
+  readonly recovered: RecoveredPartition;
+  readonly log: PartitionLog;
+  readonly machine: StateMachine;
+  readonly settings: RaftSettings;
+  readonly limits: NodeLimits;
+  readonly clock: Clock;
+  readonly observer: Observer;
+  readonly turn: TurnScheduler;
+  readonly links: PeerLinks;
+  readonly seed: number;
+  readonly nowTick: number;
+  readonly ledgerSeq: number;
+  readonly listener: ReplicaListener;
+}
+
+/** What a replica tells its node. */
+export interface ReplicaListener {
+  roleChanged(replica: Replica, reason: string): void;
+  applied(replica: Replica, appliedIndex: LogIndex): void;
+}
+
+/** See the file comment. */
+export class Replica implements TurnWork {
+  readonly partitionId: PartitionId;
+  readonly replicaId: ReplicaId;
+  readonly incarnation: Incarnation;
+  readonly machine: StateMachine;
+  readonly state: RaftState;
+  readonly tail: EntryTail;
+  readonly log: PartitionLog;
+  readonly apply: ApplyPipeline;
+  readonly reads: ReadBarriers;
+  readonly #options: ReplicaOptions;
+  readonly #proposals: ProposalQueue;
+  readonly #frames: FrameBuilder;
+  readonly #sender: AppendSender;
+  readonly #effects: Effect[] = [];
+  #nowTick: number;
+  #isMarked = false;
+  #isStepping = false;
+  #batch: Proposal[] = [];
+  #received: ReceivedFrames | undefined;
+  #isClosed = false;
+  /** Monotonic time of the last change of role, for explanations. */
+  roleSinceMs: number;
+  roleReason = 'the process has just started';
+
+  constructor(options: ReplicaOptions) {
+    const { recovered, log, limits } = options;
+    this.#options = options;
+    this.partitionId = recovered.partitionId;
+    this.replicaId = recovered.replicaId;
+    this.incarnation = recovered.incarnation;
+    this.machine = options.machine;
+    this.log = log;
+    this.#nowTick = options.nowTick;
+    this.roleSinceMs = options.clock.monotonicMs();
+    this.tail = new EntryTail(limits.tailBytesMax);
+    this.state = createRaftState({
+      selfNode: options.nodeId,
+      selfReplica: recovered.replicaId,
+      selfIncarnation: recovered.incarnation,
+      settings: options.settings,
+      term: recovered.hardState.term,
+      votedFor: recovered.hardState.votedFor,
+      baseIndex: recovered.baseIndex,
+      baseTerm: recovered.baseTerm,
+      termRuns: recovered.termRuns,
+      lastIndex: recovered.lastIndex,
+      recordedCommitIndex: recovered.recordedCommitIndex,
+      configurations: recovered.configurations,
+      ledgerSeq: options.ledgerSeq,
+      inDoubt: recovered.doubt !== undefined,
+      now: options.nowTick,
+      seed: options.seed,
+    });
+    start(this.state);
+    this.#proposals = new ProposalQueue(limits);
+    this.#frames = new FrameBuilder(recovered.partitionId);
+    this.#sender = new AppendSender({ partitionId: recovered.partitionId, tail: this.tail, log, links: options.links, state: this.state });
+    this.reads = new ReadBarriers({ readsMax: limits.readsMax });
+    this.apply = new ApplyPipeline({
+      partitionId: recovered.partitionId,
+      machine: options.machine,
+      limits,
+      clock: options.clock,
+      appliedIndex: recovered.baseIndex,
+      source: {
+        slice: (firstIndex, lastIndex) => this.tail.slice(firstIndex, lastIndex),
+        read: (firstIndex, lastIndex) => log.read(firstIndex, lastIndex, limits.batchBytesMax),
+      },
+      listener: {
+        applied: (index, term, result) => {
+          this.#committed(index, { term, index, result });
+        },
+        answered: (index, answer) => {
+          if ('row' in answer) this.#committed(index, answer.row);
+          else this.#refused(index, answer.error);
+        },
+        advanced: (appliedIndex) => {
+          this.reads.applied(appliedIndex);
+          options.listener.applied(this, appliedIndex);
+        },
+        faulted: (error) => {
+          options.observer.emit({ level: 'error', kind: 'applyFault', fields: { partitionId: this.partitionId, message: error.message } });
+          this.reads.failApplied(error);
+        },
+      },
+    });
+  }
+
+  /** Replays what is known to be committed; called once. */
+  begin(): void {
+    this.apply.advanceTo(this.state.appliableIndex);
+  }
+
+  /** Whether this replica leads. */
+  get isLeader(): boolean {
+    return this.state.role === 'leader';
+  }
+
+  /** The node that leads, as far as is known here. */
+  get leaderNodeId(): NodeId | undefined {
+    return leaderNodeId(this.state);
+  }
+
+  /** Proposals under way. */
+  get proposalCounts(): { readonly waiting: number; readonly appended: number } {
+    return { waiting: this.#proposals.waitingCount, appended: this.#proposals.appendedCount };
+  }
+
+  /** Takes an entry in, to be appended at the end of the turn; returns why not. Only at a leader. */
+  offer(proposal: Proposal): ClustorError | undefined {
+    if (!this.isLeader) return this.notLeader();
+    const { entryBytesMax } = this.#options.limits;
+    if (proposal.payload.length > entryBytesMax) {
+      return new ClustorError('CLUSTOR_ENTRY_TOO_LARGE', `an entry of ${proposal.payload.length} bytes exceeds the maximum of ${entryBytesMax}`);
+    }
+    if (!this.log.admits(proposal.payload.length)) {
+      return new ClustorError('CLUSTOR_DISK_HARD', 'the log of this partition or node has reached its bound (log_bytes_max)');
+    }
+    const refusal = this.#proposals.offer(proposal);
+    if (refusal === undefined) this.#mark();
+    return refusal;
+  }
+
+  /** Asks the core for a read index; only at a leader. */
+  requestRead(waiter: ReadWaiter): ClustorError | undefined {
+    if (!this.isLeader) return this.notLeader();
+    const refusal = this.reads.gather(waiter);
+    if (refusal === undefined) this.#mark();
+    return refusal;
+  }
+
+  /** The error that sends a caller to the leader. */
+  notLeader(): ClustorError {
+    const leader = this.leaderNodeId;
+    if (leader === undefined) return new ClustorError('CLUSTOR_NO_LEADER', `partition ${this.partitionId} has no leader that this node knows of`);
+    return new ClustorError('CLUSTOR_NOT_LEADER', `node ${leader} leads partition ${this.partitionId}`, { details: { leaderNodeId: leader } });
+  }
+
+  /** Ends the turn: one batch of proposals, one group of reads. The rest waits for the next turn, so that partitions take turns. */
+  endTurn(): void {
+    this.#isMarked = false;
+    if (this.#isClosed || !this.isLeader) return;
+    const readId = this.reads.closeGroup();
+    if (readId !== undefined) this.#step({ kind: 'readIndex', readId });
+    if (this.#proposals.waitingCount === 0 || !this.isLeader) return;
+    const { batchEntriesMax, batchBytesMax } = this.#options.limits;
+    this.#batch = [];
+    this.#proposals.takeBatch(this.#batch, { entriesMax: batchEntriesMax, bytesMax: batchBytesMax });
+    this.#step({ kind: 'propose', count: this.#batch.length });
+    this.#batch = [];
+    if (this.#proposals.waitingCount > 0) this.#mark();
+  }
+
+  /** A message of a peer; `received` holds the verified frames of an append. */
+  receive(message: PeerMessage, received?: ReceivedFrames): void {
+    this.#received = received;
+    this.#step({ kind: 'message', message });
+    this.#received = undefined;
+  }
+
+  /** Time passed. */
+  tick(nowTick: number): void {
+    this.#nowTick = nowTick;
+    if (nowTick >= nextTickDue(this.state)) this.#step({ kind: 'tick' });
+  }
+
+  /** An input that needs no more than the core. */
+  input(input: Extract<Input, { kind: 'stalled' | 'peerConnected' | 'nodeUnreachable' | 'leaderCommit' }>): void {
+    this.#step(input);
+  }
+
+  /** Storage finished a hard state. */
+  hardStateDurable(hardState: HardState): void {
+    this.#step({ kind: 'hardStateDurable', term: hardState.term, votedFor: hardState.votedFor });
+  }
+
+  /** Storage finished an append. */
+  appendDurable(completion: { readonly appendSequence: number; readonly lastIndex: LogIndex; readonly lastTerm: Term; readonly ledgerSequence: number }): void {
+    this.#step({
+      kind: 'durable',
+      appendSequence: completion.appendSequence,
+      index: completion.lastIndex,
+      term: completion.lastTerm,
+      ledgerSeq: completion.ledgerSequence,
+    });
+  }
+
+  /** Fails what waits; nothing is stepped any more. */
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    const surely = new ClustorError('CLUSTOR_CLOSED', 'the node is closing', { outcome: 'surelyNot' });
+    this.#proposals.failAll({ waiting: surely, appended: new ClustorError('CLUSTOR_CLOSED', 'the node closed before the outcome was known') });
+    this.reads.failAll(surely);
+    this.apply.close();
+  }
+
+  #step(input: Input): void {
+    if (this.#isClosed) return;
+    assert(!this.#isStepping, 'a step does not begin within another');
+    this.#isStepping = true;
+    step(this.state, input, { now: this.#nowTick, log: this.tail, effects: this.#effects });
+    this.#isStepping = false;
+    if (this.#effects.length > 0) this.#runEffects();
+    this.#options.turn.schedule();
+  }
+
+  #runEffects(): void {
+    const effects = this.#effects.splice(0);
+    let appliableIndex: LogIndex | undefined;
+    for (const effect of effects) {
+      if (effect.kind === 'commitAdvanced') {
+        this.log.commitIndex = effect.commitIndex;
+        appliableIndex = effect.appliableIndex;
+      } else {
+        this.#run(effect);
+      }
+    }
+    if (appliableIndex === undefined) return;
+    this.apply.advanceTo(appliableIndex);
+    this.tail.trim(Math.min(this.apply.appliedIndex, this.state.durableIndex) as LogIndex);
+  }
+
+  #run(effect: Exclude<Effect, { kind: 'commitAdvanced' }>): void {
+    switch (effect.kind) {
+      case 'persistHardState':
+        this.log.persistHardState({ term: effect.term, votedFor: effect.votedFor });
+        return;
+      case 'truncateLog':
+        this.tail.truncateFrom(effect.fromIndex);
+        this.log.truncateFrom(effect.fromIndex);
+        return;
+      case 'appendToLog':
+        this.#append(effect);
+        return;
+      case 'sendAppend':
+        this.#sender.send(effect);
+        return;
+      case 'sendMessage':
+        this.#sendMessage(effect);
+        return;
+      case 'roleChanged':
+        this.#roleChanged(effect);
+        return;
+      case 'readReady':
+        this.reads.confirmed(effect.readId, effect.index);
+        return;
+      case 'readFailed':
+        this.reads.unconfirmed(effect.readId);
+        return;
+      case 'snapshotNeeded':
+        this.#emit('warn', 'snapshotNeeded', { toReplica: effect.to.replicaId });
+        return;
+      case 'persistDoubt':
+        this.log.persistDoubt(effect.reason);
+        this.#emit('error', 'replicaInDoubt', { reason: effect.reason });
+        return;
+      case 'peerInDoubt':
+        this.#emit('error', 'peerInDoubt', { replicaId: effect.member.replicaId, nodeId: effect.member.nodeId, matchIndex: effect.matchIndex });
+        return;
+      default:
+        unreachable(effect);
+    }
+  }
+
+  #append(effect: Extract<Effect, { kind: 'appendToLog' }>): void {
+    const batch = this.#framesFor(effect);
+    this.tail.push(batch);
+    this.log.append({ ...batch, lastTerm: effect.term }, effect.appendSequence);
+  }
+
+  #framesFor(effect: Extract<Effect, { kind: 'appendToLog' }>): TailBatch {
+    const { firstIndex, lastIndex, term } = effect;
+    const ingestMs = this.#options.clock.wallMs();
+    switch (effect.source) {
+      case 'noOp':
+        return { firstIndex, lastIndex, bytes: this.#frames.noOp({ term, index: firstIndex, ingestMs }) };
+      case 'proposals':
+        assert(this.#batch.length === lastIndex - firstIndex + 1, 'the batch fills the indexes that the core gave it');
+        this.#proposals.appended(this.#batch, firstIndex);
+        return { firstIndex, lastIndex, bytes: this.#frames.proposals(this.#batch, { term, firstIndex, ingestMs }) };
+      case 'received':
+        return { firstIndex, lastIndex, bytes: present(this.#received, 'a received append has its frames').from(firstIndex) };
+      default:
+        return unreachable(effect.source);
+    }
+  }
+
+  #sendMessage(effect: Extract<Effect, { kind: 'sendMessage' }>): void {
+    const link = this.#options.links.get(effect.to.nodeId);
+    if (link === undefined) return;
+    const { message, to } = effect;
+    if (message.kind === 'heartbeat') link.heartbeat(this.partitionId, to, message);
+    else if (message.kind === 'heartbeatEcho') link.echo(this.partitionId, to, message);
+    else link.send(wireOf(message, { partitionId: this.partitionId, to, storage: this.log.ackFields() }));
+  }
+
+  #roleChanged(effect: Extract<Effect, { kind: 'roleChanged' }>): void {
+    this.roleSinceMs = this.#options.clock.monotonicMs();
+    this.roleReason = effect.reason;
+    this.#emit('info', 'roleChanged', { role: effect.role, term: effect.term, leaderNodeId: effect.leaderNodeId, reason: effect.reason });
+    if (effect.role !== 'leader') {
+      this.#proposals.failAll({
+        waiting: this.notLeader(),
+        appended: new ClustorError('CLUSTOR_LEADERSHIP_LOST', 'this node stopped leading before the outcome was known'),
+      });
+      this.reads.failGathered(this.notLeader());
+    }
+    this.#options.listener.roleChanged(this, effect.reason);
+  }
+
+  #committed(index: LogIndex, receipt: ProposalReceipt): void {
+    const proposal = this.#proposals.takeApplied(index);
+    proposal?.sink.proposalCommitted(proposal.slot, receipt);
+  }
+
+  #refused(index: LogIndex, error: ClustorError): void {
+    const proposal = this.#proposals.takeApplied(index);
+    proposal?.sink.proposalFailed(proposal.slot, error);
+  }
+
+  #mark(): void {
+    if (this.#isMarked) return;
+    this.#isMarked = true;
+    this.#options.turn.markReplica(this);
+  }
+
+  #emit(level: 'info' | 'warn' | 'error', kind: string, fields: Readonly<Record<string, string | number | boolean | undefined>>): void {
+    this.#options.observer.emit({ level, kind, fields: { partitionId: this.partitionId, replicaId: this.replicaId, ...fields } });
+  }
+}
+

@@ -1,0 +1,84 @@
+/**
+ * The end of a turn of the loop, where batches close: everything that arrived in this turn was queued, now it is proposed,
+ * handed to storage and sent, once each, in this order. A batch is never closed by a timer (architecture, life of a write).
+ */
+import type { Clock } from '../ports/clock.ts';
+
+/** Something that gathers work during a turn. */
+export interface TurnWork {
+  /** Does what was gathered; may mark itself or others again, which runs in the same turn's next round or the next turn. */
+  endTurn(): void;
+}
+
+/** Collects work of one turn. Stages run in order: proposals and reads, storage, batches of heartbeats, sockets. */
+export class TurnScheduler {
+  readonly #clock: Clock;
+  readonly #onFailure: (error: unknown) => void;
+  #replicas: TurnWork[] = [];
+  #links: TurnWork[] = [];
+  #sockets: TurnWork[] = [];
+  #isScheduled = false;
+  #isClosed = false;
+  /** Starts a flush of storage if something is pending; set once. */
+  flushStorage: () => void = () => undefined;
+
+  constructor(clock: Clock, onFailure: (error: unknown) => void) {
+    this.#clock = clock;
+    this.#onFailure = onFailure;
+  }
+
+  /** Marks a replica that has proposals or reads waiting; callers mark once until it ran. */
+  markReplica(work: TurnWork): void {
+    this.#replicas.push(work);
+    this.schedule();
+  }
+
+  /** Marks a link that gathers heartbeats of many partitions; callers mark once until it ran. */
+  markLink(work: TurnWork): void {
+    this.#links.push(work);
+    this.schedule();
+  }
+
+  /** Marks a connection that has frames waiting; callers mark once until it ran. */
+  markSocket(work: TurnWork): void {
+    this.#sockets.push(work);
+    this.schedule();
+  }
+
+  /** Makes sure that the turn ends even when only storage has work. */
+  schedule(): void {
+    if (this.#isScheduled || this.#isClosed) return;
+    this.#isScheduled = true;
+    this.#clock.endOfTurn(() => {
+      this.#isScheduled = false;
+      this.runNow();
+    });
+  }
+
+  /** Ends the turn at once: used where a completion has just arrived and nothing else can join. */
+  runNow(): void {
+    if (this.#isClosed) return;
+    try {
+      const replicas = this.#replicas;
+      this.#replicas = [];
+      for (const work of replicas) work.endTurn();
+      this.flushStorage();
+      const links = this.#links;
+      this.#links = [];
+      for (const work of links) work.endTurn();
+      const sockets = this.#sockets;
+      this.#sockets = [];
+      for (const work of sockets) work.endTurn();
+    } catch (error) {
+      this.#onFailure(error);
+    }
+  }
+
+  /** Nothing runs any more. */
+  close(): void {
+    this.#isClosed = true;
+    this.#replicas = [];
+    this.#links = [];
+    this.#sockets = [];
+  }
+}

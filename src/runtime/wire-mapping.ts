@@ -1,0 +1,86 @@
+/** The core's messages as wire messages and back. Field names are equal; this is where the envelope is put on and off. */
+import { unreachable } from '../base/assert.ts';
+import type { NodeId, PartitionId } from '../base/ids.ts';
+import type { OutgoingMessage, PeerMessage, Recipient } from '../raft/index.ts';
+import type { Message } from './wire-session.ts';
+
+/** What storage adds to an acknowledgement. */
+export interface AckFields {
+  readonly segmentSeq: number;
+  readonly ioWriterMode: 'Direct' | 'Pooled' | 'Blocking';
+}
+
+/** Envelope of an outgoing message. */
+export interface Envelope {
+  readonly partitionId: PartitionId;
+  readonly to: Recipient;
+  readonly storage: AckFields;
+}
+
+type SingleMessage = Exclude<OutgoingMessage, { kind: 'heartbeat' | 'heartbeatEcho' }>;
+
+/** Puts the envelope on. Heartbeats travel in batches and do not come here. */
+export function wireOf(message: SingleMessage, envelope: Envelope): Message {
+  const head = { partitionId: envelope.partitionId, toIncarnation: envelope.to.incarnation };
+  const { fromReplica, fromIncarnation, term } = message;
+  const from = { fromReplica, fromIncarnation, term };
+  switch (message.kind) {
+    case 'preVoteRequest':
+    case 'voteRequest': {
+      const flags = message.kind === 'preVoteRequest' && message.leaderUnreachable ? 1 : 0;
+      return { kind: message.kind, ...head, ...from, lastIndex: message.lastIndex, lastTerm: message.lastTerm, flags };
+    }
+    case 'preVoteResponse':
+      return { kind: 'preVoteResponse', ...head, ...from, voteGranted: message.voteGranted, highRtt: false };
+    case 'voteResponse':
+      return { kind: 'voteResponse', ...head, ...from, voteGranted: message.voteGranted };
+    case 'appendRejected': {
+      const { rejectedPrevIndex, lastIndex, conflictTerm, conflictFirstIndex, ledgerSeq } = message;
+      return { kind: 'appendRejected', ...head, ...from, rejectedPrevIndex, lastIndex, conflictTerm, conflictFirstIndex, ledgerSeq };
+    }
+    case 'durabilityAck': {
+      const { lastFsyncedIndex, ledgerSeq } = message;
+      const { segmentSeq, ioWriterMode } = envelope.storage;
+      const machine = { smDurableIndex: 0 as typeof lastFsyncedIndex };
+      return { kind: 'durabilityAck', ...head, replicaId: fromReplica, incarnation: fromIncarnation, term, lastFsyncedIndex, ledgerSeq, segmentSeq, ioWriterMode, ...machine };
+    }
+    default:
+      return unreachable(message);
+  }
+}
+
+/** Takes the envelope off; `undefined` for messages that are not the core's or need more than a mapping. */
+export function peerMessageOf(message: Message, fromNode: NodeId): PeerMessage | undefined {
+  switch (message.kind) {
+    case 'preVoteRequest':
+      return { ...fromFields(message, fromNode), kind: 'preVoteRequest', lastIndex: message.lastIndex, lastTerm: message.lastTerm, leaderUnreachable: (message.flags & 1) !== 0 };
+    case 'voteRequest':
+      return { ...fromFields(message, fromNode), kind: 'voteRequest', lastIndex: message.lastIndex, lastTerm: message.lastTerm };
+    case 'preVoteResponse':
+    case 'voteResponse':
+      return { ...fromFields(message, fromNode), kind: message.kind, voteGranted: message.voteGranted };
+    case 'appendRejected': {
+      const { rejectedPrevIndex, lastIndex, conflictTerm, conflictFirstIndex, ledgerSeq } = message;
+      return { ...fromFields(message, fromNode), kind: 'appendRejected', rejectedPrevIndex, lastIndex, conflictTerm, conflictFirstIndex, ledgerSeq };
+    }
+    case 'durabilityAck':
+      return {
+        kind: 'durabilityAck',
+        fromNode,
+        fromReplica: message.replicaId,
+        fromIncarnation: message.incarnation,
+        term: message.term,
+        lastFsyncedIndex: message.lastFsyncedIndex,
+        ledgerSeq: message.ledgerSeq,
+      };
+    default:
+      return undefined;
+  }
+}
+
+function fromFields<M extends Pick<PeerMessage, 'fromReplica' | 'fromIncarnation' | 'term'>>(
+  message: M,
+  fromNode: NodeId,
+): Pick<PeerMessage, 'fromNode' | 'fromReplica' | 'fromIncarnation' | 'term'> {
+  return { fromNode, fromReplica: message.fromReplica, fromIncarnation: message.fromIncarnation, term: message.term };
+}
