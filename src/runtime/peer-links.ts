@@ -12,7 +12,7 @@ import type { Observer } from '../ports/observer.ts';
 import type { Connection, ConnectionHandlers, NodeAddress, Transport } from '../ports/transport.ts';
 import type { Heartbeat, HeartbeatEcho, Recipient } from '../raft/index.ts';
 import type { TurnScheduler, TurnWork } from './turn.ts';
-import { WireSession, type Message, type SessionEnd, type SessionOwner } from './wire-session.ts';
+import { guardedHandlers, WireSession, type Message, type SessionEnd, type SessionOwner } from './wire-session.ts';
 
 const redialDelayMsMin = 20;
 const redialDelayMsMax = 500;
@@ -26,6 +26,8 @@ export interface PeerLinkOptions {
   readonly handshake: Handshake;
   readonly queueBytesMax: number;
   readonly listener: PeerLinkListener;
+  /** Takes what must not happen. */
+  readonly fail: (error: unknown) => void;
 }
 
 /** What the node is told about links. */
@@ -160,13 +162,13 @@ export class PeerLink implements SessionOwner, TurnWork {
     });
   }
 
-  #adopt(connection: Connection): WireSession {
-    const { handshake, turn, queueBytesMax } = this.#options;
+  #adopt(connection: Connection): ConnectionHandlers {
+    const { handshake, turn, queueBytesMax, fail } = this.#options;
     const session = new WireSession(connection, { isDialer: true, handshake, turn, owner: this, queueBytesMax });
     this.#session = session;
     if (this.#isClosed) session.destroy();
     else session.begin(this.nodeId);
-    return session;
+    return guardedHandlers(session, fail);
   }
 
   #redialLater(): void {

@@ -56,8 +56,8 @@ export interface ReplicaOptions {
 
 /** What a replica tells its node. */
 export interface ReplicaListener {
-  roleChanged(replica: Replica, reason: string): void;
-  applied(replica: Replica, appliedIndex: LogIndex): void;
+  roleChanged(replica: Replica): void;
+
 }
 
 /** See the file comment. */
@@ -82,8 +82,8 @@ export class Replica implements TurnWork {
   #batch: Proposal[] = [];
   #received: ReceivedFrames | undefined;
   #isClosed = false;
-  /** Monotonic time of the last change of role, for explanations. */
-  roleSinceMs: number;
+  #roleSinceMs: number;
+  /** Why the role is what it is, for explanations. */
   roleReason = 'the process has just started';
 
   constructor(options: ReplicaOptions) {
@@ -95,7 +95,7 @@ export class Replica implements TurnWork {
     this.machine = options.machine;
     this.log = log;
     this.#nowTick = options.nowTick;
-    this.roleSinceMs = options.clock.monotonicMs();
+    this.#roleSinceMs = options.clock.monotonicMs();
     this.tail = new EntryTail(limits.tailBytesMax);
     this.state = createRaftState({
       selfNode: options.nodeId,
@@ -140,7 +140,6 @@ export class Replica implements TurnWork {
         },
         advanced: (appliedIndex) => {
           this.reads.applied(appliedIndex);
-          options.listener.applied(this, appliedIndex);
         },
         faulted: (error) => {
           options.observer.emit({ level: 'error', kind: 'applyFault', fields: { partitionId: this.partitionId, message: error.message } });
@@ -170,19 +169,29 @@ export class Replica implements TurnWork {
     return { waiting: this.#proposals.waitingCount, appended: this.#proposals.appendedCount };
   }
 
+  /** Milliseconds since the last change of role. */
+  roleAgeMs(): number {
+    return this.#options.clock.monotonicMs() - this.#roleSinceMs;
+  }
+
   /** Takes an entry in, to be appended at the end of the turn; returns why not. Only at a leader. */
   offer(proposal: Proposal): ClustorError | undefined {
     if (!this.isLeader) return this.notLeader();
-    const { entryBytesMax } = this.#options.limits;
-    if (proposal.payload.length > entryBytesMax) {
-      return new ClustorError('CLUSTOR_ENTRY_TOO_LARGE', `an entry of ${proposal.payload.length} bytes exceeds the maximum of ${entryBytesMax}`);
-    }
+    const tooLarge = this.entryRefusal(proposal.payload.length);
+    if (tooLarge !== undefined) return tooLarge;
     if (!this.log.admits(proposal.payload.length)) {
       return new ClustorError('CLUSTOR_DISK_HARD', 'the log of this partition or node has reached its bound (log_bytes_max)');
     }
     const refusal = this.#proposals.offer(proposal);
     if (refusal === undefined) this.#mark();
     return refusal;
+  }
+
+  /** Why an entry of this size can never be appended, if so. */
+  entryRefusal(payloadBytes: number): ClustorError | undefined {
+    const { entryBytesMax } = this.#options.limits;
+    if (payloadBytes <= entryBytesMax) return undefined;
+    return new ClustorError('CLUSTOR_ENTRY_TOO_LARGE', `an entry of ${payloadBytes} bytes exceeds the maximum of ${entryBytesMax}`);
   }
 
   /** Asks the core for a read index; only at a leader. */
@@ -360,7 +369,7 @@ export class Replica implements TurnWork {
   }
 
   #roleChanged(effect: Extract<Effect, { kind: 'roleChanged' }>): void {
-    this.roleSinceMs = this.#options.clock.monotonicMs();
+    this.#roleSinceMs = this.#options.clock.monotonicMs();
     this.roleReason = effect.reason;
     this.#emit('info', 'roleChanged', { role: effect.role, term: effect.term, leaderNodeId: effect.leaderNodeId, reason: effect.reason });
     if (effect.role !== 'leader') {
@@ -370,7 +379,7 @@ export class Replica implements TurnWork {
       });
       this.reads.failGathered(this.notLeader());
     }
-    this.#options.listener.roleChanged(this, effect.reason);
+    this.#options.listener.roleChanged(this);
   }
 
   #committed(index: LogIndex, receipt: ProposalReceipt): void {

@@ -10,10 +10,11 @@ export interface TurnWork {
   endTurn(): void;
 }
 
-/** Collects work of one turn. Stages run in order: proposals and reads, storage, batches of heartbeats, sockets. */
+/** Collects work of one turn. Stages run in order: local requests, proposals and reads, storage, batches of heartbeats, sockets. */
 export class TurnScheduler {
   readonly #clock: Clock;
   readonly #onFailure: (error: unknown) => void;
+  #requests: TurnWork[] = [];
   #replicas: TurnWork[] = [];
   #links: TurnWork[] = [];
   #sockets: TurnWork[] = [];
@@ -25,6 +26,12 @@ export class TurnScheduler {
   constructor(clock: Clock, onFailure: (error: unknown) => void) {
     this.#clock = clock;
     this.#onFailure = onFailure;
+  }
+
+  /** Marks a gatherer of local requests; it runs first, so that what it proposes joins this turn's batch. */
+  markRequest(work: TurnWork): void {
+    this.#requests.push(work);
+    this.schedule();
   }
 
   /** Marks a replica that has proposals or reads waiting; callers mark once until it ran. */
@@ -59,6 +66,9 @@ export class TurnScheduler {
   runNow(): void {
     if (this.#isClosed) return;
     try {
+      const requests = this.#requests;
+      this.#requests = [];
+      for (const work of requests) work.endTurn();
       const replicas = this.#replicas;
       this.#replicas = [];
       for (const work of replicas) work.endTurn();
@@ -77,6 +87,7 @@ export class TurnScheduler {
   /** Nothing runs any more. */
   close(): void {
     this.#isClosed = true;
+    this.#requests = [];
     this.#replicas = [];
     this.#links = [];
     this.#sockets = [];

@@ -257,6 +257,32 @@ export class WireSession implements ConnectionHandlers {
   }
 }
 
+/** Handlers of a session that hand anything unexpected to `fail` instead of the host. */
+export function guardedHandlers(session: WireSession, fail: (error: unknown) => void): ConnectionHandlers {
+  const guarded = (run: () => void): void => {
+    try {
+      run();
+    } catch (error) {
+      fail(error);
+    }
+  };
+  return {
+    data: (chunk) => {
+      guarded(() => {
+        session.data(chunk);
+      });
+    },
+    closed: (reason) => {
+      guarded(() => {
+        session.closed(reason);
+      });
+    },
+    drained: () => {
+      session.drained();
+    },
+  };
+}
+
 function helloMessage(kind: 'hello' | 'helloAccepted', own: Handshake, targetNodeId: number): Message {
   return { kind, ...own, targetNodeId } as Message;
 }

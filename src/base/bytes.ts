@@ -1,0 +1,248 @@
+/**
+ * Bounds-checked reading and writing of little-endian bytes.
+ *
+ * A reader never looks past its end: every overrun is the catalogued error `CLUSTOR_WIRE_BODY_TOO_SHORT`. 64-bit integers
+ * are read as two u32 into a safe integer; larger values are refused (`CLUSTOR_WIRE_BAD_VALUE`), never rounded.
+ */
+import { ClustorError } from './errors.ts';
+import { uuidFromBytes, uuidToBytes } from './ids.ts';
+
+const two32 = 0x1_0000_0000;
+const highWordMax = 0x1f_ffff;
+
+/** Reads fields one after the other. */
+export class ByteReader {
+  readonly bytes: Uint8Array;
+  readonly #view: DataView;
+  readonly #end: number;
+  #offset: number;
+
+  constructor(bytes: Uint8Array, start = 0, end: number = bytes.length) {
+    this.bytes = bytes;
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.#offset = start;
+    this.#end = end;
+  }
+
+  /** Where the next field begins. */
+  get offset(): number {
+    return this.#offset;
+  }
+
+  /** Bytes that are left. */
+  get remaining(): number {
+    return this.#end - this.#offset;
+  }
+
+  u8(): number {
+    return this.#view.getUint8(this.#take(1));
+  }
+
+  u16(): number {
+    return this.#view.getUint16(this.#take(2), true);
+  }
+
+  u32(): number {
+    return this.#view.getUint32(this.#take(4), true);
+  }
+
+  u64(): number {
+    const at = this.#take(8);
+    const high = this.#view.getUint32(at + 4, true);
+    if (high > highWordMax) throw new ClustorError('CLUSTOR_WIRE_BAD_VALUE', 'a 64-bit integer exceeds 2^53 - 1');
+    return high * two32 + this.#view.getUint32(at, true);
+  }
+
+  /** A boolean; anything but 0 and 1 is refused. */
+  bool(): boolean {
+    const value = this.u8();
+    if (value > 1) throw new ClustorError('CLUSTOR_WIRE_BAD_VALUE', `a boolean is 0 or 1, got ${value}`);
+    return value === 1;
+  }
+
+  /** A view of the next `length` bytes. */
+  take(length: number): Uint8Array {
+    const at = this.#take(length);
+    return this.bytes.subarray(at, at + length);
+  }
+
+  /** A view of everything that is left. */
+  rest(): Uint8Array {
+    return this.take(this.remaining);
+  }
+
+  /** u32 length and that many bytes, at most `lengthMax`. */
+  lengthPrefixed(lengthMax: number): Uint8Array {
+    const length = this.u32();
+    if (length > lengthMax) throw new ClustorError('CLUSTOR_WIRE_BODY_TOO_LARGE', `a field of ${length} bytes exceeds its maximum of ${lengthMax}`);
+    return this.take(length);
+  }
+
+  /** A length-prefixed UTF-8 string. */
+  text(lengthMax: number): string {
+    return utf8Decode(this.lengthPrefixed(lengthMax));
+  }
+
+  /** 16 bytes as canonical UUID text. */
+  uuid(): string {
+    return uuidFromBytes(this.bytes, this.#take(16));
+  }
+
+  #take(length: number): number {
+    const at = this.#offset;
+    if (at + length > this.#end) {
+      throw new ClustorError('CLUSTOR_WIRE_BODY_TOO_SHORT', `${length} bytes are needed at offset ${at}, ${this.#end - at} are left`);
+    }
+    this.#offset = at + length;
+    return at;
+  }
+}
+
+/** Writes fields one after the other into a buffer that grows. */
+export class ByteWriter {
+  #bytes: Uint8Array;
+  #view: DataView;
+  #length = 0;
+
+  constructor(capacityBytes = 256) {
+    this.#bytes = new Uint8Array(capacityBytes);
+    this.#view = new DataView(this.#bytes.buffer);
+  }
+
+  /** Bytes written so far. */
+  get length(): number {
+    return this.#length;
+  }
+
+  /** Forgets what was written. */
+  reset(): void {
+    this.#length = 0;
+  }
+
+  /** A copy of what was written; the writer starts anew. */
+  take(): Uint8Array {
+    const copy = this.#bytes.slice(0, this.#length);
+    this.#length = 0;
+    return copy;
+  }
+
+  u8(value: number): void {
+    this.#view.setUint8(this.#grow(1), value);
+  }
+
+  u16(value: number): void {
+    this.#view.setUint16(this.#grow(2), value, true);
+  }
+
+  u32(value: number): void {
+    this.#view.setUint32(this.#grow(4), value, true);
+  }
+
+  u64(value: number): void {
+    const at = this.#grow(8);
+    writeU64(this.#view, at, value);
+  }
+
+  bool(value: boolean): void {
+    this.u8(value ? 1 : 0);
+  }
+
+  raw(bytes: Uint8Array): void {
+    this.#bytes.set(bytes, this.#grow(bytes.length));
+  }
+
+  /** Zero bytes. */
+  zeros(count: number): void {
+    const at = this.#grow(count);
+    this.#bytes.fill(0, at, at + count);
+  }
+
+  lengthPrefixed(bytes: Uint8Array): void {
+    this.u32(bytes.length);
+    this.raw(bytes);
+  }
+
+  text(value: string): void {
+    this.lengthPrefixed(utf8Encode(value));
+  }
+
+  uuid(value: string): void {
+    const at = this.#grow(16);
+    uuidToBytes(value, this.#bytes, at);
+  }
+
+  /** Overwrites a u32 written before. */
+  patchU32(offset: number, value: number): void {
+    this.#view.setUint32(offset, value, true);
+  }
+
+  /** Overwrites a u16 written before. */
+  patchU16(offset: number, value: number): void {
+    this.#view.setUint16(offset, value, true);
+  }
+
+  #grow(count: number): number {
+    const at = this.#length;
+    const needed = at + count;
+    if (needed > this.#bytes.length) {
+      const larger = new Uint8Array(Math.max(needed, this.#bytes.length * 2));
+      larger.set(this.#bytes.subarray(0, at));
+      this.#bytes = larger;
+      this.#view = new DataView(larger.buffer);
+    }
+    this.#length = needed;
+    return at;
+  }
+}
+
+/** Writes a safe integer as u64. */
+export function writeU64(view: DataView, offset: number, value: number): void {
+  view.setUint32(offset, value >>> 0, true);
+  view.setUint32(offset + 4, Math.floor(value / two32), true);
+}
+
+/** Reads a u64 into a safe integer; values from 2^53 on come out as NaN, which no comparison accepts. */
+export function readU64(view: DataView, offset: number): number {
+  const high = view.getUint32(offset + 4, true);
+  return high > highWordMax ? Number.NaN : high * two32 + view.getUint32(offset, true);
+}
+
+/** UTF-8 bytes of a string; lone surrogates become U+FFFD. */
+export function utf8Encode(text: string): Uint8Array {
+  const bytes: number[] = [];
+  for (const character of text) {
+    const point = character.codePointAt(0) ?? 0xfffd;
+    const code = point >= 0xd800 && point <= 0xdfff ? 0xfffd : point;
+    if (code < 0x80) bytes.push(code);
+    else if (code < 0x800) bytes.push(0xc0 | (code >> 6), 0x80 | (code & 0x3f));
+    else if (code < 0x10000) bytes.push(0xe0 | (code >> 12), 0x80 | ((code >> 6) & 0x3f), 0x80 | (code & 0x3f));
+    else bytes.push(0xf0 | (code >> 18), 0x80 | ((code >> 12) & 0x3f), 0x80 | ((code >> 6) & 0x3f), 0x80 | (code & 0x3f));
+  }
+  return Uint8Array.from(bytes);
+}
+
+/** String of UTF-8 bytes. @throws ClustorError `CLUSTOR_WIRE_BAD_VALUE` for anything that is not well-formed UTF-8. */
+export function utf8Decode(bytes: Uint8Array): string {
+  let text = '';
+  let at = 0;
+  while (at < bytes.length) {
+    const first = bytes[at] ?? 0;
+    const extra = first < 0x80 ? 0 : first >= 0xc2 && first < 0xe0 ? 1 : first >= 0xe0 && first < 0xf0 ? 2 : first >= 0xf0 && first < 0xf5 ? 3 : -1;
+    if (extra < 0 || at + extra >= bytes.length) throw notUtf8();
+    let point = extra === 0 ? first : first & (0x3f >> extra);
+    for (let more = 1; more <= extra; more++) {
+      const byte = bytes[at + more] ?? 0;
+      if ((byte & 0xc0) !== 0x80) throw notUtf8();
+      point = (point << 6) | (byte & 0x3f);
+    }
+    const isOverlong = (extra === 2 && point < 0x800) || (extra === 3 && point < 0x10000);
+    if (isOverlong || point > 0x10ffff || (point >= 0xd800 && point <= 0xdfff)) throw notUtf8();
+    text += String.fromCodePoint(point);
+    at += extra + 1;
+  }
+  return text;
+}
+
+function notUtf8(): ClustorError {
+  return new ClustorError('CLUSTOR_WIRE_BAD_VALUE', 'a string is not well-formed UTF-8');
+}

@@ -1,0 +1,184 @@
+/**
+ * The frame of one log entry: built once by the leader; the same bytes go to the journal, to every peer and to apply.
+ *
+ * ```
+ * header  12  version u8 = 1 · codec u8 = 0 · flags u16 (bit 0 system entry) · body_len u32 · trailer_len u32 (4 or 36)
+ * body        partition_id 16 · term u64 · index u64 · metadata_len u16 · metadata · payload
+ * trailer     crc32c u32 over header ‖ body · [merkle leaf 32]
+ * ```
+ * All integers little-endian. A frame carries its own partition, term and index, so that a frame found on disk says what
+ * it is, and a torn or foreign one is told apart by its CRC. After a crash a frame counts only if it is whole.
+ * The functions below work on offsets, without an object per entry.
+ */
+import { writeU64 } from '../base/bytes.ts';
+import { crc32c } from '../base/crc32c.ts';
+import { uuidFromBytes, uuidToBytes, type LogIndex, type PartitionId, type Term } from '../base/ids.ts';
+
+/** Bytes of the header. */
+export const entryHeaderBytes = 12;
+/** Bytes of a trailer without a leaf. */
+export const entryTrailerBytes = 4;
+/** Bytes of a trailer with a Merkle leaf. */
+export const entryLeafTrailerBytes = 36;
+const bodyFixedBytes = 34;
+/** Bytes of a frame besides metadata and payload. */
+export const entryFrameOverheadBytes: number = entryHeaderBytes + bodyFixedBytes + entryTrailerBytes;
+/** Largest body: a full entry fits a 4 MiB wire frame. */
+export const entryBodyBytesMax: number = 4 * 1024 * 1024 - 4096;
+const two32 = 0x1_0000_0000;
+const highWordMax = 0x1f_ffff;
+const flagSystem = 1;
+
+/** Fields of an entry to be framed; the object may be reused. */
+export interface EntryToFrame {
+  readonly term: Term;
+  readonly index: LogIndex;
+  readonly isSystem: boolean;
+  readonly metadata: Uint8Array;
+  readonly payload: Uint8Array;
+}
+
+/** Writes frames of one partition. */
+export class EntryFrameWriter {
+  readonly #partition = new Uint8Array(16);
+
+  constructor(partitionId: PartitionId) {
+    uuidToBytes(partitionId, this.#partition, 0);
+  }
+
+  /** Writes a frame at `offset` and returns the offset behind it. `view` spans `target`. */
+  write(target: Uint8Array, view: DataView, offset: number, entry: EntryToFrame): number {
+    const { metadata, payload } = entry;
+    const body = offset + entryHeaderBytes;
+    view.setUint8(offset, 1);
+    view.setUint8(offset + 1, 0);
+    view.setUint16(offset + 2, entry.isSystem ? flagSystem : 0, true);
+    view.setUint32(offset + 4, bodyFixedBytes + metadata.length + payload.length, true);
+    view.setUint32(offset + 8, entryTrailerBytes, true);
+    target.set(this.#partition, body);
+    writeU64(view, body + 16, entry.term);
+    writeU64(view, body + 24, entry.index);
+    view.setUint16(body + 32, metadata.length, true);
+    target.set(metadata, body + bodyFixedBytes);
+    target.set(payload, body + bodyFixedBytes + metadata.length);
+    const end = body + bodyFixedBytes + metadata.length + payload.length;
+    view.setUint32(end, crc32c(target, offset, end), true);
+    return end + entryTrailerBytes;
+  }
+}
+
+/** Length of the frame at `offset`; 0 when fewer bytes are there than it needs, −1 when it cannot be a frame. */
+export function frameBytesAt(bytes: Uint8Array, offset: number, end: number): number {
+  if (end - offset < entryHeaderBytes) return 0;
+  if (bytes[offset] !== 1 || bytes[offset + 1] !== 0) return -1;
+  if ((bytes[offset + 2] ?? 0) > flagSystem || bytes[offset + 3] !== 0) return -1;
+  const bodyBytes = u32At(bytes, offset + 4);
+  const trailerBytes = u32At(bytes, offset + 8);
+  if (bodyBytes < bodyFixedBytes || bodyBytes > entryBodyBytesMax) return -1;
+  if (trailerBytes !== entryTrailerBytes && trailerBytes !== entryLeafTrailerBytes) return -1;
+  const total = entryHeaderBytes + bodyBytes + trailerBytes;
+  if (end - offset < total) return 0;
+  const metadataBytes = u16At(bytes, offset + entryHeaderBytes + 32);
+  return bodyFixedBytes + metadataBytes > bodyBytes ? -1 : total;
+}
+
+/** Whether the CRC of a whole frame at `offset` is right. */
+export function verifyFrame(bytes: Uint8Array, offset: number): boolean {
+  const end = offset + entryHeaderBytes + u32At(bytes, offset + 4);
+  return crc32c(bytes, offset, end) === u32At(bytes, end);
+}
+
+/** Term of the frame; NaN where it is no safe integer. */
+export function frameTerm(bytes: Uint8Array, offset: number): Term {
+  return u64At(bytes, offset + entryHeaderBytes + 16) as Term;
+}
+
+/** Index of the frame; NaN where it is no safe integer. */
+export function frameIndex(bytes: Uint8Array, offset: number): LogIndex {
+  return u64At(bytes, offset + entryHeaderBytes + 24) as LogIndex;
+}
+
+/** Whether the entry is the system's own. */
+export function frameIsSystem(bytes: Uint8Array, offset: number): boolean {
+  return ((bytes[offset + 2] ?? 0) & flagSystem) !== 0;
+}
+
+/** First byte of the metadata. */
+export function frameMetadataStart(_bytes: Uint8Array, offset: number): number {
+  return offset + entryHeaderBytes + bodyFixedBytes;
+}
+
+/** Behind the last byte of the metadata. */
+export function frameMetadataEnd(bytes: Uint8Array, offset: number): number {
+  return offset + entryHeaderBytes + bodyFixedBytes + u16At(bytes, offset + entryHeaderBytes + 32);
+}
+
+/** First byte of the payload. */
+export function framePayloadStart(bytes: Uint8Array, offset: number): number {
+  return frameMetadataEnd(bytes, offset);
+}
+
+/** Behind the last byte of the payload. */
+export function framePayloadEnd(bytes: Uint8Array, offset: number): number {
+  return offset + entryHeaderBytes + u32At(bytes, offset + 4);
+}
+
+/** Partition of the frame. */
+export function framePartitionId(bytes: Uint8Array, offset: number): PartitionId {
+  return uuidFromBytes(bytes, offset + entryHeaderBytes) as PartitionId;
+}
+
+/** Whether the frame belongs to the partition whose 16 bytes are given. */
+export function frameHasPartition(bytes: Uint8Array, offset: number, partition: Uint8Array): boolean {
+  const at = offset + entryHeaderBytes;
+  for (let position = 0; position < 16; position++) if (bytes[at + position] !== partition[position]) return false;
+  return true;
+}
+
+/** What frames behind an append's previous entry must be. */
+export interface FrameExpectation {
+  readonly partitionId: PartitionId;
+  readonly firstIndex: LogIndex;
+  readonly count: number;
+  readonly prevTerm: Term;
+}
+
+/** Verdict on received frames; `termRuns` are flat pairs (first index, term). */
+export type FrameCheck =
+  | { readonly kind: 'good'; readonly lastTerm: Term; readonly termRuns: readonly number[] }
+  | { readonly kind: 'bad'; readonly reason: string };
+
+/** Checks received frames: whole, of the partition, contiguous, terms that do not fall, CRCs right, nothing left over. */
+export function checkFrames(bytes: Uint8Array, expected: FrameExpectation): FrameCheck {
+  const partition = new Uint8Array(16);
+  uuidToBytes(expected.partitionId, partition, 0);
+  const termRuns: number[] = [];
+  let lastTerm = expected.prevTerm;
+  let offset = 0;
+  for (let position = 0; position < expected.count; position++) {
+    const size = frameBytesAt(bytes, offset, bytes.length);
+    if (size <= 0) return { kind: 'bad', reason: `frame ${position} is ${size === 0 ? 'cut short' : 'malformed'}` };
+    if (!frameHasPartition(bytes, offset, partition)) return { kind: 'bad', reason: `frame ${position} belongs to another partition` };
+    if (frameIndex(bytes, offset) !== expected.firstIndex + position) return { kind: 'bad', reason: `frame ${position} has another index` };
+    const term = frameTerm(bytes, offset);
+    if (!(term >= lastTerm)) return { kind: 'bad', reason: `the term of frame ${position} falls` };
+    if (!verifyFrame(bytes, offset)) return { kind: 'bad', reason: `the CRC of frame ${position} is wrong` };
+    if (term > lastTerm || position === 0) termRuns.push(expected.firstIndex + position, term);
+    lastTerm = term;
+    offset += size;
+  }
+  return offset === bytes.length ? { kind: 'good', lastTerm, termRuns } : { kind: 'bad', reason: 'bytes are left over behind the last frame' };
+}
+
+function u16At(bytes: Uint8Array, offset: number): number {
+  return (bytes[offset] ?? 0) | ((bytes[offset + 1] ?? 0) << 8);
+}
+
+function u32At(bytes: Uint8Array, offset: number): number {
+  return ((bytes[offset] ?? 0) | ((bytes[offset + 1] ?? 0) << 8) | ((bytes[offset + 2] ?? 0) << 16) | ((bytes[offset + 3] ?? 0) << 24)) >>> 0;
+}
+
+function u64At(bytes: Uint8Array, offset: number): number {
+  const high = u32At(bytes, offset + 4);
+  return high > highWordMax ? Number.NaN : high * two32 + u32At(bytes, offset);
+}

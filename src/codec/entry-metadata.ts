@@ -1,0 +1,132 @@
+/**
+ * Metadata of an entry: `{tag u8, len u8, value}` fields, at most 1 KiB.
+ *
+ * 1 trace id 16 · 2 span id 8 · 3 ingest time u64 ms · 4 client id 16 + sequence u64 · 5 opaque key ≤ 64 · 6 acked_through
+ * u64 · 7 commit index known at the first attempt u64. Unknown tags are kept and skipped.
+ */
+import { ByteReader, writeU64, type ByteWriter } from '../base/bytes.ts';
+import { ClustorError } from '../base/errors.ts';
+
+/** What apply needs of an entry's metadata; reused from entry to entry. */
+export interface EntryMetadata {
+  /** Milliseconds since 1970 at the leader that took the entry in; 0 when absent. */
+  ingestMs: number;
+  /** The 16 bytes of the client id as a string of 16 char codes. */
+  clientKey: string | undefined;
+  sequence: number;
+  opaqueKey: string | undefined;
+  /** −1 when absent. */
+  ackedThrough: number;
+  /** −1 when absent. */
+  firstSeenCommit: number;
+}
+
+/** Fields that a client puts into metadata. */
+export interface ClientMetadata {
+  readonly clientId?: Uint8Array;
+  readonly sequence?: number;
+  readonly opaqueKey?: Uint8Array;
+  readonly ackedThrough?: number;
+  readonly firstSeenCommit?: number;
+}
+
+/** Metadata at most, bytes. */
+export const entryMetadataBytesMax = 1024;
+/** Bytes of the ingest time's field. */
+export const ingestMetadataBytes = 10;
+const opaqueKeyBytesMax = 64;
+
+/** An empty metadata object to read into. */
+export function createEntryMetadata(): EntryMetadata {
+  return { ingestMs: 0, clientKey: undefined, sequence: 0, opaqueKey: undefined, ackedThrough: -1, firstSeenCommit: -1 };
+}
+
+/** Reads the metadata in `bytes[start, end)`. @throws ClustorError `CLUSTOR_WIRE_BAD_VALUE`, `CLUSTOR_WIRE_BODY_TOO_SHORT`. */
+export function readEntryMetadata(bytes: Uint8Array, range: { readonly start: number; readonly end: number }, into: EntryMetadata): void {
+  into.ingestMs = 0;
+  into.clientKey = undefined;
+  into.sequence = 0;
+  into.opaqueKey = undefined;
+  into.ackedThrough = -1;
+  into.firstSeenCommit = -1;
+  if (range.start === range.end) return;
+  const reader = new ByteReader(bytes, range.start, range.end);
+  while (reader.remaining > 0) {
+    const tag = reader.u8();
+    const length = reader.u8();
+    readField(reader, { tag, length }, into);
+  }
+}
+
+/** Writes a client's fields behind what `writer` holds. */
+export function writeEntryMetadata(writer: ByteWriter, fields: ClientMetadata): void {
+  if (fields.clientId !== undefined) {
+    writer.u8(4);
+    writer.u8(24);
+    writer.raw(fields.clientId);
+    writer.u64(fields.sequence ?? 0);
+  }
+  if (fields.opaqueKey !== undefined) {
+    if (fields.opaqueKey.length > opaqueKeyBytesMax) throw new ClustorError('CLUSTOR_INVALID_ARGUMENT', `an opaque key has at most ${opaqueKeyBytesMax} bytes`);
+    writer.u8(5);
+    writer.u8(fields.opaqueKey.length);
+    writer.raw(fields.opaqueKey);
+  }
+  if (fields.ackedThrough !== undefined) writeNumber(writer, 6, fields.ackedThrough);
+  if (fields.firstSeenCommit !== undefined) writeNumber(writer, 7, fields.firstSeenCommit);
+}
+
+/** Writes the ingest time's field at the start of `target`. */
+export function writeIngestMetadata(target: Uint8Array, ingestMs: number): void {
+  target[0] = 3;
+  target[1] = 8;
+  writeU64(new DataView(target.buffer, target.byteOffset, target.byteLength), 2, Math.max(0, Math.floor(ingestMs)));
+}
+
+function writeNumber(writer: ByteWriter, tag: number, value: number): void {
+  writer.u8(tag);
+  writer.u8(8);
+  writer.u64(value);
+}
+
+function readField(reader: ByteReader, field: { readonly tag: number; readonly length: number }, into: EntryMetadata): void {
+  switch (field.tag) {
+    case 3:
+      into.ingestMs = numberField(reader, field);
+      return;
+    case 4:
+      expectLength(field, 24);
+      into.clientKey = keyText(reader.take(16));
+      into.sequence = reader.u64();
+      return;
+    case 5:
+      if (field.length > opaqueKeyBytesMax) throw badField(field);
+      into.opaqueKey = keyText(reader.take(field.length));
+      return;
+    case 6:
+      into.ackedThrough = numberField(reader, field);
+      return;
+    case 7:
+      into.firstSeenCommit = numberField(reader, field);
+      return;
+    default:
+      reader.take(field.length);
+  }
+}
+
+function numberField(reader: ByteReader, field: { readonly tag: number; readonly length: number }): number {
+  expectLength(field, 8);
+  return reader.u64();
+}
+
+function expectLength(field: { readonly tag: number; readonly length: number }, length: number): void {
+  if (field.length !== length) throw badField(field);
+}
+
+function badField(field: { readonly tag: number; readonly length: number }): ClustorError {
+  return new ClustorError('CLUSTOR_WIRE_BAD_VALUE', `metadata field ${field.tag} cannot have ${field.length} bytes`);
+}
+
+function keyText(bytes: Uint8Array): string {
+  return String.fromCharCode(...bytes);
+}

@@ -1,0 +1,116 @@
+/**
+ * Entries of the system's own, and the one encoding of members and configurations that entries, ledger and manifests use.
+ *
+ * First payload byte = id: 0x00 NoOp; 0x01 MembershipChange {phase u8, old_members[], new_members[], routing_epoch u32,
+ * placement_digest 32}. Member = {replica_id u64, node_id u64, incarnation 16, role u8, addresses u16 × string}.
+ * An id that is not known here is never skipped: whoever meets one stops applying.
+ */
+import { ByteReader, type ByteWriter } from '../base/bytes.ts';
+import { ClustorError } from '../base/errors.ts';
+import type { Incarnation, LogIndex, NodeId, ReplicaId, Term } from '../base/ids.ts';
+import type { Configuration, Member, MemberRole } from '../base/membership.ts';
+
+/** Phases of a membership change (semantics §3.1). */
+export type MembershipPhase = 'learners' | 'joint' | 'final';
+
+/** A decoded system entry. */
+export type SystemEntry =
+  | { readonly kind: 'noOp' }
+  | {
+      readonly kind: 'membershipChange';
+      readonly phase: MembershipPhase;
+      readonly oldMembers: readonly Member[];
+      readonly newMembers: readonly Member[];
+      readonly routingEpoch: number;
+      readonly placementDigest: Uint8Array;
+    }
+  | { readonly kind: 'unknown'; readonly id: number };
+
+/** Payload of the term-start entry. */
+export const noOpPayload: Uint8Array = Uint8Array.of(0x00);
+
+const membersMax = 64;
+const addressesMax = 16;
+const addressBytesMax = 256;
+const roles: readonly MemberRole[] = ['voter', 'learner', 'observer'];
+const phases: readonly MembershipPhase[] = ['learners', 'joint', 'final'];
+
+/** Reads the system entry in `bytes[start, end)`. */
+export function readSystemEntry(bytes: Uint8Array, start: number, end: number): SystemEntry {
+  const reader = new ByteReader(bytes, start, end);
+  const id = reader.u8();
+  if (id === 0x00) return { kind: 'noOp' };
+  if (id !== 0x01) return { kind: 'unknown', id };
+  const phase = phases[reader.u8()];
+  if (phase === undefined) throw new ClustorError('CLUSTOR_WIRE_UNKNOWN_FIELD', 'an unknown phase of a membership change');
+  const oldMembers = readMembers(reader);
+  const newMembers = readMembers(reader);
+  return { kind: 'membershipChange', phase, oldMembers, newMembers, routingEpoch: reader.u32(), placementDigest: reader.take(32) };
+}
+
+/** Writes a system entry's payload. */
+export function writeSystemEntry(writer: ByteWriter, entry: Exclude<SystemEntry, { kind: 'unknown' }>): void {
+  if (entry.kind === 'noOp') {
+    writer.u8(0x00);
+    return;
+  }
+  writer.u8(0x01);
+  writer.u8(phases.indexOf(entry.phase));
+  writeMembers(writer, entry.oldMembers);
+  writeMembers(writer, entry.newMembers);
+  writer.u32(entry.routingEpoch);
+  writer.raw(entry.placementDigest);
+}
+
+/** Writes one member. */
+export function writeMember(writer: ByteWriter, member: Member): void {
+  writer.u64(member.replicaId);
+  writer.u64(member.nodeId);
+  writer.uuid(member.incarnation);
+  writer.u8(roles.indexOf(member.role));
+  writer.u16(member.addresses.length);
+  for (const address of member.addresses) writer.text(address);
+}
+
+/** Reads one member. */
+export function readMember(reader: ByteReader): Member {
+  const replicaId = reader.u64() as ReplicaId;
+  const nodeId = reader.u64() as NodeId;
+  const incarnation = reader.uuid() as Incarnation;
+  const role = roles[reader.u8()];
+  if (role === undefined) throw new ClustorError('CLUSTOR_WIRE_UNKNOWN_FIELD', 'an unknown role of a member');
+  const count = reader.u16();
+  if (count > addressesMax) throw new ClustorError('CLUSTOR_WIRE_BAD_VALUE', `a member has at most ${addressesMax} addresses`);
+  const addresses: string[] = [];
+  for (let position = 0; position < count; position++) addresses.push(reader.text(addressBytesMax));
+  return { replicaId, nodeId, incarnation, role, addresses };
+}
+
+/** Writes a configuration: term u64, index u64, both member lists. */
+export function writeConfiguration(writer: ByteWriter, configuration: Configuration): void {
+  writer.u64(configuration.term);
+  writer.u64(configuration.index);
+  writeMembers(writer, configuration.members);
+  writeMembers(writer, configuration.outgoingMembers);
+}
+
+/** Reads a configuration. */
+export function readConfiguration(reader: ByteReader): Configuration {
+  const term = reader.u64() as Term;
+  const index = reader.u64() as LogIndex;
+  const members = readMembers(reader);
+  return { term, index, members, outgoingMembers: readMembers(reader) };
+}
+
+function writeMembers(writer: ByteWriter, members: readonly Member[]): void {
+  writer.u16(members.length);
+  for (const member of members) writeMember(writer, member);
+}
+
+function readMembers(reader: ByteReader): Member[] {
+  const count = reader.u16();
+  if (count > membersMax) throw new ClustorError('CLUSTOR_WIRE_BAD_VALUE', `a configuration has at most ${membersMax} members`);
+  const members: Member[] = [];
+  for (let position = 0; position < count; position++) members.push(readMember(reader));
+  return members;
+}

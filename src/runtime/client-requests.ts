@@ -1,0 +1,225 @@
+/**
+ * Requests that arrive over the data path: appends, reads, read indexes of other nodes, descriptions.
+ *
+ * Every request is answered: with results, or with a code that says what is known of its effect. A request meant for a
+ * leader and arriving elsewhere is answered at once with the leader's name; clients find leaders, followers do not relay.
+ */
+import { assert } from '../base/assert.ts';
+import { errorCodes, wireNumberOf } from '../base/error-codes.ts';
+import { ClustorError, isClustorError, messageOf } from '../base/errors.ts';
+import type { LogIndex, NodeId, Term } from '../base/ids.ts';
+import { createEntryMetadata, readEntryMetadata } from '../codec/entry-metadata.ts';
+import { judgeAccess, type AccessAction } from '../policy/access.ts';
+import type { Proposal, ProposalReceipt, ProposalSink } from './proposals.ts';
+import type { Replica } from './replica.ts';
+import type { TurnScheduler, TurnWork } from './turn.ts';
+import type { Message, WireSession } from './wire-session.ts';
+
+/** A request message of the data path. */
+export type ClientRequest = Extract<Message, { readonly kind: 'appendRequest' | 'readIndexRequest' | 'readRequest' | 'describeRequest' }>;
+
+/** What requests need from the node. */
+export interface ClientRequestOptions {
+  readonly turn: TurnScheduler;
+  readonly replicaOf: (partitionId: string) => Replica | undefined;
+  readonly describe: (requestId: number) => Message;
+}
+
+const noBytes = new Uint8Array(0);
+const noTerm = 0 as Term;
+const noIndex = 0 as LogIndex;
+
+/** Collects the results of one append request and answers in as few frames as turns. */
+class AppendResponder implements ProposalSink, TurnWork {
+  readonly #session: WireSession;
+  readonly #request: Extract<Message, { readonly kind: 'appendRequest' }>;
+  readonly #turn: TurnScheduler;
+  #results: Extract<Message, { readonly kind: 'appendResponse' }>['results'][number][] = [];
+  #isMarked = false;
+
+  constructor(session: WireSession, request: Extract<Message, { readonly kind: 'appendRequest' }>, turn: TurnScheduler) {
+    this.#session = session;
+    this.#request = request;
+    this.#turn = turn;
+  }
+
+  proposalCommitted(slot: number, receipt: ProposalReceipt): void {
+    this.#results.push({ position: slot, errorCode: 0, term: receipt.term, index: receipt.index, detail: 0, result: receipt.result ?? noBytes });
+    this.#mark();
+  }
+
+  proposalFailed(slot: number, error: ClustorError): void {
+    this.#results.push({ position: slot, errorCode: wireNumberOf(error.code), term: noTerm, index: noIndex, detail: detailOf(error), result: noBytes });
+    this.#mark();
+  }
+
+  endTurn(): void {
+    this.#isMarked = false;
+    const results = this.#results;
+    if (results.length === 0) return;
+    this.#results = [];
+    const { requestId, partitionId, toIncarnation } = this.#request;
+    for (let at = 0; at < results.length; ) {
+      const end = responseEnd(results, at);
+      const part = at === 0 && end === results.length ? results : results.slice(at, end);
+      this.#session.send({ kind: 'appendResponse', requestId, deadlineMs: 0, routingEpoch: 1, partitionId, toIncarnation, results: part });
+      at = end;
+    }
+  }
+
+  #mark(): void {
+    if (this.#isMarked) return;
+    this.#isMarked = true;
+    this.#turn.markLink(this);
+  }
+}
+
+/** Results of one response frame stay below this, so that the frame fits every agreed maximum. */
+const responseBytesMax = 1024 * 1024;
+
+function responseEnd(results: readonly { readonly result: Uint8Array }[], start: number): number {
+  let bytes = 0;
+  let end = start;
+  while (end < results.length && end - start < 60_000) {
+    bytes += 40 + (results[end]?.result.length ?? 0);
+    if (bytes > responseBytesMax && end > start) break;
+    end++;
+  }
+  return end;
+}
+
+/** See the file comment. */
+export class ClientRequests {
+  readonly #options: ClientRequestOptions;
+  readonly #metadata = createEntryMetadata();
+
+  constructor(options: ClientRequestOptions) {
+    this.#options = options;
+  }
+
+  /** Handles a request; failures become coded answers. */
+  handle(session: WireSession, request: ClientRequest): void {
+    try {
+      this.#authorize(session, request);
+      if (request.kind === 'describeRequest') session.send(this.#options.describe(request.requestId));
+      else this.#handlePartition(session, request, this.#replica(request));
+    } catch (error) {
+      if (!isClustorError(error)) throw error;
+      answerError(session, request.requestId, error);
+    }
+  }
+
+  #handlePartition(session: WireSession, request: Exclude<ClientRequest, { kind: 'describeRequest' }>, replica: Replica): void {
+    if (request.kind === 'appendRequest') this.#append(session, request, replica);
+    else if (request.kind === 'readRequest') read(session, request, replica);
+    else readIndex(session, request, replica);
+  }
+
+  #append(session: WireSession, request: Extract<ClientRequest, { kind: 'appendRequest' }>, replica: Replica): void {
+    if (!replica.isLeader) throw replica.notLeader();
+    const responder = new AppendResponder(session, request, this.#options.turn);
+    let position = 0;
+    for (const entry of request.entries) {
+      const refusal = this.#checkKey(entry.metadata, replica) ?? replica.offer(proposalOf(entry, responder, position));
+      if (refusal !== undefined) responder.proposalFailed(position, refusal);
+      position++;
+    }
+  }
+
+  /** A keyed request names the commit index that its client knew at its first attempt (semantics §2.4). */
+  #checkKey(metadata: Uint8Array, replica: Replica): ClustorError | undefined {
+    if (metadata.length === 0) return undefined;
+    readEntryMetadata(metadata, { start: 0, end: metadata.length }, this.#metadata);
+    const isKeyed = this.#metadata.clientKey !== undefined || this.#metadata.opaqueKey !== undefined;
+    if (!isKeyed || this.#metadata.firstSeenCommit >= 0) return undefined;
+    const commitIndex = replica.state.commitIndex;
+    return new ClustorError('CLUSTOR_IDEMPOTENCY_INDEX_NEEDED', `a keyed append names the commit index known at its first attempt; it is ${commitIndex} now`, { details: { commitIndex } });
+  }
+
+  #replica(request: Exclude<ClientRequest, { kind: 'describeRequest' }>): Replica {
+    const replica = this.#options.replicaOf(request.partitionId);
+    if (replica === undefined) throw new ClustorError('CLUSTOR_UNKNOWN_PARTITION', `this node hosts no replica of partition ${request.partitionId}`);
+    if (request.routingEpoch !== 1) throw new ClustorError('CLUSTOR_ROUTING_EPOCH_MISMATCH', `routing epoch ${request.routingEpoch} was observed, 1 is expected`);
+    return replica;
+  }
+
+  #authorize(session: WireSession, request: ClientRequest): void {
+    const verdict = judgeAccess(session.role, actionOf(request.kind));
+    if (verdict.kind === 'denied') throw new ClustorError('CLUSTOR_PERMISSION_DENIED', verdict.reason);
+  }
+}
+
+function proposalOf(entry: { readonly metadata: Uint8Array; readonly payload: Uint8Array }, sink: ProposalSink, slot: number): Proposal {
+  return { metadata: entry.metadata, payload: entry.payload, sink, slot };
+}
+
+function actionOf(kind: ClientRequest['kind']): AccessAction {
+  if (kind === 'appendRequest') return 'append';
+  if (kind === 'describeRequest') return 'describe';
+  return kind === 'readIndexRequest' ? 'peerMessage' : 'read';
+}
+
+function readIndex(session: WireSession, request: Extract<ClientRequest, { kind: 'readIndexRequest' }>, replica: Replica): void {
+  const { requestId, partitionId, toIncarnation } = request;
+  const refusal = replica.requestRead({
+    confirmed: (index) => {
+      session.send({ kind: 'readIndexResponse', requestId, deadlineMs: 0, routingEpoch: 1, partitionId, toIncarnation, term: replica.state.term, index });
+    },
+    failed: (error) => {
+      answerError(session, requestId, error);
+    },
+  });
+  if (refusal !== undefined) throw refusal;
+}
+
+function read(session: WireSession, request: Extract<ClientRequest, { kind: 'readRequest' }>, replica: Replica): void {
+  if (request.consistency === 'snapshotOnly') {
+    serve(session, request, replica);
+    return;
+  }
+  const failed = (error: ClustorError): void => {
+    answerError(session, request.requestId, error);
+  };
+  const refusal = replica.requestRead({
+    confirmed: (index) => {
+      const applied = (): void => {
+        serve(session, request, replica);
+      };
+      replica.reads.whenApplied(index, { applied, failed });
+    },
+    failed,
+  });
+  if (refusal !== undefined) throw refusal;
+}
+
+function serve(session: WireSession, request: Extract<ClientRequest, { kind: 'readRequest' }>, replica: Replica): void {
+  const { requestId, partitionId, toIncarnation, consistency } = request;
+  try {
+    const result = replica.machine.query(request.query);
+    session.send({ kind: 'readResponse', requestId, deadlineMs: 0, routingEpoch: 1, partitionId, toIncarnation, appliedIndex: replica.apply.appliedIndex, consistency, result });
+  } catch (error) {
+    const refusal = isClustorError(error) ? error : new ClustorError('CLUSTOR_INVALID_ARGUMENT', `the state machine refused the query: ${messageOf(error)}`, { cause: error });
+    answerError(session, requestId, refusal);
+  }
+}
+
+/** Answers a request with a code. */
+export function answerError(session: WireSession, requestId: number, error: ClustorError): void {
+  const message = error.message.slice(0, 512);
+  session.send({ kind: 'errorResponse', requestId, deadlineMs: 0, routingEpoch: 1, errorCode: wireNumberOf(error.code), outcome: error.outcome, detail: detailOf(error), message });
+}
+
+/** The one number that goes with a code on the wire: the leader's node, or the commit index. */
+function detailOf(error: ClustorError): number {
+  const { leaderNodeId, commitIndex } = error.details;
+  if (typeof leaderNodeId === 'number') return leaderNodeId;
+  return typeof commitIndex === 'number' ? commitIndex : 0;
+}
+
+/** An answered code as an error again, with its number under the name that belongs to the code. */
+export function answeredError(code: keyof typeof errorCodes, message: string, detail: number): ClustorError {
+  assert(code in errorCodes, 'a code of the table');
+  if (code === 'CLUSTOR_NOT_LEADER') return new ClustorError(code, message, { details: { leaderNodeId: detail as NodeId } });
+  if (code === 'CLUSTOR_IDEMPOTENCY_INDEX_NEEDED') return new ClustorError(code, message, { details: { commitIndex: detail } });
+  return new ClustorError(code, message);
+}

@@ -1,0 +1,225 @@
+/**
+ * Appends of the process that embeds the node, on whichever node it runs: proposed here when this replica leads, sent to
+ * the leader otherwise, and tried again under the same key until their deadline, so that each takes effect once.
+ */
+import { assert } from '../base/assert.ts';
+import { errorCodeOfWireNumber, errorCodes } from '../base/error-codes.ts';
+import { ClustorError } from '../base/errors.ts';
+import type { LogIndex, Term } from '../base/ids.ts';
+import type { Clock } from '../ports/clock.ts';
+import { answeredError } from './client-requests.ts';
+import type { PeerLinks } from './peer-links.ts';
+import type { ProposalReceipt, ProposalSink } from './proposals.ts';
+import type { Replica } from './replica.ts';
+import type { TurnScheduler, TurnWork } from './turn.ts';
+import type { Message } from './wire-session.ts';
+
+/** What an append resolves with. @public */
+export interface AppendReceipt {
+  readonly term: Term;
+  readonly index: LogIndex;
+  /** What the state machine answered for the entry. */
+  readonly result: Uint8Array | undefined;
+}
+
+/** One append on its way. */
+export interface LocalAppend {
+  readonly metadata: Uint8Array;
+  readonly payload: Uint8Array;
+  readonly deadlineAtMs: number;
+  readonly settle: (outcome: AppendReceipt | ClustorError) => void;
+  /** Something was sent whose fate is unknown; a later certain refusal no longer makes the whole surely-not. */
+  isUncertain: boolean;
+  isSettled: boolean;
+}
+
+/** What local appends need. */
+export interface LocalAppenderOptions {
+  readonly replica: Replica;
+  readonly links: PeerLinks;
+  readonly turn: TurnScheduler;
+  readonly clock: Clock;
+}
+
+const forwardBytesMax = 1024 * 1024;
+const forwardEntriesMax = 1024;
+
+/** See the file comment. */
+export class LocalAppender implements ProposalSink, TurnWork {
+  readonly #options: LocalAppenderOptions;
+  #queue: LocalAppend[] = [];
+  readonly #proposed = new Map<number, LocalAppend>();
+  #forwarded = 0;
+  #nextSlot = 1;
+  #isMarked = false;
+  #isClosed = false;
+
+  constructor(options: LocalAppenderOptions) {
+    this.#options = options;
+  }
+
+  /** Appends waiting or under way. */
+  get pendingCount(): number {
+    return this.#queue.length + this.#proposed.size + this.#forwarded;
+  }
+
+  /** Takes an append in; its `settle` is called exactly once. */
+  submit(append: LocalAppend): void {
+    this.#queue.push(append);
+    this.#mark();
+  }
+
+  /** The leader changed, or time passed: what waits is tried again, what is too late is told so. */
+  retry(nowMs: number): void {
+    for (const append of this.#proposed.values()) this.#expire(append, nowMs);
+    if (this.#queue.length === 0) return;
+    this.#queue = this.#queue.filter((append) => !this.#expire(append, nowMs));
+    if (this.#queue.length > 0) this.#mark();
+  }
+
+  endTurn(): void {
+    this.#isMarked = false;
+    if (this.#isClosed || this.#queue.length === 0) return;
+    if (this.#options.replica.isLeader) this.#propose();
+    else this.#forward();
+  }
+
+  proposalCommitted(slot: number, receipt: ProposalReceipt): void {
+    const append = this.#take(slot);
+    if (append !== undefined) finish(append, { term: receipt.term, index: receipt.index, result: receipt.result });
+  }
+
+  proposalFailed(slot: number, error: ClustorError): void {
+    const append = this.#take(slot);
+    if (append !== undefined) this.#failed(append, error);
+  }
+
+  /** Fails what is left. */
+  close(): void {
+    this.#isClosed = true;
+    const left = [...this.#queue, ...this.#proposed.values()];
+    this.#queue = [];
+    this.#proposed.clear();
+    for (const append of left) finish(append, closedError(append));
+  }
+
+  #propose(): void {
+    const queue = this.#queue;
+    this.#queue = [];
+    for (const append of queue) {
+      if (append.isSettled) continue;
+      const slot = this.#nextSlot++;
+      this.#proposed.set(slot, append);
+      const refusal = this.#options.replica.offer({ metadata: append.metadata, payload: append.payload, sink: this, slot });
+      if (refusal !== undefined) this.proposalFailed(slot, refusal);
+    }
+  }
+
+  #forward(): void {
+    const { replica, links } = this.#options;
+    const leader = replica.leaderNodeId;
+    const session = leader === undefined ? undefined : links.get(leader)?.session;
+    const leaderIncarnation = replica.state.leaderContact?.incarnation;
+    if (session === undefined || leaderIncarnation === undefined) return;
+    while (this.#queue.length > 0) {
+      const batch = this.#takeForwardBatch();
+      if (batch.length === 0) continue;
+      const entries = batch.map(({ metadata, payload }) => ({ metadata, payload }));
+      this.#forwarded += batch.length;
+      const missing = new Set(batch.keys());
+      session.request(
+        (requestId) => ({ kind: 'appendRequest', requestId, deadlineMs: 0, routingEpoch: 1, partitionId: replica.partitionId, toIncarnation: leaderIncarnation, entries }),
+        (answer) => this.#answered(batch, missing, answer),
+      );
+    }
+  }
+
+  #takeForwardBatch(): LocalAppend[] {
+    const batch: LocalAppend[] = [];
+    let bytes = 0;
+    let taken = 0;
+    for (const append of this.#queue) {
+      if (batch.length >= forwardEntriesMax || (batch.length > 0 && bytes + append.payload.length > forwardBytesMax)) break;
+      taken++;
+      if (append.isSettled) continue;
+      bytes += append.payload.length;
+      batch.push(append);
+    }
+    this.#queue.splice(0, taken);
+    return batch;
+  }
+
+  /** Takes an answer to a forwarded batch; returns whether more are to come. */
+  #answered(batch: readonly LocalAppend[], missing: Set<number>, answer: Message | ClustorError): boolean {
+    if (answer instanceof ClustorError || answer.kind !== 'appendResponse') {
+      const error = answer instanceof ClustorError ? answer : new ClustorError('CLUSTOR_INTERNAL', `an append was answered by ${answer.kind}`);
+      for (const position of missing) this.#settleForwarded(batch[position], error);
+      missing.clear();
+      return false;
+    }
+    for (const result of answer.results) {
+      if (!missing.delete(result.position)) continue;
+      const { term, index } = result;
+      if (result.errorCode === 0) this.#settleForwarded(batch[result.position], { term, index, result: result.result.length === 0 ? undefined : result.result });
+      else this.#settleForwarded(batch[result.position], answeredError(errorCodeOfWireNumber(result.errorCode), 'the leader refused the append', result.detail));
+    }
+    return missing.size > 0;
+  }
+
+  #settleForwarded(append: LocalAppend | undefined, outcome: AppendReceipt | ClustorError): void {
+    assert(append !== undefined, 'answers speak of entries of their request');
+    this.#forwarded--;
+    if (outcome instanceof ClustorError) this.#failed(append, outcome);
+    else finish(append, outcome);
+  }
+
+  #failed(append: LocalAppend, error: ClustorError): void {
+    if (append.isSettled) return;
+    if (error.outcome !== 'surelyNot') append.isUncertain = true;
+    const isFinal = !errorCodes[error.code].retryable || this.#isClosed || error.code === 'CLUSTOR_OVERLOADED' || error.code === 'CLUSTOR_DISK_HARD';
+    if (isFinal) finish(append, append.isUncertain && error.outcome === 'surelyNot' ? unknownOutcome(error) : error);
+    else {
+      this.#queue.push(append);
+      if (error.code === 'CLUSTOR_LEADERSHIP_LOST' || error.code === 'CLUSTOR_ENTRY_SUPERSEDED') this.#mark();
+    }
+  }
+
+  #expire(append: LocalAppend, nowMs: number): boolean {
+    if (append.isSettled) return true;
+    if (nowMs < append.deadlineAtMs) return false;
+    finish(append, deadlineError(append, this.#options.replica));
+    return true;
+  }
+
+  #take(slot: number): LocalAppend | undefined {
+    const append = this.#proposed.get(slot);
+    this.#proposed.delete(slot);
+    return append;
+  }
+
+  #mark(): void {
+    if (this.#isMarked) return;
+    this.#isMarked = true;
+    this.#options.turn.markRequest(this);
+  }
+}
+
+function finish(append: LocalAppend, outcome: AppendReceipt | ClustorError): void {
+  if (append.isSettled) return;
+  append.isSettled = true;
+  append.settle(outcome);
+}
+
+function closedError(append: LocalAppend): ClustorError {
+  return new ClustorError('CLUSTOR_CLOSED', 'the node closed', { outcome: append.isUncertain ? 'unknown' : 'surelyNot' });
+}
+
+function unknownOutcome(error: ClustorError): ClustorError {
+  return new ClustorError(error.code, error.message, { outcome: 'unknown', details: error.details });
+}
+
+function deadlineError(append: LocalAppend, replica: Replica): ClustorError {
+  const cause = replica.leaderNodeId === undefined ? 'no leader is known' : `node ${replica.leaderNodeId} leads and has not answered`;
+  const outcome = append.isUncertain || replica.leaderNodeId !== undefined ? 'unknown' : 'surelyNot';
+  return new ClustorError('CLUSTOR_DEADLINE_EXCEEDED', `the append was not acknowledged in time: ${cause}`, { outcome });
+}

@@ -1,0 +1,156 @@
+/**
+ * Sessions that others opened to this node: other nodes that speak to its replicas, and clients.
+ *
+ * Of each node only the newest session is live: when a node dials anew, its older session is destroyed first, so that words
+ * of one peer reach its replicas in the order they were said (what was in flight is lost, never late).
+ */
+import { ClustorError } from '../base/errors.ts';
+import type { NodeId, PartitionId } from '../base/ids.ts';
+import type { Handshake } from '../codec/handshake.ts';
+import type { Observer } from '../ports/observer.ts';
+import type { Connection, ConnectionHandlers } from '../ports/transport.ts';
+import { activeConfiguration } from '../raft/index.ts';
+import type { ClientRequests } from './client-requests.ts';
+import { ReceivedFrames } from './received-frames.ts';
+import type { Replica } from './replica.ts';
+import type { TurnScheduler } from './turn.ts';
+import { peerMessageOf } from './wire-mapping.ts';
+import { guardedHandlers, WireSession, type Message, type SessionEnd, type SessionOwner } from './wire-session.ts';
+
+/** What sessions need from their node. */
+export interface NodeSessionsOptions {
+  readonly observer: Observer;
+  readonly turn: TurnScheduler;
+  readonly handshake: Handshake;
+  readonly queueBytesMax: number;
+  readonly requests: ClientRequests;
+  readonly replicaOf: (partitionId: PartitionId) => Replica | undefined;
+  readonly fail: (error: unknown) => void;
+}
+
+/** See the file comment. */
+export class NodeSessions implements SessionOwner {
+  readonly #options: NodeSessionsOptions;
+  readonly #sessions = new Set<WireSession>();
+  readonly #peers = new Map<NodeId, WireSession>();
+
+  constructor(options: NodeSessionsOptions) {
+    this.#options = options;
+  }
+
+  /** Open sessions. */
+  get count(): number {
+    return this.#sessions.size;
+  }
+
+  /** Takes an accepted connection in. */
+  accept(connection: Connection): ConnectionHandlers {
+    const { handshake, turn, queueBytesMax } = this.#options;
+    const session = new WireSession(connection, { isDialer: false, handshake, turn, owner: this, queueBytesMax });
+    this.#sessions.add(session);
+    return guardedHandlers(session, this.#options.fail);
+  }
+
+  ready(session: WireSession): void {
+    if (session.peer.kind !== 'node') return;
+    const older = this.#peers.get(session.peer.nodeId);
+    this.#peers.set(session.peer.nodeId, session);
+    older?.destroy();
+  }
+
+  message(session: WireSession, message: Message): void {
+    switch (message.kind) {
+      case 'appendRequest':
+      case 'readIndexRequest':
+      case 'readRequest':
+      case 'describeRequest':
+        this.#options.requests.handle(session, message);
+        return;
+      default:
+        this.#peerMessage(session, message);
+    }
+  }
+
+  closed(session: WireSession, reason: SessionEnd): void {
+    this.#sessions.delete(session);
+    if (session.peer.kind === 'node' && this.#peers.get(session.peer.nodeId) === session) this.#peers.delete(session.peer.nodeId);
+    if (reason.kind !== 'goodbye') return;
+    const { spiffeId } = session.peer;
+    this.#options.observer.emit({ level: 'warn', kind: 'sessionRefused', fields: { code: reason.code, detail: reason.detail, spiffeId, remoteAddress: session.connection.remoteAddress } });
+  }
+
+  /** Destroys all. */
+  close(): void {
+    for (const session of this.#sessions) session.destroy();
+  }
+
+  /** Who leads what, for clients that look for a leader. */
+  describe(requestId: number, replicas: readonly Replica[]): Message {
+    const { handshake } = this.#options;
+    return {
+      kind: 'describeResponse',
+      requestId,
+      deadlineMs: 0,
+      routingEpoch: 1,
+      nodeId: handshake.nodeId,
+      bootId: handshake.bootId,
+      partitions: replicas.map((replica) => {
+        const { members } = activeConfiguration(replica.state);
+        const leader = members.find((member) => member.nodeId === replica.leaderNodeId);
+        return {
+          partitionId: replica.partitionId,
+          leaderNodeId: replica.leaderNodeId ?? (0 as NodeId),
+          leaderAddress: leader?.addresses[0] ?? '',
+          term: replica.state.term,
+          commit: replica.state.commitIndex,
+          isLeader: replica.isLeader,
+          members: members.map((member) => ({ nodeId: member.nodeId, address: member.addresses[0] ?? '' })),
+        };
+      }),
+    };
+  }
+
+  #peerMessage(session: WireSession, message: Message): void {
+    const { peer } = session;
+    if (peer.kind !== 'node' || this.#peers.get(peer.nodeId) !== session) return;
+    switch (message.kind) {
+      case 'heartbeatBatch':
+        for (const { flags: _flags, partitionId, toIncarnation, ...heartbeat } of message.elements) {
+          this.#replica(partitionId, toIncarnation)?.receive({ kind: 'heartbeat', fromNode: peer.nodeId, ...heartbeat });
+        }
+        return;
+      case 'heartbeatBatchResponse':
+        for (const { flags, partitionId, toIncarnation, ...echo } of message.elements) {
+          this.#replica(partitionId, toIncarnation)?.receive({ kind: 'heartbeatEcho', fromNode: peer.nodeId, inDoubt: (flags & 1) !== 0, ...echo });
+        }
+        return;
+      case 'appendEntries':
+        this.#append(peer.nodeId, message);
+        return;
+      default:
+        this.#coreMessage(peer.nodeId, message);
+    }
+  }
+
+  #append(fromNode: NodeId, message: Extract<Message, { readonly kind: 'appendEntries' }>): void {
+    const replica = this.#replica(message.partitionId, message.toIncarnation);
+    if (replica === undefined) return;
+    if (message.entries.length > 0 && !replica.log.admitsSystem(message.entries.length)) return;
+    const received = ReceivedFrames.verify(message);
+    const { fromReplica, fromIncarnation, term, prevIndex, prevTerm, commit } = message;
+    const receiverInDoubt = (message.flags & 1) !== 0;
+    replica.receive({ kind: 'appendEntries', fromNode, fromReplica, fromIncarnation, term, prevIndex, prevTerm, commit, receiverInDoubt, entries: received.entries }, received);
+  }
+
+  #coreMessage(fromNode: NodeId, message: Message): void {
+    const core = peerMessageOf(message, fromNode);
+    if (core === undefined || !('partitionId' in message)) throw new ClustorError('CLUSTOR_WIRE_UNKNOWN_MESSAGE', `${message.kind} is not expected here`);
+    this.#replica(message.partitionId, message.toIncarnation)?.receive(core);
+  }
+
+  /** Only the named life of a replica hears a message (semantics §1 Identity). */
+  #replica(partitionId: PartitionId, toIncarnation: string): Replica | undefined {
+    const replica = this.#options.replicaOf(partitionId);
+    return replica?.incarnation === toIncarnation ? replica : undefined;
+  }
+}

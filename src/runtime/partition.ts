@@ -1,0 +1,172 @@
+/** A partition as the embedding product sees it, on whichever node. */
+import { ByteWriter } from '../base/bytes.ts';
+import { ClustorError } from '../base/errors.ts';
+import type { LogIndex, PartitionId } from '../base/ids.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { StateMachine } from '../ports/state-machine.ts';
+import type { AppendReceipt, LocalAppend, LocalAppender } from './local-append.ts';
+import type { LocalReader } from './local-read.ts';
+import type { Replica } from './replica.ts';
+import { keyMetadata, SessionKeys, type IdempotencyKey } from './session-keys.ts';
+import { partitionStatus, type PartitionStatus } from './status.ts';
+import { subscribeToEntries, type CommittedEntry, type EntryFeed } from './subscription.ts';
+
+/** Options of {@link Partition.append}. @public */
+export interface AppendOptions {
+  /** Makes retries of the caller itself (after its own crash, say) take effect once. Without it the node uses a key of its own. */
+  readonly idempotencyKey?: IdempotencyKey;
+  /** Gives up waiting; the outcome is then unknown. */
+  readonly signal?: AbortSignal;
+  /** Milliseconds after which to give up. @defaultValue 10,000 */
+  readonly deadlineMs?: number;
+}
+
+/** Options of reads. @public */
+export interface ReadOptions {
+  /** Gives up waiting. */
+  readonly signal?: AbortSignal;
+  /** Milliseconds after which to give up. @defaultValue 10,000 */
+  readonly deadlineMs?: number;
+}
+
+/** What a partition handle is made of. */
+export interface PartitionParts {
+  readonly replica: Replica;
+  readonly appender: LocalAppender;
+  readonly reader: LocalReader;
+  readonly clock: Clock;
+  readonly clientId: Uint8Array;
+  readonly feed: EntryFeed;
+}
+
+const deadlineMsDefault = 10_000;
+
+/**
+ * One replicated log and its state machine.
+ *
+ * When the promise of {@link Partition.append} resolves, the entry is on stable storage (data and ledger record) of a
+ * quorum, and applied here or at the leader (semantics §2.4).
+ * @public
+ */
+export class Partition {
+  readonly partitionId: PartitionId;
+  readonly #parts: PartitionParts;
+  readonly #keys: SessionKeys;
+  readonly #writer = new ByteWriter();
+
+  /** @internal */
+  constructor(parts: PartitionParts) {
+    this.#parts = parts;
+    this.partitionId = parts.replica.partitionId;
+    this.#keys = new SessionKeys(parts.clientId);
+  }
+
+  /** The local state machine. Reading it directly is a stale read; {@link Partition.read} is the linearizable one. */
+  get machine(): StateMachine {
+    return this.#parts.replica.machine;
+  }
+
+  /** Newest commit index known here, for {@link IdempotencyKey}s. */
+  get commitIndex(): LogIndex {
+    return this.#parts.replica.state.commitIndex;
+  }
+
+  /** Newest index applied here. */
+  get appliedIndex(): LogIndex {
+    return this.#parts.replica.apply.appliedIndex;
+  }
+
+  /**
+   * Appends an entry, wherever the leader is. Retried under one key until the deadline, so it takes effect at most once.
+   * Entries that are under way at the same time may be ordered anew by a change of leader; await one before sending what
+   * must come after it.
+   *
+   * @throws ClustorError with `outcome` `surelyNot`, `committed` or `unknown`.
+   */
+  append(bytes: Uint8Array, options: AppendOptions = {}): Promise<AppendReceipt> {
+    return new Promise<AppendReceipt>((resolve, reject) => {
+      this.appendWith(bytes, options, (outcome) => {
+        if (outcome instanceof ClustorError) reject(outcome);
+        else resolve(outcome);
+      });
+    });
+  }
+
+  /** Like {@link Partition.append}, without a promise. */
+  appendWith(bytes: Uint8Array, options: AppendOptions, settled: (outcome: AppendReceipt | ClustorError) => void): void {
+    const refusal = this.#parts.replica.entryRefusal(bytes.length);
+    if (refusal !== undefined) {
+      settled(refusal);
+      return;
+    }
+    const key = this.#key(options.idempotencyKey);
+    const { signal } = options;
+    const onAbort = (): void => {
+      if (append.isSettled) return;
+      append.isSettled = true;
+      append.settle(new ClustorError('CLUSTOR_ABORTED', 'the caller gave up waiting for the append', { cause: signal?.reason }));
+    };
+    const append: LocalAppend = {
+      metadata: key.metadata,
+      payload: bytes,
+      deadlineAtMs: this.#parts.clock.monotonicMs() + (options.deadlineMs ?? deadlineMsDefault),
+      isUncertain: false,
+      isSettled: false,
+      settle: (outcome) => {
+        if (key.sequence !== undefined) this.#keys.settled(key.sequence);
+        signal?.removeEventListener('abort', onAbort);
+        settled(outcome);
+      },
+    };
+    if (signal?.aborted === true) {
+      append.isSettled = true;
+      append.settle(new ClustorError('CLUSTOR_ABORTED', 'the signal was aborted before the append', { outcome: 'surelyNot' }));
+      return;
+    }
+    signal?.addEventListener('abort', onAbort, { once: true });
+    this.#parts.appender.submit(append);
+  }
+
+  /**
+   * Runs `read` on the local machine in a state that contains everything acknowledged before this call, on any node: the
+   * leader vouches for an index, this replica applies up to it (semantics §2.3).
+   */
+  async read<T>(read: (machine: StateMachine) => T, options: ReadOptions = {}): Promise<T> {
+    const index = await this.readIndex(options);
+    await this.waitApplied(index, options);
+    return read(this.machine);
+  }
+
+  /** An index that contains everything acknowledged before this call; confirmed by the leader. */
+  readIndex(options: ReadOptions = {}): Promise<LogIndex> {
+    return this.#parts.reader.readIndex(this.#deadlineAtMs(options), options.signal);
+  }
+
+  /** Resolves once `index` is applied here. */
+  waitApplied(index: LogIndex, options: ReadOptions = {}): Promise<LogIndex> {
+    return this.#parts.reader.waitApplied(index, this.#deadlineAtMs(options), options.signal);
+  }
+
+  /**
+   * Committed entries from an index on, then as they come. The next entry is read when it is asked for, so a slow consumer
+   * holds nothing up.
+   * @throws ClustorError `CLUSTOR_LOG_COMPACTED` when the log no longer begins early enough.
+   */
+  subscribe(options: { readonly from: LogIndex; readonly signal?: AbortSignal }): AsyncGenerator<CommittedEntry, void, undefined> {
+    return subscribeToEntries(this.#parts.feed, options.from, options.signal);
+  }
+
+  /** Role, indexes, members and what is under way. */
+  status(): PartitionStatus {
+    return partitionStatus(this.#parts.replica, this.#parts.appender.pendingCount);
+  }
+
+  #deadlineAtMs(options: ReadOptions): number {
+    return this.#parts.clock.monotonicMs() + (options.deadlineMs ?? deadlineMsDefault);
+  }
+
+  #key(given: IdempotencyKey | undefined): { readonly sequence: number | undefined; readonly metadata: Uint8Array } {
+    if (given === undefined) return this.#keys.next(this.commitIndex);
+    return { sequence: undefined, metadata: keyMetadata(this.#writer, given) };
+  }
+}
