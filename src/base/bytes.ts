@@ -4,6 +4,7 @@
  * A reader never looks past its end: every overrun is the catalogued error `CLUSTOR_WIRE_BODY_TOO_SHORT`. 64-bit integers
  * are read as two u32 into a safe integer; larger values are refused (`CLUSTOR_WIRE_BAD_VALUE`), never rounded.
  */
+import { crc32c } from './crc32c.ts';
 import { ClustorError } from './errors.ts';
 import { uuidFromBytes, uuidToBytes } from './ids.ts';
 
@@ -169,6 +170,16 @@ export class ByteWriter {
   uuid(value: string): void {
     const at = this.#grow(16);
     uuidToBytes(value, this.#bytes, at);
+  }
+
+  /** CRC-32C of what was written in [start, end). */
+  crc(start: number, end: number): number {
+    return crc32c(this.#bytes, start, end);
+  }
+
+  /** Copies what was written to `target` at `offset`, without a new buffer. */
+  copyTo(target: Uint8Array, offset: number): void {
+    target.set(this.#bytes.subarray(0, this.#length), offset);
   }
 
   /** Overwrites a u32 written before. */

@@ -16,7 +16,12 @@ export interface PrngState {
 
 /** A generator for `seed`; equal seeds give equal sequences. */
 export function createPrng(seed: number): PrngState {
-  const state: PrngState = { a: seed >>> 0, b: Math.floor(seed / 0x1_0000_0000) >>> 0, c: 0x9e3779b9, d: 1 };
+  const state: PrngState = {
+    a: seed >>> 0,
+    b: Math.floor(seed / 0x1_0000_0000) >>> 0,
+    c: 0x9e3779b9,
+    d: 1,
+  };
   for (let round = 0; round < 12; round++) nextUint32(state);
   return state;
 }
@@ -33,7 +38,10 @@ export function nextUint32(state: PrngState): number {
 
 /** A whole number in [0, boundExclusive), each equally likely. */
 export function nextBelow(state: PrngState, boundExclusive: number): number {
-  assert(Number.isInteger(boundExclusive) && boundExclusive > 0 && boundExclusive <= 0x1_0000_0000, 'a bound is a whole number from 1 to 2^32');
+  assert(
+    Number.isInteger(boundExclusive) && boundExclusive > 0 && boundExclusive <= 0x1_0000_0000,
+    'a bound is a whole number from 1 to 2^32',
+  );
   const limit = 0x1_0000_0000 - (0x1_0000_0000 % boundExclusive);
   let value = nextUint32(state);
   while (value >= limit) value = nextUint32(state);
@@ -54,7 +62,8 @@ export function nextBetween(state: PrngState, min: number, maxInclusive: number)
 /** An independent generator named `label`; the same parent state and label give the same child. */
 export function forkPrng(state: PrngState, label: string): PrngState {
   let hash = nextUint32(state);
-  for (let position = 0; position < label.length; position++) hash = Math.imul(hash ^ label.charCodeAt(position), 0x01000193) >>> 0;
+  for (let position = 0; position < label.length; position++)
+    hash = Math.imul(hash ^ label.charCodeAt(position), 0x01000193) >>> 0;
   return createPrng(hash + nextUint32(state) * 0x1_0000);
 }
 

@@ -75,6 +75,8 @@ export interface FileSystem {
   remove(path: string): Promise<void>;
   /** Makes creations, renames and removals in `path` durable. */
   syncDirectory(path: string): Promise<void>;
+  /** Makes a file's content durable whatever wrote it: a real fdatasync, past any mode (KER-11). */
+  syncFile(path: string): Promise<void>;
   /** Opens a file. */
   open(path: string, options: OpenOptions): Promise<FileHandle>;
   /** Closes a file after chains submitted before have completed. */

@@ -50,7 +50,7 @@ export function answerOldLeader(state: RaftState, context: StepContext, message:
 /** Handles a completion of the own storage in the role of a follower. */
 export function followerDurable(state: RaftState, context: StepContext): void {
   advanceCommit(state, context, state.leaderCommit);
-  if (state.ackOwed) acknowledge(state, context);
+  if (state.ackOwed && state.role === 'follower') acknowledge(state, context);
 }
 
 /** Takes this replica out of voting and acknowledging, for good in this incarnation (KER-9). */

@@ -17,7 +17,7 @@ export interface BatchPlace {
 }
 
 const metadataBytesMax = 2048;
-const noBytes = new Uint8Array(0);
+const noBytes: Uint8Array = new Uint8Array(0);
 
 /** See the file comment. */
 export class FrameBuilder {
@@ -42,7 +42,7 @@ export class FrameBuilder {
     for (const proposal of batch) total += entryFrameOverheadBytes + proposal.metadata.length + ingestMetadataBytes + proposal.payload.length;
     const bytes = new Uint8Array(total);
     const view = new DataView(bytes.buffer);
-    const entry = { term: place.term, index: place.firstIndex, isSystem: false, metadata: noBytes, payload: noBytes };
+    const entry = { term: place.term, index: place.firstIndex, isSystem: false, metadata: noBytes, payload: noBytes as Uint8Array };
     writeIngestMetadata(this.#metadata, place.ingestMs);
     let offset = 0;
     let index = place.firstIndex as number;

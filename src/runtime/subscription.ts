@@ -26,7 +26,8 @@ const entriesPerPull = 256;
 /** Yields the product's entries from `from` on, leaving out system entries. */
 export async function* subscribeToEntries(feed: EntryFeed, from: LogIndex, signal: AbortSignal | undefined): AsyncGenerator<CommittedEntry, void, undefined> {
   let next = Math.max(1, from) as LogIndex;
-  while (signal?.aborted !== true) {
+  const isAborted = (): boolean => signal?.aborted ?? false;
+  while (!isAborted()) {
     if (next <= feed.baseIndex()) {
       throw new ClustorError('CLUSTOR_LOG_COMPACTED', `the log begins behind entry ${feed.baseIndex()}`, { details: { firstIndex: feed.baseIndex() + 1 } });
     }
@@ -35,7 +36,7 @@ export async function* subscribeToEntries(feed: EntryFeed, from: LogIndex, signa
     const views = feed.source.slice(next, lastIndex) ?? [(await feed.source.read(next, lastIndex)).bytes];
     for (const bytes of views) {
       for (let offset = 0; offset < bytes.length; offset += frameBytesAt(bytes, offset, bytes.length)) {
-        if (signal?.aborted === true) return;
+        if (isAborted()) return;
         next = (frameIndex(bytes, offset) + 1) as LogIndex;
         if (!frameIsSystem(bytes, offset)) yield entryAt(bytes, offset);
       }

@@ -1,0 +1,156 @@
+/**
+ * A journal segment: `wal/segment-<seq>.log`.
+ *
+ * ```
+ * file   block −1  header, one 4,096-byte plaintext block
+ *        block i   bytes [4096·(i+1), 4096·(i+2))
+ * header magic 8 · wal_format_version u8 · encryption u8 (0 none) · crypto_block_bytes u16 = 4096 · cluster 16 · node u64
+ *        · segment_seq u64 · dek_epoch u32 · integrity_mac_epoch u32 · salt 16 · created_ms u64 · crc32c u32 · zero to the end
+ * block  plain_len u16 · first_frame u16 (offset of the first frame start, 0xFFFF none) · flags u16 (bit 0 last, bit 1
+ *        first of a flush) · reserved u16 · plaintext ≤ 4,072 · tag 16 · zero padding
+ * tag    without encryption: crc32c u32 over (salt ‖ block number u64 ‖ header ‖ plaintext) · 12 zero bytes
+ * ```
+ * Every flush starts on a fresh block and is a stream of whole frames over the plaintexts of its blocks. A block is sealed
+ * once and never rewritten; the salt and the number in its tag make a block of another place or another file a bad one.
+ * After a crash, blocks behind the ledger's coverage may be missing, torn or out of order: the first bad one ends the journal.
+ */
+import { ByteReader, ByteWriter, writeU64 } from '../base/bytes.ts';
+import { crc32c } from '../base/crc32c.ts';
+import { ClustorError } from '../base/errors.ts';
+import type { ClusterId, NodeId } from '../base/ids.ts';
+
+/** Bytes of a block on disk. */
+export const blockBytes = 4096;
+/** Bytes of a block's header. */
+export const blockHeaderBytes = 8;
+/** Plaintext that fits a block. */
+export const blockPlainBytesMax: number = blockBytes - blockHeaderBytes - 16;
+/** `first_frame` of a block in which no frame starts. */
+export const noFirstFrame = 0xffff;
+/** Flag: the last block of its flush. */
+export const flagLastOfFlush = 1;
+/** Flag: the first block of its flush. */
+export const flagFirstOfFlush = 2;
+
+const magic = Uint8Array.of(0x43, 0x4c, 0x53, 0x54, 0x52, 0x53, 0x45, 0x47);
+const formatVersion = 1;
+const headerFieldBytes = 76;
+
+/** What a segment's header says. */
+export interface SegmentHeader {
+  readonly clusterId: ClusterId;
+  readonly nodeId: NodeId;
+  readonly segmentSeq: number;
+  readonly dekEpoch: number;
+  readonly integrityMacEpoch: number;
+  readonly salt: Uint8Array;
+  readonly createdMs: number;
+}
+
+/** Name of a segment's file. */
+export function segmentFileName(segmentSeq: number): string {
+  return `segment-${segmentSeq.toString().padStart(16, '0')}.log`;
+}
+
+/** Sequence of a segment's file name, or `undefined` for other names. */
+export function segmentSeqOfFileName(name: string): number | undefined {
+  const match = /^segment-(\d{16})\.log$/.exec(name);
+  return match === null ? undefined : Number(match[1]);
+}
+
+/** Offset in the file of block `block`. */
+export function blockOffset(block: number): number {
+  return blockBytes * (block + 1);
+}
+
+/** Writes a header into the 4,096 zeroed bytes at the start of `target`. */
+export function writeSegmentHeader(target: Uint8Array, header: SegmentHeader): void {
+  const writer = new ByteWriter(128);
+  writer.raw(magic);
+  writer.u8(formatVersion);
+  writer.u8(0);
+  writer.u16(blockBytes);
+  writer.uuid(header.clusterId);
+  writer.u64(header.nodeId);
+  writer.u64(header.segmentSeq);
+  writer.u32(header.dekEpoch);
+  writer.u32(header.integrityMacEpoch);
+  writer.raw(header.salt);
+  writer.u64(header.createdMs);
+  const fields = writer.take();
+  target.fill(0, 0, blockBytes);
+  target.set(fields, 0);
+  new DataView(target.buffer, target.byteOffset).setUint32(headerFieldBytes, crc32c(fields), true);
+}
+
+/** Reads a header. @throws ClustorError `CLUSTOR_INTEGRITY` or `CLUSTOR_FORMAT_UNSUPPORTED`. */
+export function readSegmentHeader(bytes: Uint8Array): SegmentHeader {
+  const reader = new ByteReader(bytes);
+  if (bytes.length < blockBytes || !magic.every((value) => reader.u8() === value)) {
+    throw new ClustorError('CLUSTOR_INTEGRITY', 'a segment does not begin with its magic bytes');
+  }
+  const crc = new DataView(bytes.buffer, bytes.byteOffset).getUint32(headerFieldBytes, true);
+  if (crc32c(bytes, 0, headerFieldBytes) !== crc) throw new ClustorError('CLUSTOR_INTEGRITY', 'the CRC of a segment header is wrong');
+  const version = reader.u8();
+  if (version !== formatVersion) throw new ClustorError('CLUSTOR_FORMAT_UNSUPPORTED', `a segment has format ${version}, this version reads ${formatVersion}`);
+  reader.u8();
+  reader.u16();
+  const clusterId = reader.uuid() as ClusterId;
+  const nodeId = reader.u64() as NodeId;
+  const segmentSeq = reader.u64();
+  const dekEpoch = reader.u32();
+  const integrityMacEpoch = reader.u32();
+  return { clusterId, nodeId, segmentSeq, dekEpoch, integrityMacEpoch, salt: reader.take(16).slice(), createdMs: reader.u64() };
+}
+
+/** Seals and opens blocks of one segment. */
+export class BlockSealer {
+  readonly #saltCrc: number;
+  readonly #number = new Uint8Array(8);
+  readonly #numberView = new DataView(this.#number.buffer);
+
+  constructor(salt: Uint8Array) {
+    this.#saltCrc = crc32c(salt);
+  }
+
+  /** Finishes the block at `offset` of `target`, whose plaintext stands in place already; the rest is zeroed. */
+  seal(target: Uint8Array, offset: number, block: { readonly number: number; readonly plainBytes: number; readonly firstFrame: number; readonly flags: number }): void {
+    const view = new DataView(target.buffer, target.byteOffset + offset, blockBytes);
+    view.setUint16(0, block.plainBytes, true);
+    view.setUint16(2, block.firstFrame, true);
+    view.setUint16(4, block.flags, true);
+    view.setUint16(6, 0, true);
+    const end = blockHeaderBytes + block.plainBytes;
+    target.fill(0, offset + end, offset + blockBytes);
+    view.setUint32(end, this.#tag(target, offset, block), true);
+  }
+
+  /** The plaintext length of the block at `offset`, or 0 when it is unwritten, torn, rotten or foreign. */
+  open(bytes: Uint8Array, offset: number, number: number): number {
+    const plainBytes = u16(bytes, offset);
+    if (plainBytes === 0 || plainBytes > blockPlainBytesMax) return 0;
+    const end = offset + blockHeaderBytes + plainBytes;
+    const stored = new DataView(bytes.buffer, bytes.byteOffset + end, 4).getUint32(0, true);
+    return this.#tag(bytes, offset, { number, plainBytes }) === stored ? plainBytes : 0;
+  }
+
+  #tag(bytes: Uint8Array, offset: number, block: { readonly number: number; readonly plainBytes: number }): number {
+    writeU64(this.#numberView, 0, block.number);
+    const seed = crc32c(this.#number, 0, 8, this.#saltCrc);
+    return crc32c(bytes, offset, offset + blockHeaderBytes + block.plainBytes, seed);
+  }
+}
+
+/** Offset of the first frame that starts in the block at `offset`. */
+export function blockFirstFrame(bytes: Uint8Array, offset: number): number {
+  return u16(bytes, offset + 2);
+}
+
+/** Flags of the block at `offset`. */
+export function blockFlags(bytes: Uint8Array, offset: number): number {
+  return u16(bytes, offset + 4);
+}
+
+function u16(bytes: Uint8Array, offset: number): number {
+  return (bytes[offset] ?? 0) | ((bytes[offset + 1] ?? 0) << 8);
+}

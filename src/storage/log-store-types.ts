@@ -1,0 +1,138 @@
+/** What the journal and ledger of a data directory take and give. */
+import type { ClustorError } from '../base/errors.ts';
+import type { ClusterId, Incarnation, LogIndex, NodeId, PartitionId, ReplicaId, Term } from '../base/ids.ts';
+import type { Configuration } from '../base/membership.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Entropy } from '../ports/entropy.ts';
+import type { FileSystem, IoWriterMode } from '../ports/file-system.ts';
+import type { Observer } from '../ports/observer.ts';
+import type { PartitionLog } from './partition-log.ts';
+
+/** Term and vote of a replica. */
+export interface HardState {
+  readonly term: Term;
+  readonly votedFor: { readonly replicaId: ReplicaId; readonly incarnation: Incarnation } | undefined;
+}
+
+/** Contiguous whole frames; never changed after they were handed over. */
+export interface FrameBatch {
+  readonly firstIndex: LogIndex;
+  readonly lastIndex: LogIndex;
+  readonly lastTerm: Term;
+  readonly bytes: Uint8Array;
+  /** Configurations of entries inside; recorded in the same ledger flush as the record that covers them (semantics §3.1). */
+  readonly configurations?: readonly Configuration[];
+}
+
+/** A replica as recovery found it. */
+export interface RecoveredPartition {
+  readonly partitionId: PartitionId;
+  readonly replicaId: ReplicaId;
+  readonly incarnation: Incarnation;
+  readonly hardState: HardState;
+  readonly baseIndex: LogIndex;
+  readonly baseTerm: Term;
+  readonly lastIndex: LogIndex;
+  /** Runs of equal terms above the base. */
+  readonly termRuns: readonly { readonly firstIndex: LogIndex; readonly term: Term }[];
+  /** Newest commit index recorded within coverage. */
+  readonly recordedCommitIndex: LogIndex;
+  /** Newest last, at most two. */
+  readonly configurations: readonly Configuration[];
+  /** Why this replica is in doubt (KER-9), if it is. */
+  readonly doubt: string | undefined;
+}
+
+/** What was made durable by an append. */
+export interface AppendCompletion {
+  readonly appendSequence: number;
+  readonly lastIndex: LogIndex;
+  readonly lastTerm: Term;
+  readonly ledgerSequence: number;
+}
+
+/** Receives completions, in order. */
+export interface LogStoreListener {
+  hardStateDurable(partition: PartitionLog, hardState: HardState): void;
+  /** Once per partition and flush, naming the newest append that it completed. */
+  appendDurable(partition: PartitionLog, completion: AppendCompletion): void;
+  /** All completions of a flush were delivered. */
+  flushEnded(): void;
+  /** A write or sync failed: nothing more is written or reported (KER-10). The node must stop. */
+  failed(error: ClustorError): void;
+}
+
+/** Bounds of a data directory's log. @public */
+export interface LogStoreLimits {
+  /** Bytes of the journal on this node (`log_bytes_max`). At 95 % appends of clients are refused (`CLUSTOR_DISK_HARD`). */
+  readonly logBytesMax: number;
+  /** Bytes of one partition's frames. At 95 % appends of clients are refused for this partition alone. */
+  readonly partitionLogBytesMax: number;
+  /** Bytes of one segment file. */
+  readonly segmentBytes: number;
+  /** Bytes of one ledger generation. */
+  readonly ledgerBytes: number;
+  /** Bytes of sealed blocks in one flush; a larger batch still goes alone. */
+  readonly flushBytesMax: number;
+}
+
+/** The defaults. @public */
+export const defaultLogStoreLimits: LogStoreLimits = {
+  logBytesMax: 16 * 1024 * 1024 * 1024,
+  partitionLogBytesMax: 8 * 1024 * 1024 * 1024,
+  segmentBytes: 64 * 1024 * 1024,
+  ledgerBytes: 32 * 1024 * 1024,
+  flushBytesMax: 4 * 1024 * 1024,
+};
+
+/** What a store needs. */
+export interface LogStoreOptions {
+  readonly directory: string;
+  readonly clusterId: ClusterId;
+  readonly nodeId: NodeId;
+  readonly fileSystem: FileSystem;
+  readonly clock: Clock;
+  readonly entropy: Entropy;
+  readonly observer: Observer;
+  readonly limits?: Partial<LogStoreLimits>;
+  readonly listener: LogStoreListener;
+}
+
+/** Counters of a store. @public */
+export interface LogStoreStatistics {
+  /** Chains that ended, with or without data. */
+  readonly flushes: number;
+  /** Chains that carried entries. */
+  readonly dataFlushes: number;
+  readonly entries: number;
+  readonly entryBytes: number;
+  /** Bytes written to the journal, padding included. */
+  readonly journalBytesWritten: number;
+  /** Bytes of live segments. */
+  readonly journalBytes: number;
+  readonly segmentSeq: number;
+  readonly endOffset: number;
+  /** Newest synced ledger flush. */
+  readonly ledgerSequence: number;
+  readonly ledgerGeneration: number;
+  readonly ioWriterMode: IoWriterMode;
+  /** Milliseconds of the newest, the median and the 99th percentile of recent chains. */
+  readonly flushMsLast: number;
+  readonly flushMsP50: number;
+  readonly flushMsP99: number;
+}
+
+/** What recovery found; also written to `boot_record.json`. */
+export interface BootReport {
+  readonly scrubState: 'Healthy' | 'Quarantine';
+  readonly durationMs: number;
+  readonly ledgerFlushesRead: number;
+  readonly ledgerFlushesFromSecondCopy: number;
+  readonly ledgerTornFlushCut: boolean;
+  readonly segmentsRead: number;
+  readonly blocksRead: number;
+  readonly framesRead: number;
+  readonly framesKeptBehindCoverage: number;
+  readonly journalEndedAt: string;
+  readonly doubts: readonly string[];
+}

@@ -1,0 +1,121 @@
+/** One partition's share of the journal and ledger: what its replica hands over, and where its entries are. */
+import { assert } from '../base/assert.ts';
+import type { Incarnation, LogIndex, PartitionId, ReplicaId, Term } from '../base/ids.ts';
+import type { IoWriterMode } from '../ports/file-system.ts';
+import { JournalIndex } from './journal-index.ts';
+import type { FrameBatch, HardState } from './log-store-types.ts';
+
+/** An append that waits for its flush. */
+export interface PendingAppend {
+  readonly log: PartitionLog;
+  readonly batch: FrameBatch;
+  readonly appendSequence: number;
+}
+
+/** What a partition's log asks of its store. */
+export interface PartitionLogOwner {
+  enqueueAppend(append: PendingAppend): void;
+  enqueueHardState(log: PartitionLog, hardState: HardState): void;
+  enqueueDoubt(log: PartitionLog, reason: string): void;
+  /** Drops what is not sealed yet from `fromIndex` on, and records the truncation of what is. */
+  truncate(log: PartitionLog, fromIndex: LogIndex): void;
+  admits(log: PartitionLog, bytes: number, isSystem: boolean): boolean;
+  read(log: PartitionLog, range: { readonly firstIndex: LogIndex; readonly lastIndex: LogIndex; readonly bytesMax: number }): Promise<FrameBatch>;
+  ackFields(): { readonly segmentSeq: number; readonly ioWriterMode: IoWriterMode };
+}
+
+/** See the file comment. */
+export class PartitionLog {
+  readonly partitionId: PartitionId;
+  readonly replicaId: ReplicaId;
+  readonly incarnation: Incarnation;
+  /** Runs that are sealed; entries behind them wait for their flush. */
+  readonly index = new JournalIndex();
+  readonly #owner: PartitionLogOwner;
+  #lastIndex: LogIndex;
+  /** Newest commit index, set by the owner of the replica; recorded with each flush (semantics §1). */
+  commitIndex: LogIndex;
+  /** Newest hard state handed over. */
+  hardState: HardState;
+  /** Bytes of frames held. */
+  frameBytes = 0;
+
+  constructor(
+    owner: PartitionLogOwner,
+    start: {
+      readonly partitionId: PartitionId;
+      readonly replicaId: ReplicaId;
+      readonly incarnation: Incarnation;
+      readonly lastIndex: LogIndex;
+      readonly commitIndex: LogIndex;
+      readonly hardState: HardState;
+    },
+  ) {
+    this.#owner = owner;
+    this.partitionId = start.partitionId;
+    this.replicaId = start.replicaId;
+    this.incarnation = start.incarnation;
+    this.#lastIndex = start.lastIndex;
+    this.commitIndex = start.commitIndex;
+    this.hardState = start.hardState;
+  }
+
+  /** Last index handed over, durable or not. */
+  get lastIndex(): LogIndex {
+    return this.#lastIndex;
+  }
+
+  /** Makes term and vote durable; never overtaken by later appends. */
+  persistHardState(hardState: HardState): void {
+    assert(hardState.term >= this.hardState.term, 'a term never falls');
+    this.hardState = hardState;
+    this.#owner.enqueueHardState(this, hardState);
+  }
+
+  /** Makes it durable that this replica is in doubt (KER-9). */
+  persistDoubt(reason: string): void {
+    this.#owner.enqueueDoubt(this, reason);
+  }
+
+  /** Makes entries durable. */
+  append(batch: FrameBatch, appendSequence: number): void {
+    assert(batch.firstIndex === this.#lastIndex + 1, 'an append continues the log');
+    assert(batch.lastIndex >= batch.firstIndex && batch.bytes.length > 0, 'an append has entries');
+    this.#lastIndex = batch.lastIndex;
+    this.frameBytes += batch.bytes.length;
+    this.#owner.enqueueAppend({ log: this, batch, appendSequence });
+  }
+
+  /** Drops entries from `fromIndex` on; they were never committed. */
+  truncateFrom(fromIndex: LogIndex): void {
+    assert(fromIndex > this.commitIndex, 'a committed entry is never truncated');
+    if (fromIndex > this.#lastIndex) return;
+    this.#lastIndex = (fromIndex - 1) as LogIndex;
+    this.#owner.truncate(this, fromIndex);
+  }
+
+  /** Whether a client's entry of this size still fits the bounds. */
+  admits(bytes: number): boolean {
+    return this.#owner.admits(this, bytes, false);
+  }
+
+  /** Whether entries that must be taken (a leader's, the system's) still fit the reserve. */
+  admitsSystem(bytes: number): boolean {
+    return this.#owner.admits(this, bytes, true);
+  }
+
+  /** Reads durable entries, at least one and about `bytesMax` bytes, verified. @throws ClustorError `CLUSTOR_INTEGRITY`. */
+  read(firstIndex: LogIndex, lastIndex: LogIndex, bytesMax: number): Promise<FrameBatch> {
+    return this.#owner.read(this, { firstIndex, lastIndex, bytesMax });
+  }
+
+  /** What every DurabilityAck says of the disk. */
+  ackFields(): { readonly segmentSeq: number; readonly ioWriterMode: IoWriterMode } {
+    return this.#owner.ackFields();
+  }
+
+  /** Term of a sealed entry. */
+  termAt(index: LogIndex): Term | undefined {
+    return this.index.termAt(index);
+  }
+}

@@ -1,0 +1,123 @@
+/**
+ * Seals flushes into blocks of the segment in use, in memory that the disk can take directly.
+ *
+ * A flush is laid out first (`begin`, `add` …, `end`), then written by the owner's chain. Nothing sealed is ever sealed
+ * again in this segment: after a failed write the store is poisoned and a new process begins a new segment.
+ */
+import { assert } from '../base/assert.ts';
+import { blockBytes, blockHeaderBytes, blockOffset, blockPlainBytesMax, BlockSealer, flagFirstOfFlush, flagLastOfFlush, noFirstFrame } from '../codec/segment-format.ts';
+import type { FileHandle } from '../ports/file-system.ts';
+
+/** A segment that is open for writing. */
+export interface OpenSegment {
+  readonly segmentSeq: number;
+  readonly path: string;
+  readonly file: FileHandle;
+  readonly sizeBytes: number;
+  readonly salt: Uint8Array;
+}
+
+/** Where a run of frames begins. */
+export interface FramePlace {
+  readonly block: number;
+  readonly offset: number;
+}
+
+/** See the file comment. */
+export class SegmentWriter {
+  readonly segment: OpenSegment;
+  readonly #staging: Uint8Array;
+  readonly #sealer: BlockSealer;
+  #nextBlock = 0;
+  /** Offset of the block being filled within staging. */
+  #blockStart = 0;
+  #plainBytes = 0;
+  #firstFrame = noFirstFrame;
+  #flags = 0;
+  #isOpen = false;
+
+  constructor(segment: OpenSegment, staging: Uint8Array) {
+    this.segment = segment;
+    this.#staging = staging;
+    this.#sealer = new BlockSealer(segment.salt);
+  }
+
+  /** File offset behind everything sealed so far. */
+  get endOffset(): number {
+    return blockOffset(this.#nextBlock);
+  }
+
+  /** Blocks sealed so far. */
+  get blocksSpent(): number {
+    return this.#nextBlock;
+  }
+
+  /** Whether `plainBytes` more fit into this flush and this segment. */
+  fits(plainBytes: number): boolean {
+    const inFlush = this.#isOpen ? this.#blockStart / blockBytes + 1 : 0;
+    const blocks = inFlush + Math.ceil(plainBytes / blockPlainBytesMax) + 1;
+    if (blocks * blockBytes > this.#staging.length) return false;
+    return blockOffset(this.#nextBlock + blocks) <= this.segment.sizeBytes;
+  }
+
+  /** Bytes laid out in the flush so far. */
+  get flushBytes(): number {
+    return this.#isOpen ? this.#blockStart + blockBytes : 0;
+  }
+
+  /** Begins a flush on a fresh block. */
+  begin(): void {
+    assert(!this.#isOpen, 'one flush is laid out at a time');
+    this.#isOpen = true;
+    this.#blockStart = 0;
+    this.#plainBytes = 0;
+    this.#firstFrame = noFirstFrame;
+    this.#flags = flagFirstOfFlush;
+  }
+
+  /** Where the next frame will begin. */
+  place(): FramePlace {
+    if (this.#plainBytes === blockPlainBytesMax) return { block: this.#nextBlock + this.#blockStart / blockBytes + 1, offset: 0 };
+    return { block: this.#nextBlock + this.#blockStart / blockBytes, offset: this.#plainBytes };
+  }
+
+  /** Adds whole frames; the first one starts at {@link SegmentWriter.place}. `isFrameStart` says whether `bytes` begins with a frame. */
+  add(bytes: Uint8Array, isFrameStart: boolean): void {
+    let from = 0;
+    while (from < bytes.length) {
+      if (this.#plainBytes === blockPlainBytesMax) this.#nextInFlush();
+      if (from === 0 && isFrameStart && this.#firstFrame === noFirstFrame) this.#firstFrame = this.#plainBytes;
+      const size = Math.min(blockPlainBytesMax - this.#plainBytes, bytes.length - from);
+      const at = this.#blockStart + blockHeaderBytes + this.#plainBytes;
+      this.#staging.set(from === 0 && size === bytes.length ? bytes : bytes.subarray(from, from + size), at);
+      this.#plainBytes += size;
+      from += size;
+    }
+  }
+
+  /** Ends the flush and returns what to write where. */
+  end(): { readonly position: number; readonly bytes: Uint8Array } {
+    assert(this.#isOpen && this.#plainBytes > 0, 'a flush has content');
+    this.#flags |= flagLastOfFlush;
+    this.#seal();
+    const total = this.#blockStart + blockBytes;
+    const position = blockOffset(this.#nextBlock);
+    this.#nextBlock += total / blockBytes;
+    this.#isOpen = false;
+    assert(position + total <= this.segment.sizeBytes, 'a flush stays within its segment');
+    return { position, bytes: this.#staging.subarray(0, total) };
+  }
+
+  #nextInFlush(): void {
+    this.#seal();
+    this.#blockStart += blockBytes;
+    this.#plainBytes = 0;
+    this.#firstFrame = noFirstFrame;
+    this.#flags = 0;
+  }
+
+  #seal(): void {
+    const number = this.#nextBlock + this.#blockStart / blockBytes;
+    this.#sealer.seal(this.#staging, this.#blockStart, { number, plainBytes: this.#plainBytes, firstFrame: this.#firstFrame, flags: this.#flags });
+  }
+}
