@@ -82,6 +82,11 @@ export function frameBytesAt(bytes: Uint8Array, offset: number, end: number): nu
   return bodyFixedBytes + metadataBytes > bodyBytes ? -1 : total;
 }
 
+/** Length of a frame known to be whole and well-formed. */
+export function frameTotalBytes(bytes: Uint8Array, offset: number): number {
+  return entryHeaderBytes + u32At(bytes, offset + 4) + u32At(bytes, offset + 8);
+}
+
 /** Whether the CRC of a whole frame at `offset` is right. */
 export function verifyFrame(bytes: Uint8Array, offset: number): boolean {
   const end = offset + entryHeaderBytes + u32At(bytes, offset + 4);

@@ -1,56 +1,63 @@
 /**
- * Where the entries of one partition are in the journal: a row for each run (frames of the partition that follow each other
- * in one flush, of one term), in log order. Flat columns, so that millions of rows are a few arrays.
+ * Where the entries of one partition are in the journal, in log order: for the segment in use a row for each run (frames of
+ * the partition and of one term that follow each other), in flat columns; for closed segments only which indexes they hold:
+ * their rows are in `.idx` files.
  */
 import { assert } from '../base/assert.ts';
 import type { LogIndex, Term } from '../base/ids.ts';
 
-/** A run of frames. */
+/** A run of frames in the segment in use. */
 export interface JournalRun {
   readonly firstIndex: LogIndex;
   readonly count: number;
   readonly term: Term;
-  readonly segmentSeq: number;
   /** Block in which the first frame starts. */
   readonly block: number;
   /** Offset of the first frame within the block's plaintext. */
   readonly offset: number;
 }
 
+/** Live entries of the partition in a closed segment. */
+export interface ClosedRange {
+  readonly segmentSeq: number;
+  readonly firstIndex: LogIndex;
+  readonly lastIndex: LogIndex;
+}
+
+/** Where an entry is. */
+export type JournalPlace = { readonly kind: 'open'; readonly run: JournalRun } | { readonly kind: 'closed'; readonly range: ClosedRange };
+
+const rowsAtFirst = 8;
+
 /** See the file comment. */
 export class JournalIndex {
-  #firstIndex = new Float64Array(16);
-  #term = new Float64Array(16);
-  #segmentSeq = new Float64Array(16);
-  #count = new Uint32Array(16);
-  #block = new Uint32Array(16);
-  #offset = new Uint16Array(16);
+  readonly #closed: ClosedRange[] = [];
+  #firstIndex = new Float64Array(rowsAtFirst);
+  #term = new Float64Array(rowsAtFirst);
+  #count = new Uint32Array(rowsAtFirst);
+  #block = new Uint32Array(rowsAtFirst);
+  #offset = new Uint16Array(rowsAtFirst);
   #length = 0;
 
-  /** Number of rows. */
-  get length(): number {
-    return this.#length;
-  }
-
-  /** Last index of the newest run, or 0. */
+  /** Last index held, or 0. */
   get lastIndex(): LogIndex {
-    if (this.#length === 0) return 0 as LogIndex;
-    return ((this.#firstIndex[this.#length - 1] ?? 0) + (this.#count[this.#length - 1] ?? 0) - 1) as LogIndex;
+    if (this.#length > 0) return ((this.#firstIndex[this.#length - 1] ?? 0) + (this.#count[this.#length - 1] ?? 0) - 1) as LogIndex;
+    return this.#closed[this.#closed.length - 1]?.lastIndex ?? (0 as LogIndex);
   }
 
-  /** First index of the oldest run, or 0. */
-  get firstIndex(): LogIndex {
-    return (this.#length === 0 ? 0 : (this.#firstIndex[0] ?? 0)) as LogIndex;
+  /** Takes in a range of a closed segment; recovery calls it in log order. */
+  addClosed(range: ClosedRange): void {
+    assert(this.#length === 0 && (this.#closed.length === 0 || range.firstIndex === this.lastIndex + 1), 'ranges follow each other without a gap');
+    this.#closed.push(range);
   }
 
-  /** Adds the newest run. */
+  /** Adds the newest run of the segment in use. */
   push(run: JournalRun): void {
-    assert(this.#length === 0 || run.firstIndex === this.lastIndex + 1, 'runs follow each other without a gap');
-    if (this.#length === this.#count.length) this.#grow();
+    assert(this.lastIndex === 0 || run.firstIndex === this.lastIndex + 1, 'runs follow each other without a gap');
+    if (this.#length === this.#count.length) this.#resize(this.#length * 2);
     const at = this.#length++;
     this.#firstIndex[at] = run.firstIndex;
     this.#term[at] = run.term;
-    this.#segmentSeq[at] = run.segmentSeq;
     this.#count[at] = run.count;
     this.#block[at] = run.block;
     this.#offset[at] = run.offset;
@@ -59,72 +66,87 @@ export class JournalIndex {
   /** Drops entries from `fromIndex` on. */
   truncateFrom(fromIndex: LogIndex): void {
     while (this.#length > 0 && (this.#firstIndex[this.#length - 1] ?? 0) >= fromIndex) this.#length--;
-    if (this.#length > 0 && this.lastIndex >= fromIndex) {
-      this.#count[this.#length - 1] = fromIndex - (this.#firstIndex[this.#length - 1] ?? 0);
+    if (this.#length > 0) {
+      if (this.lastIndex >= fromIndex) this.#count[this.#length - 1] = fromIndex - (this.#firstIndex[this.#length - 1] ?? 0);
+      return;
+    }
+    for (let newest = this.#closed.pop(); newest !== undefined; newest = this.#closed.pop()) {
+      if (newest.firstIndex >= fromIndex) continue;
+      this.#closed.push(newest.lastIndex < fromIndex ? newest : { ...newest, lastIndex: (fromIndex - 1) as LogIndex });
+      return;
     }
   }
 
-  /** Row number of the run that holds `index`, or −1. */
-  find(index: LogIndex): number {
-    let low = 0;
-    let high = this.#length - 1;
-    while (low <= high) {
-      const middle = (low + high) >> 1;
-      const first = this.#firstIndex[middle] ?? 0;
-      if (index < first) high = middle - 1;
-      else if (index >= first + (this.#count[middle] ?? 0)) low = middle + 1;
-      else return middle;
-    }
-    return -1;
+  /** Ends the segment in use: its rows go to `take`, what stays is which indexes it holds. */
+  closeSegment(segmentSeq: number, take: (run: JournalRun) => void): void {
+    if (this.#length === 0) return;
+    for (let row = 0; row < this.#length; row++) take(this.#run(row));
+    const range = { segmentSeq, firstIndex: (this.#firstIndex[0] ?? 0) as LogIndex, lastIndex: this.lastIndex };
+    this.#length = 0;
+    this.#resize(rowsAtFirst);
+    this.#closed.push(range);
   }
 
-  /** The run of a row. */
-  at(row: number): JournalRun {
-    assert(row >= 0 && row < this.#length, 'a row of the index');
+  /** Where an entry is; `undefined` when it is not held. */
+  locate(index: LogIndex): JournalPlace | undefined {
+    if (this.#length > 0 && index >= (this.#firstIndex[0] ?? 0)) {
+      const row = search(this.#length, (middle) => compare(index, this.#firstIndex[middle] ?? 0, this.#count[middle] ?? 0));
+      return row < 0 ? undefined : { kind: 'open', run: this.#run(row) };
+    }
+    const at = search(this.#closed.length, (middle) => {
+      const range = this.#closed[middle];
+      return range === undefined ? -1 : compare(index, range.firstIndex, range.lastIndex - range.firstIndex + 1);
+    });
+    const range = this.#closed[at];
+    return range === undefined ? undefined : { kind: 'closed', range };
+  }
+
+  #run(row: number): JournalRun {
     return {
       firstIndex: (this.#firstIndex[row] ?? 0) as LogIndex,
       count: this.#count[row] ?? 0,
       term: (this.#term[row] ?? 0) as Term,
-      segmentSeq: this.#segmentSeq[row] ?? 0,
       block: this.#block[row] ?? 0,
       offset: this.#offset[row] ?? 0,
     };
   }
 
-  /** Runs of equal terms, merged. */
-  termRuns(): { readonly firstIndex: LogIndex; readonly term: Term }[] {
-    const runs: { firstIndex: LogIndex; term: Term }[] = [];
-    for (let row = 0; row < this.#length; row++) {
-      const term = (this.#term[row] ?? 0) as Term;
-      if (runs[runs.length - 1]?.term !== term) runs.push({ firstIndex: (this.#firstIndex[row] ?? 0) as LogIndex, term });
-    }
-    return runs;
-  }
-
-  /** Term at `index`, if it is held. */
-  termAt(index: LogIndex): Term | undefined {
-    const row = this.find(index);
-    return row < 0 ? undefined : ((this.#term[row] ?? 0) as Term);
-  }
-
-  #grow(): void {
-    const size = this.#count.length * 2;
+  #resize(size: number): void {
+    const length = this.#length;
     const wide = (old: Float64Array<ArrayBuffer>): Float64Array<ArrayBuffer> => {
-      const larger = new Float64Array(size);
-      larger.set(old);
-      return larger;
+      const resized = new Float64Array(size);
+      resized.set(old.subarray(0, length));
+      return resized;
     };
     this.#firstIndex = wide(this.#firstIndex);
     this.#term = wide(this.#term);
-    this.#segmentSeq = wide(this.#segmentSeq);
     const count = new Uint32Array(size);
-    count.set(this.#count);
+    count.set(this.#count.subarray(0, length));
     this.#count = count;
     const block = new Uint32Array(size);
-    block.set(this.#block);
+    block.set(this.#block.subarray(0, length));
     this.#block = block;
     const offset = new Uint16Array(size);
-    offset.set(this.#offset);
+    offset.set(this.#offset.subarray(0, length));
     this.#offset = offset;
   }
+}
+
+function compare(index: number, first: number, count: number): number {
+  if (index < first) return -1;
+  return index >= first + count ? 1 : 0;
+}
+
+/** Binary search over `length` ascending rows; −1 when none matches. */
+function search(length: number, compareAt: (middle: number) => number): number {
+  let low = 0;
+  let high = length - 1;
+  while (low <= high) {
+    const middle = (low + high) >> 1;
+    const order = compareAt(middle);
+    if (order === 0) return middle;
+    if (order < 0) high = middle - 1;
+    else low = middle + 1;
+  }
+  return -1;
 }

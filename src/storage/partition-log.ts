@@ -1,6 +1,6 @@
 /** One partition's share of the journal and ledger: what its replica hands over, and where its entries are. */
 import { assert } from '../base/assert.ts';
-import type { Incarnation, LogIndex, PartitionId, ReplicaId, Term } from '../base/ids.ts';
+import type { Incarnation, LogIndex, PartitionId, ReplicaId } from '../base/ids.ts';
 import type { IoWriterMode } from '../ports/file-system.ts';
 import { JournalIndex } from './journal-index.ts';
 import type { FrameBatch, HardState } from './log-store-types.ts';
@@ -38,7 +38,7 @@ export class PartitionLog {
   /** Newest hard state handed over. */
   hardState: HardState;
   /** Bytes of frames held. */
-  frameBytes = 0;
+  frameBytes: number;
 
   constructor(
     owner: PartitionLogOwner,
@@ -49,6 +49,7 @@ export class PartitionLog {
       readonly lastIndex: LogIndex;
       readonly commitIndex: LogIndex;
       readonly hardState: HardState;
+      readonly frameBytes: number;
     },
   ) {
     this.#owner = owner;
@@ -58,6 +59,7 @@ export class PartitionLog {
     this.#lastIndex = start.lastIndex;
     this.commitIndex = start.commitIndex;
     this.hardState = start.hardState;
+    this.frameBytes = start.frameBytes;
   }
 
   /** Last index handed over, durable or not. */
@@ -112,10 +114,5 @@ export class PartitionLog {
   /** What every DurabilityAck says of the disk. */
   ackFields(): { readonly segmentSeq: number; readonly ioWriterMode: IoWriterMode } {
     return this.#owner.ackFields();
-  }
-
-  /** Term of a sealed entry. */
-  termAt(index: LogIndex): Term | undefined {
-    return this.index.termAt(index);
   }
 }

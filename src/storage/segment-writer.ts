@@ -6,6 +6,7 @@
  */
 import { assert } from '../base/assert.ts';
 import { blockBytes, blockHeaderBytes, blockOffset, blockPlainBytesMax, BlockSealer, flagFirstOfFlush, flagLastOfFlush, noFirstFrame } from '../codec/segment-format.ts';
+import { frameTotalBytes } from '../codec/entry-frame.ts';
 import type { FileHandle } from '../ports/file-system.ts';
 
 /** A segment that is open for writing. */
@@ -47,9 +48,9 @@ export class SegmentWriter {
     return blockOffset(this.#nextBlock);
   }
 
-  /** Blocks sealed so far. */
-  get blocksSpent(): number {
-    return this.#nextBlock;
+  /** Whether it is time to make the next segment ready. */
+  get isHalfFull(): boolean {
+    return this.endOffset * 2 > this.segment.sizeBytes;
   }
 
   /** Whether `plainBytes` more fit into this flush and this segment. */
@@ -81,12 +82,17 @@ export class SegmentWriter {
     return { block: this.#nextBlock + this.#blockStart / blockBytes, offset: this.#plainBytes };
   }
 
-  /** Adds whole frames; the first one starts at {@link SegmentWriter.place}. `isFrameStart` says whether `bytes` begins with a frame. */
-  add(bytes: Uint8Array, isFrameStart: boolean): void {
+  /** Adds whole frames; the first one starts at {@link SegmentWriter.place}. */
+  add(bytes: Uint8Array): void {
     let from = 0;
+    let frameStart = 0;
     while (from < bytes.length) {
       if (this.#plainBytes === blockPlainBytesMax) this.#nextInFlush();
-      if (from === 0 && isFrameStart && this.#firstFrame === noFirstFrame) this.#firstFrame = this.#plainBytes;
+      while (frameStart < from) frameStart += frameTotalBytes(bytes, frameStart);
+      const room = blockPlainBytesMax - this.#plainBytes;
+      if (this.#firstFrame === noFirstFrame && frameStart < bytes.length && frameStart - from < room) {
+        this.#firstFrame = this.#plainBytes + frameStart - from;
+      }
       const size = Math.min(blockPlainBytesMax - this.#plainBytes, bytes.length - from);
       const at = this.#blockStart + blockHeaderBytes + this.#plainBytes;
       this.#staging.set(from === 0 && size === bytes.length ? bytes : bytes.subarray(from, from + size), at);

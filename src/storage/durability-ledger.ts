@@ -1,0 +1,212 @@
+/**
+ * The ledger's writer: builds flushes, keeps their numbers, and rotates to a new generation.
+ *
+ * Crash story. A flush starts only after the one before is synced, on fresh blocks, twice under one sync. A new generation
+ * is written beside the old one while nothing else is flushed: header twice, a flush with everything still needed, synced,
+ * a second flush that knows the first as synced, synced, rename, directory sync. Until the directory is synced the old file
+ * says the same; so a crash anywhere leaves one of two ledgers with the same content.
+ */
+import { assert } from '../base/assert.ts';
+import { ByteWriter } from '../base/bytes.ts';
+import { ClustorError } from '../base/errors.ts';
+import type { ClusterId, NodeId } from '../base/ids.ts';
+import { beginLedgerFlush, endLedgerFlush, writeLedgerFileHeader, writeLedgerRecord, type LedgerRecord } from '../codec/ledger-format.ts';
+import type { FileHandle, FileSystem, IoStep } from '../ports/file-system.ts';
+import type { JournalPosition, LedgerImage } from './ledger-image.ts';
+
+/** What the writer needs. */
+export interface DurabilityLedgerOptions {
+  readonly fileSystem: FileSystem;
+  /** The folder `wal`. */
+  readonly folder: string;
+  readonly clusterId: ClusterId;
+  readonly nodeId: NodeId;
+  readonly ledgerBytes: number;
+  readonly image: LedgerImage;
+  /** Where the last generation ended. */
+  readonly generation: number;
+  readonly flushSeq: number;
+}
+
+/** Name of the ledger file. */
+export const ledgerFileName = 'durability.log';
+const nextFileName = 'durability.log.next';
+const stagingBytesMin = 64 * 1024;
+
+/** See the file comment. */
+export class DurabilityLedger {
+  readonly #options: DurabilityLedgerOptions;
+  readonly #writer = new ByteWriter(16 * 1024);
+  #staging: Uint8Array;
+  #file: FileHandle | undefined;
+  #fileBytes = 0;
+  #position = 0;
+  #generation: number;
+  #flushSeq: number;
+  #syncedFlushSeq: number;
+  #preparing: Promise<void> | undefined;
+  #preparedBytes = 0;
+
+  constructor(options: DurabilityLedgerOptions) {
+    this.#options = options;
+    this.#generation = options.generation;
+    this.#flushSeq = options.flushSeq;
+    this.#syncedFlushSeq = options.flushSeq;
+    this.#staging = options.fileSystem.allocateStaging(stagingBytesMin);
+  }
+
+  /** Number of the newest synced flush: `ledger_seq` of acknowledgements. */
+  get syncedFlushSeq(): number {
+    return this.#syncedFlushSeq;
+  }
+
+  /** Number of the generation in use. */
+  get generation(): number {
+    return this.#generation;
+  }
+
+  /** Whether a flush of records of at most this size must wait for a rotation. */
+  needsRotation(recordBytes: number): boolean {
+    const copyBytes = recordBytes + 2 * 4096;
+    return this.#position + 2 * copyBytes > this.#fileBytes;
+  }
+
+  /** Zero-fills the next generation's file in the background once this one is half full. */
+  prepareAhead(): void {
+    if (this.#preparing !== undefined || this.#position < this.#fileBytes / 2) return;
+    this.#preparing = this.#prepare(this.#options.ledgerBytes).catch(() => {
+      this.#preparedBytes = 0;
+    });
+  }
+
+  /**
+   * Lays out a flush and returns its chain steps. Completed by {@link DurabilityLedger.synced}; exactly one is under way.
+   * The image takes the records in here: what is laid out is either synced or the store is poisoned.
+   */
+  flush(records: readonly LedgerRecord[], coverage: JournalPosition): readonly IoStep[] {
+    const { image } = this.#options;
+    const file = this.#openFile();
+    assert(this.#flushSeq === this.#syncedFlushSeq, 'a ledger flush starts only after the one before is synced');
+    for (const record of records) image.apply(record);
+    image.cover(coverage);
+    this.#flushSeq++;
+    this.#writer.reset();
+    this.#layOut(records);
+    const bytes = this.#stage();
+    const position = this.#position;
+    this.#position += bytes.length;
+    assert(this.#position <= this.#fileBytes, 'a ledger flush fits its file');
+    return [
+      { kind: 'write', file, position, bytes },
+      { kind: 'sync', file },
+    ];
+  }
+
+  /** The flush under way is on stable storage. */
+  synced(): void {
+    this.#syncedFlushSeq = this.#flushSeq;
+  }
+
+  /** Begins a new generation with everything in the image; resolves once it counts. Nothing else may be flushed meanwhile. */
+  async rotate(): Promise<void> {
+    const { fileSystem, folder, image, ledgerBytes, clusterId, nodeId } = this.#options;
+    const records = image.records();
+    const nextPath = `${folder}/${nextFileName}`;
+    this.#generation++;
+    this.#writer.reset();
+    for (let copy = 0; copy < 2; copy++) writeLedgerFileHeader(this.#writer, { clusterId, nodeId, generation: this.#generation });
+    this.#flushSeq++;
+    this.#layOut(records);
+    const sizeBytes = Math.max(ledgerBytes, this.#writer.length * 4);
+    await this.#preparing;
+    if (this.#preparedBytes < sizeBytes) await this.#prepare(sizeBytes);
+    this.#preparing = undefined;
+    this.#preparedBytes = 0;
+    const file = await fileSystem.open(nextPath, { access: 'durableWrite' });
+    await this.#writeSynced(file, 0, this.#stage());
+    const second = this.#writer.length;
+    this.#syncedFlushSeq = this.#flushSeq;
+    this.#flushSeq++;
+    this.#writer.reset();
+    this.#layOut([]);
+    const secondBytes = this.#stage();
+    await this.#writeSynced(file, second, secondBytes);
+    await fileSystem.rename(nextPath, `${folder}/${ledgerFileName}`);
+    await fileSystem.syncDirectory(folder);
+    this.#syncedFlushSeq = this.#flushSeq;
+    const old = this.#file;
+    this.#file = file;
+    this.#fileBytes = sizeBytes;
+    this.#position = second + secondBytes.length;
+    if (old !== undefined) await fileSystem.close(old);
+  }
+
+  /** Closes the file. */
+  async close(): Promise<void> {
+    await this.#preparing;
+    if (this.#file !== undefined) await this.#options.fileSystem.close(this.#file);
+    this.#file = undefined;
+  }
+
+  /** Appends both copies of the flush numbered `#flushSeq` to the writer. */
+  #layOut(records: readonly LedgerRecord[]): void {
+    const { image, fileSystem } = this.#options;
+    const { segmentSeq, endOffset } = image.coverage;
+    const header = { generation: this.#generation, flushSeq: this.#flushSeq, syncedFlushSeq: this.#syncedFlushSeq, segmentSeq, endOffset, ioWriterMode: fileSystem.ioWriterMode };
+    for (let copy = 0; copy < 2; copy++) {
+      const start = beginLedgerFlush(this.#writer, header);
+      for (const record of records) writeLedgerRecord(this.#writer, record);
+      endLedgerFlush(this.#writer, start);
+    }
+  }
+
+  #stage(): Uint8Array {
+    const { length } = this.#writer;
+    if (length > this.#staging.length) {
+      let size = this.#staging.length;
+      while (size < length) size *= 2;
+      this.#staging = this.#options.fileSystem.allocateStaging(size);
+    }
+    this.#writer.copyTo(this.#staging, 0);
+    return this.#staging.subarray(0, length);
+  }
+
+  async #prepare(sizeBytes: number): Promise<void> {
+    const { fileSystem, folder } = this.#options;
+    await fileSystem.createZeroed(`${folder}/${nextFileName}`, sizeBytes);
+    await fileSystem.syncDirectory(folder);
+    this.#preparedBytes = sizeBytes;
+  }
+
+  #writeSynced(file: FileHandle, position: number, bytes: Uint8Array): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const steps: IoStep[] = [
+        { kind: 'write', file, position, bytes },
+        { kind: 'sync', file },
+      ];
+      this.#options.fileSystem.submit(steps, (failure) => {
+        if (failure === undefined) resolve();
+        else reject(new ClustorError('CLUSTOR_STORAGE_FAILED', `writing a new ledger generation failed: ${failure.systemCode}`));
+      });
+    });
+  }
+
+  #openFile(): FileHandle {
+    if (this.#file === undefined) throw new ClustorError('CLUSTOR_STORAGE_FAILED', 'the ledger is not open');
+    return this.#file;
+  }
+}
+
+/** An upper bound of what records take in one copy of a flush. */
+export function recordBytesMax(records: readonly LedgerRecord[]): number {
+  let bytes = 0;
+  for (const record of records) {
+    bytes += 64;
+    if (record.kind === 'doubt') bytes += record.reason.length * 3;
+    if (record.kind !== 'configuration') continue;
+    for (const member of [...record.configuration.members, ...record.configuration.outgoingMembers]) {
+      bytes += 64 + member.addresses.reduce((sum, address) => sum + 8 + address.length * 3, 0);
+    }
+  }
+  return bytes;
+}

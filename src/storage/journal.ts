@@ -1,0 +1,200 @@
+/**
+ * The journal's segments: the one in use, the next one made ready in the background, and the closed ones.
+ *
+ * Crash story. A file made ready ahead is no segment until the ledger says `SegmentOpened`; recovery removes it. The header
+ * of a new segment is synced in the chain whose ledger flush closes the old segment and opens the new one, before the first
+ * block of the new one is written. A process never appends to a segment that it did not create.
+ */
+import { ClustorError, messageOf } from '../base/errors.ts';
+import type { ClusterId, NodeId } from '../base/ids.ts';
+import { encodeSegmentIndex, segmentIndexFileName, type SegmentIndexRow } from '../codec/idx-format.ts';
+import type { LedgerRecord } from '../codec/ledger-format.ts';
+import { blockBytes, segmentFileName, writeSegmentHeader } from '../codec/segment-format.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Entropy } from '../ports/entropy.ts';
+import type { FileSystem, IoStep } from '../ports/file-system.ts';
+import type { Observer } from '../ports/observer.ts';
+import { segmentClosedRecord } from './ledger-image.ts';
+import type { PartitionLog } from './partition-log.ts';
+import type { SegmentReader } from './segment-reader.ts';
+import { SegmentWriter, type OpenSegment } from './segment-writer.ts';
+
+/** What the journal needs. */
+export interface JournalOptions {
+  readonly fileSystem: FileSystem;
+  readonly clock: Clock;
+  readonly entropy: Entropy;
+  readonly observer: Observer;
+  readonly folder: string;
+  readonly clusterId: ClusterId;
+  readonly nodeId: NodeId;
+  readonly segmentBytes: number;
+  readonly nextSegmentSeq: number;
+  readonly reader: SegmentReader;
+}
+
+/** Memory in which flushes are laid out: a largest batch always fits. */
+const stagingBytes = 6 * 1024 * 1024;
+const retryMs = 1000;
+
+/** See the file comment. */
+export class Journal {
+  readonly #options: JournalOptions;
+  readonly #staging: Uint8Array;
+  readonly #headerStaging: Uint8Array;
+  readonly #closed = new Map<number, number>();
+  #closedBytes = 0;
+  #writer: SegmentWriter | undefined;
+  #next: OpenSegment | undefined;
+  #nextSegmentSeq: number;
+  #preparing: Promise<void> | undefined;
+  #background: Promise<void> = Promise.resolve();
+  #cancelRetry: (() => void) | undefined;
+  #isClosed = false;
+
+  constructor(options: JournalOptions) {
+    this.#options = options;
+    this.#nextSegmentSeq = options.nextSegmentSeq;
+    this.#staging = options.fileSystem.allocateStaging(stagingBytes);
+    this.#headerStaging = options.fileSystem.allocateStaging(blockBytes);
+  }
+
+  /** The segment in use. */
+  get writer(): SegmentWriter {
+    if (this.#writer === undefined) throw new ClustorError('CLUSTOR_STORAGE_FAILED', 'no segment is open');
+    return this.#writer;
+  }
+
+  /** Bytes of all segments that are in use. */
+  get bytes(): number {
+    return this.#closedBytes + (this.#writer?.endOffset ?? 0);
+  }
+
+  /** Where a closed segment ends. */
+  closedEnd(segmentSeq: number): number {
+    return this.#closed.get(segmentSeq) ?? 0;
+  }
+
+  /** Takes in a segment of an earlier process; its `.idx` is written if it has none. */
+  async adopt(segment: { readonly segmentSeq: number; readonly endOffset: number; readonly rowsToWrite: readonly SegmentIndexRow[] | undefined }): Promise<void> {
+    this.#closed.set(segment.segmentSeq, segment.endOffset);
+    this.#closedBytes += segment.endOffset;
+    if (segment.rowsToWrite !== undefined) await this.#writeIndex(segment.segmentSeq, segment.endOffset, segment.rowsToWrite);
+  }
+
+  /** Creates the first segment of this process, header synced; returns the record that opens it. */
+  async begin(): Promise<LedgerRecord> {
+    await this.#prepare();
+    const next = this.#next;
+    if (next === undefined) throw new ClustorError('CLUSTOR_STORAGE_FAILED', 'no segment could be created');
+    await new Promise<void>((resolve, reject) => {
+      this.#options.fileSystem.submit(this.#headerSteps(next), (failure) => {
+        if (failure === undefined) resolve();
+        else reject(new ClustorError('CLUSTOR_STORAGE_FAILED', `writing the header of ${next.path} failed: ${failure.systemCode}`));
+      });
+    });
+    return this.#enter(next);
+  }
+
+  /** Whether the next segment can be entered now. */
+  get isNextReady(): boolean {
+    return this.#next !== undefined;
+  }
+
+  /** Makes the next segment ready in the background; `ready` is called once it is. Goes on trying where the disk refuses. */
+  prepareAhead(ready: () => void): void {
+    if (this.#preparing !== undefined || this.#next !== undefined || this.#isClosed) return;
+    this.#preparing = this.#prepare().then(
+      () => {
+        this.#preparing = undefined;
+        ready();
+      },
+      (error: unknown) => {
+        this.#options.observer.emit({ level: 'error', kind: 'segmentNotPrepared', fields: { message: messageOf(error), retryMs } });
+        this.#cancelRetry = this.#options.clock.setTimer(retryMs, () => {
+          this.#preparing = undefined;
+          this.prepareAhead(ready);
+        });
+      },
+    );
+  }
+
+  /** Leaves the segment in use for the next one: the steps to run before the ledger flush that carries `records`. */
+  switchSegment(logs: Iterable<PartitionLog>): { readonly steps: readonly IoStep[]; readonly records: readonly LedgerRecord[] } {
+    const next = this.#next;
+    const old = this.writer;
+    if (next === undefined) throw new ClustorError('CLUSTOR_STORAGE_FAILED', 'the next segment is not ready');
+    const { segmentSeq } = old.segment;
+    const endOffset = old.endOffset;
+    const rows: SegmentIndexRow[] = [];
+    for (const log of logs) {
+      log.index.closeSegment(segmentSeq, (run) => {
+        rows.push({ partitionId: log.partitionId, ...run });
+      });
+    }
+    this.#options.reader.addIndex(segmentSeq, rows);
+    this.#closed.set(segmentSeq, endOffset);
+    this.#closedBytes += endOffset;
+    this.#retire(old.segment, endOffset, rows);
+    const steps = this.#headerSteps(next);
+    return { steps, records: [segmentClosedRecord(segmentSeq, endOffset), this.#enter(next)] };
+  }
+
+  /** Finishes what runs in the background and closes the files. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#cancelRetry?.();
+    await this.#preparing;
+    await this.#background;
+    if (this.#writer !== undefined) await this.#options.fileSystem.close(this.#writer.segment.file);
+    if (this.#next !== undefined) await this.#options.fileSystem.close(this.#next.file);
+    this.#writer = undefined;
+    this.#next = undefined;
+  }
+
+  #enter(next: OpenSegment): LedgerRecord {
+    this.#writer = new SegmentWriter(next, this.#staging);
+    this.#next = undefined;
+    return { kind: 'segmentOpened', segmentSeq: next.segmentSeq, reservedBlocks: next.sizeBytes / blockBytes - 1 };
+  }
+
+  #headerSteps(next: OpenSegment): readonly IoStep[] {
+    const { clusterId, nodeId, clock } = this.#options;
+    writeSegmentHeader(this.#headerStaging, { clusterId, nodeId, segmentSeq: next.segmentSeq, dekEpoch: 0, integrityMacEpoch: 0, salt: next.salt, createdMs: clock.wallMs() });
+    return [
+      { kind: 'write', file: next.file, position: 0, bytes: this.#headerStaging },
+      { kind: 'sync', file: next.file },
+    ];
+  }
+
+  async #prepare(): Promise<void> {
+    const { fileSystem, folder, entropy, segmentBytes } = this.#options;
+    const segmentSeq = this.#nextSegmentSeq;
+    const path = `${folder}/${segmentFileName(segmentSeq)}`;
+    await fileSystem.createZeroed(path, segmentBytes);
+    await fileSystem.syncDirectory(folder);
+    const file = await fileSystem.open(path, { access: 'durableWrite' });
+    this.#nextSegmentSeq = segmentSeq + 1;
+    this.#next = { segmentSeq, path, file, sizeBytes: segmentBytes, salt: entropy.bytes(16) };
+  }
+
+  /** Cuts a left segment to its end, closes it and writes its index: nothing depends on it, recovery can do without. */
+  #retire(segment: OpenSegment, endOffset: number, rows: readonly SegmentIndexRow[]): void {
+    const { fileSystem, observer } = this.#options;
+    this.#background = this.#background.then(async () => {
+      try {
+        await fileSystem.truncate(segment.file, endOffset);
+        await fileSystem.close(segment.file);
+        await this.#writeIndex(segment.segmentSeq, endOffset, rows);
+      } catch (error) {
+        observer.emit({ level: 'warn', kind: 'segmentNotTidied', fields: { segmentSeq: segment.segmentSeq, message: messageOf(error) } });
+      }
+    });
+  }
+
+  async #writeIndex(segmentSeq: number, endOffset: number, rows: readonly SegmentIndexRow[]): Promise<void> {
+    const { fileSystem, folder } = this.#options;
+    await fileSystem.replaceFile(`${folder}/${segmentIndexFileName(segmentSeq)}`, encodeSegmentIndex({ segmentSeq, endOffset, rows }));
+  }
+}
+

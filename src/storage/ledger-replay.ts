@@ -1,0 +1,116 @@
+/**
+ * Reading the ledger back (semantics §5.3, §5.5).
+ *
+ * Flush after flush, each from its first copy, or from its second when the first is bad. A flush of which both copies are
+ * bad ends the replay: if a later good flush knew it as synced, evidence was lost and every replica of this directory is in
+ * doubt; else it is a torn write that nobody was told of, and the ledger ends before it. What follows the end is never read
+ * again: every start writes a new generation before anything is said.
+ */
+import type { ClusterId, NodeId } from '../base/ids.ts';
+import { ClustorError } from '../base/errors.ts';
+import { ledgerBlockBytes, ledgerHeaderBytes, readLedgerFileHeader, readLedgerFlush, type LedgerFlush } from '../codec/ledger-format.ts';
+import type { FileSystem } from '../ports/file-system.ts';
+import { LedgerImage } from './ledger-image.ts';
+
+/** Blocks of the largest flush whose second copy is searched for when the first is damaged. */
+const flushBlocksMax = 4096;
+const readBytes = 1024 * 1024;
+
+/** What was read. */
+export interface LedgerReplay {
+  readonly image: LedgerImage;
+  readonly generation: number;
+  readonly flushSeq: number;
+  readonly flushesRead: number;
+  readonly fromSecondCopy: number;
+  /** A flush that nobody knew as synced was bad and left out. */
+  readonly isTornFlushCut: boolean;
+  /** Why evidence is missing, if it is. */
+  readonly fault: string | undefined;
+}
+
+/** Reads the ledger file. @throws ClustorError `CLUSTOR_WRONG_DATA_DIRECTORY`, `CLUSTOR_FORMAT_UNSUPPORTED`. */
+export async function replayLedger(fileSystem: FileSystem, path: string, owner: { readonly clusterId: ClusterId; readonly nodeId: NodeId }): Promise<LedgerReplay> {
+  const bytes = await readWhole(fileSystem, path);
+  const image = new LedgerImage();
+  const header = readLedgerFileHeader(bytes, 0) ?? readLedgerFileHeader(bytes, ledgerBlockBytes);
+  if (header === undefined) {
+    return { image, generation: 0, flushSeq: 0, flushesRead: 0, fromSecondCopy: 0, isTornFlushCut: false, fault: 'both copies of the ledger header are damaged' };
+  }
+  if (header.clusterId !== owner.clusterId || header.nodeId !== owner.nodeId) {
+    throw new ClustorError('CLUSTOR_WRONG_DATA_DIRECTORY', `the ledger ${path} belongs to node ${header.nodeId} of cluster ${header.clusterId}`);
+  }
+  return replayFlushes(bytes, image, header.generation);
+}
+
+function replayFlushes(bytes: Uint8Array, image: LedgerImage, generation: number): LedgerReplay {
+  let offset = ledgerHeaderBytes;
+  let flushSeq = 0;
+  let flushesRead = 0;
+  let fromSecondCopy = 0;
+  let fault: string | undefined;
+  for (;;) {
+    const found = flushAt(bytes, offset, { generation, flushSeq: flushesRead === 0 ? undefined : flushSeq + 1 });
+    if (found === undefined) break;
+    const { flush, isSecondCopy } = found;
+    try {
+      for (const record of flush.records) image.apply(record);
+    } catch (error) {
+      if (!(error instanceof ClustorError)) throw error;
+      fault = `ledger flush ${flush.flushSeq}: ${error.message}`;
+      break;
+    }
+    image.cover({ segmentSeq: flush.segmentSeq, endOffset: flush.endOffset });
+    flushSeq = flush.flushSeq;
+    flushesRead++;
+    if (isSecondCopy) fromSecondCopy++;
+    offset += flush.blocks * 2 * ledgerBlockBytes;
+  }
+  const later = fault === undefined ? laterFlush(bytes, offset, { generation, flushSeq }) : undefined;
+  if (later !== undefined) fault = `ledger flush ${flushSeq + 1} is unreadable, and flush ${later.flushSeq} knew flush ${later.syncedFlushSeq} as synced`;
+  if (fault === undefined && flushesRead === 0) fault = 'the ledger has a header and no flush';
+  const isTornFlushCut = fault === undefined && offset < bytes.length && bytes.subarray(offset, Math.min(bytes.length, offset + ledgerBlockBytes)).some((value) => value !== 0);
+  return { image, generation, flushSeq, flushesRead, fromSecondCopy, isTornFlushCut, fault };
+}
+
+interface Wanted {
+  readonly generation: number;
+  readonly flushSeq: number | undefined;
+}
+
+function flushAt(bytes: Uint8Array, offset: number, wanted: Wanted): { readonly flush: LedgerFlush; readonly isSecondCopy: boolean } | undefined {
+  const isWanted = (flush: LedgerFlush | undefined): flush is LedgerFlush =>
+    flush?.generation === wanted.generation && (wanted.flushSeq === undefined || flush.flushSeq === wanted.flushSeq);
+  const first = readLedgerFlush(bytes, offset);
+  if (isWanted(first)) return { flush: first, isSecondCopy: false };
+  for (let blocks = 1; blocks <= flushBlocksMax; blocks++) {
+    const at = offset + blocks * ledgerBlockBytes;
+    if (at >= bytes.length) return undefined;
+    const second = readLedgerFlush(bytes, at);
+    if (isWanted(second) && second.blocks === blocks) return { flush: second, isSecondCopy: true };
+  }
+  return undefined;
+}
+
+/** A good flush behind the end of the replay that knew of a synced one there. */
+function laterFlush(bytes: Uint8Array, from: number, end: { readonly generation: number; readonly flushSeq: number }): LedgerFlush | undefined {
+  for (let offset = from; offset < bytes.length; offset += ledgerBlockBytes) {
+    const flush = readLedgerFlush(bytes, offset);
+    if (flush?.generation === end.generation && flush.flushSeq > end.flushSeq && flush.syncedFlushSeq > end.flushSeq) return flush;
+  }
+  return undefined;
+}
+
+async function readWhole(fileSystem: FileSystem, path: string): Promise<Uint8Array> {
+  const file = await fileSystem.open(path, { access: 'durableWrite' });
+  try {
+    const size = await fileSystem.size(file);
+    const whole = new Uint8Array(size);
+    for (let offset = 0; offset < size; offset += readBytes) {
+      whole.set(await fileSystem.read(file, offset, Math.min(readBytes, size - offset)), offset);
+    }
+    return whole;
+  } finally {
+    await fileSystem.close(file);
+  }
+}

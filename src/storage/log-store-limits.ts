@@ -1,0 +1,27 @@
+/** Checks the bounds of a data directory's log. */
+import { ClustorError } from '../base/errors.ts';
+import { defaultLogStoreLimits, type LogStoreLimits } from './log-store-types.ts';
+
+/** A segment takes the largest batch whole: 4 MiB of frames and their blocks. */
+const segmentBytesMin = 8 * 1024 * 1024;
+const segmentBytesMax = 2 * 1024 * 1024 * 1024;
+const ledgerBytesMin = 256 * 1024;
+
+/** Completes and checks limits. @throws ClustorError `CLUSTOR_INVALID_ARGUMENT`. */
+export function logStoreLimits(given: Partial<LogStoreLimits> = {}): LogStoreLimits {
+  const limits = { ...defaultLogStoreLimits, ...given };
+  const { segmentBytes, logBytesMax, ledgerBytes } = limits;
+  for (const [name, value] of Object.entries(limits)) {
+    if (!Number.isSafeInteger(value) || value < 1) throw wrong(`${name} must be a whole number of at least 1, got ${value}`);
+  }
+  if (segmentBytes % 4096 !== 0 || segmentBytes < segmentBytesMin || segmentBytes > segmentBytesMax) {
+    throw wrong(`segmentBytes must be a multiple of 4,096 from ${segmentBytesMin} to ${segmentBytesMax}, got ${segmentBytes}`);
+  }
+  if (ledgerBytes % 4096 !== 0 || ledgerBytes < ledgerBytesMin) throw wrong(`ledgerBytes must be a multiple of 4,096 of at least ${ledgerBytesMin}, got ${ledgerBytes}`);
+  if (logBytesMax < 4 * segmentBytes) throw wrong(`logBytesMax must hold at least 4 segments of ${segmentBytes} bytes, got ${logBytesMax}`);
+  return limits;
+}
+
+function wrong(message: string): ClustorError {
+  return new ClustorError('CLUSTOR_INVALID_ARGUMENT', message);
+}

@@ -1,0 +1,269 @@
+/**
+ * What a data directory holds after a crash (semantics §5.3, KER-9, KER-11).
+ *
+ * The ledger decides: what it covers must be readable, or the replica is in doubt; what stands behind it counts only where
+ * whole frames continue a log. Nothing is repaired in place: old segments are only read, everything new goes to a new
+ * segment and a new ledger generation, which the caller writes before anything is said.
+ */
+import { ClustorError } from '../base/errors.ts';
+import type { ClusterId, LogIndex, NodeId, PartitionId, Term } from '../base/ids.ts';
+import type { Configuration } from '../base/membership.ts';
+import { frameIndex, framePartitionId, frameTerm } from '../codec/entry-frame.ts';
+import { decodeSegmentIndex, segmentIndexFileName, type SegmentIndexRow } from '../codec/idx-format.ts';
+import { blockOffset, segmentFileName, segmentSeqOfFileName } from '../codec/segment-format.ts';
+import type { FileSystem } from '../ports/file-system.ts';
+import { ledgerFileName } from './durability-ledger.ts';
+import { LedgerImage, type JournalPosition, type SegmentRow } from './ledger-image.ts';
+import { replayLedger, type LedgerReplay } from './ledger-replay.ts';
+import type { BootReport, RecoveredPartition } from './log-store-types.ts';
+import { readRegistry, registryPath, type NodeRegistry } from './node-registry.ts';
+import { RecoveredLog } from './recovered-log.ts';
+import { scanSegment } from './segment-scan.ts';
+
+/** A segment that recovery found and that stays. */
+export interface RecoveredSegment {
+  readonly segmentSeq: number;
+  readonly endOffset: number;
+  /** Rows to be written to its `.idx`; `undefined` when that is there already. */
+  readonly rowsToWrite: readonly SegmentIndexRow[] | undefined;
+}
+
+/** Everything that recovery found. */
+export interface Recovery {
+  readonly registry: NodeRegistry;
+  readonly image: LedgerImage;
+  readonly generation: number;
+  readonly flushSeq: number;
+  readonly segments: readonly RecoveredSegment[];
+  /** Segments that hold nothing and may be removed. */
+  readonly emptySegmentSeqs: readonly number[];
+  readonly nextSegmentSeq: number;
+  readonly logs: readonly RecoveredLog[];
+  readonly partitions: readonly RecoveredPartition[];
+  readonly report: Omit<BootReport, 'durationMs'>;
+}
+
+interface Place {
+  readonly fileSystem: FileSystem;
+  readonly directory: string;
+  readonly clusterId: ClusterId;
+  readonly nodeId: NodeId;
+}
+
+interface Tally {
+  segmentsRead: number;
+  blocksRead: number;
+  framesRead: number;
+  framesKeptBehindCoverage: number;
+  journalEndedAt: string;
+}
+
+/** Folder of the journal and the ledger. */
+export function walFolder(directory: string): string {
+  return `${directory}/wal`;
+}
+
+/** Reads a data directory whose lock is held. @throws ClustorError for a foreign, newer or incomplete directory. */
+export async function recover(place: Place): Promise<Recovery> {
+  const registry = await ownRegistry(place);
+  const names = await place.fileSystem.listDirectory(walFolder(place.directory));
+  const replay = await readLedger(place, names, registry);
+  await checkReplicaFiles(place, registry);
+  const logs = new Map<PartitionId, RecoveredLog>();
+  for (const replica of registry.replicas) logs.set(replica.partitionId, new RecoveredLog(replica, replay.image.row(replica.partitionId)));
+  const tally: Tally = { segmentsRead: 0, blocksRead: 0, framesRead: 0, framesKeptBehindCoverage: 0, journalEndedAt: 'no segment' };
+  const segments: RecoveredSegment[] = [];
+  const emptySegmentSeqs: number[] = [];
+  const rows = [...replay.image.segments.values()].sort((left, right) => left.segmentSeq - right.segmentSeq);
+  for (const row of rows) {
+    const segment = await readSegment({ place, names, row, coverage: replay.image.coverage, logs, tally });
+    if (segment.endOffset > blockOffset(0)) segments.push(segment);
+    else emptySegmentSeqs.push(segment.segmentSeq);
+  }
+  const partitions = [...logs.values()].map((log) => recoveredPartition(log, replay.fault));
+  const known = [0, ...replay.image.segments.keys(), ...names.map((name) => segmentSeqOfFileName(name) ?? 0), replay.image.coverage.segmentSeq];
+  await syncEverythingRead(place, names, segments);
+  const doubts = partitions.flatMap((partition) => (partition.doubt === undefined ? [] : [`${partition.partitionId}: ${partition.doubt}`]));
+  return {
+    registry,
+    image: replay.image,
+    generation: replay.generation,
+    flushSeq: replay.flushSeq,
+    segments,
+    emptySegmentSeqs,
+    nextSegmentSeq: known.reduce((left, right) => Math.max(left, right)) + 1,
+    logs: [...logs.values()],
+    partitions,
+    report: {
+      scrubState: doubts.length > 0 ? 'Quarantine' : 'Healthy',
+      ledgerFlushesRead: replay.flushesRead,
+      ledgerFlushesFromSecondCopy: replay.fromSecondCopy,
+      ledgerTornFlushCut: replay.isTornFlushCut,
+      ...tally,
+      doubts,
+    },
+  };
+}
+
+async function ownRegistry(place: Place): Promise<NodeRegistry> {
+  const registry = await readRegistry(place.fileSystem, place.directory);
+  if (registry === undefined) return { clusterId: place.clusterId, nodeId: place.nodeId, replicas: [] };
+  if (registry.clusterId !== place.clusterId || registry.nodeId !== place.nodeId) {
+    throw new ClustorError('CLUSTOR_WRONG_DATA_DIRECTORY', `${registryPath(place.directory)} belongs to node ${registry.nodeId} of cluster ${registry.clusterId}`);
+  }
+  return registry;
+}
+
+async function readLedger(place: Place, names: readonly string[], registry: NodeRegistry): Promise<LedgerReplay> {
+  if (names.includes(ledgerFileName)) return replayLedger(place.fileSystem, `${walFolder(place.directory)}/${ledgerFileName}`, place);
+  if (registry.replicas.length > 0) {
+    throw new ClustorError(
+      'CLUSTOR_REPLICA_FILES_MISSING',
+      `${registryPath(place.directory)} lists ${registry.replicas.length} replica(s), but ${walFolder(place.directory)}/${ledgerFileName} is gone; a replica without its ledger may have forgotten votes and is not begun afresh`,
+    );
+  }
+  return { image: new LedgerImage(), generation: 0, flushSeq: 0, flushesRead: 0, fromSecondCopy: 0, isTornFlushCut: false, fault: undefined };
+}
+
+/** Path of a replica's `metadata.json`. */
+export function metadataPath(directory: string, partitionId: PartitionId): string {
+  return `${directory}/partitions/${partitionId}/metadata.json`;
+}
+
+async function checkReplicaFiles(place: Place, registry: NodeRegistry): Promise<void> {
+  for (const { partitionId } of registry.replicas) {
+    const path = metadataPath(place.directory, partitionId);
+    if ((await place.fileSystem.readFile(path)) !== undefined) continue;
+    throw new ClustorError('CLUSTOR_REPLICA_FILES_MISSING', `${registryPath(place.directory)} lists a replica of partition ${partitionId}, but ${path} is gone`);
+  }
+}
+
+interface SegmentToRead {
+  readonly place: Place;
+  readonly names: readonly string[];
+  readonly row: SegmentRow;
+  readonly coverage: JournalPosition;
+  readonly logs: ReadonlyMap<PartitionId, RecoveredLog>;
+  readonly tally: Tally;
+}
+
+async function readSegment(options: SegmentToRead): Promise<RecoveredSegment> {
+  const { row, logs } = options;
+  const { segmentSeq, endOffset } = row;
+  if (endOffset !== undefined && (await hasWholeFile(options, endOffset))) {
+    const index = await indexOf(options, endOffset);
+    if (index !== undefined) {
+      offerRows(logs, { segmentSeq, endOffset, rows: index });
+      return { segmentSeq, endOffset, rowsToWrite: undefined };
+    }
+  }
+  return scanned(options);
+}
+
+function offerRows(logs: ReadonlyMap<PartitionId, RecoveredLog>, index: { readonly segmentSeq: number; readonly endOffset: number; readonly rows: readonly SegmentIndexRow[] }): void {
+  const offsetOf = (row: SegmentIndexRow): number => blockOffset(row.block) + row.offset;
+  const starts = index.rows.map(offsetOf).sort((left, right) => left - right);
+  const next = new Map<number, number>();
+  starts.forEach((start, position) => next.set(start, starts[position + 1] ?? index.endOffset));
+  for (const row of index.rows) logs.get(row.partitionId)?.offer(index.segmentSeq, row, (next.get(offsetOf(row)) ?? index.endOffset) - offsetOf(row));
+}
+
+async function hasWholeFile({ place, names, row }: SegmentToRead, endOffset: number): Promise<boolean> {
+  const name = segmentFileName(row.segmentSeq);
+  if (!names.includes(name)) return false;
+  const file = await place.fileSystem.open(`${walFolder(place.directory)}/${name}`, { access: 'read' });
+  const size = await place.fileSystem.size(file);
+  await place.fileSystem.close(file);
+  return size >= endOffset;
+}
+
+async function indexOf({ place, names, row }: SegmentToRead, endOffset: number): Promise<readonly SegmentIndexRow[] | undefined> {
+  const name = segmentIndexFileName(row.segmentSeq);
+  if (!names.includes(name)) return undefined;
+  const bytes = await place.fileSystem.readFile(`${walFolder(place.directory)}/${name}`);
+  return bytes === undefined ? undefined : decodeSegmentIndex(bytes, { segmentSeq: row.segmentSeq, endOffset })?.rows;
+}
+
+async function scanned({ place, row, coverage, logs, tally }: SegmentToRead): Promise<RecoveredSegment> {
+  const { segmentSeq } = row;
+  const isCoverageHere = coverage.segmentSeq === segmentSeq;
+  const coveredEnd = row.endOffset ?? (isCoverageHere ? coverage.endOffset : blockOffset(0));
+  const rows: SegmentIndexRow[] = [];
+  let newestFlush = 0;
+  /** Behind coverage only blocks up to the last frame kept stay part of the segment. */
+  let keptEnd = coveredEnd;
+  const result = await scanSegment({
+    fileSystem: place.fileSystem,
+    path: `${walFolder(place.directory)}/${segmentFileName(segmentSeq)}`,
+    segmentSeq,
+    owner: place,
+    coveredEnd,
+    closedEnd: row.endOffset,
+    onFrame: (frame) => {
+      const partitionId = framePartitionId(frame.bytes, frame.start);
+      const run = { partitionId, term: frameTerm(frame.bytes, frame.start), firstIndex: frameIndex(frame.bytes, frame.start), count: 1, block: frame.block, offset: frame.offset };
+      const isKept = (logs.get(partitionId)?.offer(segmentSeq, run, frame.length) ?? 0) > 0;
+      if (!isKept) {
+        newestFlush = 0;
+        return;
+      }
+      if (frame.endOffset > coveredEnd) tally.framesKeptBehindCoverage++;
+      keptEnd = Math.max(keptEnd, frame.endOffset);
+      const newest = rows[rows.length - 1];
+      const continues = newest?.partitionId === partitionId && newest.term === run.term && newest.firstIndex + newest.count === run.firstIndex && newestFlush === frame.flush;
+      if (newest !== undefined && continues) rows[rows.length - 1] = { ...newest, count: newest.count + 1 };
+      else rows.push(run);
+      newestFlush = frame.flush;
+    },
+  });
+  tally.segmentsRead++;
+  tally.blocksRead += result.blocksRead;
+  tally.framesRead += result.framesRead;
+  tally.journalEndedAt = `segment ${segmentSeq}: ${result.endedAt}`;
+  return { segmentSeq, endOffset: keptEnd, rowsToWrite: rows };
+}
+
+function recoveredPartition(log: RecoveredLog, ledgerFault: string | undefined): RecoveredPartition {
+  const { row, replica, lastIndex } = log;
+  const { durability } = row;
+  const coveredIndex = durability?.index ?? log.baseIndex;
+  return {
+    ...replica,
+    hardState: row.hardState ?? { term: 0 as Term, votedFor: undefined },
+    baseIndex: log.baseIndex,
+    baseTerm: log.baseTerm,
+    lastIndex,
+    termRuns: log.termRuns,
+    recordedCommitIndex: Math.max(log.baseIndex, Math.min(durability?.commitIndex ?? 0, lastIndex)) as LogIndex,
+    configurations: validConfigurations(log),
+    doubt: doubtOf(log, { ledgerFault, coveredIndex }),
+  };
+}
+
+function doubtOf(log: RecoveredLog, known: { readonly ledgerFault: string | undefined; readonly coveredIndex: LogIndex }): string | undefined {
+  const { row, replica, lastIndex } = log;
+  const recorded = row.doubts.get(replica.incarnation);
+  if (recorded !== undefined) return recorded;
+  if (known.ledgerFault !== undefined) return known.ledgerFault;
+  if (row.hardState === undefined) return 'the ledger holds no term and vote of this replica';
+  if (known.coveredIndex > lastIndex) return `the ledger covers entries up to ${known.coveredIndex}, the journal is readable only up to ${lastIndex}`;
+  if (validConfigurations(log).length === 0) return 'the ledger holds no configuration of this replica';
+  return undefined;
+}
+
+/** A configuration counts while its entry is in the log, or is what `init` or a snapshot brought. */
+function validConfigurations(log: RecoveredLog): readonly Configuration[] {
+  return log.row.configurations.filter((configuration) => configuration.index <= log.lastIndex);
+}
+
+async function syncEverythingRead(place: Place, names: readonly string[], segments: readonly RecoveredSegment[]): Promise<void> {
+  const folder = walFolder(place.directory);
+  for (const segment of segments) {
+    if (segment.rowsToWrite !== undefined && names.includes(segmentFileName(segment.segmentSeq))) {
+      await place.fileSystem.syncFile(`${folder}/${segmentFileName(segment.segmentSeq)}`);
+    }
+  }
+  if (names.includes(ledgerFileName)) await place.fileSystem.syncFile(`${folder}/${ledgerFileName}`);
+  if (names.length > 0) await place.fileSystem.syncDirectory(folder);
+  if ((await place.fileSystem.readFile(registryPath(place.directory))) !== undefined) await place.fileSystem.syncDirectory(place.directory);
+}

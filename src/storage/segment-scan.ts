@@ -1,0 +1,223 @@
+/**
+ * Reading a segment block by block, past the page cache (semantics §5.3).
+ *
+ * Up to `coveredEnd` every block must be good: a bad one is damage, and reading goes on at the next frame start that a good
+ * block names. Behind it the first bad block ends the journal: what was never covered was never acknowledged.
+ */
+import { ClustorError } from '../base/errors.ts';
+import type { ClusterId, NodeId } from '../base/ids.ts';
+import { frameBytesAt, verifyFrame } from '../codec/entry-frame.ts';
+import {
+  blockBytes,
+  blockFirstFrame,
+  blockFlags,
+  blockHeaderBytes,
+  blockOffset,
+  BlockSealer,
+  flagFirstOfFlush,
+  flagLastOfFlush,
+  noFirstFrame,
+  readSegmentHeader,
+  type SegmentHeader,
+} from '../codec/segment-format.ts';
+import type { FileHandle, FileSystem } from '../ports/file-system.ts';
+
+/** A whole frame whose CRC is right. */
+export interface ScannedFrame {
+  readonly bytes: Uint8Array;
+  readonly start: number;
+  readonly length: number;
+  /** Block and plaintext offset at which it starts. */
+  readonly block: number;
+  readonly offset: number;
+  /** Ordinal of its flush within the segment. */
+  readonly flush: number;
+  /** File offset behind the block in which it ends. */
+  readonly endOffset: number;
+}
+
+/** What to scan. */
+export interface SegmentScanOptions {
+  readonly fileSystem: FileSystem;
+  readonly path: string;
+  readonly segmentSeq: number;
+  readonly owner: { readonly clusterId: ClusterId; readonly nodeId: NodeId };
+  /** File offset up to which the ledger covers this segment. */
+  readonly coveredEnd: number;
+  /** File offset at which the segment was closed; `undefined` for the one in use. */
+  readonly closedEnd: number | undefined;
+  readonly onFrame: (frame: ScannedFrame) => void;
+}
+
+/** What a scan found. */
+export interface SegmentScanResult {
+  readonly header: SegmentHeader | undefined;
+  /** Behind the last good block. */
+  readonly endOffset: number;
+  readonly blocksRead: number;
+  readonly framesRead: number;
+  /** Blocks at or before coverage that are bad. */
+  readonly damagedBlocks: number;
+  readonly endedAt: string;
+}
+
+const readBlocks = 256;
+
+/** Scans a segment. A missing or headless file counts as damage of everything covered. */
+export async function scanSegment(options: SegmentScanOptions): Promise<SegmentScanResult> {
+  const { fileSystem, path, segmentSeq } = options;
+  const nothing = (endedAt: string): SegmentScanResult => {
+    const damagedBlocks = Math.max(0, (options.coveredEnd - blockOffset(0)) / blockBytes);
+    return { header: undefined, endOffset: blockOffset(0), blocksRead: 0, framesRead: 0, damagedBlocks, endedAt };
+  };
+  const file = await openIfThere(fileSystem, path);
+  if (file === undefined) return nothing('the file is missing');
+  try {
+    const header = await headerOf(fileSystem, file, options);
+    if (header === undefined) return nothing('the header is damaged');
+    if (header.segmentSeq !== segmentSeq) return nothing(`the header names segment ${header.segmentSeq}`);
+    return await scanBlocks(options, file, header);
+  } finally {
+    await fileSystem.close(file);
+  }
+}
+
+async function openIfThere(fileSystem: FileSystem, path: string): Promise<FileHandle | undefined> {
+  const slash = path.lastIndexOf('/');
+  const names = await fileSystem.listDirectory(path.slice(0, slash));
+  return names.includes(path.slice(slash + 1)) ? fileSystem.open(path, { access: 'durableWrite' }) : undefined;
+}
+
+async function headerOf(fileSystem: FileSystem, file: FileHandle, options: SegmentScanOptions): Promise<SegmentHeader | undefined> {
+  const bytes = await fileSystem.read(file, 0, blockBytes);
+  let header: SegmentHeader;
+  try {
+    header = readSegmentHeader(bytes);
+  } catch (error) {
+    if (error instanceof ClustorError && error.code === 'CLUSTOR_INTEGRITY') return undefined;
+    throw error;
+  }
+  if (header.clusterId !== options.owner.clusterId || header.nodeId !== options.owner.nodeId) {
+    throw new ClustorError('CLUSTOR_WRONG_DATA_DIRECTORY', `${options.path} belongs to node ${header.nodeId} of cluster ${header.clusterId}`);
+  }
+  return header;
+}
+
+async function scanBlocks(options: SegmentScanOptions, file: FileHandle, header: SegmentHeader): Promise<SegmentScanResult> {
+  const { fileSystem, coveredEnd, closedEnd } = options;
+  const size = await fileSystem.size(file);
+  const limit = Math.min(closedEnd ?? size, size);
+  const sealer = new BlockSealer(header.salt);
+  const frames = new FrameStream(options.onFrame);
+  let damagedBlocks = Math.max(0, (Math.min(coveredEnd, closedEnd ?? coveredEnd) - limit) / blockBytes);
+  let endOffset = blockOffset(0);
+  let blocksRead = 0;
+  for (let block = 0; blockOffset(block + 1) <= limit; block += readBlocks) {
+    const count = Math.min(readBlocks, (limit - blockOffset(block)) / blockBytes);
+    const bytes = await fileSystem.read(file, blockOffset(block), count * blockBytes);
+    for (let at = 0; at < count; at++) {
+      const number = block + at;
+      const plainBytes = (at + 1) * blockBytes <= bytes.length ? sealer.open(bytes, at * blockBytes, number) : 0;
+      blocksRead++;
+      if (plainBytes > 0) {
+        frames.add(bytes, at * blockBytes, { number, plainBytes });
+        endOffset = blockOffset(number + 1);
+        continue;
+      }
+      if (blockOffset(number + 1) > coveredEnd) {
+        return { header, endOffset, blocksRead, framesRead: frames.count, damagedBlocks, endedAt: `block ${number} is unwritten or torn` };
+      }
+      damagedBlocks++;
+      frames.lost();
+    }
+  }
+  return { header, endOffset, blocksRead, framesRead: frames.count, damagedBlocks, endedAt: 'the end of the segment' };
+}
+
+/** Puts frames together from the plaintexts of blocks. */
+class FrameStream {
+  readonly #onFrame: (frame: ScannedFrame) => void;
+  /** The beginning of a frame that goes on in the next block. */
+  #carry = new Uint8Array(64 * 1024);
+  #carried = 0;
+  #carryBlock = 0;
+  #carryOffset = 0;
+  #isLost = false;
+  #flush = 0;
+  count = 0;
+
+  constructor(onFrame: (frame: ScannedFrame) => void) {
+    this.#onFrame = onFrame;
+  }
+
+  /** A block could not be read: wait for the next frame start. */
+  lost(): void {
+    this.#isLost = true;
+    this.#carried = 0;
+  }
+
+  add(bytes: Uint8Array, blockStart: number, block: { readonly number: number; readonly plainBytes: number }): void {
+    const flags = blockFlags(bytes, blockStart);
+    let from = 0;
+    if ((flags & flagFirstOfFlush) !== 0) {
+      this.#carried = 0;
+      this.#isLost = false;
+      this.#flush++;
+    } else if (this.#isLost) {
+      const firstFrame = blockFirstFrame(bytes, blockStart);
+      if (firstFrame === noFirstFrame || firstFrame >= block.plainBytes) return;
+      from = firstFrame;
+      this.#isLost = false;
+    }
+    const plain = bytes.subarray(blockStart + blockHeaderBytes + from, blockStart + blockHeaderBytes + block.plainBytes);
+    this.#take(plain, block.number, from);
+    if ((flags & flagLastOfFlush) !== 0) this.#carried = 0;
+  }
+
+  #take(plain: Uint8Array, number: number, from: number): void {
+    const carried = this.#carried;
+    const stream = carried === 0 ? plain : this.#joined(plain);
+    this.#carried = 0;
+    let at = 0;
+    while (at < stream.length) {
+      const length = frameBytesAt(stream, at, stream.length);
+      if (length < 0) {
+        this.lost();
+        return;
+      }
+      const block = at >= carried ? number : this.#carryBlock;
+      const offset = at >= carried ? from + at - carried : this.#carryOffset;
+      if (length === 0) {
+        this.#keep(stream.subarray(at), { block, offset });
+        return;
+      }
+      if (verifyFrame(stream, at)) {
+        this.count++;
+        this.#onFrame({ bytes: stream, start: at, length, block, offset, flush: this.#flush, endOffset: blockOffset(number + 1) });
+      }
+      at += length;
+    }
+  }
+
+  #joined(plain: Uint8Array): Uint8Array {
+    const total = this.#carried + plain.length;
+    this.#reserve(total);
+    this.#carry.set(plain, this.#carried);
+    return this.#carry.subarray(0, total);
+  }
+
+  #keep(rest: Uint8Array, place: { readonly block: number; readonly offset: number }): void {
+    this.#reserve(rest.length);
+    this.#carry.set(rest, 0);
+    this.#carried = rest.length;
+    this.#carryBlock = place.block;
+    this.#carryOffset = place.offset;
+  }
+
+  #reserve(length: number): void {
+    if (length <= this.#carry.length) return;
+    const larger = new Uint8Array(Math.max(length, this.#carry.length * 2));
+    larger.set(this.#carry.subarray(0, this.#carried));
+    this.#carry = larger;
+  }
+}
