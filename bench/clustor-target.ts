@@ -49,7 +49,7 @@ interface BenchClient {
   appendWith?(
     partitionId: string,
     bytes: Uint8Array,
-    callback: (error: Error | undefined) => void,
+    callback: (outcome: unknown) => void,
   ): void;
   status?(): Promise<unknown>;
   close(): Promise<void>;
@@ -111,9 +111,9 @@ function makeTarget(
   const appendWith = client.appendWith?.bind(client);
   // One callback per slot, made once: nothing is allocated per request on the way without promises.
   const answers: ((slot: number, isOk: boolean) => void)[] = [];
-  const callbacks: ((error: Error | undefined) => void)[] = [];
-  const callbackOf = (slot: number): ((error: Error | undefined) => void) =>
-    (callbacks[slot] ??= (error) => answers[slot]?.(slot, error === undefined));
+  const callbacks: ((outcome: unknown) => void)[] = [];
+  const callbackOf = (slot: number): ((outcome: unknown) => void) =>
+    (callbacks[slot] ??= (outcome) => answers[slot]?.(slot, !(outcome instanceof Error)));
   return {
     name: 'clustor',
     serverPids: ready.nodes.map((node) => node.pid),

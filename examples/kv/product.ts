@@ -47,7 +47,7 @@ function replicationOf({ node, partitions }: ProductContext): ReplicationStatus 
   return {
     nodeId: node.nodeId,
     role: status?.role ?? 'none',
-    leaderId: status?.leaderId,
+    leaderId: status?.leaderNodeId,
     leaderAddress: status?.leaderAddress,
     term: status?.term ?? 0,
     commitIndex: status?.commitIndex ?? 0,

@@ -19,7 +19,16 @@ import { keyMetadata, SessionKeys } from '../runtime/session-keys.ts';
 import type { TurnWork } from '../runtime/turn.ts';
 import type { Message, WireSession } from '../runtime/wire-session.ts';
 import type { Route } from './leader-finder.ts';
-import { callBack, detailOf, pauseMs, reactionTo, stallMsMax, withOutcome, worseOutcome, type RequestContext } from './request-fate.ts';
+import {
+  callBack,
+  detailOf,
+  pauseMs,
+  reactionTo,
+  stallMsMax,
+  withOutcome,
+  worseOutcome,
+  type RequestContext,
+} from './request-fate.ts';
 
 /** Receives the outcome of an append, once. @public */
 export type AppendCallback = (outcome: AppendReceipt | ClustorError) => void;
@@ -117,7 +126,8 @@ export class AppendLane implements TurnWork {
     while (at < this.#queue.length && sentBytes < limits.turnBytesMax && !session.isCongested) {
       const start = at;
       at = this.#sendBatch(session, start);
-      for (let position = start; position < at; position++) sentBytes += this.#queue[position]?.payload.length ?? 0;
+      for (let position = start; position < at; position++)
+        sentBytes += this.#queue[position]?.payload.length ?? 0;
     }
     if (at === this.#queue.length) this.#queue = [];
     else this.#queue.splice(0, at);
@@ -127,7 +137,13 @@ export class AppendLane implements TurnWork {
   /** The caller gave up. */
   abort(append: ClientAppend, cause: unknown): void {
     if (append.isSettled) return;
-    this.#settle(append, new ClustorError('CLUSTOR_ABORTED', 'the caller gave up waiting for the append', { outcome: outcomeNow(append), cause }));
+    this.#settle(
+      append,
+      new ClustorError('CLUSTOR_ABORTED', 'the caller gave up waiting for the append', {
+        outcome: outcomeNow(append),
+        cause,
+      }),
+    );
     if (!append.isInFlight) this.#queue = this.#queue.filter((queued) => queued !== append);
   }
 
@@ -139,7 +155,8 @@ export class AppendLane implements TurnWork {
       if (nowMs >= append.deadlineAtMs) this.#settle(append, this.#deadlineError(append));
       else earliestMs = Math.min(earliestMs, append.deadlineAtMs);
     };
-    for (const batch of this.#batches) for (const append of batch.appends) if (append !== undefined) judge(append);
+    for (const batch of this.#batches)
+      for (const append of batch.appends) if (append !== undefined) judge(append);
     for (const append of this.#queue) judge(append);
     this.#queue = this.#queue.filter((append) => !append.isSettled);
     return earliestMs;
@@ -148,19 +165,24 @@ export class AppendLane implements TurnWork {
   /** Doubts a leader that does not answer: asks the others, and leaves it once another one is known. */
   doubt(nowMs: number): void {
     for (const batch of this.#batches) {
-      if (batch.isAbandoned || nowMs - Math.max(batch.sentAtMs, this.#lastAnswerMs) < stallMsMax) continue;
+      if (batch.isAbandoned || nowMs - Math.max(batch.sentAtMs, this.#lastAnswerMs) < stallMsMax)
+        continue;
       if (batch.nodeId === this.#route.leaderNodeId) this.#context.finder.probe(nowMs);
       else this.#abandon(batch);
     }
   }
 
   /** Fails everything. */
-  failAll(code: 'CLUSTOR_CLOSED' | 'CLUSTOR_UNKNOWN_PARTITION' | 'CLUSTOR_INTERNAL', message: string): void {
+  failAll(
+    code: 'CLUSTOR_CLOSED' | 'CLUSTOR_UNKNOWN_PARTITION' | 'CLUSTOR_INTERNAL',
+    message: string,
+  ): void {
     const left = [...this.#batches].flatMap((batch) => batch.appends).concat(this.#queue);
     this.#queue = [];
     this.#batches.clear();
     for (const append of left) {
-      if (append?.isSettled === false) this.#settle(append, new ClustorError(code, message, { outcome: outcomeNow(append) }));
+      if (append?.isSettled === false)
+        this.#settle(append, new ClustorError(code, message, { outcome: outcomeNow(append) }));
     }
   }
 
@@ -192,10 +214,24 @@ export class AppendLane implements TurnWork {
   #request(session: WireSession, appends: ClientAppend[]): void {
     const { partitionId, leaderNodeId } = this.#route;
     if (leaderNodeId === undefined) return;
-    const batch: Batch = { nodeId: leaderNodeId, sentAtMs: this.#context.clock.monotonicMs(), appends, missingCount: appends.length, isAbandoned: false };
+    const batch: Batch = {
+      nodeId: leaderNodeId,
+      sentAtMs: this.#context.clock.monotonicMs(),
+      appends,
+      missingCount: appends.length,
+      isAbandoned: false,
+    };
     this.#batches.add(batch);
     session.request(
-      (requestId) => ({ kind: 'appendRequest', requestId, deadlineMs: 0, routingEpoch: 1, partitionId, toIncarnation: anyIncarnation, entries: appends }),
+      (requestId) => ({
+        kind: 'appendRequest',
+        requestId,
+        deadlineMs: 0,
+        routingEpoch: 1,
+        partitionId,
+        toIncarnation: anyIncarnation,
+        entries: appends,
+      }),
       (answer) => this.#answered(batch, answer),
     );
   }
@@ -217,8 +253,12 @@ export class AppendLane implements TurnWork {
     this.#lastAnswerMs = this.#context.clock.monotonicMs();
     if (answer instanceof ClustorError || answer.kind !== 'appendResponse') {
       this.#batches.delete(batch);
-      const error = answer instanceof ClustorError ? answer : new ClustorError('CLUSTOR_INTERNAL', `an append was answered by ${answer.kind}`);
-      for (const append of batch.appends) if (append !== undefined) this.#refused(batch, append, error);
+      const error =
+        answer instanceof ClustorError
+          ? answer
+          : new ClustorError('CLUSTOR_INTERNAL', `an append was answered by ${answer.kind}`);
+      for (const append of batch.appends)
+        if (append !== undefined) this.#refused(batch, append, error);
       return false;
     }
     for (const result of answer.results) this.#take(batch, result);
@@ -228,18 +268,34 @@ export class AppendLane implements TurnWork {
   }
 
   #take(batch: Batch, result: AppendResult): void {
-    if (result.position >= batch.appends.length) throw new ClustorError('CLUSTOR_WIRE_BAD_VALUE', 'an answer speaks of an entry that was not in its request');
+    if (result.position >= batch.appends.length)
+      throw new ClustorError(
+        'CLUSTOR_WIRE_BAD_VALUE',
+        'an answer speaks of an entry that was not in its request',
+      );
     const append = batch.appends[result.position];
     if (append === undefined) return;
     batch.appends[result.position] = undefined;
     batch.missingCount--;
     const { errorCode, term, index } = result;
     if (errorCode !== 0) {
-      this.#refused(batch, append, answeredError(errorCodeOfWireNumber(errorCode), 'the leader refused the append', result.detail));
+      this.#refused(
+        batch,
+        append,
+        answeredError(
+          errorCodeOfWireNumber(errorCode),
+          'the leader refused the append',
+          result.detail,
+        ),
+      );
       return;
     }
     this.#context.finder.confirmed(this.#route, index);
-    this.#settle(append, { term, index, result: result.result.length === 0 ? undefined : result.result });
+    this.#settle(append, {
+      term,
+      index,
+      result: result.result.length === 0 ? undefined : result.result,
+    });
   }
 
   #refused(batch: Batch, append: ClientAppend, error: ClustorError): void {
@@ -290,7 +346,10 @@ export class AppendLane implements TurnWork {
 
   /** The same key with the commit index that was asked for. */
   #rename(append: ClientAppend, firstSeenCommit: number): void {
-    const key = append.opaqueKey === undefined ? { clientId: this.#context.clientId, sequence: append.sequence } : { opaqueKey: append.opaqueKey };
+    const key =
+      append.opaqueKey === undefined
+        ? { clientId: this.#context.clientId, sequence: append.sequence }
+        : { opaqueKey: append.opaqueKey };
     append.metadata = keyMetadata(this.#writer, { ...key, firstSeenCommit });
   }
 
@@ -310,7 +369,8 @@ export class AppendLane implements TurnWork {
   }
 
   #abandon(batch: Batch): void {
-    for (const append of batch.appends) if (append?.isSettled === false) this.#requeue(append, 'unknown');
+    for (const append of batch.appends)
+      if (append?.isSettled === false) this.#requeue(append, 'unknown');
     batch.isAbandoned = true;
   }
 
@@ -325,8 +385,15 @@ export class AppendLane implements TurnWork {
 
   #deadlineError(append: ClientAppend): ClustorError {
     const { leaderNodeId } = this.#route;
-    const cause = leaderNodeId === undefined ? 'no leader is known' : `node ${leaderNodeId} leads and has not answered`;
-    return new ClustorError('CLUSTOR_DEADLINE_EXCEEDED', `the append was not acknowledged in time: ${cause}`, { outcome: outcomeNow(append) });
+    const cause =
+      leaderNodeId === undefined
+        ? 'no leader is known'
+        : `node ${leaderNodeId} leads and has not answered`;
+    return new ClustorError(
+      'CLUSTOR_DEADLINE_EXCEEDED',
+      `the append was not acknowledged in time: ${cause}`,
+      { outcome: outcomeNow(append) },
+    );
   }
 }
 

@@ -7,7 +7,14 @@ import type { LogIndex, PartitionId } from '../base/ids.ts';
 import type { AppendReceipt } from '../runtime/local-append.ts';
 import type { AppendCallback, ClientAppend } from './append-lane.ts';
 import { ClientEngine, type ClientParts } from './client-engine.ts';
-import { optionsRefusal, requestDeadlineMsDefault, type ClientAppendOptions, type ClientReadOptions, type ClusterDescription, type ReadReceipt } from './client-options.ts';
+import {
+  optionsRefusal,
+  requestDeadlineMsDefault,
+  type ClientAppendOptions,
+  type ClientReadOptions,
+  type ClusterDescription,
+  type ReadReceipt,
+} from './client-options.ts';
 import { askAllNodes, describeCluster } from './cluster-description.ts';
 import type { ClientRead } from './read-lane.ts';
 
@@ -21,7 +28,11 @@ const noBytes = new Uint8Array(0);
  */
 export function openClientCore(parts: ClientParts): Promise<ClustorClient> {
   return new Promise<ClustorClient>((resolve, reject) => {
-    if (parts.addresses.length === 0) throw new ClustorError('CLUSTOR_INVALID_ARGUMENT', 'a client needs the address of at least one node');
+    if (parts.addresses.length === 0)
+      throw new ClustorError(
+        'CLUSTOR_INVALID_ARGUMENT',
+        'a client needs the address of at least one node',
+      );
     const engine = new ClientEngine(parts);
     engine.begin((error) => {
       if (error === undefined) {
@@ -71,11 +82,15 @@ export class ClustorClient {
    * `bytes` must not change until the promise settles.
    * @throws ClustorError with `outcome` `surelyNot`, `committed` or `unknown`.
    */
-  append(partitionId: PartitionId, bytes: Uint8Array, options?: ClientAppendOptions): Promise<AppendReceipt> {
+  append(
+    partitionId: PartitionId,
+    bytes: Uint8Array,
+    options?: ClientAppendOptions,
+  ): Promise<AppendReceipt> {
     return new Promise<AppendReceipt>((resolve, reject) => {
       const callback = (outcome: AppendReceipt | ClustorError): void => {
         if (outcome instanceof ClustorError) reject(outcome);
-        else resolve({ term: outcome.term, index: outcome.index, result: outcome.result?.slice() });
+        else resolve({ term: outcome.term, index: outcome.index, result: copyOf(outcome.result) });
       };
       this.appendWith(partitionId, bytes, callback, options);
     });
@@ -88,9 +103,16 @@ export class ClustorClient {
    */
   // An options object for everything would be one more allocation per request.
   // eslint-disable-next-line @typescript-eslint/max-params
-  appendWith(partitionId: PartitionId, bytes: Uint8Array, callback: AppendCallback, options?: ClientAppendOptions): void {
-    const refusal = this.#engine.closedRefusal() ?? (options === undefined ? undefined : optionsRefusal(options));
-    const deadlineAtMs = this.#engine.context.clock.monotonicMs() + (options?.deadlineMs ?? requestDeadlineMsDefault);
+  appendWith(
+    partitionId: PartitionId,
+    bytes: Uint8Array,
+    callback: AppendCallback,
+    options?: ClientAppendOptions,
+  ): void {
+    const refusal =
+      this.#engine.closedRefusal() ?? (options === undefined ? undefined : optionsRefusal(options));
+    const deadlineAtMs =
+      this.#engine.context.clock.monotonicMs() + (options?.deadlineMs ?? requestDeadlineMsDefault);
     const finalRefusal = refusal ?? this.#engine.context.budget.admit(bytes.length, deadlineAtMs);
     if (finalRefusal !== undefined) {
       callback(finalRefusal);
@@ -126,14 +148,23 @@ export class ClustorClient {
    * `query` must not change until the promise settles.
    * @throws ClustorError with `outcome` `surelyNot`.
    */
-  read(partitionId: PartitionId, query: Uint8Array, options: ClientReadOptions = {}): Promise<ReadReceipt> {
+  read(
+    partitionId: PartitionId,
+    query: Uint8Array,
+    options: ClientReadOptions = {},
+  ): Promise<ReadReceipt> {
     return new Promise<ReadReceipt>((resolve, reject) => {
       const callback = (outcome: ReadReceipt | ClustorError): void => {
         if (outcome instanceof ClustorError) reject(outcome);
-        else resolve({ appliedIndex: outcome.appliedIndex, result: outcome.result.slice() });
+        else
+          resolve({ appliedIndex: outcome.appliedIndex, result: new Uint8Array(outcome.result) });
       };
-      const deadlineAtMs = this.#engine.context.clock.monotonicMs() + (options.deadlineMs ?? requestDeadlineMsDefault);
-      const refusal = this.#engine.closedRefusal() ?? optionsRefusal(options) ?? this.#engine.context.budget.admit(query.length, deadlineAtMs);
+      const deadlineAtMs =
+        this.#engine.context.clock.monotonicMs() + (options.deadlineMs ?? requestDeadlineMsDefault);
+      const refusal =
+        this.#engine.closedRefusal() ??
+        optionsRefusal(options) ??
+        this.#engine.context.budget.admit(query.length, deadlineAtMs);
       if (refusal !== undefined) {
         reject(refusal);
         return;
@@ -141,7 +172,14 @@ export class ClustorClient {
       const { reads } = this.#engine.lanesOf(partitionId);
       const { signal, consistency = 'linearizable' } = options;
       const watch = signal === undefined ? undefined : new SignalWatch(signal, callback);
-      const read: ClientRead = { query, consistency, deadlineAtMs, callback: watch?.settled ?? callback, isSettled: false, attempt: undefined };
+      const read: ClientRead = {
+        query,
+        consistency,
+        deadlineAtMs,
+        callback: watch?.settled ?? callback,
+        isSettled: false,
+        attempt: undefined,
+      };
       watch?.begin((cause) => {
         reads.abort(read, cause);
       });
@@ -170,10 +208,18 @@ export class ClustorClient {
         else resolve(outcome);
       };
       const cancelTimer = this.#engine.context.clock.setTimer(requestDeadlineMsDefault, () => {
-        finish(new ClustorError('CLUSTOR_DEADLINE_EXCEEDED', 'the nodes did not answer in time', { outcome: 'surelyNot' }));
+        finish(
+          new ClustorError('CLUSTOR_DEADLINE_EXCEEDED', 'the nodes did not answer in time', {
+            outcome: 'surelyNot',
+          }),
+        );
       });
       askAllNodes(this.#engine.directory, (answers) => {
-        finish(answers instanceof ClustorError ? answers : describeCluster(this.#engine.directory, answers));
+        finish(
+          answers instanceof ClustorError
+            ? answers
+            : describeCluster(this.#engine.directory, answers),
+        );
       });
     });
   }
@@ -183,10 +229,15 @@ export class ClustorClient {
     return this.#engine.close();
   }
 
+  /** {@link ClustorClient.close}, for `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
+}
 
+/** A copy that does not hold on to the received chunk; `slice` of a host's own kind of bytes might not copy. */
+function copyOf(bytes: Uint8Array | undefined): Uint8Array | undefined {
+  return bytes === undefined ? undefined : new Uint8Array(bytes);
 }
 
 /** Ties one request to an AbortSignal; exists only for requests that have one. */

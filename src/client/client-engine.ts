@@ -5,7 +5,13 @@
  * fell silent while anything is under way; there is no timer per request.
  */
 import { ClustorError, messageOf } from '../base/errors.ts';
-import { uuidFromBytes, type ClusterId, type Incarnation, type NodeId, type PartitionId } from '../base/ids.ts';
+import {
+  uuidFromBytes,
+  type ClusterId,
+  type Incarnation,
+  type NodeId,
+  type PartitionId,
+} from '../base/ids.ts';
 import { ownHandshake } from '../codec/handshake.ts';
 import type { CancelTimer, Clock } from '../ports/clock.ts';
 import type { Entropy } from '../ports/entropy.ts';
@@ -67,14 +73,33 @@ export class ClientEngine implements ClientNodeListener, RouteListener {
     const bootId = uuidFromBytes(entropy.bytes(16), 0) as Incarnation;
     const handshake = ownHandshake({ clusterId, nodeId: 0 as NodeId, bootId });
     const queueBytesMax = limits.connectionQueueBytesMax;
-    this.directory = new NodeDirectory({ transport, clock, observer, turn, handshake, queueBytesMax, listener: this, fail });
+    this.directory = new NodeDirectory({
+      transport,
+      clock,
+      observer,
+      turn,
+      handshake,
+      queueBytesMax,
+      listener: this,
+      fail,
+    });
     this.finder = new LeaderFinder({ clock, directory: this.directory, listener: this });
-    this.context = { clock, turn, observer, limits, finder: this.finder, budget: new RequestBudget(limits), clientId: entropy.bytes(16) };
+    this.context = {
+      clock,
+      turn,
+      observer,
+      limits,
+      finder: this.finder,
+      budget: new RequestBudget(limits),
+      clientId: entropy.bytes(16),
+    };
   }
 
   /** The error that refuses requests once the client is closed. */
   closedRefusal(): ClustorError | undefined {
-    return this.#isClosed ? new ClustorError('CLUSTOR_CLOSED', 'the client is closed', { outcome: 'surelyNot' }) : undefined;
+    return this.#isClosed
+      ? new ClustorError('CLUSTOR_CLOSED', 'the client is closed', { outcome: 'surelyNot' })
+      : undefined;
   }
 
   /** Requests of a partition. */
@@ -82,7 +107,11 @@ export class ClientEngine implements ClientNodeListener, RouteListener {
     let lanes = this.#lanes.get(partitionId);
     if (lanes === undefined) {
       const route = this.finder.route(partitionId);
-      lanes = { route, appends: new AppendLane(this.context, route), reads: new ReadLane(this.context, route, this.directory) };
+      lanes = {
+        route,
+        appends: new AppendLane(this.context, route),
+        reads: new ReadLane(this.context, route, this.directory),
+      };
       this.#lanes.set(partitionId, lanes);
     }
     return lanes;
@@ -113,17 +142,14 @@ export class ClientEngine implements ClientNodeListener, RouteListener {
     this.directory.open(this.#parts.addresses);
   }
 
-  /** */
   nodeUp(node: ClientNode): void {
     this.finder.nodeUp(node);
   }
 
-  /** */
   nodeDown(node: ClientNode): void {
     if (node.nodeId !== undefined) this.finder.nodeDown(node.nodeId);
   }
 
-  /** */
   nodeDrained(): void {
     for (const { appends, reads } of this.#lanes.values()) {
       appends.mark();
@@ -131,10 +157,13 @@ export class ClientEngine implements ClientNodeListener, RouteListener {
     }
   }
 
-  /** */
   nodeFailed(node: ClientNode, error: ClustorError): void {
     const { nodeId } = node;
-    this.#parts.observer.emit({ level: 'debug', kind: 'connectFailed', fields: { nodeId, code: error.code, message: error.message } });
+    this.#parts.observer.emit({
+      level: 'debug',
+      kind: 'connectFailed',
+      fields: { nodeId, code: error.code, message: error.message },
+    });
     if (this.#opened === undefined) return;
     this.#attemptErrors.set(node, error);
     const nodes = [...this.directory.all()];
@@ -142,26 +171,22 @@ export class ClientEngine implements ClientNodeListener, RouteListener {
     if (isHopeless) this.#finishOpening(this.#openingError('every node refused'));
   }
 
-  /** */
   described(): void {
     this.#finishOpening(undefined);
     this.nodeDrained();
   }
 
-  /** */
   routed(route: Route): void {
     const lanes = this.#lanes.get(route.partitionId);
     lanes?.appends.mark();
     lanes?.reads.mark();
   }
 
-  /** */
   isWanted(route: Route): boolean {
     const lanes = this.#lanes.get(route.partitionId);
     return lanes !== undefined && (lanes.appends.isWaiting || lanes.reads.isWaiting);
   }
 
-  /** */
   unknownPartition(route: Route): void {
     const lanes = this.#lanes.get(route.partitionId);
     this.#lanes.delete(route.partitionId);
@@ -187,7 +212,8 @@ export class ClientEngine implements ClientNodeListener, RouteListener {
     const { budget } = this.context;
     budget.deadlinesSwept(Number.POSITIVE_INFINITY);
     let earliestMs = Number.POSITIVE_INFINITY;
-    for (const { appends, reads } of this.#lanes.values()) earliestMs = Math.min(earliestMs, appends.expire(nowMs), reads.expire(nowMs));
+    for (const { appends, reads } of this.#lanes.values())
+      earliestMs = Math.min(earliestMs, appends.expire(nowMs), reads.expire(nowMs));
     budget.deadlinesSwept(Math.min(earliestMs, budget.earliestDeadlineMs));
   }
 
@@ -207,12 +233,19 @@ export class ClientEngine implements ClientNodeListener, RouteListener {
     const addresses = this.#parts.addresses.map(({ host, port }) => `${host}:${port}`).join(', ');
     const code = cause?.code ?? 'CLUSTOR_DEADLINE_EXCEEDED';
     const reason = cause === undefined ? '' : `: ${cause.message}`;
-    return new ClustorError(code, `${what} at ${addresses}${reason}`, { outcome: 'surelyNot', cause });
+    return new ClustorError(code, `${what} at ${addresses}${reason}`, {
+      outcome: 'surelyNot',
+      cause,
+    });
   }
 
   /** A broken invariant: nothing of this client can be trusted any more. */
   #fail(error: unknown): void {
-    this.#parts.observer.emit({ level: 'error', kind: 'clientFailed', fields: { message: messageOf(error) } });
+    this.#parts.observer.emit({
+      level: 'error',
+      kind: 'clientFailed',
+      fields: { message: messageOf(error) },
+    });
     this.#close('CLUSTOR_INTERNAL', `the client failed: ${messageOf(error)}`);
   }
 

@@ -10,9 +10,21 @@ import type { Incarnation, NodeId } from '../base/ids.ts';
 import type { Handshake } from '../codec/handshake.ts';
 import type { CancelTimer, Clock } from '../ports/clock.ts';
 import type { Observer } from '../ports/observer.ts';
-import type { CloseReason, Connection, ConnectionHandlers, NodeAddress, Transport } from '../ports/transport.ts';
+import type {
+  CloseReason,
+  Connection,
+  ConnectionHandlers,
+  NodeAddress,
+  Transport,
+} from '../ports/transport.ts';
 import type { TurnScheduler } from '../runtime/turn.ts';
-import { guardedHandlers, WireSession, type Message, type SessionEnd, type SessionOwner } from '../runtime/wire-session.ts';
+import {
+  guardedHandlers,
+  WireSession,
+  type Message,
+  type SessionEnd,
+  type SessionOwner,
+} from '../runtime/wire-session.ts';
 
 const redialDelayMsMin = 20;
 const redialDelayMsMax = 1000;
@@ -68,7 +80,11 @@ export class ClientNode implements SessionOwner {
   #waitsSinceMs = 0;
   #upSinceMs = 0;
 
-  constructor(addresses: readonly NodeAddress[], expectedNodeId: NodeId | undefined, options: ClientNodeOptions) {
+  constructor(
+    addresses: readonly NodeAddress[],
+    expectedNodeId: NodeId | undefined,
+    options: ClientNodeOptions,
+  ) {
     this.#addresses = [...addresses];
     this.expectedNodeId = expectedNodeId;
     this.#nodeId = expectedNodeId;
@@ -108,7 +124,8 @@ export class ClientNode implements SessionOwner {
   /** Learns further addresses. */
   addAddresses(addresses: readonly NodeAddress[]): void {
     for (const address of addresses) {
-      if (!this.#addresses.some((known) => isSameAddress(known, address))) this.#addresses.push(address);
+      if (!this.#addresses.some((known) => isSameAddress(known, address)))
+        this.#addresses.push(address);
     }
   }
 
@@ -132,7 +149,10 @@ export class ClientNode implements SessionOwner {
     session.request(describeRequest, (answer) => {
       this.#openDescribes--;
       if (answer instanceof ClustorError || answer.kind === 'describeResponse') done(answer);
-      else done(new ClustorError('CLUSTOR_INTERNAL', `a describe request was answered by ${answer.kind}`));
+      else
+        done(
+          new ClustorError('CLUSTOR_INTERNAL', `a describe request was answered by ${answer.kind}`),
+        );
       return false;
     });
   }
@@ -142,7 +162,11 @@ export class ClientNode implements SessionOwner {
     const isWaiting = this.#session !== undefined && (!this.#isUp || this.#openDescribes > 0);
     if (!isWaiting || nowMs - this.#waitsSinceMs < silenceMsMax) return;
     this.#waitsSinceMs = nowMs;
-    this.#options.observer.emit({ level: 'warn', kind: 'nodeSilent', fields: { nodeId: this.#nodeId } });
+    this.#options.observer.emit({
+      level: 'warn',
+      kind: 'nodeSilent',
+      fields: { nodeId: this.#nodeId },
+    });
     this.#session?.destroy();
   }
 
@@ -157,13 +181,18 @@ export class ClientNode implements SessionOwner {
 
   ready(session: WireSession): void {
     const { peer } = session;
-    if (peer.kind !== 'node') throw new ClustorError('CLUSTOR_WRONG_NODE', 'the other end is not a node of the cluster');
+    if (peer.kind !== 'node')
+      throw new ClustorError('CLUSTOR_WRONG_NODE', 'the other end is not a node of the cluster');
     this.#nodeId = peer.nodeId;
     this.#bootId = session.remoteBootId;
     this.#isUp = true;
     this.#upSinceMs = this.#options.clock.monotonicMs();
     this.#delayMs = redialDelayMsMin;
-    this.#options.observer.emit({ level: 'info', kind: 'nodeUp', fields: { nodeId: peer.nodeId, address: session.connection.remoteAddress } });
+    this.#options.observer.emit({
+      level: 'info',
+      kind: 'nodeUp',
+      fields: { nodeId: peer.nodeId, address: session.connection.remoteAddress },
+    });
     this.#options.listener.nodeUp(this);
   }
 
@@ -177,11 +206,20 @@ export class ClientNode implements SessionOwner {
     const wasUp = this.#isUp;
     this.#isUp = false;
     const { clock, observer, listener } = this.#options;
-    observer.emit({ level: 'info', kind: 'nodeDown', fields: { nodeId: this.#nodeId, reason: reason.kind, detail: 'detail' in reason ? reason.detail : undefined } });
+    observer.emit({
+      level: 'info',
+      kind: 'nodeDown',
+      fields: {
+        nodeId: this.#nodeId,
+        reason: reason.kind,
+        detail: 'detail' in reason ? reason.detail : undefined,
+      },
+    });
     if (wasUp) listener.nodeDown(this);
     else if (!this.#isClosed) listener.nodeFailed(this, errorOfEnd(reason));
     if (this.#isClosed) return;
-    const wasStable = wasUp && reason.kind !== 'goodbye' && clock.monotonicMs() - this.#upSinceMs >= stableMsMin;
+    const wasStable =
+      wasUp && reason.kind !== 'goodbye' && clock.monotonicMs() - this.#upSinceMs >= stableMsMin;
     if (wasStable) this.#dial();
     else this.#redialLater();
   }
@@ -189,21 +227,31 @@ export class ClientNode implements SessionOwner {
   #dial(): void {
     this.#cancelRedial = undefined;
     const address = this.#addresses[this.#addressAt % Math.max(1, this.#addresses.length)];
-    if (address === undefined || this.#isClosed || this.#isDialing || this.#session !== undefined) return;
+    if (address === undefined || this.#isClosed || this.#isDialing || this.#session !== undefined)
+      return;
     this.#isDialing = true;
     const handlers = (connection: Connection): ConnectionHandlers => this.#adopt(connection);
-    this.#options.transport.dial({ address, expected: this.expectedNodeId, handlers }, (outcome) => {
-      this.#isDialing = false;
-      if (this.#isClosed || outcome.kind === 'connected') return;
-      this.#addressAt++;
-      this.#options.listener.nodeFailed(this, errorOfEnd(outcome.reason));
-      this.#redialLater();
-    });
+    this.#options.transport.dial(
+      { address, expected: this.expectedNodeId, handlers },
+      (outcome) => {
+        this.#isDialing = false;
+        if (this.#isClosed || outcome.kind === 'connected') return;
+        this.#addressAt++;
+        this.#options.listener.nodeFailed(this, errorOfEnd(outcome.reason));
+        this.#redialLater();
+      },
+    );
   }
 
   #adopt(connection: Connection): ConnectionHandlers {
     const { handshake, turn, queueBytesMax, fail, listener } = this.#options;
-    const session = new WireSession(connection, { isDialer: true, handshake, turn, owner: this, queueBytesMax });
+    const session = new WireSession(connection, {
+      isDialer: true,
+      handshake,
+      turn,
+      owner: this,
+      queueBytesMax,
+    });
     this.#session = session;
     this.#waitsSinceMs = this.#options.clock.monotonicMs();
     if (this.#isClosed) session.destroy();
@@ -248,7 +296,10 @@ function errorOfEnd(reason: SessionEnd | CloseReason): ClustorError {
     case 'failed':
       return new ClustorError('CLUSTOR_NO_LEADER', `the connection failed: ${reason.detail}`);
     case 'closed':
-      return new ClustorError('CLUSTOR_NO_LEADER', 'the connection closed before the handshake was done');
+      return new ClustorError(
+        'CLUSTOR_NO_LEADER',
+        'the connection closed before the handshake was done',
+      );
     default:
       return reason satisfies never;
   }

@@ -41,12 +41,22 @@ export function clientLimits(given: Partial<ClientLimits> = {}): ClientLimits {
   const limits = { ...defaultClientLimits, ...given };
   for (const [name, value] of Object.entries(limits)) {
     if (!Number.isSafeInteger(value) || value < 1) {
-      throw new ClustorError('CLUSTOR_INVALID_ARGUMENT', `limit ${name} must be a whole number of at least 1, got ${value}`);
+      throw new ClustorError(
+        'CLUSTOR_INVALID_ARGUMENT',
+        `limit ${name} must be a whole number of at least 1, got ${value}`,
+      );
     }
   }
   const { entryBytesMax, batchBytesMax, batchEntriesMax } = limits;
-  if (entryBytesMax > frameEntryBytesMax || batchBytesMax > frameEntryBytesMax || batchEntriesMax > 8192) {
-    throw new ClustorError('CLUSTOR_INVALID_ARGUMENT', `entries and batches have at most ${frameEntryBytesMax} bytes, batches at most 8192 entries`);
+  if (
+    entryBytesMax > frameEntryBytesMax ||
+    batchBytesMax > frameEntryBytesMax ||
+    batchEntriesMax > 8192
+  ) {
+    throw new ClustorError(
+      'CLUSTOR_INVALID_ARGUMENT',
+      `entries and batches have at most ${frameEntryBytesMax} bytes, batches at most 8192 entries`,
+    );
   }
   return limits;
 }
@@ -129,17 +139,39 @@ export const requestDeadlineMsDefault = 10_000;
 const opaqueKeyBytesMax = 64;
 
 /** Why options cannot be meant, or why nothing needs to begin: the caller gave up already. */
-export function optionsRefusal(options: ClientAppendOptions & ClientReadOptions): ClustorError | undefined {
-  const { deadlineMs = requestDeadlineMsDefault, idempotencyKey, firstSeenCommit = 0, signal } = options;
+export function optionsRefusal(
+  options: ClientAppendOptions & ClientReadOptions,
+): ClustorError | undefined {
+  const {
+    deadlineMs = requestDeadlineMsDefault,
+    idempotencyKey,
+    firstSeenCommit = 0,
+    signal,
+  } = options;
   if (!Number.isFinite(deadlineMs) || deadlineMs < 0) {
-    return new ClustorError('CLUSTOR_INVALID_ARGUMENT', `deadlineMs must be a number of at least 0, got ${deadlineMs}`);
+    return new ClustorError(
+      'CLUSTOR_INVALID_ARGUMENT',
+      `deadlineMs must be a number of at least 0, got ${deadlineMs}`,
+    );
   }
-  if (idempotencyKey !== undefined && (idempotencyKey.length === 0 || idempotencyKey.length > opaqueKeyBytesMax)) {
-    return new ClustorError('CLUSTOR_INVALID_ARGUMENT', `an idempotency key has 1 to ${opaqueKeyBytesMax} bytes, got ${idempotencyKey.length}`);
+  if (
+    idempotencyKey !== undefined &&
+    (idempotencyKey.length === 0 || idempotencyKey.length > opaqueKeyBytesMax)
+  ) {
+    return new ClustorError(
+      'CLUSTOR_INVALID_ARGUMENT',
+      `an idempotency key has 1 to ${opaqueKeyBytesMax} bytes, got ${idempotencyKey.length}`,
+    );
   }
   if (!Number.isSafeInteger(firstSeenCommit) || firstSeenCommit < 0) {
-    return new ClustorError('CLUSTOR_INVALID_ARGUMENT', `firstSeenCommit must be a log index, got ${firstSeenCommit}`);
+    return new ClustorError(
+      'CLUSTOR_INVALID_ARGUMENT',
+      `firstSeenCommit must be a log index, got ${firstSeenCommit}`,
+    );
   }
   if (signal?.aborted !== true) return undefined;
-  return new ClustorError('CLUSTOR_ABORTED', 'the signal was aborted before the request', { outcome: 'surelyNot', cause: signal.reason });
+  return new ClustorError('CLUSTOR_ABORTED', 'the signal was aborted before the request', {
+    outcome: 'surelyNot',
+    cause: signal.reason,
+  });
 }

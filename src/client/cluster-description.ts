@@ -8,7 +8,10 @@ import type { NodeDirectory } from './node-directory.ts';
 type Claim = Description['partitions'][number];
 
 /** Asks every node that is up; `done` gets what those said that answered, once, or an error when none did. */
-export function askAllNodes(directory: NodeDirectory, done: (answers: readonly Description[] | ClustorError) => void): void {
+export function askAllNodes(
+  directory: NodeDirectory,
+  done: (answers: readonly Description[] | ClustorError) => void,
+): void {
   const nodes = [...directory.answering()];
   const answers: Description[] = [];
   let openCount = nodes.length;
@@ -23,32 +26,54 @@ export function askAllNodes(directory: NodeDirectory, done: (answers: readonly D
 }
 
 /** One view of what several nodes said. */
-export function describeCluster(directory: NodeDirectory, answers: readonly Description[]): ClusterDescription {
+export function describeCluster(
+  directory: NodeDirectory,
+  answers: readonly Description[],
+): ClusterDescription {
   const claims = new Map<PartitionId, { readonly fromNodeId: NodeId; readonly claim: Claim }[]>();
   for (const answer of answers) {
     for (const claim of answer.partitions) {
       const known = claims.get(claim.partitionId);
-      if (known === undefined) claims.set(claim.partitionId, [{ fromNodeId: answer.nodeId, claim }]);
+      if (known === undefined)
+        claims.set(claim.partitionId, [{ fromNodeId: answer.nodeId, claim }]);
       else known.push({ fromNodeId: answer.nodeId, claim });
     }
   }
-  return { nodes: describeNodes(directory, answers), partitions: [...claims.values()].map(describePartition) };
+  return {
+    nodes: describeNodes(directory, answers),
+    partitions: [...claims.values()].map(describePartition),
+  };
 }
 
 /** The newest term counts; within it a leader's own word counts more than hearsay. */
-function describePartition(claims: readonly { readonly fromNodeId: NodeId; readonly claim: Claim }[]): DescribedPartition {
-  const term = claims.reduce((highest, { claim }) => (claim.term > highest ? claim.term : highest), 0 as Claim['term']);
+function describePartition(
+  claims: readonly { readonly fromNodeId: NodeId; readonly claim: Claim }[],
+): DescribedPartition {
+  const term = claims.reduce(
+    (highest, { claim }) => (claim.term > highest ? claim.term : highest),
+    0 as Claim['term'],
+  );
   const newest = claims.filter(({ claim }) => claim.term === term);
   const own = newest.find(({ claim }) => claim.isLeader);
   const heard = newest.find(({ claim }) => claim.leaderNodeId !== 0);
   const best = (own ?? heard ?? newest[0])?.claim;
-  if (best === undefined) throw new ClustorError('CLUSTOR_INTERNAL', 'a partition is described by at least one node');
+  if (best === undefined)
+    throw new ClustorError('CLUSTOR_INTERNAL', 'a partition is described by at least one node');
   const commitIndex = Math.max(...claims.map(({ claim }) => claim.commit)) as LogIndex;
   const { partitionId, members } = best;
-  return { partitionId, term, commitIndex, members, leaderNodeId: own?.fromNodeId ?? heard?.claim.leaderNodeId };
+  return {
+    partitionId,
+    term,
+    commitIndex,
+    members,
+    leaderNodeId: own?.fromNodeId ?? heard?.claim.leaderNodeId,
+  };
 }
 
-function describeNodes(directory: NodeDirectory, answers: readonly Description[]): readonly DescribedNode[] {
+function describeNodes(
+  directory: NodeDirectory,
+  answers: readonly Description[],
+): readonly DescribedNode[] {
   const nodes = new Map<NodeId, DescribedNode>();
   for (const node of directory.all()) {
     const { nodeId } = node;
@@ -56,7 +81,12 @@ function describeNodes(directory: NodeDirectory, answers: readonly Description[]
     const answer = answers.find((candidate) => candidate.nodeId === nodeId);
     const [address] = node.addresses;
     const text = address === undefined ? '' : addressText(address.host, address.port);
-    nodes.set(nodeId, { nodeId, address: text, isAnswering: answer !== undefined, bootId: answer?.bootId });
+    nodes.set(nodeId, {
+      nodeId,
+      address: text,
+      isAnswering: answer !== undefined,
+      bootId: answer?.bootId,
+    });
   }
   return [...nodes.values()].sort((left, right) => left.nodeId - right.nodeId);
 }

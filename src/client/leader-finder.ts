@@ -107,7 +107,9 @@ export class LeaderFinder {
 
   /** The connection to the believed leader, while it is up. */
   leaderSession(route: Route): WireSession | undefined {
-    return route.leaderNodeId === undefined ? undefined : this.#options.directory.get(route.leaderNodeId)?.session;
+    return route.leaderNodeId === undefined
+      ? undefined
+      : this.#options.directory.get(route.leaderNodeId)?.session;
   }
 
   /** A partition has work and no leader. */
@@ -138,7 +140,12 @@ export class LeaderFinder {
     if (route.leaderNodeId !== fromNodeId) return;
     route.redirectCount++;
     const { directory } = this.#options;
-    if (toNodeId === fromNodeId || toNodeId === 0 || route.redirectCount > redirectsMax || directory.get(toNodeId) === undefined) {
+    if (
+      toNodeId === fromNodeId ||
+      toNodeId === 0 ||
+      route.redirectCount > redirectsMax ||
+      directory.get(toNodeId) === undefined
+    ) {
       if (toNodeId !== 0) directory.hurry(toNodeId);
       this.deposed(route, fromNodeId);
       return;
@@ -180,7 +187,8 @@ export class LeaderFinder {
   }
 
   #tick(): void {
-    for (const route of this.#sought) if (!this.#options.listener.isWanted(route)) this.#sought.delete(route);
+    for (const route of this.#sought)
+      if (!this.#options.listener.isWanted(route)) this.#sought.delete(route);
     if (this.#sought.size === 0) return;
     this.#askAll(this.#options.clock.monotonicMs());
     this.#startTimer();
@@ -215,7 +223,8 @@ export class LeaderFinder {
       if (partition.commit > route.commitIndex) route.commitIndex = partition.commit;
       this.#weigh(route, nodeId, partition);
     }
-    for (const route of this.#routes.values()) if (!hosted.has(route.partitionId)) route.hosts.delete(nodeId);
+    for (const route of this.#routes.values())
+      if (!hosted.has(route.partitionId)) route.hosts.delete(nodeId);
     listener.described();
     this.#judgeUnknown();
   }
@@ -234,9 +243,11 @@ export class LeaderFinder {
     if (route.leaderNodeId === fromNodeId) this.deposed(route, fromNodeId);
     const { leaderNodeId } = claim;
     if (leaderNodeId === 0 || leaderNodeId === fromNodeId) return;
-    const isNews = isNewTerm || (route.leaderNodeId === undefined && route.deposedNodeId !== leaderNodeId);
+    const isNews =
+      isNewTerm || (route.leaderNodeId === undefined && route.deposedNodeId !== leaderNodeId);
     if (!isNews) return;
-    if (this.#options.directory.get(leaderNodeId) === undefined) this.#options.directory.hurry(leaderNodeId);
+    if (this.#options.directory.get(leaderNodeId) === undefined)
+      this.#options.directory.hurry(leaderNodeId);
     else this.#lead(route, leaderNodeId);
   }
 

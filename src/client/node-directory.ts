@@ -8,13 +8,21 @@ import { assert } from '../base/assert.ts';
 import { type ClustorError } from '../base/errors.ts';
 import type { NodeId } from '../base/ids.ts';
 import type { NodeAddress } from '../ports/transport.ts';
-import { ClientNode, isSameAddress, type ClientNodeListener, type ClientNodeOptions, type Description } from './client-node.ts';
+import {
+  ClientNode,
+  isSameAddress,
+  type ClientNodeListener,
+  type ClientNodeOptions,
+  type Description,
+} from './client-node.ts';
 
 /** Nodes beyond this are not dialed; a cluster has far fewer. */
 const nodesMax = 256;
 
 /** What a directory needs. */
-export type NodeDirectoryOptions = Omit<ClientNodeOptions, 'listener'> & { readonly listener: ClientNodeListener };
+export type NodeDirectoryOptions = Omit<ClientNodeOptions, 'listener'> & {
+  readonly listener: ClientNodeListener;
+};
 
 /** See the file comment. */
 export class NodeDirectory implements ClientNodeListener {
@@ -51,14 +59,20 @@ export class NodeDirectory implements ClientNodeListener {
   /** Begins to dial the addresses of the configuration. */
   open(addresses: readonly NodeAddress[]): void {
     for (const address of addresses) {
-      if (![...this.#nodes].some((node) => node.addresses.some((known) => isSameAddress(known, address)))) this.#add([address], undefined);
+      if (
+        ![...this.#nodes].some((node) =>
+          node.addresses.some((known) => isSameAddress(known, address)),
+        )
+      )
+        this.#add([address], undefined);
     }
     for (const node of [...this.#nodes]) node.open();
   }
 
   /** Learns nodes from what a node says of the members of its partitions. */
   learn(description: Description): void {
-    for (const partition of description.partitions) for (const member of partition.members) this.#learnMember(member.nodeId, member.address);
+    for (const partition of description.partitions)
+      for (const member of partition.members) this.#learnMember(member.nodeId, member.address);
   }
 
   /** Somebody waits for a node that is not up. */
@@ -120,7 +134,11 @@ export class NodeDirectory implements ClientNodeListener {
         return;
       }
       // A configured address that has not answered yet: it will say who it is.
-      if (node.nodeId === undefined && node.addresses.some((known) => isSameAddress(known, address))) return;
+      if (
+        node.nodeId === undefined &&
+        node.addresses.some((known) => isSameAddress(known, address))
+      )
+        return;
     }
     if (this.#nodes.size < nodesMax) this.#add([address], nodeId).open();
   }
@@ -142,5 +160,7 @@ function addressOf(text: string): NodeAddress | undefined {
   const colon = text.lastIndexOf(':');
   const port = Number(text.slice(colon + 1));
   const host = text.slice(0, Math.max(0, colon)).replace(/^\[(.*)\]$/, '$1');
-  return host !== '' && Number.isInteger(port) && port > 0 && port < 65_536 ? { host, port } : undefined;
+  return host !== '' && Number.isInteger(port) && port > 0 && port < 65_536
+    ? { host, port }
+    : undefined;
 }

@@ -12,7 +12,14 @@ import { anyIncarnation } from './append-lane.ts';
 import type { ReadConsistency, ReadReceipt } from './client-options.ts';
 import type { Route } from './leader-finder.ts';
 import type { NodeDirectory } from './node-directory.ts';
-import { callBack, detailOf, pauseMs, reactionTo, stallMsMax, type RequestContext } from './request-fate.ts';
+import {
+  callBack,
+  detailOf,
+  pauseMs,
+  reactionTo,
+  stallMsMax,
+  type RequestContext,
+} from './request-fate.ts';
 
 /** One read on its way. */
 export interface ClientRead {
@@ -83,7 +90,13 @@ export class ReadLane implements TurnWork {
 
   /** The caller gave up. */
   abort(read: ClientRead, cause: unknown): void {
-    this.#settle(read, new ClustorError('CLUSTOR_ABORTED', 'the caller gave up waiting for the read', { outcome: 'surelyNot', cause }));
+    this.#settle(
+      read,
+      new ClustorError('CLUSTOR_ABORTED', 'the caller gave up waiting for the read', {
+        outcome: 'surelyNot',
+        cause,
+      }),
+    );
     this.#queue = this.#queue.filter((queued) => queued !== read);
   }
 
@@ -92,7 +105,13 @@ export class ReadLane implements TurnWork {
     let earliestMs = Number.POSITIVE_INFINITY;
     for (const read of this.#reads) {
       if (nowMs < read.deadlineAtMs) earliestMs = Math.min(earliestMs, read.deadlineAtMs);
-      else this.#settle(read, new ClustorError('CLUSTOR_DEADLINE_EXCEEDED', 'the read was not answered in time', { outcome: 'surelyNot' }));
+      else
+        this.#settle(
+          read,
+          new ClustorError('CLUSTOR_DEADLINE_EXCEEDED', 'the read was not answered in time', {
+            outcome: 'surelyNot',
+          }),
+        );
     }
     this.#queue = this.#queue.filter((read) => !read.isSettled);
     return earliestMs;
@@ -109,15 +128,21 @@ export class ReadLane implements TurnWork {
   }
 
   /** Fails everything. */
-  failAll(code: 'CLUSTOR_CLOSED' | 'CLUSTOR_UNKNOWN_PARTITION' | 'CLUSTOR_INTERNAL', message: string): void {
+  failAll(
+    code: 'CLUSTOR_CLOSED' | 'CLUSTOR_UNKNOWN_PARTITION' | 'CLUSTOR_INTERNAL',
+    message: string,
+  ): void {
     this.#queue = [];
-    for (const read of this.#reads) this.#settle(read, new ClustorError(code, message, { outcome: 'surelyNot' }));
+    for (const read of this.#reads)
+      this.#settle(read, new ClustorError(code, message, { outcome: 'surelyNot' }));
   }
 
   #leader(): Target | undefined {
     const session = this.#context.finder.leaderSession(this.#route);
     const { leaderNodeId } = this.#route;
-    return session === undefined || leaderNodeId === undefined || session.isCongested ? undefined : { nodeId: leaderNodeId, session };
+    return session === undefined || leaderNodeId === undefined || session.isCongested
+      ? undefined
+      : { nodeId: leaderNodeId, session };
   }
 
   /** Hosts take turns. */
@@ -126,7 +151,8 @@ export class ReadLane implements TurnWork {
     for (let tried = 0; tried < hosts.length; tried++) {
       const nodeId = hosts[this.#nextHost++ % hosts.length];
       const session = nodeId === undefined ? undefined : this.#directory.get(nodeId)?.session;
-      if (nodeId !== undefined && session !== undefined && !session.isCongested) return { nodeId, session };
+      if (nodeId !== undefined && session !== undefined && !session.isCongested)
+        return { nodeId, session };
     }
     return undefined;
   }
@@ -139,7 +165,16 @@ export class ReadLane implements TurnWork {
     const deadlineMs = Math.min(0xffff_ffff, Math.max(1, Math.ceil(read.deadlineAtMs - nowMs)));
     const { consistency, query } = read;
     target.session.request(
-      (requestId) => ({ kind: 'readRequest', requestId, deadlineMs, routingEpoch: 1, partitionId, toIncarnation: anyIncarnation, consistency, query }),
+      (requestId) => ({
+        kind: 'readRequest',
+        requestId,
+        deadlineMs,
+        routingEpoch: 1,
+        partitionId,
+        toIncarnation: anyIncarnation,
+        consistency,
+        query,
+      }),
       (answer) => {
         this.#answered(read, attempt, answer);
         return false;
@@ -154,7 +189,10 @@ export class ReadLane implements TurnWork {
       return;
     }
     if (read.isSettled || read.attempt !== attempt) return;
-    const error = answer instanceof ClustorError ? answer : new ClustorError('CLUSTOR_INTERNAL', `a read was answered by ${answer.kind}`);
+    const error =
+      answer instanceof ClustorError
+        ? answer
+        : new ClustorError('CLUSTOR_INTERNAL', `a read was answered by ${answer.kind}`);
     const { finder } = this.#context;
     switch (reactionTo(error.code)) {
       case 'followName':

@@ -70,7 +70,8 @@ export function reactionTo(code: ErrorCode): Reaction {
 /** The number that an answer carries beside its code, as {@link WireSession} hands it on. */
 export function detailOf(error: ClustorError): number {
   const { detail, leaderNodeId, commitIndex } = error.details;
-  for (const value of [detail, leaderNodeId, commitIndex]) if (typeof value === 'number') return value;
+  for (const value of [detail, leaderNodeId, commitIndex])
+    if (typeof value === 'number') return value;
   return 0;
 }
 
@@ -83,7 +84,11 @@ export function worseOutcome(known: Outcome, failure: Outcome): Outcome {
 /** The error with the outcome that all attempts together leave. */
 export function withOutcome(error: ClustorError, outcome: Outcome): ClustorError {
   if (error.outcome === outcome) return error;
-  return new ClustorError(error.code, error.message, { outcome, details: error.details, cause: error.cause });
+  return new ClustorError(error.code, error.message, {
+    outcome,
+    details: error.details,
+    cause: error.cause,
+  });
 }
 
 /** Hands an outcome to the caller's code, whose failures are its own. */
@@ -91,7 +96,11 @@ export function callBack<T>(observer: Observer, callback: (outcome: T) => void, 
   try {
     callback(outcome);
   } catch (error) {
-    observer.emit({ level: 'error', kind: 'callbackFailed', fields: { message: messageOf(error) } });
+    observer.emit({
+      level: 'error',
+      kind: 'callbackFailed',
+      fields: { message: messageOf(error) },
+    });
   }
 }
 
@@ -124,10 +133,21 @@ export class RequestBudget {
   /** Takes a request in, or says which bound it would break. */
   admit(bytes: number, deadlineAtMs: number): ClustorError | undefined {
     const { requestsMax, requestBytesMax, entryBytesMax } = this.#limits;
-    if (bytes > entryBytesMax) return new ClustorError('CLUSTOR_ENTRY_TOO_LARGE', `${bytes} bytes exceed the maximum of ${entryBytesMax}`);
-    if (this.#count >= requestsMax) return new ClustorError('CLUSTOR_OVERLOADED', `${requestsMax} requests of this client are under way`);
+    if (bytes > entryBytesMax)
+      return new ClustorError(
+        'CLUSTOR_ENTRY_TOO_LARGE',
+        `${bytes} bytes exceed the maximum of ${entryBytesMax}`,
+      );
+    if (this.#count >= requestsMax)
+      return new ClustorError(
+        'CLUSTOR_OVERLOADED',
+        `${requestsMax} requests of this client are under way`,
+      );
     if (this.#bytes + bytes > requestBytesMax && this.#count > 0) {
-      return new ClustorError('CLUSTOR_OVERLOADED', `${requestBytesMax} bytes of requests of this client are under way`);
+      return new ClustorError(
+        'CLUSTOR_OVERLOADED',
+        `${requestBytesMax} bytes of requests of this client are under way`,
+      );
     }
     this.#count++;
     this.#bytes += bytes;

@@ -46,6 +46,8 @@ const longestPauseMs = 60_000;
 const shortestPauseMs = 1_000;
 /** While a renewal is due and none comes, a warning is repeated this often. */
 const overdueWarningMs = 600_000;
+/** The same failure is told again this often, however often it is met. */
+const failureRepeatMs = 60_000;
 
 /**
  * Loads the first certificate and begins to renew it.
@@ -75,6 +77,7 @@ class RenewingKeeper implements CertificateKeeper {
   #renewalDueAtMs = 0;
   /** Monotonic clock; the next warning about a renewal that does not come. */
   #nextWarningMs = 0;
+  #lastFailure = { reason: '', atMs: 0 };
   #cancelTimer: CancelTimer = () => {};
   #closed = false;
 
@@ -162,9 +165,14 @@ class RenewingKeeper implements CertificateKeeper {
   }
 
   #emitFailure(error: unknown): void {
+    const nowMs = this.#options.clock.monotonicMs();
+    const reason = messageOf(error);
+    const { atMs, reason: lastReason } = this.#lastFailure;
+    if (reason === lastReason && nowMs - atMs < failureRepeatMs) return;
+    this.#lastFailure = { reason, atMs: nowMs };
     this.#emit('certificateRenewalFailed', {
       code: isClustorError(error) ? error.code : 'CLUSTOR_INTERNAL',
-      reason: messageOf(error),
+      reason,
     });
   }
 

@@ -7,9 +7,9 @@
  * URI:spiffe://clustor/…/node/1, DNS:localhost, IP Address:127.0.0.1
  * ```
  *
- * A name with a character that could be mistaken for the separators is written as a JSON string (`URI:"a, DNS:b"`), so the
- * text is cut by its grammar and not at every comma: otherwise an authority that checks only DNS names could be talked
- * into a certificate whose DNS name reads as an identity.
+ * A name with a character that could be mistaken for the separators is written as a JSON string (`URI:"a\u002c DNS:b"`). The
+ * text is cut by that grammar and not at every comma: otherwise an authority that checks only DNS names could be talked into
+ * a certificate with a DNS name that reads as an identity. What does not follow the grammar has no identity at all.
  */
 import type { X509Certificate } from 'node:crypto';
 

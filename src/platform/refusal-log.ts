@@ -26,6 +26,7 @@ export class RefusalLog {
   readonly #observer: Observer;
   #emitted = 0;
   #suppressed = 0;
+  #closed = false;
   #cancelWindow: CancelTimer | undefined;
 
   constructor(clock: Clock, observer: Observer) {
@@ -33,8 +34,9 @@ export class RefusalLog {
     this.#observer = observer;
   }
 
-  /** Reports one refusal. */
+  /** Reports one refusal; after the close, nothing. */
   add(refusal: Refusal): void {
+    if (this.#closed) return;
     this.#cancelWindow ??= this.#clock.setTimer(windowMs, () => this.#endWindow());
     if (this.#emitted === eventsPerWindow) {
       this.#suppressed++;
@@ -51,6 +53,7 @@ export class RefusalLog {
 
   /** Reports what is still only counted, and stops the timer. */
   close(): void {
+    this.#closed = true;
     this.#cancelWindow?.();
     this.#endWindow();
   }

@@ -64,7 +64,7 @@ export class EventList implements Observer {
 }
 
 export async function waitUntil(what: string, condition: () => boolean): Promise<void> {
-  for (const deadline = Date.now() + 5_000; !condition(); ) {
+  for (const deadline = Date.now() + 5_000; !condition();) {
     if (Date.now() > deadline) throw new Error(`in vain waited until ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 5));
   }

@@ -87,7 +87,12 @@ async function expectRefusal(heard: string, code: string): Promise<void> {
 describe('a node that listens', () => {
   test('greets a peer with a good certificate, so that silence below means refusal', async () => {
     const keys = keysOf(await certificates.node(2));
-    const socket = connect({ ...address, ...keys, rejectUnauthorized: false, ALPNProtocols: ['clustor/1'] });
+    const socket = connect({
+      ...address,
+      ...keys,
+      rejectUnauthorized: false,
+      ALPNProtocols: ['clustor/1'],
+    });
     const text = await new Promise<string>((resolve) => {
       socket.on('data', (chunk: Buffer) => resolve(chunk.toString()));
     });
@@ -217,7 +222,9 @@ describe('a node against strangers in numbers', () => {
       opened.onClose(() => void socket.destroy());
     }
     await Promise.all(
-      sockets.map((socket) => new Promise<void>((resolve) => socket.on('connect', () => resolve()))),
+      sockets.map(
+        (socket) => new Promise<void>((resolve) => socket.on('connect', () => resolve())),
+      ),
     );
     return sockets;
   }
@@ -235,7 +242,12 @@ describe('a node against strangers in numbers', () => {
     for (const socket of silent) socket.destroy();
     await moment();
     const keys = keysOf(await certificates.node(2));
-    const late = connect({ ...address, ...keys, rejectUnauthorized: false, ALPNProtocols: ['clustor/1'] });
+    const late = connect({
+      ...address,
+      ...keys,
+      rejectUnauthorized: false,
+      ALPNProtocols: ['clustor/1'],
+    });
     await waitUntil('a good peer comes in again', () => accepted.length === 1);
     late.destroy();
   });
@@ -404,6 +416,14 @@ describe('the openssl command line', () => {
     return ['-alpn', 'clustor/1', '-cert', certificate, '-key', key];
   }
 
+  test('receives the greeting with a good certificate, so that silence below means refusal', async () => {
+    const hears = opensslHears(address, keyOptions(await certificates.node(2)));
+    await waitUntil('the connection is accepted', () => accepted.length === 1);
+    accepted[0]?.end();
+
+    expect(await hears).toBe('secret greeting');
+  });
+
   test('receives not one application byte without a certificate', async () => {
     const heard = await opensslHears(address, ['-alpn', 'clustor/1']);
 
@@ -413,10 +433,7 @@ describe('the openssl command line', () => {
   test('receives not one application byte with a certificate of an unknown authority', async () => {
     const issued = await certificates.node(2, { authority: certificates.foreignAuthority });
 
-    await expectRefusal(
-      await opensslHears(address, keyOptions(issued)),
-      'CLUSTOR_UNAUTHENTICATED',
-    );
+    await expectRefusal(await opensslHears(address, keyOptions(issued)), 'CLUSTOR_UNAUTHENTICATED');
   });
 
   test('receives not one application byte with an expired certificate', async () => {

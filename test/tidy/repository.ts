@@ -66,7 +66,7 @@ export function runtimeImportsOf(path: string): readonly string[] {
 /** Folder of `src` that a source file belongs to; `index` for the main entry point. */
 export function layerOf(path: string): string {
   const [, folder = '', rest] = path.split('/');
-  return rest === undefined ? folder.replace(/\.ts$/, '') : folder;
+  return rest === undefined ? 'index' : folder;
 }
 
 /** Parses a source file. */

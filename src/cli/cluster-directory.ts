@@ -1,0 +1,234 @@
+/**
+ * The folder of a local cluster (`.clustor/`): one `cluster.json`, a development authority, client certificates, and a folder
+ * per node with its configuration, certificate, log output and data directory.
+ *
+ * Crash story: `cluster.json` is written first, with every id that the cluster will have and `isInitialized: false`; replicas
+ * are then created from it, which may be repeated; then it is marked. So an interrupted first start goes on where it stopped.
+ */
+import { chmod, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { v7 as uuidv7 } from 'uuid';
+import { ClustorError, isClustorError, messageOf } from '../base/errors.ts';
+import { clusterId, nodeId, partitionId, type ClusterId } from '../base/ids.ts';
+import { initializeReplicas, planReplicas, type PartitionPlan } from '../index.ts';
+import type { ClientRole } from '../ports/transport.ts';
+import { createDevelopmentCa, issueClientCertificate, issueNodeCertificate, type CertificateAuthority, type IssuedCertificate } from '../security/development-ca.ts';
+
+/** A node of a local cluster. */
+export interface LocalNode {
+  readonly nodeId: number;
+  /** `host:port` of its TLS port. */
+  readonly address: string;
+  /** Loopback port of the product on it; `undefined` without a product. */
+  readonly productPort: number | undefined;
+}
+
+/** The content of `cluster.json`. */
+export interface ClusterFile {
+  readonly format: 1;
+  readonly clusterId: string;
+  readonly isInitialized: boolean;
+  /** Module of the product, or `undefined` for the built-in state machine. */
+  readonly product: string | undefined;
+  readonly nodes: readonly LocalNode[];
+  readonly partitions: readonly PartitionPlan[];
+}
+
+/** What a new cluster is to be. */
+export interface NewCluster {
+  readonly nodeCount: number;
+  readonly partitionCount: number;
+  readonly product: string | undefined;
+  readonly basePort: number;
+  readonly productPort: number;
+  /** Take ports that are free now instead of consecutive ones. */
+  readonly isPortsAuto: boolean;
+}
+
+/** Paths of PEM files. */
+export interface CertificatePaths {
+  readonly certificate: string;
+  readonly privateKey: string;
+  readonly trustBundle: string;
+}
+
+const authorityLifetimeMs = 10 * 365 * 86_400_000;
+/** Node and client certificates live a day (semantics §11). */
+export const leafLifetimeMs: number = 86_400_000;
+
+/** See the file comment. */
+export class ClusterDirectory {
+  readonly path: string;
+
+  constructor(path: string) {
+    this.path = path;
+  }
+
+  /** Folder of a node. */
+  nodeFolder(id: number): string {
+    return join(this.path, `node-${id}`);
+  }
+
+  /** Configuration file of a node. */
+  nodeConfigPath(id: number): string {
+    return join(this.nodeFolder(id), 'config.json');
+  }
+
+  /** Certificate files of a client role: `client` or `operator`. */
+  clientPaths(role: ClientRole): CertificatePaths {
+    return certificatePaths(join(this.path, role));
+  }
+
+  /** Reads `cluster.json`; `undefined` when there is none. */
+  async read(): Promise<ClusterFile | undefined> {
+    const path = join(this.path, 'cluster.json');
+    let text: string;
+    try {
+      text = await readFile(path, 'utf8');
+    } catch (error) {
+      if (isNotFound(error)) return undefined;
+      throw error;
+    }
+    try {
+      const parsed = JSON.parse(text) as ClusterFile;
+      clusterId(parsed.clusterId);
+      return parsed;
+    } catch (error) {
+      throw new ClustorError('CLUSTOR_INTEGRITY', `${path} is not readable: ${messageOf(error)}`, { cause: error });
+    }
+  }
+
+  /** Creates what is missing of a cluster: file, authority, replicas. Returns what it is. */
+  async prepare(wanted: NewCluster, wallMs: number): Promise<ClusterFile> {
+    await mkdir(this.path, { recursive: true });
+    const cluster = (await this.read()) ?? (await this.#plan(wanted));
+    await this.#authority(clusterId(cluster.clusterId), wallMs);
+    await this.#writeConfigs(cluster);
+    if (cluster.isInitialized) return cluster;
+    for (const node of cluster.nodes) await this.#initialize(cluster, node);
+    const done = { ...cluster, isInitialized: true };
+    await this.#writeCluster(done);
+    return done;
+  }
+
+  /** Issues fresh certificates for every node and client of the cluster. */
+  async issueCertificates(cluster: ClusterFile, wallMs: number): Promise<void> {
+    const id = clusterId(cluster.clusterId);
+    const authority = await this.#authority(id, wallMs);
+    for (const node of cluster.nodes) {
+      const issued = await issueNodeCertificate({ authority, clusterId: id, nodeId: nodeId(node.nodeId), hosts: [], wallMs, lifetimeMs: leafLifetimeMs });
+      await writeCertificate(join(this.nodeFolder(node.nodeId), 'tls'), issued, authority);
+    }
+    for (const role of ['client', 'operator'] as const) {
+      const issued = await issueClientCertificate({ authority, clusterId: id, role, name: `local-${role}`, wallMs, lifetimeMs: leafLifetimeMs });
+      await writeCertificate(join(this.path, role), issued, authority);
+    }
+  }
+
+  async #plan(wanted: NewCluster): Promise<ClusterFile> {
+    const isProduct = wanted.product !== undefined;
+    const ports = wanted.isPortsAuto
+      ? await freePorts(wanted.nodeCount * 2)
+      : Array.from({ length: wanted.nodeCount * 2 }, (_, at) => (at < wanted.nodeCount ? wanted.basePort + at : wanted.productPort + at - wanted.nodeCount));
+    const nodes = Array.from({ length: wanted.nodeCount }, (_, at): LocalNode => ({
+      nodeId: at + 1,
+      address: `127.0.0.1:${ports[at] ?? 0}`,
+      productPort: isProduct ? ports[wanted.nodeCount + at] : undefined,
+    }));
+    const partitions = Array.from({ length: wanted.partitionCount }, () => planReplicas(partitionId(uuidv7()), nodes));
+    const cluster: ClusterFile = { format: 1, clusterId: uuidv7(), isInitialized: false, product: wanted.product, nodes, partitions };
+    await this.#writeCluster(cluster);
+    return cluster;
+  }
+
+  async #authority(id: ClusterId, wallMs: number): Promise<CertificateAuthority> {
+    const folder = join(this.path, 'ca');
+    const certificatePath = join(folder, 'certificate.pem');
+    const keyPath = join(folder, 'private-key.pem');
+    try {
+      return { certificatePem: await readFile(certificatePath, 'utf8'), privateKeyPem: await readFile(keyPath, 'utf8') };
+    } catch (error) {
+      if (!isNotFound(error)) throw error;
+    }
+    const authority = await createDevelopmentCa({ clusterId: id, wallMs, lifetimeMs: authorityLifetimeMs });
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    await replaceText(keyPath, authority.privateKeyPem, 0o600);
+    await replaceText(certificatePath, authority.certificatePem, 0o644);
+    return authority;
+  }
+
+  async #initialize(cluster: ClusterFile, node: LocalNode): Promise<void> {
+    for (const plan of cluster.partitions) {
+      try {
+        await initializeReplicas({ directory: join(this.nodeFolder(node.nodeId), 'data'), clusterId: cluster.clusterId, nodeId: node.nodeId, partitions: [plan] });
+      } catch (error) {
+        if (!isClustorError(error, 'CLUSTOR_ALREADY_INITIALIZED')) throw error;
+      }
+    }
+  }
+
+  async #writeConfigs(cluster: ClusterFile): Promise<void> {
+    for (const node of cluster.nodes) {
+      const folder = this.nodeFolder(node.nodeId);
+      await mkdir(folder, { recursive: true });
+      const config = {
+        clusterId: cluster.clusterId,
+        nodeId: node.nodeId,
+        listen: node.address,
+        dataDirectory: 'data',
+        certificates: { certificateFile: 'tls/certificate.pem', privateKeyFile: 'tls/private-key.pem', trustBundleFile: 'tls/trust-bundle.pem' },
+        product: cluster.product,
+        productPort: node.productPort,
+      };
+      await replaceText(this.nodeConfigPath(node.nodeId), `${JSON.stringify(config, undefined, 2)}\n`, 0o644);
+    }
+  }
+
+  async #writeCluster(cluster: ClusterFile): Promise<void> {
+    await replaceText(join(this.path, 'cluster.json'), `${JSON.stringify(cluster, undefined, 2)}\n`, 0o644);
+  }
+}
+
+/** The three files of a certificate in a folder. */
+export function certificatePaths(folder: string): CertificatePaths {
+  return { certificate: join(folder, 'certificate.pem'), privateKey: join(folder, 'private-key.pem'), trustBundle: join(folder, 'trust-bundle.pem') };
+}
+
+/** The key goes first: a reader that sees the new certificate finds its key; one that sees a mix reads again. */
+async function writeCertificate(folder: string, issued: IssuedCertificate, authority: CertificateAuthority): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  const paths = certificatePaths(folder);
+  await replaceText(paths.trustBundle, authority.certificatePem, 0o644);
+  await replaceText(paths.privateKey, issued.privateKeyPem, 0o600);
+  await replaceText(paths.certificate, issued.certificatePem, 0o644);
+}
+
+async function replaceText(path: string, text: string, mode: number): Promise<void> {
+  const temporary = `${path}.new`;
+  await writeFile(temporary, text, { mode, flush: true });
+  await chmod(temporary, mode);
+  await rename(temporary, path);
+}
+
+async function freePorts(count: number): Promise<readonly number[]> {
+  const servers = await Promise.all(
+    Array.from({ length: count }, () => new Promise<ReturnType<typeof createServer>>((resolve, reject) => {
+      const server = createServer();
+      server.once('error', reject);
+      server.listen(0, '127.0.0.1', () => {
+        resolve(server);
+      });
+    })),
+  );
+  const ports = servers.map((server) => {
+    const address = server.address();
+    return typeof address === 'object' && address !== null ? address.port : 0;
+  });
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
+  return ports;
+}
+
+function isNotFound(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'ENOENT';
+}

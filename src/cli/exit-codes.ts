@@ -1,0 +1,24 @@
+/** Exit codes of every command; `docs/reference/cli.md` lists them. */
+import { isClustorError } from '../base/errors.ts';
+
+/** The exit codes. */
+export const exitCodes = {
+  done: 0,
+  failed: 1,
+  usage: 2,
+  /** Surely not done; the same command may succeed later. */
+  refused: 3,
+  /** Nobody knows whether it was done. */
+  unknown: 4,
+  /** Another process uses the directory. */
+  inUse: 5,
+} as const;
+
+/** The exit code for an error. */
+export function exitCodeOf(error: unknown): number {
+  if (!isClustorError(error)) return exitCodes.failed;
+  if (error.code === 'CLUSTOR_INVALID_ARGUMENT') return exitCodes.usage;
+  if (error.code === 'CLUSTOR_DATA_DIRECTORY_LOCKED') return exitCodes.inUse;
+  if (error.outcome === 'unknown') return exitCodes.unknown;
+  return error.retryable ? exitCodes.refused : exitCodes.failed;
+}

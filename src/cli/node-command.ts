@@ -1,0 +1,146 @@
+/** `clustor node`: one node process, configured by a file. Prints one `ready` line; events go to standard error as JSON lines. */
+import { readFile } from 'node:fs/promises';
+import { dirname, isAbsolute, resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { ClustorError, messageOf } from '../base/errors.ts';
+import { openNode, type ClustorNode, type Observer, type Product, type RunningProduct } from '../index.ts';
+import { killPointFileSystem } from '../platform/kill-point-file-system.ts';
+import type { FileSystem } from '../ports/file-system.ts';
+import type { LogStoreLimits } from '../storage/log-store-types.ts';
+import type { NodeLimits } from '../runtime/limits.ts';
+import { DefaultMachine } from './default-machine.ts';
+import { exitCodeOf, exitCodes } from './exit-codes.ts';
+import type { Output } from './output.ts';
+
+/** Options of the command line. */
+export interface NodeCommandOptions {
+  readonly config: string;
+  /** Stop when standard input ends: the parent is gone. */
+  readonly stopWithParent?: boolean;
+  /** `<chain>:<step>`: kill this process with SIGKILL after that step, for tests. */
+  readonly killAfter?: string;
+}
+
+interface NodeConfig {
+  readonly clusterId: string;
+  readonly nodeId: number;
+  readonly listen: string;
+  readonly dataDirectory: string;
+  readonly certificates: { readonly certificateFile: string; readonly privateKeyFile: string; readonly trustBundleFile: string };
+  readonly product?: string;
+  readonly productPort?: number;
+  readonly limits?: Partial<NodeLimits>;
+  readonly storage?: Partial<LogStoreLimits>;
+}
+
+/** How long a clean stop may take before the process ends anyway. */
+const stopMsMax = 10_000;
+
+/** Runs a node until it is told to stop or fails. Returns the exit code. */
+export async function runNode(options: NodeCommandOptions, output: Output): Promise<number> {
+  const config = await readConfig(options.config);
+  const observer = stderrObserver(config.nodeId);
+  const product = config.product === undefined ? undefined : await loadProduct(config.product);
+  const wrap = options.killAfter === undefined ? undefined : killPoint(options.killAfter);
+  const node = await openNode({
+    directory: config.dataDirectory,
+    clusterId: config.clusterId,
+    nodeId: config.nodeId,
+    listen: config.listen,
+    certificates: config.certificates,
+    createStateMachine: (partitionId) => product?.createStateMachine(partitionId) ?? new DefaultMachine(),
+    observer,
+    ...(config.limits === undefined ? {} : { limits: config.limits }),
+    ...(config.storage === undefined ? {} : { storage: config.storage }),
+    ...(wrap === undefined ? {} : { wrapFileSystem: wrap }),
+  });
+  let running: RunningProduct | undefined;
+  try {
+    running = await product?.start({ node, partitions: node.partitions, port: config.productPort, observer });
+  } catch (error) {
+    await node.close();
+    throw error;
+  }
+  const { host, port } = node.address;
+  const ready = { event: 'ready', nodeId: config.nodeId, pid: process.pid, address: `${host}:${port}`, product: running?.addresses ?? {} };
+  output.result(ready, `node ${config.nodeId} listens on ${host}:${port}`);
+  const reason = await untilStopped(node, options.stopWithParent === true);
+  observer.emit({ level: 'info', kind: 'stopping', fields: { reason } });
+  setTimeout(() => process.exit(exitCodes.failed), stopMsMax).unref();
+  await running?.close();
+  await node.close();
+  const failure = await node.stopped;
+  if (failure === undefined) return exitCodes.done;
+  output.error(failure);
+  return exitCodeOf(failure);
+}
+
+function untilStopped(node: ClustorNode, stopWithParent: boolean): Promise<string> {
+  return new Promise((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+      process.on(signal, () => {
+        resolve(signal);
+      });
+    }
+    void node.stopped.then((error) => {
+      resolve(error?.message ?? 'the node was closed');
+    });
+    if (!stopWithParent) return;
+    process.stdin.on('end', () => {
+      resolve('the parent process is gone');
+    });
+    process.stdin.on('error', () => {
+      resolve('the parent process is gone');
+    });
+    process.stdin.resume();
+  });
+}
+
+async function readConfig(path: string): Promise<NodeConfig> {
+  let parsed: NodeConfig;
+  try {
+    parsed = JSON.parse(await readFile(path, 'utf8')) as NodeConfig;
+  } catch (error) {
+    throw new ClustorError('CLUSTOR_INVALID_ARGUMENT', `the configuration ${path} cannot be read: ${messageOf(error)}`, { cause: error });
+  }
+  for (const name of ['clusterId', 'nodeId', 'listen', 'dataDirectory', 'certificates'] as const) {
+    if ((parsed as Partial<NodeConfig>)[name] === undefined) throw new ClustorError('CLUSTOR_INVALID_ARGUMENT', `the configuration ${path} lacks "${name}"`);
+  }
+  const base = dirname(resolve(path));
+  const { certificateFile, privateKeyFile, trustBundleFile } = parsed.certificates;
+  return {
+    ...parsed,
+    dataDirectory: resolve(base, parsed.dataDirectory),
+    certificates: { certificateFile: resolve(base, certificateFile), privateKeyFile: resolve(base, privateKeyFile), trustBundleFile: resolve(base, trustBundleFile) },
+  };
+}
+
+/** Loads a product: an absolute path, or a module name. @throws ClustorError `CLUSTOR_INVALID_ARGUMENT`. */
+export async function loadProduct(specifier: string): Promise<Product> {
+  let module: { readonly product?: Product };
+  try {
+    module = (await import(isAbsolute(specifier) ? pathToFileURL(specifier).href : specifier)) as { readonly product?: Product };
+  } catch (error) {
+    throw new ClustorError('CLUSTOR_INVALID_ARGUMENT', `the product ${specifier} cannot be loaded: ${messageOf(error)}`, { cause: error });
+  }
+  if (typeof module.product?.createStateMachine !== 'function' || typeof module.product.start !== 'function') {
+    throw new ClustorError('CLUSTOR_INVALID_ARGUMENT', `the module ${specifier} exports no "product"`);
+  }
+  return module.product;
+}
+
+function killPoint(text: string): (fileSystem: FileSystem) => FileSystem {
+  const [chain = Number.NaN, step = Number.NaN] = text.split(':').map(Number);
+  if (!Number.isInteger(chain) || !Number.isInteger(step) || chain < 1 || step < 0) {
+    throw new ClustorError('CLUSTOR_INVALID_ARGUMENT', `--kill-after takes <chain>:<step>, got "${text}"`);
+  }
+  return (fileSystem) => killPointFileSystem(fileSystem, { chain, step, kill: () => process.kill(process.pid, 'SIGKILL') });
+}
+
+function stderrObserver(nodeId: number): Observer {
+  return {
+    emit: ({ level, kind, fields }) => {
+      process.stderr.write(`${JSON.stringify({ time: new Date().toISOString(), level, nodeId, kind, ...fields })}\n`);
+    },
+  };
+}

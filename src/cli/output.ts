@@ -1,0 +1,49 @@
+/** What commands print: JSON lines for programs, tables and colours for people at a terminal. */
+import Table from 'cli-table3';
+import pc from 'picocolors';
+import { isClustorError, messageOf } from '../base/errors.ts';
+
+/** Where a command's result goes. */
+export interface Output {
+  readonly isJson: boolean;
+  /** One JSON line with `--json`, otherwise the text. */
+  result(value: object, text: string): void;
+  /** Something on the way, for people only. */
+  note(text: string): void;
+  /** An error: code, message, what to do. */
+  error(error: unknown): void;
+}
+
+/** Makes the output of a command. */
+export function createOutput(isJson: boolean): Output {
+  return {
+    isJson,
+    result: (value, text) => {
+      process.stdout.write(`${isJson ? JSON.stringify(value) : text}\n`);
+    },
+    note: (text) => {
+      if (!isJson) process.stdout.write(`${text}\n`);
+    },
+    error: (error) => {
+      process.stderr.write(`${isJson ? JSON.stringify(errorRecord(error)) : errorText(error)}\n`);
+    },
+  };
+}
+
+/** Rows under a head, with borders only where they help. */
+export function tableText(head: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
+  const table = new Table({ head: head.map((text) => pc.bold(text)), style: { head: [], border: ['gray'] }, chars: { mid: '', 'left-mid': '', 'mid-mid': '', 'right-mid': '' } });
+  for (const row of rows) table.push([...row]);
+  return table.toString();
+}
+
+function errorRecord(error: unknown): object {
+  if (!isClustorError(error)) return { error: { code: 'CLUSTOR_INTERNAL', message: messageOf(error) } };
+  const { code, message, outcome, retryable, advice, details } = error;
+  return { error: { code, message, outcome, retryable, advice, details } };
+}
+
+function errorText(error: unknown): string {
+  if (!isClustorError(error)) return `${pc.red('error')} ${messageOf(error)}`;
+  return `${pc.red('error')} ${pc.bold(error.code)} ${error.message}\n      ${pc.dim(error.advice)}`;
+}

@@ -1,0 +1,49 @@
+/** Open a node, host state machines; types and errors. */
+export { ClustorError, isClustorError, type ClustorErrorOptions, type ErrorDetails } from './base/errors.ts';
+export { errorCodes, type ErrorCode, type Outcome } from './base/error-codes.ts';
+export { InvariantError } from './base/assert.ts';
+export {
+  clusterId,
+  incarnation,
+  logIndex,
+  nodeId,
+  partitionId,
+  replicaId,
+  term,
+  type Brand,
+  type ClusterId,
+  type Incarnation,
+  type LogIndex,
+  type NodeId,
+  type PartitionId,
+  type ReplicaId,
+  type Term,
+} from './base/ids.ts';
+export type { Configuration, Member, MemberRole } from './base/membership.ts';
+export { initializeReplicas, openNode, planReplicas, type InitializeReplicasOptions, type OpenNodeOptions, type PlannedVoter } from './open-node.ts';
+export type { CertificateFiles } from './platform/certificate-files.ts';
+export {
+  createDevelopmentCa,
+  issueClientCertificate,
+  issueNodeCertificate,
+  type CertificateAuthority,
+  type ClientCertificateOptions,
+  type DevelopmentCaOptions,
+  type IssuedCertificate,
+  type IssueOptions,
+  type NodeCertificateOptions,
+} from './security/development-ca.ts';
+export { silentObserver, type EventLevel, type ObservedEvent, type Observer } from './ports/observer.ts';
+export type { FileSystem, IoWriterMode } from './ports/file-system.ts';
+export type { ApplyContext, ApplyOutcome, EntryBatch, RetryableReason, StateMachine } from './ports/state-machine.ts';
+export type { ClientRole } from './ports/transport.ts';
+export type { PartitionPlan } from './runtime/bootstrap.ts';
+export { defaultNodeLimits, type NodeLimits } from './runtime/limits.ts';
+export type { AppendReceipt } from './runtime/local-append.ts';
+export type { ClustorNode } from './runtime/node.ts';
+export type { AppendOptions, Partition, ReadOptions } from './runtime/partition.ts';
+export type { Product, ProductContext, RunningProduct } from './runtime/product.ts';
+export type { IdempotencyKey } from './runtime/session-keys.ts';
+export type { MemberStatus, NodeStatus, PartitionStatus } from './runtime/status.ts';
+export type { CommittedEntry } from './runtime/subscription.ts';
+export { defaultLogStoreLimits, type LogStoreLimits, type LogStoreStatistics } from './storage/log-store-types.ts';

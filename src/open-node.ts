@@ -1,0 +1,145 @@
+/** The composition root of a node: the real disk, the real network, the real clock. */
+import { messageOf } from './base/errors.ts';
+import { clusterId, nodeId, type PartitionId } from './base/ids.ts';
+import { createAdminRoutes } from './admin/admin-service.ts';
+import { createAdminHttp, type AdminHttp } from './platform/admin-http.ts';
+import { loadCertificateFiles, type CertificateFiles } from './platform/certificate-files.ts';
+import { openCertificateKeeper } from './platform/certificate-keeper.ts';
+import { nodeClock } from './platform/node-clock.ts';
+import { installPlatformCrc32c } from './platform/node-crc32c.ts';
+import { nodeEntropy } from './platform/node-entropy.ts';
+import { openNodeFileSystem } from './platform/node-file-system.ts';
+import { openTlsTransport } from './platform/tls-transport.ts';
+import type { FileSystem, IoWriterMode } from './ports/file-system.ts';
+import { silentObserver, type Observer } from './ports/observer.ts';
+import type { StateMachine } from './ports/state-machine.ts';
+import type { RaftSettings } from './raft/index.ts';
+import { initializeNode, planPartition, type PartitionPlan } from './runtime/bootstrap.ts';
+import type { NodeLimits } from './runtime/limits.ts';
+import { ClustorNode, parseAddress } from './runtime/node.ts';
+import type { LogStoreLimits } from './storage/log-store-types.ts';
+
+/** What {@link openNode} needs. @public */
+export interface OpenNodeOptions {
+  /** The node's data directory, created by {@link initializeReplicas}. */
+  readonly directory: string;
+  /** UUID of the cluster; the certificate must name the same. */
+  readonly clusterId: string;
+  /** This node's id; the certificate must name the same. */
+  readonly nodeId: number;
+  /** `host:port` of the TLS port; port 0 takes a free one. */
+  readonly listen: string;
+  /** PEM files; read again when they are replaced, so that a renewed certificate needs no restart. */
+  readonly certificates: CertificateFiles;
+  /** Makes the machine of a hosted partition; called once for each. */
+  readonly createStateMachine: (partitionId: PartitionId) => StateMachine;
+  /** Receives events. @defaultValue drops them */
+  readonly observer?: Observer;
+  readonly limits?: Partial<NodeLimits>;
+  readonly storage?: Partial<LogStoreLimits>;
+  readonly raft?: Partial<RaftSettings>;
+  /** How syncs are done; the best one that the disk allows by default. */
+  readonly ioWriterMode?: IoWriterMode;
+  /** Wraps the disk, for tests that kill the process between two steps. */
+  readonly wrapFileSystem?: (fileSystem: FileSystem) => FileSystem;
+}
+
+/** Opens a node: locks and recovers its data directory, listens, takes part. @throws ClustorError with what is wrong and what to do. @public */
+export async function openNode(options: OpenNodeOptions): Promise<ClustorNode> {
+  const observer = options.observer ?? silentObserver;
+  await installPlatformCrc32c();
+  const keeper = await openCertificateKeeper({ load: () => loadCertificateFiles(options.certificates), clock: nodeClock, observer });
+  const disk = await openNodeFileSystem({ observer, ...(options.ioWriterMode === undefined ? {} : { mode: options.ioWriterMode }) });
+  let admin: AdminHttp | undefined;
+  const transport = openTlsTransport({
+    clock: nodeClock,
+    observer,
+    keeper,
+    listen: parseAddress(options.listen),
+    http: {
+      handle: (socket, protocol, peer) => {
+        if (admin === undefined) socket.destroy();
+        else admin.handle(socket, protocol, peer);
+      },
+    },
+  });
+  const closeRest = async (): Promise<void> => {
+    keeper.close();
+    await admin?.close();
+    await transport.close();
+    await disk.close();
+  };
+  try {
+    const { directory, createStateMachine, limits, storage, raft } = options;
+    const node = await ClustorNode.open({
+      directory,
+      clusterId: clusterId(options.clusterId),
+      nodeId: nodeId(options.nodeId),
+      fileSystem: options.wrapFileSystem?.(disk) ?? disk,
+      transport,
+      clock: nodeClock,
+      entropy: nodeEntropy,
+      observer,
+      createStateMachine,
+      ...(limits === undefined ? {} : { limits }),
+      ...(storage === undefined ? {} : { storage }),
+      ...(raft === undefined ? {} : { raft }),
+    });
+    admin = createAdminHttp({ routes: createAdminRoutes({ node, observer }), observer });
+    void node.stopped.then(closeRest).catch((error: unknown) => {
+      observer.emit({ level: 'warn', kind: 'closeFailed', fields: { message: messageOf(error) } });
+    });
+    return node;
+  } catch (error) {
+    await closeRest();
+    throw error;
+  }
+}
+
+/** What {@link initializeReplicas} needs. @public */
+export interface InitializeReplicasOptions {
+  readonly directory: string;
+  readonly clusterId: string;
+  readonly nodeId: number;
+  /** The same plans on every member's node. */
+  readonly partitions: readonly PartitionPlan[];
+  readonly observer?: Observer;
+  readonly storage?: Partial<LogStoreLimits>;
+}
+
+/**
+ * Creates this node's replicas of the planned partitions in an empty or existing data directory (semantics §1 Identity).
+ * May be repeated until it succeeded. @throws ClustorError `CLUSTOR_ALREADY_INITIALIZED`. @public
+ */
+export async function initializeReplicas(options: InitializeReplicasOptions): Promise<void> {
+  const observer = options.observer ?? silentObserver;
+  await installPlatformCrc32c();
+  const fileSystem = await openNodeFileSystem({ observer });
+  try {
+    await initializeNode({
+      directory: options.directory,
+      clusterId: clusterId(options.clusterId),
+      nodeId: nodeId(options.nodeId),
+      fileSystem,
+      clock: nodeClock,
+      entropy: nodeEntropy,
+      observer,
+      partitions: options.partitions,
+      ...(options.storage === undefined ? {} : { storage: options.storage }),
+    });
+  } finally {
+    await fileSystem.close();
+  }
+}
+
+/** A voter to be planned. @public */
+export interface PlannedVoter {
+  readonly nodeId: number;
+  /** `host:port` of the node's TLS port. */
+  readonly address: string;
+}
+
+/** Plans a partition of voters with fresh incarnations; the plan then goes to {@link initializeReplicas} on every voter's node. @public */
+export function planReplicas(partition: PartitionId, voters: readonly PlannedVoter[]): PartitionPlan {
+  return planPartition(partition, voters.map((voter) => ({ nodeId: nodeId(voter.nodeId), address: voter.address })), nodeEntropy);
+}

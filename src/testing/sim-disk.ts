@@ -1,0 +1,349 @@
+/**
+ * The disk of one simulated machine. It outlives the lives of the node that uses it.
+ *
+ * Directories know two states as files do: the names programs see, and the names on the medium. Changes in between wait
+ * in a list; `syncDirectory` puts all of them on the medium, a power loss any subset (or, as journalling file systems have
+ * it, any prefix). A rename is atomic: its two names change together or not at all.
+ *
+ * Faults are switched on from outside and take effect at the next step that meets them. Inspection reads what a power
+ * loss at this instant could not take away.
+ */
+import { assert } from '../base/assert.ts';
+import { ClustorError } from '../base/errors.ts';
+import { nextBelow, type PrngState } from '../base/prng.ts';
+import { SimFile } from './sim-disk-file.ts';
+
+type DirectoryChange =
+  | { readonly kind: 'link'; readonly name: string; readonly file: SimFile }
+  | { readonly kind: 'rename'; readonly from: string; readonly to: string; readonly file: SimFile }
+  | { readonly kind: 'unlink'; readonly name: string };
+
+interface SimDirectory {
+  readonly names: Map<string, SimFile>;
+  readonly syncedNames: Map<string, SimFile>;
+  readonly changes: DirectoryChange[];
+  readonly subdirectories: Set<string>;
+}
+
+/** Where to stop a node: after `step` completed steps of a chain, or after a slow operation took effect and before it was told. */
+export type KillPoint =
+  | { readonly kind: 'chain'; readonly chain: number; readonly step: number }
+  | { readonly kind: 'operation'; readonly operation: number };
+
+interface ArmedKillPoint {
+  readonly point: KillPoint;
+  readonly callback: () => void;
+}
+
+/** Kinds of one-time failures. */
+export type DiskFailureKind = 'sync' | 'write' | 'read';
+
+/** Directories of a disk at most; a run that makes more is a runaway. */
+const directoriesMax = 10_000;
+
+/** A disk. */
+export class SimDisk {
+  /** Latencies are multiplied by it; 1 is healthy. */
+  latencyFactor = 1;
+  /** Whether new space is refused with `ENOSPC`. */
+  isFull = false;
+  /** Chains submitted so far, over all lives: the number the next one gets. */
+  chainCount = 0;
+  /** Slow operations finished so far, over all lives: the number the next one gets. */
+  operationCount = 0;
+  /** Completed syncs of files. */
+  syncCount = 0;
+  readonly #directories = new Map<string, SimDirectory>([['', emptyDirectory()]]);
+  readonly #locks = new Set<string>();
+  readonly #failures = new Map<DiskFailureKind, string[]>();
+  #killPoints: ArmedKillPoint[] = [];
+  #parked: (() => void)[] = [];
+  #isStalled = false;
+
+  /** Whether nothing completes until {@link SimDisk.heal}. */
+  get isStalled(): boolean {
+    return this.#isStalled;
+  }
+
+  // Faults.
+
+  /** From now on nothing completes. */
+  stall(): void {
+    this.#isStalled = true;
+  }
+
+  /** Lets what stalled go on. */
+  resume(): void {
+    this.#isStalled = false;
+    const parked = this.#parked;
+    this.#parked = [];
+    for (const release of parked) release();
+  }
+
+  /** Ends every fault; damage done stays. */
+  heal(): void {
+    this.latencyFactor = 1;
+    this.isFull = false;
+    this.#failures.clear();
+    this.#killPoints = [];
+    this.resume();
+  }
+
+  /** The next step or operation of that kind fails with `systemCode`, once. */
+  failNext(kind: DiskFailureKind, systemCode: string): void {
+    const pending = this.#failures.get(kind);
+    if (pending === undefined) this.#failures.set(kind, [systemCode]);
+    else pending.push(systemCode);
+  }
+
+  /** Flips a bit of a file at rest; whether there was such a byte. */
+  flipBit(path: string, position: number, bit: number): boolean {
+    const file = this.find(path);
+    if (file === undefined || position >= file.sizeBytes) return false;
+    file.flipBit(position, bit);
+    return true;
+  }
+
+  /** Calls back exactly when the named point is reached; before the next step begins and before anybody is told. */
+  killAt(point: KillPoint, callback: () => void): void {
+    this.#killPoints.push({ point, callback });
+  }
+
+  /** Keeps something that came due while stalled. */
+  park(release: () => void): void {
+    this.#parked.push(release);
+  }
+
+  /** Takes the failure the next step of that kind meets. */
+  takeFailure(kind: DiskFailureKind): string | undefined {
+    return this.#failures.get(kind)?.shift();
+  }
+
+  /** Tells that a point was reached. */
+  reached(point: KillPoint): void {
+    if (this.#killPoints.length === 0) return;
+    const due = this.#killPoints.filter((armed) => isSamePoint(armed.point, point));
+    if (due.length === 0) return;
+    this.#killPoints = this.#killPoints.filter((armed) => !due.includes(armed));
+    for (const armed of due) armed.callback();
+  }
+
+  // Names.
+
+  /** The file of that path, if any. */
+  find(path: string): SimFile | undefined {
+    const { parent, name } = split(path);
+    return this.#directories.get(parent)?.names.get(name);
+  }
+
+  /** Names in a directory, sorted by code unit. */
+  list(path: string): string[] {
+    const directory = this.#directories.get(normalize(path));
+    if (directory === undefined) return [];
+    // The default order of strings is by code unit.
+    return [...directory.names.keys(), ...directory.subdirectories].sort();
+  }
+
+  /** Makes a directory and its parents, durably. */
+  makeDirectory(path: string): void {
+    let parent = '';
+    for (const name of normalize(path).split('/')) {
+      if (name === '') continue;
+      const own = parent === '' ? name : `${parent}/${name}`;
+      const above = this.#directory(parent, path);
+      if (above.names.has(name)) throw diskError('ENOTDIR', path);
+      if (!this.#directories.has(own)) {
+        assert(this.#directories.size < directoriesMax, 'directories are bounded');
+        this.#directories.set(own, emptyDirectory());
+        above.subdirectories.add(name);
+      }
+      parent = own;
+    }
+  }
+
+  /** Gives a file a name, replacing what had it. */
+  link(path: string, file: SimFile): void {
+    const { parent, name } = split(path);
+    const directory = this.#directory(parent, path);
+    if (directory.subdirectories.has(name)) throw diskError('EISDIR', path);
+    directory.names.set(name, file);
+    directory.changes.push({ kind: 'link', name, file });
+  }
+
+  /** Renames within one directory. */
+  rename(from: string, to: string): void {
+    const source = split(from);
+    const target = split(to);
+    assert(source.parent === target.parent, 'a rename stays within its directory');
+    const directory = this.#directory(source.parent, from);
+    const file = directory.names.get(source.name);
+    if (file === undefined) throw diskError('ENOENT', from);
+    directory.names.delete(source.name);
+    directory.names.set(target.name, file);
+    directory.changes.push({ kind: 'rename', from: source.name, to: target.name, file });
+  }
+
+  /** Removes a name; nothing happens when there is none. */
+  unlink(path: string): void {
+    const { parent, name } = split(path);
+    const directory = this.#directories.get(parent);
+    if (directory?.names.delete(name) === true) directory.changes.push({ kind: 'unlink', name });
+  }
+
+  /** Puts the names of a directory on the medium. */
+  syncDirectory(path: string): void {
+    const directory = this.#directory(normalize(path), path);
+    for (const change of directory.changes) applyChange(directory.syncedNames, change);
+    directory.changes.length = 0;
+  }
+
+  /** Takes the lock of a directory; false when it is taken. */
+  lock(path: string): boolean {
+    const own = normalize(path);
+    if (this.#locks.has(own)) return false;
+    this.#locks.add(own);
+    return true;
+  }
+
+  /** Gives a lock back. */
+  unlock(path: string): void {
+    this.#locks.delete(normalize(path));
+  }
+
+  // Crashes and copies.
+
+  /** The machine lost power: any part of what was not synced is gone. */
+  losePower(random: PrngState): void {
+    const files = new Set<SimFile>();
+    for (const directory of this.#directories.values()) {
+      losePowerOfDirectory(directory, random);
+      for (const file of directory.names.values()) files.add(file);
+    }
+    for (const file of files) file.losePower(random);
+  }
+
+  /** A disk with just what a power loss at this instant could not take away; free of faults and locks. */
+  cloneSynced(): SimDisk {
+    return this.#clone(true);
+  }
+
+  /** A disk with everything on this one, synced or not; free of faults and locks. */
+  fork(): SimDisk {
+    return this.#clone(false);
+  }
+
+  /** Synced bytes of a file whose name is synced, from `position` on; `undefined` when a power loss may take the file. */
+  readSynced(path: string, position = 0, length: number = Number.MAX_SAFE_INTEGER): Uint8Array | undefined {
+    return this.#findSynced(path)?.read(position, length, 'synced');
+  }
+
+  /** The same of the whole file. */
+  syncedBytes(path: string): Uint8Array | undefined {
+    return this.readSynced(path);
+  }
+
+  /** Numbers of the 4,096-byte pages of a synced file that were ever written, rising. */
+  syncedPageNumbers(path: string): number[] {
+    return this.#findSynced(path)?.syncedPageNumbers() ?? [];
+  }
+
+  /** Every file with its path, in order of creation of directories and names. */
+  paths(): string[] {
+    const paths: string[] = [];
+    for (const [parent, directory] of this.#directories) {
+      for (const name of directory.names.keys()) paths.push(parent === '' ? `/${name}` : `/${parent}/${name}`);
+    }
+    return paths;
+  }
+
+  #findSynced(path: string): SimFile | undefined {
+    const { parent, name } = split(path);
+    return this.#directories.get(parent)?.syncedNames.get(name);
+  }
+
+  #clone(syncedOnly: boolean): SimDisk {
+    const copy = new SimDisk();
+    const twins = new Map<SimFile, SimFile>();
+    const twinOf = (file: SimFile): SimFile => {
+      let twin = twins.get(file);
+      if (twin === undefined) {
+        twin = file.clone(syncedOnly);
+        twins.set(file, twin);
+      }
+      return twin;
+    };
+    for (const [path, directory] of this.#directories) {
+      const names = syncedOnly ? directory.syncedNames : directory.names;
+      copy.#directories.set(path, {
+        names: new Map([...names].map(([name, file]) => [name, twinOf(file)])),
+        syncedNames: new Map([...directory.syncedNames].map(([name, file]) => [name, twinOf(file)])),
+        changes: syncedOnly ? [] : directory.changes.map((change) => (change.kind === 'unlink' ? change : { ...change, file: twinOf(change.file) })),
+        subdirectories: new Set(directory.subdirectories),
+      });
+    }
+    return copy;
+  }
+
+  #directory(normalized: string, path: string): SimDirectory {
+    const directory = this.#directories.get(normalized);
+    if (directory === undefined) throw diskError('ENOENT', path);
+    return directory;
+  }
+}
+
+/** The error of a slow operation that failed. */
+export function diskError(systemCode: string, path: string): ClustorError {
+  return new ClustorError('CLUSTOR_STORAGE_FAILED', `${systemCode}: ${path}`, { details: { systemCode, path } });
+}
+
+function emptyDirectory(): SimDirectory {
+  return { names: new Map(), syncedNames: new Map(), changes: [], subdirectories: new Set() };
+}
+
+function normalize(path: string): string {
+  return path
+    .split('/')
+    .filter((name) => name !== '' && name !== '.')
+    .join('/');
+}
+
+function split(path: string): { readonly parent: string; readonly name: string } {
+  const own = normalize(path);
+  const slash = own.lastIndexOf('/');
+  return slash < 0 ? { parent: '', name: own } : { parent: own.slice(0, slash), name: own.slice(slash + 1) };
+}
+
+function applyChange(names: Map<string, SimFile>, change: DirectoryChange): void {
+  switch (change.kind) {
+    case 'link':
+      names.set(change.name, change.file);
+      return;
+    case 'rename':
+      // Without the rename before it the file still has an older name; a file has one name at a time.
+      for (const [name, file] of names) if (file === change.file) names.delete(name);
+      names.delete(change.from);
+      names.set(change.to, change.file);
+      return;
+    case 'unlink':
+      names.delete(change.name);
+      return;
+  }
+}
+
+function losePowerOfDirectory(directory: SimDirectory, random: PrngState): void {
+  if (directory.changes.length === 0) return;
+  const isPrefix = nextBelow(random, 2) === 0;
+  const prefixLength = nextBelow(random, directory.changes.length + 1);
+  directory.changes.forEach((change, position) => {
+    const survives = isPrefix ? position < prefixLength : nextBelow(random, 2) === 0;
+    if (survives) applyChange(directory.syncedNames, change);
+  });
+  directory.changes.length = 0;
+  directory.names.clear();
+  for (const [name, file] of directory.syncedNames) directory.names.set(name, file);
+}
+
+function isSamePoint(left: KillPoint, right: KillPoint): boolean {
+  if (left.kind === 'chain') return right.kind === 'chain' && left.chain === right.chain && left.step === right.step;
+  return right.kind === 'operation' && left.operation === right.operation;
+}
