@@ -67,7 +67,7 @@ export async function openNode(options: OpenNodeOptions): Promise<ClustorNode> {
     keeper.close();
     await admin?.close();
     await transport.close();
-    await disk.close();
+    await disk.shutDown();
   };
   try {
     const { directory, createStateMachine, limits, storage, raft } = options;
@@ -128,7 +128,7 @@ export async function initializeReplicas(options: InitializeReplicasOptions): Pr
       ...(options.storage === undefined ? {} : { storage: options.storage }),
     });
   } finally {
-    await fileSystem.close();
+    await fileSystem.shutDown();
   }
 }
 

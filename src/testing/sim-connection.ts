@@ -78,7 +78,6 @@ export class SimConnection implements Connection {
   readonly link: SimLink;
   readonly #context: ConnectionContext;
   readonly #number: number;
-  readonly #peerScope: LifeScope;
   readonly #deliverTask: SimTask;
   #other: SimConnection | undefined;
   #handlers: ConnectionHandlers | undefined;
@@ -92,6 +91,7 @@ export class SimConnection implements Connection {
   #queuedBytes = 0;
   #isReadingPaused = false;
   #isEnding = false;
+  #isBroken = false;
   #isClosed = false;
   #isNotified = false;
 
@@ -102,7 +102,6 @@ export class SimConnection implements Connection {
     this.link = parts.link;
     this.#context = parts.context;
     this.#number = parts.number;
-    this.#peerScope = parts.peerScope;
     this.#deliverTask = simTask(parts.peerScope, simEventKinds.deliver, () => this.#deliver());
   }
 
@@ -110,7 +109,12 @@ export class SimConnection implements Connection {
     return this.#queuedBytes;
   }
 
-  /** Whether bytes or notices wait behind a cut link. */
+  /** Whether this end is closed, told or not. */
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
+  /** Whether bytes or notices are on their way to the other end. */
   get isInFlight(): boolean {
     return this.#flightHead < this.#flight.length;
   }
@@ -133,7 +137,7 @@ export class SimConnection implements Connection {
   }
 
   send(chunks: readonly Uint8Array[]): void {
-    if (this.#isClosed || this.#isEnding || !this.scope.isAlive) return;
+    if (this.#isClosed || this.#isEnding || this.#isBroken || !this.scope.isAlive) return;
     const bytes = joined(chunks);
     if (bytes.length === 0) return;
     const isWindowFull = this.#flightBytes > 0 && this.#flightBytes + bytes.length > windowBytes;
@@ -179,7 +183,7 @@ export class SimConnection implements Connection {
   /** The stream breaks: the tail of the flight is lost, and this end and (called there as well) the other learn of it. */
   breakOff(delayMs: number): void {
     this.#truncateFlight();
-    this.#isEnding = true;
+    this.#isBroken = true;
     this.#dropQueue();
     this.#finishIn(delayMs, { kind: 'failed', detail: 'ECONNRESET' });
   }
@@ -335,7 +339,8 @@ export class SimConnection implements Connection {
       this.#isResetArmed = false;
       if (!this.link.isCut || !this.isInFlight) return;
       this.#finishIn(0, { kind: 'failed', detail: 'ETIMEDOUT' });
-      this.#other?.#finishIn(otherDelayMs, { kind: 'failed', detail: 'ETIMEDOUT' });
+      const other = present(this.#other, 'a flight has a destination');
+      other.#finishIn(otherDelayMs, { kind: 'failed', detail: 'ETIMEDOUT' });
     });
     scheduler.schedule(500 + nextBelow(random, 2_500), task);
   }
@@ -365,11 +370,6 @@ export class SimConnection implements Connection {
     this.#isNotified = true;
     this.#context.forget(this);
     this.#handlers?.closed(reason);
-  }
-
-  /** The life at the other end. */
-  get peerScope(): LifeScope {
-    return this.#peerScope;
   }
 }
 

@@ -11,7 +11,7 @@
 import { assert } from '../base/assert.ts';
 import { ClustorError } from '../base/errors.ts';
 import { nextBelow, type PrngState } from '../base/prng.ts';
-import { SimFile } from './sim-disk-file.ts';
+import { type SimFile } from './sim-disk-file.ts';
 
 type DirectoryChange =
   | { readonly kind: 'link'; readonly name: string; readonly file: SimFile }

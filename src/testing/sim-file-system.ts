@@ -21,7 +21,7 @@ import type {
   OpenOptions,
 } from '../ports/file-system.ts';
 import { SimFile, pageBytes, sectorBytes } from './sim-disk-file.ts';
-import { diskError, SimDisk } from './sim-disk.ts';
+import { diskError, type SimDisk } from './sim-disk.ts';
 import { LifeScope, SimScheduler, simEventKinds, simTask, type SimTask } from './sim-scheduler.ts';
 
 /** How a life ends: the machine loses power, or only the process is killed and what it wrote stays readable. */
@@ -387,7 +387,7 @@ export class SimFileSystem implements FileSystem {
           if (!this.#scope.isAlive) return;
           resolve(result);
         } catch (error) {
-          reject(error as Error);
+          reject(error instanceof Error ? error : diskError('EIO', path));
         }
         this.#scheduler.requestDrain();
       });

@@ -1,0 +1,54 @@
+/** `clustor wal inspect`: the journal and ledger of a stopped node. */
+import { resolve } from 'node:path';
+import pc from 'picocolors';
+import { openNodeFileSystem } from '../platform/node-file-system.ts';
+import { inspectDataDirectory, type Inspection } from '../storage/inspect.ts';
+import { exitCodes } from './exit-codes.ts';
+import { tableText, type Output } from './output.ts';
+
+/** Prints what a data directory holds; the exit code tells whether something covered is damaged. */
+export async function runWalInspect(directory: string, output: Output): Promise<number> {
+  const fileSystem = await openNodeFileSystem({});
+  try {
+    const path = resolve(directory);
+    const lock = await fileSystem.lockDirectory(path);
+    try {
+      const inspection = await inspectDataDirectory(fileSystem, path);
+      output.result(inspection, inspectionText(inspection));
+      const isDamaged = inspection.ledger.fault !== undefined || inspection.segments.some((segment) => segment.damagedBlocks > 0);
+      return isDamaged ? exitCodes.failed : exitCodes.done;
+    } finally {
+      await lock.release();
+    }
+  } finally {
+    await fileSystem.shutDown();
+  }
+}
+
+function inspectionText({ clusterId, nodeId, ledger, segments }: Inspection): string {
+  const { generation, flushSeq, flushes, fromSecondCopy, isTornFlushCut, fault, coverage } = ledger;
+  const lines = [
+    `node ${nodeId} of cluster ${clusterId}`,
+    `ledger generation ${generation}: ${flushes} flushes up to number ${flushSeq}, ${fromSecondCopy} read from their second copy${isTornFlushCut ? ', a torn one behind them' : ''}`,
+    `covered up to segment ${coverage.segmentSeq} offset ${coverage.endOffset}`,
+    ...(fault === undefined ? [] : [pc.red(`fault: ${fault}`)]),
+    tableText(
+      ['partition', 'term', 'voted for', 'durable', 'commit', 'truncations', 'doubts'],
+      ledger.partitions.map((row) => [row.partitionId, row.term ?? '–', row.votedFor ?? '–', row.durableIndex ?? '–', row.commitIndex ?? '–', row.truncations, row.doubts.join('; ')]),
+    ),
+    tableText(
+      ['segment', 'state', 'covered to', 'good to', 'blocks', 'damaged', 'frames', 'ended at'],
+      segments.map((row) => [
+        row.segmentSeq,
+        row.state,
+        row.coveredEnd,
+        row.endOffset,
+        row.blocks,
+        row.damagedBlocks > 0 ? pc.red(String(row.damagedBlocks)) : 0,
+        row.partitions.reduce((sum, run) => sum + run.frames, 0),
+        row.endedAt,
+      ]),
+    ),
+  ];
+  return lines.join('\n');
+}

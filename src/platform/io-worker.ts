@@ -1,0 +1,202 @@
+/**
+ * The thread that performs chains of writes and syncs with synchronous calls: one hop there and one back for a whole chain
+ * (docs/adr/0004 has the measurements).
+ *
+ * The loop puts commands into a ring in shared memory and wakes the thread, which sleeps in `Atomics.wait`; a thread that
+ * finds the next command already there does not go to sleep. Results go into a second ring, one per chain, followed by an
+ * empty message that makes the loop look. Bytes to be written lie in one growing shared memory of WebAssembly, because that
+ * starts on a page boundary, as O_DIRECT needs it.
+ *
+ * The thread's code is a string of plain JavaScript: a file would have to be found both in the sources and in the built
+ * package, and a thread does not inherit the loader that runs TypeScript sources.
+ */
+import { Worker } from 'node:worker_threads';
+
+/** Which step of a chain failed, with the operating system's error number; `undefined` when all succeeded. */
+export type ChainResult = { readonly stepIndex: number; readonly errorNumber: number } | undefined;
+
+/** What a command does. */
+export const commandKind = { write: 0, sync: 1, none: 2 } as const;
+
+/** A command: one step of a chain. */
+export interface IoCommand {
+  readonly kind: number;
+  readonly descriptor: number;
+  /** Where its bytes begin in the shared memory. */
+  readonly offset: number;
+  readonly length: number;
+  readonly position: number;
+}
+
+/** A WebAssembly memory, as far as it is needed here. */
+export interface SharedMemory {
+  readonly buffer: SharedArrayBuffer;
+  grow(pages: number): number;
+}
+
+/** Commands that fit into the ring; a node has one or two chains under way. */
+const ringCommands = 4096;
+const wordsPerCommand = 6;
+/** Results that fit into theirs. */
+const ringResults = 1024;
+/** Error number of everything that a dead thread leaves behind. */
+export const workerDiedErrorNumber: number = Number.MIN_SAFE_INTEGER;
+
+const threadSource = `
+'use strict';
+const { fdatasyncSync, writeSync } = require('node:fs');
+const { parentPort, workerData } = require('node:worker_threads');
+const { memory, ringCommands, wordsPerCommand, ringResults } = workerData;
+const counters = new Int32Array(workerData.counters);
+const commands = new Float64Array(workerData.commands);
+const results = new Int32Array(workerData.results);
+let bytes = Buffer.from(memory.buffer);
+function run(at) {
+  const kind = commands[at];
+  const descriptor = commands[at + 1];
+  if (kind === 1) fdatasyncSync(descriptor);
+  if (kind !== 0) return;
+  let offset = commands[at + 2];
+  let length = commands[at + 3];
+  let position = commands[at + 4];
+  if (offset + length > bytes.length) bytes = Buffer.from(memory.buffer);
+  while (length > 0) {
+    const written = writeSync(descriptor, bytes, offset, length, position);
+    if (written <= 0) throw Object.assign(new Error('nothing was written'), { errno: -5 });
+    offset += written;
+    length -= written;
+    position += written;
+  }
+}
+let done = 0;
+let chain = 0;
+let step = 0;
+let failedStep = -1;
+let errorNumber = 0;
+for (;;) {
+  Atomics.wait(counters, 0, done);
+  while (done !== Atomics.load(counters, 0)) {
+    const at = ((done >>> 0) % ringCommands) * wordsPerCommand;
+    if (failedStep < 0) {
+      try {
+        run(at);
+      } catch (error) {
+        failedStep = step;
+        errorNumber = typeof error.errno === 'number' ? error.errno : -5;
+      }
+    }
+    done = (done + 1) | 0;
+    step++;
+    if (commands[at + 5] === 0) continue;
+    const result = ((chain >>> 0) % ringResults) * 2;
+    results[result] = failedStep;
+    results[result + 1] = errorNumber;
+    chain = (chain + 1) | 0;
+    step = 0;
+    failedStep = -1;
+    errorNumber = 0;
+    Atomics.store(counters, 1, chain);
+    parentPort.postMessage(0);
+  }
+}
+`;
+
+/** See the file comment. */
+export class IoWorker {
+  readonly #worker: Worker;
+  readonly #counters = new Int32Array(new SharedArrayBuffer(8));
+  readonly #commands = new Float64Array(new SharedArrayBuffer(ringCommands * wordsPerCommand * 8));
+  readonly #results = new Int32Array(new SharedArrayBuffer(ringResults * 2 * 4));
+  readonly #callbacks: ((result: ChainResult) => void)[] = [];
+  #requested = 0;
+  #answered = 0;
+  /** Steps of the chains under way, to know when the ring is full. */
+  readonly #steps: number[] = [];
+  #stepsUnderWay = 0;
+  #isDead = false;
+
+  constructor(memory: SharedMemory) {
+    this.#worker = new Worker(threadSource, {
+      eval: true,
+      name: 'clustor-io',
+      // The thread takes nothing from how this process was started: loaders and inspectors are not for it.
+      execArgv: [],
+      workerData: {
+        memory,
+        ringCommands,
+        wordsPerCommand,
+        ringResults,
+        counters: this.#counters.buffer,
+        commands: this.#commands.buffer,
+        results: this.#results.buffer,
+      },
+    });
+    this.#worker.on('message', () => {
+      this.#drain();
+    });
+    this.#worker.on('error', () => {
+      this.#died();
+    });
+    this.#worker.on('exit', () => {
+      this.#died();
+    });
+    this.#worker.unref();
+  }
+
+  /** Chains under way. */
+  get pending(): number {
+    return this.#callbacks.length;
+  }
+
+  /** Runs a chain behind all earlier ones. */
+  run(chain: readonly IoCommand[], done: (result: ChainResult) => void): void {
+    if (this.#isDead || this.#stepsUnderWay + chain.length > ringCommands || this.#callbacks.length >= ringResults) {
+      setImmediate(done, { stepIndex: 0, errorNumber: workerDiedErrorNumber });
+      return;
+    }
+    if (this.#callbacks.length === 0) this.#worker.ref();
+    this.#callbacks.push(done);
+    this.#steps.push(chain.length);
+    this.#stepsUnderWay += chain.length;
+    for (let step = 0; step < chain.length; step++) {
+      const command = chain[step];
+      const at = ((this.#requested >>> 0) % ringCommands) * wordsPerCommand;
+      this.#commands[at] = command?.kind ?? commandKind.none;
+      this.#commands[at + 1] = command?.descriptor ?? 0;
+      this.#commands[at + 2] = command?.offset ?? 0;
+      this.#commands[at + 3] = command?.length ?? 0;
+      this.#commands[at + 4] = command?.position ?? 0;
+      this.#commands[at + 5] = step === chain.length - 1 ? 1 : 0;
+      this.#requested = (this.#requested + 1) | 0;
+    }
+    Atomics.store(this.#counters, 0, this.#requested);
+    Atomics.notify(this.#counters, 0);
+  }
+
+  /** Ends the thread; chains under way fail. */
+  async close(): Promise<void> {
+    this.#died();
+    await this.#worker.terminate();
+  }
+
+  #drain(): void {
+    const answered = Atomics.load(this.#counters, 1);
+    while (this.#answered !== answered && !this.#isDead) {
+      const at = ((this.#answered >>> 0) % ringResults) * 2;
+      const stepIndex = this.#results[at] ?? -1;
+      const errorNumber = this.#results[at + 1] ?? 0;
+      this.#answered = (this.#answered + 1) | 0;
+      this.#stepsUnderWay -= this.#steps.shift() ?? 0;
+      const callback = this.#callbacks.shift();
+      if (this.#callbacks.length === 0) this.#worker.unref();
+      callback?.(stepIndex < 0 ? undefined : { stepIndex, errorNumber });
+    }
+  }
+
+  #died(): void {
+    if (this.#isDead) return;
+    this.#drain();
+    this.#isDead = true;
+    for (const callback of this.#callbacks.splice(0)) callback({ stepIndex: 0, errorNumber: workerDiedErrorNumber });
+  }
+}

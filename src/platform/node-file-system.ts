@@ -1,0 +1,382 @@
+/**
+ * The real disk.
+ *
+ * Chains run on a thread of their own (`io-worker.ts`): `Direct` past the page cache with O_DIRECT | O_DSYNC, where a write is
+ * durable when it returns and a sync step has nothing left to do; `Pooled` buffered with fdatasync, where the file system
+ * refuses direct writes; `Blocking` on the loop, where no thread can be started. The slow half uses the pool of libuv.
+ */
+import { constants, fdatasyncSync, writeSync, type Stats } from 'node:fs';
+import { mkdir, open, readdir, readFile, rename, rm, type FileHandle as NodeFileHandle } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { getSystemErrorName } from 'node:util';
+import { ClustorError, messageOf } from '../base/errors.ts';
+import type { DirectoryLock, FileHandle, FileSystem, IoCompletion, IoStep, IoWriterMode, OpenOptions } from '../ports/file-system.ts';
+import { silentObserver, type Observer } from '../ports/observer.ts';
+import { lockDirectory } from './directory-lock.ts';
+import { commandKind, IoWorker, workerDiedErrorNumber, type ChainResult, type IoCommand, type SharedMemory } from './io-worker.ts';
+
+/** Options of {@link openNodeFileSystem}. */
+export interface NodeFileSystemOptions {
+  /** How chains reach the disk; the best one by default. */
+  readonly mode?: IoWriterMode;
+  readonly observer?: Observer;
+}
+
+interface OpenFile {
+  readonly handle: NodeFileHandle;
+  readonly path: string;
+  readonly isDirect: boolean;
+  /** Its size was changed: the next sync step is a real one even in direct mode. */
+  isSizeDirty: boolean;
+}
+
+declare const WebAssembly: { readonly Memory: new (descriptor: { readonly initial: number; readonly maximum: number; readonly shared: true }) => SharedMemory };
+
+const pageBytes = 65_536;
+/** Staging memory of a process: reserved as addresses only, used as it is allocated. */
+const memoryPagesMax = 8192;
+const blockBytes = 4096;
+const readBytes = 1024 * 1024;
+const zeroSliceBytesMin = 64 * 1024;
+const zeroSliceBytesMax = 4 * 1024 * 1024;
+
+/** Opens the disk. Costs one thread until {@link NodeFileSystem.close}. */
+export function openNodeFileSystem(options: NodeFileSystemOptions = {}): Promise<NodeFileSystem> {
+  return Promise.resolve(new NodeFileSystem(options));
+}
+
+/** See the file comment. */
+export class NodeFileSystem implements FileSystem {
+  readonly #observer: Observer;
+  readonly #memory: SharedMemory = new WebAssembly.Memory({ initial: 1, maximum: memoryPagesMax, shared: true });
+  #allocated = 0;
+  #worker: IoWorker | undefined;
+  #mode: IoWriterMode;
+  readonly #files = new Map<number, OpenFile>();
+  #blockingQueue: (() => void)[] = [];
+  readonly #readStaging: Uint8Array;
+  #reading: Promise<unknown> = Promise.resolve();
+  #idleWaiters: (() => void)[] = [];
+
+  constructor(options: NodeFileSystemOptions) {
+    this.#observer = options.observer ?? silentObserver;
+    this.#mode = options.mode ?? 'Direct';
+    this.#readStaging = this.allocateStaging(readBytes);
+    if (this.#mode !== 'Blocking') this.#startWorker();
+  }
+
+  get ioWriterMode(): IoWriterMode {
+    return this.#mode;
+  }
+
+  lockDirectory(path: string): Promise<DirectoryLock> {
+    return lockDirectory(path);
+  }
+
+  async makeDirectory(path: string): Promise<void> {
+    const first = await mkdir(path, { recursive: true });
+    if (first === undefined) return;
+    for (let level = path; level.length >= first.length; level = dirname(level)) await this.syncDirectory(dirname(level));
+  }
+
+  async listDirectory(path: string): Promise<readonly string[]> {
+    try {
+      return (await readdir(path)).sort((left, right) => (left < right ? -1 : 1));
+    } catch (error) {
+      if (codeOf(error) === 'ENOENT') return [];
+      throw failed('list', path, error);
+    }
+  }
+
+  async readFile(path: string): Promise<Uint8Array | undefined> {
+    try {
+      return await readFile(path);
+    } catch (error) {
+      if (codeOf(error) === 'ENOENT') return undefined;
+      throw failed('read', path, error);
+    }
+  }
+
+  async replaceFile(path: string, bytes: Uint8Array): Promise<void> {
+    const temporary = `${path}.new`;
+    try {
+      const handle = await open(temporary, 'w', 0o644);
+      try {
+        await handle.writeFile(bytes);
+        await handle.sync();
+      } finally {
+        await handle.close();
+      }
+      await rename(temporary, path);
+    } catch (error) {
+      throw failed('replace', path, error);
+    }
+    await this.syncDirectory(dirname(path));
+  }
+
+  async createZeroed(path: string, sizeBytes: number): Promise<void> {
+    try {
+      const handle = await open(path, 'w', 0o644);
+      try {
+        const zeros = Buffer.alloc(Math.min(zeroSliceBytesMax, sizeBytes));
+        let sliceBytes = zeroSliceBytesMin;
+        for (let position = 0; position < sizeBytes; ) {
+          const length = Math.min(sliceBytes, sizeBytes - position);
+          await writeFully(handle, zeros, { length, position });
+          await handle.datasync();
+          position += length;
+          sliceBytes = Math.min(sliceBytes * 2, zeroSliceBytesMax);
+        }
+        await handle.sync();
+      } finally {
+        await handle.close();
+      }
+    } catch (error) {
+      throw failed('create', path, error);
+    }
+  }
+
+  async rename(from: string, to: string): Promise<void> {
+    try {
+      await rename(from, to);
+    } catch (error) {
+      throw failed('rename', from, error);
+    }
+  }
+
+  async remove(path: string): Promise<void> {
+    await rm(path, { force: true });
+  }
+
+  async syncDirectory(path: string): Promise<void> {
+    await syncPath(path, (handle) => handle.sync());
+  }
+
+  async syncFile(path: string): Promise<void> {
+    await syncPath(path, (handle) => handle.datasync());
+  }
+
+  async open(path: string, options: OpenOptions): Promise<FileHandle> {
+    try {
+      const isDirect = options.access === 'durableWrite' && this.#mode === 'Direct';
+      const handle = isDirect ? await this.#openDirect(path) : undefined;
+      if (handle !== undefined) return this.#register({ handle, path, isDirect: true, isSizeDirty: false });
+      const plain = await open(path, options.access === 'read' ? 'r' : 'r+');
+      return this.#register({ handle: plain, path, isDirect: false, isSizeDirty: false });
+    } catch (error) {
+      throw failed('open', path, error);
+    }
+  }
+
+  async close(file: FileHandle): Promise<void> {
+    const opened = this.#file(file);
+    await this.#idle();
+    this.#files.delete(file);
+    await opened.handle.close();
+  }
+
+  async size(file: FileHandle): Promise<number> {
+    const stats: Stats = await this.#file(file).handle.stat();
+    return stats.size;
+  }
+
+  async truncate(file: FileHandle, sizeBytes: number): Promise<void> {
+    const opened = this.#file(file);
+    try {
+      opened.isSizeDirty = true;
+      await opened.handle.truncate(sizeBytes);
+    } catch (error) {
+      throw failed('truncate', opened.path, error);
+    }
+  }
+
+  read(file: FileHandle, position: number, length: number): Promise<Uint8Array> {
+    const opened = this.#file(file);
+    if (!opened.isDirect) return readInto(opened, Buffer.alloc(length), position);
+    // Direct reads go through one piece of aligned memory, one after the other.
+    const result = this.#reading.then(() => this.#readDirect(opened, position, length));
+    this.#reading = result.catch(() => undefined);
+    return result;
+  }
+
+  allocateStaging(sizeBytes: number): Uint8Array {
+    const start = this.#allocated;
+    const end = start + Math.ceil(sizeBytes / blockBytes) * blockBytes;
+    const missing = end - this.#memory.buffer.byteLength;
+    if (missing > 0) this.#memory.grow(Math.ceil(missing / pageBytes));
+    this.#allocated = end;
+    return new Uint8Array(this.#memory.buffer, start, sizeBytes);
+  }
+
+  submit(chain: readonly IoStep[], completion: IoCompletion): void {
+    const commands = chain.map((step) => this.#commandOf(step));
+    const done = (result: ChainResult): void => {
+      completion(result === undefined ? undefined : { stepIndex: result.stepIndex, systemCode: systemCodeOf(result.errorNumber) });
+      if (this.#pending === 0) this.#wakeIdle();
+    };
+    if (this.#worker !== undefined) this.#worker.run(commands, done);
+    else this.#runBlocking(commands, done);
+  }
+
+  /** Closes all files and ends the thread. */
+  async shutDown(): Promise<void> {
+    await this.#idle();
+    for (const [descriptor, opened] of this.#files) {
+      this.#files.delete(descriptor);
+      await opened.handle.close();
+    }
+    await this.#worker?.close();
+  }
+
+  get #pending(): number {
+    return (this.#worker?.pending ?? 0) + this.#blockingQueue.length;
+  }
+
+  #startWorker(): void {
+    try {
+      this.#worker = new IoWorker(this.#memory);
+    } catch (error) {
+      this.#mode = 'Blocking';
+      this.#observer.emit({ level: 'warn', kind: 'ioWriterDegraded', fields: { mode: 'Blocking', message: messageOf(error) } });
+    }
+  }
+
+  /** Opens past the page cache; the first refusal makes all later files buffered ones. */
+  async #openDirect(path: string): Promise<NodeFileHandle | undefined> {
+    let handle: NodeFileHandle | undefined;
+    try {
+      handle = await open(path, constants.O_RDWR | constants.O_DIRECT | constants.O_DSYNC);
+      const probe = Buffer.from(this.#memory.buffer, this.#readStaging.byteOffset, blockBytes);
+      await this.#reading;
+      await handle.read(probe, 0, blockBytes, 0);
+      return handle;
+    } catch (error) {
+      await handle?.close();
+      if (codeOf(error) !== 'EINVAL') throw error;
+      this.#mode = 'Pooled';
+      this.#observer.emit({ level: 'warn', kind: 'ioWriterDegraded', fields: { mode: 'Pooled', message: `${path}: the file system takes no direct writes` } });
+      return undefined;
+    }
+  }
+
+  async #readDirect(opened: OpenFile, position: number, length: number): Promise<Uint8Array> {
+    const whole = new Uint8Array(length);
+    let filled = 0;
+    while (filled < length) {
+      const part = Buffer.from(this.#memory.buffer, this.#readStaging.byteOffset, Math.min(readBytes, length - filled));
+      const read = await readInto(opened, part, position + filled);
+      whole.set(read, filled);
+      filled += read.length;
+      if (read.length < part.length) break;
+    }
+    return whole.subarray(0, filled);
+  }
+
+  #register(file: OpenFile): FileHandle {
+    this.#files.set(file.handle.fd, file);
+    return file.handle.fd as FileHandle;
+  }
+
+  #file(file: FileHandle): OpenFile {
+    const opened = this.#files.get(file);
+    if (opened === undefined) throw new ClustorError('CLUSTOR_STORAGE_FAILED', 'the file is not open');
+    return opened;
+  }
+
+  #commandOf(step: IoStep): IoCommand {
+    const opened = this.#file(step.file);
+    if (step.kind === 'write') {
+      return { kind: commandKind.write, descriptor: step.file, offset: step.bytes.byteOffset, length: step.bytes.length, position: step.position };
+    }
+    const isDone = opened.isDirect && !opened.isSizeDirty;
+    opened.isSizeDirty = false;
+    return { kind: isDone ? commandKind.none : commandKind.sync, descriptor: step.file, offset: 0, length: 0, position: 0 };
+  }
+
+  #runBlocking(commands: readonly IoCommand[], done: (result: ChainResult) => void): void {
+    const run = (): void => {
+      const result = runHere(commands, this.#memory);
+      this.#blockingQueue.shift();
+      done(result);
+    };
+    this.#blockingQueue.push(run);
+    setImmediate(run);
+  }
+
+  /** Resolves once no chain is under way. */
+  async #idle(): Promise<void> {
+    while (this.#pending > 0) {
+      await new Promise<void>((resolve) => {
+        this.#idleWaiters.push(resolve);
+      });
+    }
+  }
+
+  #wakeIdle(): void {
+    const waiters = this.#idleWaiters;
+    this.#idleWaiters = [];
+    for (const wake of waiters) wake();
+  }
+}
+
+function runHere(commands: readonly IoCommand[], memory: SharedMemory): ChainResult {
+  for (const [stepIndex, command] of commands.entries()) {
+    try {
+      if (command.kind === commandKind.sync) fdatasyncSync(command.descriptor);
+      if (command.kind !== commandKind.write) continue;
+      const bytes = Buffer.from(memory.buffer, command.offset, command.length);
+      for (let done = 0; done < bytes.length; ) done += writeSync(command.descriptor, bytes, done, bytes.length - done, command.position + done);
+    } catch (error) {
+      return { stepIndex, errorNumber: error instanceof Error && 'errno' in error ? Number(error.errno) : -5 };
+    }
+  }
+  return undefined;
+}
+
+async function readInto(opened: OpenFile, target: Buffer, position: number): Promise<Uint8Array> {
+  let filled = 0;
+  try {
+    while (filled < target.length) {
+      const { bytesRead } = await opened.handle.read(target, filled, target.length - filled, position + filled);
+      if (bytesRead === 0) break;
+      filled += bytesRead;
+      // A direct read goes on only from a block's start; a shorter one was the end of the file.
+      if (opened.isDirect && bytesRead % blockBytes !== 0) break;
+    }
+  } catch (error) {
+    throw failed('read', opened.path, error);
+  }
+  return target.subarray(0, filled);
+}
+
+async function writeFully(handle: NodeFileHandle, bytes: Buffer, place: { readonly length: number; readonly position: number }): Promise<void> {
+  for (let done = 0; done < place.length; ) {
+    const { bytesWritten } = await handle.write(bytes, done, place.length - done, place.position + done);
+    done += bytesWritten;
+  }
+}
+
+async function syncPath(path: string, sync: (handle: NodeFileHandle) => Promise<void>): Promise<void> {
+  try {
+    const handle = await open(path, 'r');
+    try {
+      await sync(handle);
+    } finally {
+      await handle.close();
+    }
+  } catch (error) {
+    throw failed('sync', path, error);
+  }
+}
+
+function systemCodeOf(errorNumber: number): string {
+  return errorNumber === workerDiedErrorNumber ? 'EWORKER' : getSystemErrorName(errorNumber);
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : '';
+}
+
+function failed(what: string, path: string, error: unknown): ClustorError {
+  return new ClustorError('CLUSTOR_STORAGE_FAILED', `cannot ${what} ${path}: ${messageOf(error)}`, { cause: error, details: { systemCode: codeOf(error) } });
+}

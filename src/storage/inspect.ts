@@ -1,0 +1,144 @@
+/** What is in a stopped node's journal and ledger, read only: for people and for checkers. */
+import { ClustorError } from '../base/errors.ts';
+import type { LogIndex, PartitionId, Term } from '../base/ids.ts';
+import { frameIndex, framePartitionId, frameTerm } from '../codec/entry-frame.ts';
+import { blockOffset, segmentFileName, segmentSeqOfFileName } from '../codec/segment-format.ts';
+import type { FileSystem } from '../ports/file-system.ts';
+import { ledgerFileName } from './durability-ledger.ts';
+import { replayLedger, type LedgerReplay } from './ledger-replay.ts';
+import { readRegistry, registryPath } from './node-registry.ts';
+import { walFolder } from './recovery.ts';
+import { scanSegment } from './segment-scan.ts';
+
+/** Frames of one partition in one segment. */
+export interface InspectedRun {
+  readonly partitionId: PartitionId;
+  readonly frames: number;
+  readonly bytes: number;
+  readonly firstIndex: LogIndex;
+  readonly lastIndex: LogIndex;
+  readonly firstTerm: Term;
+  readonly lastTerm: Term;
+}
+
+/** One segment. */
+export interface InspectedSegment {
+  readonly segmentSeq: number;
+  /** `inUse`: not closed in the ledger. `unknown`: the ledger does not know it. */
+  readonly state: 'closed' | 'inUse' | 'unknown';
+  readonly coveredEnd: number;
+  readonly endOffset: number;
+  readonly blocks: number;
+  readonly damagedBlocks: number;
+  readonly endedAt: string;
+  readonly partitions: readonly InspectedRun[];
+}
+
+/** What the ledger says of one partition. */
+export interface InspectedPartition {
+  readonly partitionId: PartitionId;
+  readonly term: Term | undefined;
+  readonly votedFor: string | undefined;
+  readonly durableIndex: LogIndex | undefined;
+  readonly commitIndex: LogIndex | undefined;
+  readonly truncations: number;
+  readonly configurations: number;
+  readonly doubts: readonly string[];
+}
+
+/** A whole data directory. */
+export interface Inspection {
+  readonly clusterId: string;
+  readonly nodeId: number;
+  readonly replicas: readonly { readonly partitionId: PartitionId; readonly replicaId: number; readonly incarnation: string }[];
+  readonly ledger: {
+    readonly generation: number;
+    readonly flushSeq: number;
+    readonly flushes: number;
+    readonly fromSecondCopy: number;
+    readonly isTornFlushCut: boolean;
+    readonly fault: string | undefined;
+    readonly coverage: { readonly segmentSeq: number; readonly endOffset: number };
+    readonly partitions: readonly InspectedPartition[];
+  };
+  readonly segments: readonly InspectedSegment[];
+}
+
+/** Reads a data directory whose lock is held. @throws ClustorError `CLUSTOR_NOT_INITIALIZED`. */
+export async function inspectDataDirectory(fileSystem: FileSystem, directory: string): Promise<Inspection> {
+  const registry = await readRegistry(fileSystem, directory);
+  if (registry === undefined) throw new ClustorError('CLUSTOR_NOT_INITIALIZED', `there is no ${registryPath(directory)}`);
+  const folder = walFolder(directory);
+  const names = await fileSystem.listDirectory(folder);
+  if (!names.includes(ledgerFileName)) throw new ClustorError('CLUSTOR_REPLICA_FILES_MISSING', `there is no ${folder}/${ledgerFileName}`);
+  const replay = await replayLedger(fileSystem, `${folder}/${ledgerFileName}`, registry);
+  const segments: InspectedSegment[] = [];
+  for (const name of names) {
+    const segmentSeq = segmentSeqOfFileName(name);
+    if (segmentSeq !== undefined) segments.push(await inspectSegment({ fileSystem, folder, segmentSeq, replay, owner: registry }));
+  }
+  const { image, generation, flushSeq, flushesRead, fromSecondCopy, isTornFlushCut, fault } = replay;
+  const partitions = [...image.partitions].map(([partitionId, row]): InspectedPartition => ({
+    partitionId,
+    term: row.hardState?.term,
+    votedFor: row.hardState?.votedFor === undefined ? undefined : `replica ${row.hardState.votedFor.replicaId} (${row.hardState.votedFor.incarnation})`,
+    durableIndex: row.durability?.index,
+    commitIndex: row.durability?.commitIndex,
+    truncations: row.truncations.length,
+    configurations: row.configurations.length,
+    doubts: [...row.doubts.values()],
+  }));
+  return {
+    clusterId: registry.clusterId,
+    nodeId: registry.nodeId,
+    replicas: registry.replicas,
+    ledger: { generation, flushSeq, flushes: flushesRead, fromSecondCopy, isTornFlushCut, fault, coverage: image.coverage, partitions },
+    segments,
+  };
+}
+
+interface SegmentToInspect {
+  readonly fileSystem: FileSystem;
+  readonly folder: string;
+  readonly segmentSeq: number;
+  readonly replay: LedgerReplay;
+  readonly owner: Parameters<typeof scanSegment>[0]['owner'];
+}
+
+async function inspectSegment({ fileSystem, folder, segmentSeq, replay, owner }: SegmentToInspect): Promise<InspectedSegment> {
+  const row = replay.image.segments.get(segmentSeq);
+  const { coverage } = replay.image;
+  const coveredEnd = row?.endOffset ?? (coverage.segmentSeq === segmentSeq ? coverage.endOffset : blockOffset(0));
+  const runs = new Map<PartitionId, { frames: number; bytes: number; firstIndex: LogIndex; lastIndex: LogIndex; firstTerm: Term; lastTerm: Term }>();
+  const result = await scanSegment({
+    fileSystem,
+    path: `${folder}/${segmentFileName(segmentSeq)}`,
+    segmentSeq,
+    owner,
+    coveredEnd: row === undefined ? blockOffset(0) : coveredEnd,
+    closedEnd: row?.endOffset,
+    onFrame: ({ bytes, start, length }) => {
+      const partitionId = framePartitionId(bytes, start);
+      const [index, term] = [frameIndex(bytes, start), frameTerm(bytes, start)];
+      const run = runs.get(partitionId);
+      if (run === undefined) {
+        runs.set(partitionId, { frames: 1, bytes: length, firstIndex: index, lastIndex: index, firstTerm: term, lastTerm: term });
+        return;
+      }
+      run.frames++;
+      run.bytes += length;
+      run.lastIndex = index;
+      run.lastTerm = term;
+    },
+  });
+  return {
+    segmentSeq,
+    state: row === undefined ? 'unknown' : row.endOffset === undefined ? 'inUse' : 'closed',
+    coveredEnd,
+    endOffset: result.endOffset,
+    blocks: result.blocksRead,
+    damagedBlocks: result.damagedBlocks,
+    endedAt: result.endedAt,
+    partitions: [...runs].map(([partitionId, run]) => ({ partitionId, ...run })),
+  };
+}
