@@ -47,7 +47,7 @@ export class SimHardwareClock {
 
   /** From now on the machine counts `rate` milliseconds per true one, within ±{@link clockRateDeviationMax} of 1. */
   setRate(rate: number): void {
-    assert(Math.abs(rate - 1) <= clockRateDeviationMax, 'a clock drifts within its bound');
+    assert(Math.abs(rate - 1) <= clockRateDeviationMax + 1e-9, 'a clock drifts within its bound');
     this.#baseLocalMs = this.localMs();
     this.#baseTrueMs = this.#scheduler.nowMs;
     this.#rate = rate;

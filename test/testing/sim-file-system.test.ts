@@ -196,7 +196,7 @@ test('a caller that changes submitted bytes is caught', async () => {
   const step = write(file, 0, 1) as IoStep & { kind: 'write' };
 
   host.fileSystem.submit([step], () => {});
-  step.bytes[17] = 99;
+  step.bytes.fill(99, 100, 200);
 
   await expect(pass(world, 50)).rejects.toThrow('stay untouched');
 });
