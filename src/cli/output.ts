@@ -32,7 +32,7 @@ export function createOutput(isJson: boolean): Output {
 
 /** Rows under a head, with borders only where they help. */
 export function tableText(head: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
-  const table = new Table({ head: head.map((text) => pc.bold(text)), style: { head: [], border: ['gray'] }, chars: { mid: '', 'left-mid': '', 'mid-mid': '', 'right-mid': '' } });
+  const table = new Table({ head: head.map((text) => pc.bold(text)), style: { head: [], border: pc.isColorSupported ? ['gray'] : [] }, chars: { mid: '', 'left-mid': '', 'mid-mid': '', 'right-mid': '' } });
   for (const row of rows) table.push([...row]);
   return table.toString();
 }

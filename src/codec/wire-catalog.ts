@@ -35,41 +35,39 @@ export interface MessageRow {
   readonly fields: readonly FieldRow[];
 }
 
-const small = 4096;
-const large = 4 * 1024 * 1024;
 
 /** All messages by id: raft 0x01–0x1F, client 0x20–0x3F, node 0x70–0x7F. */
 export const wireCatalog = [
   {
-    id: 0x01, kind: 'preVoteRequest', class: 'oneWay', scope: 'partition', audience: 'node', bodyBytesMax: small,
+    id: 0x01, kind: 'preVoteRequest', class: 'oneWay', scope: 'partition', audience: 'node', bodyBytesMax: 4_096,
     fields: [
       { name: 'fromReplica', type: 'replicaId' }, { name: 'fromIncarnation', type: 'incarnation' }, { name: 'term', type: 'term' },
       { name: 'lastIndex', type: 'logIndex' }, { name: 'lastTerm', type: 'term' }, { name: 'flags', type: 'flags8' },
     ],
   },
   {
-    id: 0x02, kind: 'preVoteResponse', class: 'oneWay', scope: 'partition', audience: 'node', bodyBytesMax: small, layout: 'preVote',
+    id: 0x02, kind: 'preVoteResponse', class: 'oneWay', scope: 'partition', audience: 'node', bodyBytesMax: 4_096, layout: 'preVote',
     fields: [
       { name: 'term', type: 'term' }, { name: 'voteGranted', type: 'bool' }, { name: 'highRtt', type: 'bool' },
       { name: 'fromReplica', type: 'replicaId' }, { name: 'fromIncarnation', type: 'incarnation' },
     ],
   },
   {
-    id: 0x03, kind: 'voteRequest', class: 'oneWay', scope: 'partition', audience: 'node', bodyBytesMax: small,
+    id: 0x03, kind: 'voteRequest', class: 'oneWay', scope: 'partition', audience: 'node', bodyBytesMax: 4_096,
     fields: [
       { name: 'fromReplica', type: 'replicaId' }, { name: 'fromIncarnation', type: 'incarnation' }, { name: 'term', type: 'term' },
       { name: 'lastIndex', type: 'logIndex' }, { name: 'lastTerm', type: 'term' }, { name: 'flags', type: 'flags8' },
     ],
   },
   {
-    id: 0x04, kind: 'voteResponse', class: 'oneWay', scope: 'partition', audience: 'node', bodyBytesMax: small,
+    id: 0x04, kind: 'voteResponse', class: 'oneWay', scope: 'partition', audience: 'node', bodyBytesMax: 4_096,
     fields: [
       { name: 'fromReplica', type: 'replicaId' }, { name: 'fromIncarnation', type: 'incarnation' }, { name: 'term', type: 'term' },
       { name: 'voteGranted', type: 'bool' },
     ],
   },
   {
-    id: 0x05, kind: 'appendEntries', class: 'oneWay', scope: 'partition', audience: 'node', bodyBytesMax: large,
+    id: 0x05, kind: 'appendEntries', class: 'oneWay', scope: 'partition', audience: 'node', bodyBytesMax: 4_194_304,
     fields: [
       { name: 'fromReplica', type: 'replicaId' }, { name: 'fromIncarnation', type: 'incarnation' }, { name: 'term', type: 'term' },
       { name: 'prevIndex', type: 'logIndex' }, { name: 'prevTerm', type: 'term' }, { name: 'commit', type: 'logIndex' },
@@ -77,7 +75,7 @@ export const wireCatalog = [
     ],
   },
   {
-    id: 0x06, kind: 'appendRejected', class: 'oneWay', scope: 'partition', audience: 'node', bodyBytesMax: small,
+    id: 0x06, kind: 'appendRejected', class: 'oneWay', scope: 'partition', audience: 'node', bodyBytesMax: 4_096,
     fields: [
       { name: 'fromReplica', type: 'replicaId' }, { name: 'fromIncarnation', type: 'incarnation' }, { name: 'term', type: 'term' },
       { name: 'rejectedPrevIndex', type: 'logIndex' }, { name: 'lastIndex', type: 'logIndex' }, { name: 'conflictTerm', type: 'term' },
@@ -85,7 +83,7 @@ export const wireCatalog = [
     ],
   },
   {
-    id: 0x07, kind: 'durabilityAck', class: 'oneWay', scope: 'partition', audience: 'node', bodyBytesMax: small,
+    id: 0x07, kind: 'durabilityAck', class: 'oneWay', scope: 'partition', audience: 'node', bodyBytesMax: 4_096,
     fields: [
       { name: 'replicaId', type: 'replicaId' }, { name: 'lastFsyncedIndex', type: 'logIndex' }, { name: 'segmentSeq', type: 'u64' },
       { name: 'ioWriterMode', type: 'enum', values: ['Direct', 'Pooled', 'Blocking'] }, { name: 'term', type: 'term' },
@@ -93,7 +91,7 @@ export const wireCatalog = [
     ],
   },
   {
-    id: 0x08, kind: 'heartbeatBatch', class: 'oneWay', scope: 'node', audience: 'node', bodyBytesMax: large,
+    id: 0x08, kind: 'heartbeatBatch', class: 'oneWay', scope: 'node', audience: 'node', bodyBytesMax: 4_194_304,
     fields: [
       {
         name: 'elements', type: 'array', max: 16384,
@@ -106,7 +104,7 @@ export const wireCatalog = [
     ],
   },
   {
-    id: 0x09, kind: 'heartbeatBatchResponse', class: 'oneWay', scope: 'node', audience: 'node', bodyBytesMax: large,
+    id: 0x09, kind: 'heartbeatBatchResponse', class: 'oneWay', scope: 'node', audience: 'node', bodyBytesMax: 4_194_304,
     fields: [
       {
         name: 'elements', type: 'array', max: 16384,
@@ -119,13 +117,13 @@ export const wireCatalog = [
     ],
   },
   {
-    id: 0x20, kind: 'appendRequest', class: 'request', scope: 'partition', audience: 'any', bodyBytesMax: large,
+    id: 0x20, kind: 'appendRequest', class: 'request', scope: 'partition', audience: 'any', bodyBytesMax: 4_194_304,
     fields: [
       { name: 'entries', type: 'array', max: 65535, of: [{ name: 'metadata', type: 'bytes', max: 1024 }, { name: 'payload', type: 'bytes' }] },
     ],
   },
   {
-    id: 0x21, kind: 'appendResponse', class: 'response', scope: 'partition', audience: 'any', bodyBytesMax: large,
+    id: 0x21, kind: 'appendResponse', class: 'response', scope: 'partition', audience: 'any', bodyBytesMax: 4_194_304,
     fields: [
       {
         name: 'results', type: 'array', max: 65535,
@@ -136,25 +134,25 @@ export const wireCatalog = [
       },
     ],
   },
-  { id: 0x22, kind: 'readIndexRequest', class: 'request', scope: 'partition', audience: 'node', bodyBytesMax: small, fields: [] },
+  { id: 0x22, kind: 'readIndexRequest', class: 'request', scope: 'partition', audience: 'node', bodyBytesMax: 4_096, fields: [] },
   {
-    id: 0x23, kind: 'readIndexResponse', class: 'response', scope: 'partition', audience: 'any', bodyBytesMax: small,
+    id: 0x23, kind: 'readIndexResponse', class: 'response', scope: 'partition', audience: 'any', bodyBytesMax: 4_096,
     fields: [{ name: 'term', type: 'term' }, { name: 'index', type: 'logIndex' }],
   },
   {
-    id: 0x24, kind: 'readRequest', class: 'request', scope: 'partition', audience: 'any', bodyBytesMax: large,
+    id: 0x24, kind: 'readRequest', class: 'request', scope: 'partition', audience: 'any', bodyBytesMax: 4_194_304,
     fields: [{ name: 'consistency', type: 'enum', values: ['linearizable', 'snapshotOnly'] }, { name: 'query', type: 'bytes' }],
   },
   {
-    id: 0x25, kind: 'readResponse', class: 'response', scope: 'partition', audience: 'any', bodyBytesMax: large,
+    id: 0x25, kind: 'readResponse', class: 'response', scope: 'partition', audience: 'any', bodyBytesMax: 4_194_304,
     fields: [
       { name: 'appliedIndex', type: 'logIndex' }, { name: 'consistency', type: 'enum', values: ['linearizable', 'snapshotOnly'] },
       { name: 'result', type: 'bytes' },
     ],
   },
-  { id: 0x26, kind: 'describeRequest', class: 'request', scope: 'node', audience: 'any', bodyBytesMax: small, fields: [] },
+  { id: 0x26, kind: 'describeRequest', class: 'request', scope: 'node', audience: 'any', bodyBytesMax: 4_096, fields: [] },
   {
-    id: 0x27, kind: 'describeResponse', class: 'response', scope: 'node', audience: 'any', bodyBytesMax: large,
+    id: 0x27, kind: 'describeResponse', class: 'response', scope: 'node', audience: 'any', bodyBytesMax: 4_194_304,
     fields: [
       { name: 'nodeId', type: 'nodeId' }, { name: 'bootId', type: 'incarnation' },
       {
@@ -168,14 +166,14 @@ export const wireCatalog = [
     ],
   },
   {
-    id: 0x28, kind: 'errorResponse', class: 'response', scope: 'node', audience: 'any', bodyBytesMax: small,
+    id: 0x28, kind: 'errorResponse', class: 'response', scope: 'node', audience: 'any', bodyBytesMax: 4_096,
     fields: [
       { name: 'errorCode', type: 'u32' }, { name: 'outcome', type: 'enum', values: ['surelyNot', 'committed', 'unknown'] },
       { name: 'detail', type: 'u64' }, { name: 'message', type: 'text', max: 2048 },
     ],
   },
   {
-    id: 0x70, kind: 'hello', class: 'oneWay', scope: 'node', audience: 'any', bodyBytesMax: small,
+    id: 0x70, kind: 'hello', class: 'oneWay', scope: 'node', audience: 'any', bodyBytesMax: 4_096,
     fields: [
       { name: 'catalogMajor', type: 'u8' }, { name: 'catalogMinor', type: 'u8' }, { name: 'bodyBytesMax', type: 'u32' },
       { name: 'extensions', type: 'u32' }, { name: 'forwardParseMaxMinor', type: 'u8' }, { name: 'clusterId', type: 'clusterId' },
@@ -183,7 +181,7 @@ export const wireCatalog = [
     ],
   },
   {
-    id: 0x71, kind: 'helloAccepted', class: 'oneWay', scope: 'node', audience: 'any', bodyBytesMax: small,
+    id: 0x71, kind: 'helloAccepted', class: 'oneWay', scope: 'node', audience: 'any', bodyBytesMax: 4_096,
     fields: [
       { name: 'catalogMajor', type: 'u8' }, { name: 'catalogMinor', type: 'u8' }, { name: 'bodyBytesMax', type: 'u32' },
       { name: 'extensions', type: 'u32' }, { name: 'forwardParseMaxMinor', type: 'u8' }, { name: 'clusterId', type: 'clusterId' },
@@ -191,7 +189,7 @@ export const wireCatalog = [
     ],
   },
   {
-    id: 0x72, kind: 'goodbye', class: 'oneWay', scope: 'node', audience: 'any', bodyBytesMax: small,
+    id: 0x72, kind: 'goodbye', class: 'oneWay', scope: 'node', audience: 'any', bodyBytesMax: 4_096,
     fields: [{ name: 'errorCode', type: 'u32' }, { name: 'message', type: 'text', max: 2048 }],
   },
 ] as const;

@@ -6,7 +6,7 @@
  * again there, and only then removed: of two starters that see the same dead holder one moves it, the other tries anew.
  */
 import { randomBytes } from 'node:crypto';
-import { link, readFile, rename, unlink, writeFile } from 'node:fs/promises';
+import { link, mkdir, readFile, rename, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ClustorError } from '../base/errors.ts';
 import type { DirectoryLock } from '../ports/file-system.ts';
@@ -22,9 +22,10 @@ interface Holder {
 
 const attemptsMax = 20;
 
-/** Takes the lock of an existing directory. @throws ClustorError `CLUSTOR_DATA_DIRECTORY_LOCKED` that names the holder. */
+/** Takes the lock of a directory, created if missing. @throws ClustorError `CLUSTOR_DATA_DIRECTORY_LOCKED` that names the holder. */
 export async function lockDirectory(directory: string): Promise<DirectoryLock> {
   const path = join(directory, 'lock');
+  await mkdir(directory, { recursive: true });
   const own: Holder = { pid: process.pid, startTime: (await startTimeOf(process.pid)) ?? '', bootId: await bootId(), nonce: randomBytes(8).toString('hex') };
   const temporary = join(directory, `lock.${own.pid}.${own.nonce}`);
   await writeFile(temporary, JSON.stringify(own));

@@ -30,7 +30,7 @@ export class PartitionLog {
   readonly replicaId: ReplicaId;
   readonly incarnation: Incarnation;
   /** Runs that are sealed; entries behind them wait for their flush. */
-  readonly index = new JournalIndex();
+  readonly index: JournalIndex = new JournalIndex();
   readonly #owner: PartitionLogOwner;
   #lastIndex: LogIndex;
   /** Newest commit index, set by the owner of the replica; recorded with each flush (semantics §1). */

@@ -88,8 +88,8 @@ export function drawFaultPlan(options: FaultPlanOptions): PlannedFault[] {
   const kinds = drawKinds(options.kinds ?? defaultFaultKinds, random);
   const plan: PlannedFault[] = [];
   for (const kind of kinds) {
-    // From one in ten seconds to three in two seconds, each step as likely.
-    const meanGapMs = 700 * 2 ** (nextFloat(random) * 3.8);
+    // From one in a second or less to one in ten seconds, each doubling as likely.
+    const meanGapMs = 700 * (1 << nextBelow(random, 4)) * (1 + nextFloat(random));
     let atMs = fromMs + nextFloat(random) * meanGapMs;
     while (atMs < untilMs && plan.length < faultsMax) {
       plan.push({ atMs: Math.floor(atMs), action: drawAction(kind, options.nodeIds, random) });

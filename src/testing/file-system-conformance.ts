@@ -155,10 +155,14 @@ export const fileSystemConformance: readonly ConformanceCase[] = [
     assert((await fileSystem.listDirectory(directory)).length === 0, 'a removed file is gone');
     await rejects(fileSystem.rename(`${directory}/old`, `${directory}/other`));
   }),
-  claim('staging memory is zeroed and exactly as large as asked', async ({ fileSystem }) => {
-    const staging = fileSystem.allocateStaging(3 * blockBytes);
-    assertSame(staging, new Uint8Array(3 * blockBytes));
-    assert(fileSystem.allocateStaging(blockBytes).buffer !== staging.buffer || staging.byteOffset % blockBytes === 0, 'pieces of one buffer are aligned');
+  claim('staging memory is zeroed, exactly as large as asked, and shared with nobody', async ({ fileSystem }) => {
+    const first = fileSystem.allocateStaging(3 * blockBytes);
+    const second = fileSystem.allocateStaging(blockBytes);
+    assertSame(first, new Uint8Array(3 * blockBytes));
+    first.fill(1);
+    assertSame(second, new Uint8Array(blockBytes));
+    second.fill(2);
+    assertSame(first, filled(1, 3 * blockBytes));
   }),
   claim('a directory has one holder of its lock, and is made if missing', async ({ fileSystem, directory }) => {
     const path = `${directory}/data`;

@@ -92,6 +92,8 @@ export class SimConnection implements Connection {
   #isReadingPaused = false;
   #isEnding = false;
   #isBroken = false;
+  /** Reset by this end: what still flies no longer waits for a paused reader. */
+  #isAborted = false;
   #isClosed = false;
   #isNotified = false;
 
@@ -168,6 +170,7 @@ export class SimConnection implements Connection {
     if (this.#isClosed || !this.scope.isAlive) return;
     this.#close();
     const isReset = nextBelow(this.#context.random, 2) === 0;
+    this.#isAborted = isReset;
     this.#flyClose(isReset ? { kind: 'failed', detail: 'ECONNRESET' } : { kind: 'closed' });
     this.#finishIn(0, { kind: 'closed' });
   }
@@ -175,6 +178,7 @@ export class SimConnection implements Connection {
   /** The life of this end is over: the tail of its flight is lost, the other end learns of it after `delayMs`. */
   abandon(delayMs: number): void {
     this.#close();
+    this.#isAborted = true;
     this.#truncateFlight();
     this.#lastArrivalMs = Math.max(this.#lastArrivalMs, this.#context.scheduler.nowMs + delayMs);
     this.#flyClose({ kind: 'failed', detail: 'ECONNRESET' });
@@ -209,8 +213,10 @@ export class SimConnection implements Connection {
         return;
       }
       if (item.arrivalMs > nowMs) break;
-      if (item.kind === 'bytes' && other.#isReadingPaused && !other.#isClosed) return;
+      const mustWait = item.kind === 'bytes' && other.#isReadingPaused && !other.#isClosed;
+      if (mustWait && !this.#isAborted) return;
       this.#shift();
+      if (mustWait) continue;
       if (!this.#land(item, other)) return;
     }
     this.#pump();

@@ -172,6 +172,7 @@ export class SimNetwork {
 
   /** The listener's side of a dial that arrived. */
   #meet(attempt: DialAttempt, listener: SimTransport, back: SimLink): void {
+    if (!attempt.from.scope.isAlive) return;
     const accept = listener.acceptHandler;
     const refusal = accept === undefined ? ({ kind: 'refused' } as const) : refusalOf(attempt, listener.identity);
     if (accept === undefined || refusal !== undefined) {

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 
 import { present } from '../../src/base/assert.ts';
+import { nextBelow } from '../../src/base/prng.ts';
 import type { FileHandle, FileSystem, IoFailure, IoStep } from '../../src/ports/file-system.ts';
 import { fileSystemConformance } from '../../src/testing/file-system-conformance.ts';
 import type { SimDisk } from '../../src/testing/sim-disk.ts';
@@ -238,4 +239,39 @@ test('promises of a dead life never settle', async () => {
   await drainMicrotasks();
 
   expect(isSettled).toBe(false);
+});
+
+test('whatever the moment of a power loss, a block holds its synced value or a later one', async () => {
+  let survivors = 0;
+  for (let seed = 1; seed <= 150; seed++) {
+    const { world, host, disk } = started(seed);
+    const { random } = world;
+    const file = await settled(world.scheduler, journal(host, 8));
+    const allowed = Array.from({ length: 8 }, () => [0]);
+    const untilMs = world.nowMs + nextBelow(random, 20);
+    let value = 1;
+    for (let count = 0; count < 12; count++) {
+      const writes = Array.from({ length: 1 + nextBelow(random, 3) }, () => ({ at: nextBelow(random, 8), fill: value++ }));
+      const isSynced = nextBelow(random, 2) === 0;
+      for (const { at, fill } of writes) allowed[at]!.push(fill);
+      const steps = writes.map(({ at, fill }) => write(file, at, fill));
+      // A completed sync covers every write of the chains before it and of its own.
+      const floor = allowed.map((values) => values.at(-1)!);
+      host.fileSystem.submit(isSynced ? [...steps, { kind: 'sync', file }] : steps, () => {
+        if (!isSynced) return;
+        allowed.forEach((values, at) => values.splice(0, values.indexOf(floor[at]!)));
+      });
+    }
+
+    await world.run({ untilMs, drainMicrotasks });
+    world.crash(node);
+
+    const bytes = present(disk.syncedBytes('/data/journal'), `the journal is there, seed ${seed}`);
+    bytes.forEach((byte, position) => {
+      if (allowed[Math.floor(position / block)]!.includes(byte)) return;
+      throw new Error(`seed ${seed}: byte ${position} is ${byte}`);
+    });
+    if (bytes.some((byte) => byte !== 0)) survivors++;
+  }
+  expect(survivors).toBeGreaterThan(50);
 });

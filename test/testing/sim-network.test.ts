@@ -273,3 +273,32 @@ test('a destroyed connection closes both ends', async () => {
   expect(listener.closes).toEqual([{ kind: 'closed' }]);
   expect(dialer.closes.length).toBe(1);
 });
+
+test('a reader that paused still learns of a crash', async () => {
+  for (let seed = 1; seed <= 20; seed++) {
+    const { world, dialer, listener } = await pair(seed);
+    dialer.connection!.pause(true);
+    for (let count = 0; count < 5; count++) listener.connection!.send([new Uint8Array(100_000)]);
+    await pass(world, 100);
+
+    world.crash(two, 'processKill');
+    await pass(world, 5_000);
+
+    expect(dialer.closes).toEqual([{ kind: 'failed', detail: 'ECONNRESET' }]);
+  }
+});
+
+test('a dial whose dialer died leaves no half-open stream', async () => {
+  const world = sampleWorld(13);
+  const listener = new End();
+  await settled(world.scheduler, world.start(two).transport.listen((connection) => listener.take(connection)));
+  for (let delaySixteenths = 0; delaySixteenths < 60; delaySixteenths++) {
+    const host = world.start(one);
+    host.transport.dial({ address: world.address(two), expected: two, handlers: (connection) => new End().take(connection) }, () => {});
+    await pass(world, delaySixteenths / 16);
+    world.crash(one);
+    await pass(world, 6_000);
+
+    expect(world.network.connectionEndCount).toBe(0);
+  }
+});
