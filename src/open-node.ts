@@ -1,7 +1,7 @@
 /** The composition root of a node: the real disk, the real network, the real clock. */
 import { messageOf } from './base/errors.ts';
 import { clusterId, nodeId, type PartitionId } from './base/ids.ts';
-import { createAdminRoutes } from './admin/admin-service.ts';
+import { createAdminRoutes, principalKey } from './admin/admin-service.ts';
 import { createAdminHttp, type AdminHttp } from './platform/admin-http.ts';
 import { loadCertificateFiles, type CertificateFiles } from './platform/certificate-files.ts';
 import { openCertificateKeeper } from './platform/certificate-keeper.ts';
@@ -85,7 +85,7 @@ export async function openNode(options: OpenNodeOptions): Promise<ClustorNode> {
       ...(storage === undefined ? {} : { storage }),
       ...(raft === undefined ? {} : { raft }),
     });
-    admin = createAdminHttp({ routes: createAdminRoutes({ node, observer }), observer });
+    admin = createAdminHttp({ routes: createAdminRoutes({ node, observer }), principalKey });
     void node.stopped.then(closeRest).catch((error: unknown) => {
       observer.emit({ level: 'warn', kind: 'closeFailed', fields: { message: messageOf(error) } });
     });

@@ -65,6 +65,8 @@ export async function runNode(options: NodeCommandOptions, output: Output): Prom
   const ready = { event: 'ready', nodeId: config.nodeId, pid: process.pid, address: `${host}:${port}`, product: running?.addresses ?? {} };
   output.result(ready, `node ${config.nodeId} listens on ${host}:${port}`);
   const reason = await untilStopped(node, options.stopWithParent === true);
+  // An open pipe would keep this process alive.
+  process.stdin.destroy();
   observer.emit({ level: 'info', kind: 'stopping', fields: { reason } });
   setTimeout(() => process.exit(exitCodes.failed), stopMsMax).unref();
   await running?.close();

@@ -78,7 +78,8 @@ export class Supervisor {
     const log = openSync(node.logPath, 'a');
     const program = fileURLToPath(new URL('./main.js', import.meta.url));
     // Standard input is a pipe that nobody writes to: it ends when this process does, and the node then stops.
-    const child = spawn(process.execPath, [program, 'node', '--config', node.configPath, '--stop-with-parent', '--json'], {
+    // Node.js flags of this process (a profiler, a heap limit) are for the nodes as well.
+    const child = spawn(process.execPath, [...process.execArgv, program, 'node', '--config', node.configPath, '--stop-with-parent', '--json'], {
       stdio: ['pipe', 'pipe', log],
       // Ctrl-C at the terminal is for this process, which stops the nodes in order.
       detached: true,

@@ -1,0 +1,108 @@
+/**
+ * Chaos with real processes.
+ *
+ *     npm run chaos -- --seconds 60 --faults kill,pause,cut --out history.jsonl [--seed n] [--dir folder] [--json]
+ *     npm run chaos -- --failover 10 [--json]
+ *
+ * The first drives a cluster through the public client while processes are killed and paused and links are cut, writes the
+ * history of every operation, and judges it: linearizable, nothing acknowledged lost, nothing done twice, all replicas equal.
+ * The second kills the leader under load again and again and tells how long no write was acknowledged. Both end with one line
+ * of JSON; the exit code is 0 if all is well. The faults follow from the seed; how processes are scheduled does not.
+ */
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+
+import { repositoryDirectory } from './chaos-cluster.ts';
+import { runFailover } from './chaos-failover.ts';
+import { faultKinds, type FaultKind } from './chaos-faults.ts';
+import { runChaos } from './chaos-run.ts';
+
+const problemsShownMax = 20;
+
+const { values } = parseArgs({
+  options: {
+    seconds: { type: 'string', default: '60' },
+    faults: { type: 'string', default: faultKinds.join(',') },
+    failover: { type: 'string' },
+    out: { type: 'string' },
+    seed: { type: 'string' },
+    dir: { type: 'string' },
+    nodes: { type: 'string', default: '3' },
+    workers: { type: 'string', default: '10' },
+    json: { type: 'boolean', default: false },
+  },
+});
+
+function wholeNumber(name: string, text: string): number {
+  const value = Number(text);
+  if (!Number.isSafeInteger(value) || value < 1) throw new RangeError(`--${name} takes a whole number above 0`);
+  return value;
+}
+
+function kindsOf(text: string): readonly FaultKind[] {
+  return text
+    .split(',')
+    .filter((name) => name !== '')
+    .map((name) => {
+      const kind = faultKinds.find((known) => known === name);
+      if (kind === undefined) throw new RangeError(`--faults takes ${faultKinds.join(', ')}, got "${name}"`);
+      return kind;
+    });
+}
+
+/** The node processes run the built package. */
+function build(): void {
+  const script = join(repositoryDirectory, 'scripts', 'build.ts');
+  const { status } = spawnSync(process.execPath, ['--import', 'tsx', script], {
+    cwd: repositoryDirectory,
+    stdio: ['ignore', 2, 2],
+  });
+  if (status !== 0) throw new Error('the package does not build');
+}
+
+function note(text: string): void {
+  if (!values.json) console.log(`${(performance.now() / 1000).toFixed(1).padStart(7)} s  ${text}`);
+}
+
+async function main(directory: string): Promise<boolean> {
+  const nodeCount = wholeNumber('nodes', values.nodes);
+  const workers = wholeNumber('workers', values.workers);
+  if (values.failover !== undefined) {
+    const kills = wholeNumber('failover', values.failover);
+    const report = await runFailover({ directory, kills, nodeCount, workers, note });
+    console.log(JSON.stringify(report));
+    return report.lost === 0 && report.equal;
+  }
+  const seed = wholeNumber('seed', values.seed ?? String(1 + Math.floor(Math.random() * 1e9)));
+  note(`seed ${seed}`);
+  const { problems, ...report } = await runChaos({
+    directory,
+    seconds: wholeNumber('seconds', values.seconds),
+    kinds: kindsOf(values.faults),
+    seed,
+    out: values.out === undefined ? undefined : resolve(values.out),
+    nodeCount,
+    workers,
+    note,
+  });
+  for (const problem of problems.slice(0, problemsShownMax)) console.error(problem);
+  console.log(JSON.stringify(report));
+  return problems.length === 0;
+}
+
+build();
+const given = values.dir === undefined ? undefined : resolve(values.dir);
+if (given !== undefined) mkdirSync(given, { recursive: true });
+const directory = mkdtempSync(join(given ?? tmpdir(), 'clustor-chaos-'));
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  process.once(signal, () => {
+    process.exit(1);
+  });
+}
+const isWell = await main(directory);
+if (isWell) rmSync(directory, { recursive: true, force: true, maxRetries: 5 });
+else console.error(`data and logs of the nodes are in ${directory}`);
+process.exitCode = isWell ? 0 : 1;

@@ -1,0 +1,105 @@
+/**
+ * The admin service of a node, first version: it looks and explains. Every call has a principal, taken from the client
+ * certificate by whoever accepted the connection, and passes `policy/access` in one interceptor before its handler runs.
+ */
+import { Code, ConnectError, createContextKey, type ConnectRouter, type ContextKey, type Interceptor } from '@connectrpc/connect';
+import { create } from '@bufbuild/protobuf';
+import { ClustorError, isClustorError } from '../base/errors.ts';
+import { partitionId } from '../base/ids.ts';
+import { judgeAccess, type AccessAction } from '../policy/access.ts';
+import type { Observer } from '../ports/observer.ts';
+import type { PeerIdentity } from '../ports/transport.ts';
+import type { NodeStatus, PartitionStatus } from '../runtime/status.ts';
+import { AdminService, ListPartitionsResponseSchema, WhyResponseSchema } from './gen/clustor/admin/v1/admin_pb.ts';
+import { partitionMessage, statusMessage } from './status-message.ts';
+import { explain, type WhyKind } from './why.ts';
+
+/** Who calls: set by the host for every request. */
+export const principalKey: ContextKey<PeerIdentity | undefined> = createContextKey<PeerIdentity | undefined>(undefined, { description: 'principal' });
+
+/** What the service looks at. */
+export interface AdminSubject {
+  status(): NodeStatus;
+}
+
+/** Options of {@link createAdminRoutes}. */
+export interface AdminOptions {
+  readonly node: AdminSubject;
+  readonly observer: Observer;
+}
+
+/** What each method is, for the judgement. */
+const actions: Readonly<Record<string, AccessAction>> = { GetStatus: 'adminRead', ListPartitions: 'adminRead', Why: 'adminRead' };
+
+const kinds: readonly WhyKind[] = ['notLeader', 'readBlocked', 'notReady'];
+
+/** The routes of a node's admin service. */
+export function createAdminRoutes({ node, observer }: AdminOptions): (router: ConnectRouter) => void {
+  return (router) => {
+    router.service(
+      AdminService,
+      {
+        getStatus: () => statusMessage(node.status()),
+        listPartitions: () => create(ListPartitionsResponseSchema, { partitions: node.status().partitions.map(partitionMessage) }),
+        why: (request) => {
+          const kind = kinds.find((known) => known === request.kind);
+          if (kind === undefined) throw new ClustorError('CLUSTOR_INVALID_ARGUMENT', `name what to explain: ${kinds.join(', ')}`);
+          const status = node.status();
+          const answer = explain(kind, { partition: partitionOf(status, request.partitionId), linksUp: status.linksUp, nodeId: status.nodeId });
+          return create(WhyResponseSchema, { ...answer, sinceMs: BigInt(answer.sinceMs), facts: { ...answer.facts } });
+        },
+      },
+      { interceptors: [judging(observer)] },
+    );
+  };
+}
+
+/** A coded error as Connect carries it: the code in the metadata `clustor-code`. */
+export function asConnectError(error: ClustorError): ConnectError {
+  return new ConnectError(`${error.code} ${error.message}`, connectCodeOf(error), { 'clustor-code': error.code });
+}
+
+function judging(observer: Observer): Interceptor {
+  return (next) => async (request) => {
+    const peer = request.contextValues.get(principalKey);
+    const action = actions[request.method.name] ?? 'adminWrite';
+    const refusal = refusalOf(peer, action);
+    if (refusal !== undefined) {
+      observer.emit({ level: 'warn', kind: 'adminRefused', fields: { code: refusal.code, method: request.method.name, principal: peer?.spiffeId } });
+      throw asConnectError(refusal);
+    }
+    try {
+      return await next(request);
+    } catch (error) {
+      throw isClustorError(error) ? asConnectError(error) : error;
+    }
+  };
+}
+
+function refusalOf(peer: PeerIdentity | undefined, action: AccessAction): ClustorError | undefined {
+  if (peer === undefined) return new ClustorError('CLUSTOR_UNAUTHENTICATED', 'the call has no principal');
+  const verdict = judgeAccess(peer.kind === 'node' ? 'node' : peer.role, action);
+  return verdict.kind === 'allowed' ? undefined : new ClustorError('CLUSTOR_PERMISSION_DENIED', verdict.reason);
+}
+
+function partitionOf(status: NodeStatus, text: string): PartitionStatus {
+  const wanted = partitionId(text);
+  const row = status.partitions.find((partition) => partition.partitionId === wanted);
+  if (row === undefined) throw new ClustorError('CLUSTOR_UNKNOWN_PARTITION', `node ${status.nodeId} hosts no replica of partition ${wanted}`);
+  return row;
+}
+
+function connectCodeOf(error: ClustorError): Code {
+  switch (error.code) {
+    case 'CLUSTOR_INVALID_ARGUMENT':
+      return Code.InvalidArgument;
+    case 'CLUSTOR_UNAUTHENTICATED':
+      return Code.Unauthenticated;
+    case 'CLUSTOR_PERMISSION_DENIED':
+      return Code.PermissionDenied;
+    case 'CLUSTOR_UNKNOWN_PARTITION':
+      return Code.NotFound;
+    default:
+      return error.retryable ? Code.Unavailable : Code.Internal;
+  }
+}

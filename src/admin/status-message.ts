@@ -1,0 +1,79 @@
+/** A node's status as messages of the admin service, and back as plain numbers for callers. */
+import { create } from '@bufbuild/protobuf';
+import type { MemberStatus, NodeStatus, PartitionStatus } from '../runtime/status.ts';
+import { GetStatusResponseSchema, JournalSchema, MemberSchema, PartitionSchema, type GetStatusResponse, type Member, type Partition } from './gen/clustor/admin/v1/admin_pb.ts';
+
+/** Status of a node as a message. */
+export function statusMessage(status: NodeStatus): GetStatusResponse {
+  const { journal } = status;
+  return create(GetStatusResponseSchema, {
+    clusterId: status.clusterId,
+    nodeId: BigInt(status.nodeId),
+    bootId: status.bootId,
+    address: status.address,
+    uptimeMs: BigInt(status.uptimeMs),
+    linksUp: status.linksUp.map((nodeId) => BigInt(nodeId)),
+    sessions: status.sessions,
+    journal: create(JournalSchema, {
+      flushes: BigInt(journal.flushes),
+      dataFlushes: BigInt(journal.dataFlushes),
+      entries: BigInt(journal.entries),
+      entryBytes: BigInt(journal.entryBytes),
+      journalBytesWritten: BigInt(journal.journalBytesWritten),
+      journalBytes: BigInt(journal.journalBytes),
+      segmentSeq: BigInt(journal.segmentSeq),
+      endOffset: BigInt(journal.endOffset),
+      ledgerSequence: BigInt(journal.ledgerSequence),
+      ledgerGeneration: BigInt(journal.ledgerGeneration),
+      ioWriterMode: journal.ioWriterMode,
+      flushMsLast: journal.flushMsLast,
+      flushMsP50: journal.flushMsP50,
+      flushMsP99: journal.flushMsP99,
+    }),
+    partitions: status.partitions.map(partitionMessage),
+  });
+}
+
+/** Status of a replica as a message. */
+export function partitionMessage(row: PartitionStatus): Partition {
+  return create(PartitionSchema, {
+    partitionId: row.partitionId,
+    replicaId: BigInt(row.replicaId),
+    incarnation: row.incarnation,
+    role: row.role,
+    roleSinceMs: BigInt(row.roleSinceMs),
+    roleReason: row.roleReason,
+    term: BigInt(row.term),
+    ...(row.leaderNodeId === undefined ? {} : { leaderNodeId: BigInt(row.leaderNodeId) }),
+    ...(row.leaderAddress === undefined ? {} : { leaderAddress: row.leaderAddress }),
+    lastIndex: BigInt(row.lastIndex),
+    durableIndex: BigInt(row.durableIndex),
+    verifiedIndex: BigInt(row.verifiedIndex),
+    commitIndex: BigInt(row.commitIndex),
+    walCommittedIndex: BigInt(row.walCommittedIndex),
+    appliedIndex: BigInt(row.appliedIndex),
+    baseIndex: BigInt(row.baseIndex),
+    inDoubt: row.inDoubt,
+    ...(row.applyFault === undefined ? {} : { applyFault: row.applyFault }),
+    proposalsWaiting: row.proposalsWaiting,
+    proposalsAppended: row.proposalsAppended,
+    readsWaiting: row.readsWaiting,
+    localAppendsPending: row.localAppendsPending,
+    idempotencyRows: row.idempotencyRows,
+    tailBytes: BigInt(row.tailBytes),
+    members: row.members.map(memberMessage),
+  });
+}
+
+function memberMessage(member: MemberStatus): Member {
+  return create(MemberSchema, {
+    replicaId: BigInt(member.replicaId),
+    nodeId: BigInt(member.nodeId),
+    incarnation: member.incarnation,
+    role: member.role,
+    addresses: [...member.addresses],
+    ...(member.matchIndex === undefined ? {} : { matchIndex: BigInt(member.matchIndex) }),
+    ...(member.progress === undefined ? {} : { progress: member.progress }),
+    inDoubt: member.inDoubt,
+  });
+}
