@@ -80,7 +80,7 @@ export class ChaosCluster {
   readonly links: ChaosLinks | undefined;
   readonly #running = new Map<number, RunningNode>();
   readonly #productAddresses = new Map<number, string>();
-  readonly #hasProduct: boolean;
+  readonly #loader: readonly string[];
 
   private constructor(
     options: ChaosClusterOptions,
@@ -95,7 +95,8 @@ export class ChaosCluster {
     this.authority = made.authority;
     this.addresses = made.addresses;
     this.links = made.links;
-    this.#hasProduct = options.product !== undefined;
+    // A product in TypeScript needs the loader of the tools; any other node is started as a user does.
+    this.#loader = options.product?.endsWith('.ts') === true ? ['--import', 'tsx'] : [];
   }
 
   /** Makes certificates, configurations and replicas; starts no process yet. */
@@ -175,12 +176,10 @@ export class ChaosCluster {
     if (known !== undefined) return known;
     const folder = this.nodeFolder(node);
     const log = openSync(join(folder, 'node.log'), 'a');
-    // The product is TypeScript, which the loader of the tools runs; a node without one is started as a user does.
-    const loader = this.#hasProduct ? ['--import', 'tsx'] : [];
     const config = ['--config', join(folder, 'config.json')];
     const child = spawn(
       process.execPath,
-      [...loader, commandPath, 'node', ...config, '--stop-with-parent', '--json', ...words],
+      [...this.#loader, commandPath, 'node', ...config, '--stop-with-parent', '--json', ...words],
       { stdio: ['pipe', 'pipe', log], detached: true, cwd: repositoryDirectory },
     );
     closeSync(log);
