@@ -10,7 +10,7 @@ import { judgeAccess, type AccessAction } from '../policy/access.ts';
 import type { Observer } from '../ports/observer.ts';
 import type { PeerIdentity } from '../ports/transport.ts';
 import type { NodeStatus, PartitionStatus } from '../runtime/status.ts';
-import { AdminService, ListPartitionsResponseSchema, WhyResponseSchema } from './gen/clustor/admin/v1/admin_pb.ts';
+import { AdminService, ListPartitionsResponseSchema, WhyResponseSchema } from './generated/clustor/admin/v1/admin_pb.ts';
 import { partitionMessage, statusMessage } from './status-message.ts';
 import { explain, type WhyKind } from './why.ts';
 

@@ -55,7 +55,7 @@ export interface CertificatePaths {
 
 const authorityLifetimeMs = 10 * 365 * 86_400_000;
 /** Node and client certificates live a day (semantics §11). */
-export const leafLifetimeMs: number = 86_400_000;
+export const leafLifetimeMs = 86_400_000;
 
 /** See the file comment. */
 export class ClusterDirectory {

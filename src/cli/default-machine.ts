@@ -30,7 +30,7 @@ export class DefaultMachine implements StateMachine {
     return utf8Encode(JSON.stringify({ count: this.#count, bytes: this.#bytes, digest: `0x${this.#digest.toString(16).padStart(8, '0')}` }));
   }
 
-  // eslint-disable-next-line @typescript-eslint/require-await -- the port is asynchronous, this state is small
+   
   async *snapshot(): AsyncIterable<Uint8Array> {
     const writer = new ByteWriter();
     writer.u64(this.#count);

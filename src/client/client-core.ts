@@ -214,7 +214,8 @@ export class ClustorClient {
           }),
         );
       });
-      askAllNodes(this.#engine.directory, (answers) => {
+      const { directory, context } = this.#engine;
+      askAllNodes({ directory, clock: context.clock }, (answers) => {
         finish(
           answers instanceof ClustorError
             ? answers

@@ -1,27 +1,41 @@
 /** Puts together what the nodes say of the cluster. */
 import { ClustorError } from '../base/errors.ts';
 import type { LogIndex, NodeId, PartitionId } from '../base/ids.ts';
+import type { Clock } from '../ports/clock.ts';
 import type { Description } from './client-node.ts';
 import type { ClusterDescription, DescribedNode, DescribedPartition } from './client-options.ts';
 import type { NodeDirectory } from './node-directory.ts';
 
 type Claim = Description['partitions'][number];
 
+/** How long others may still answer once one has: a node that hangs must not hide what the rest say. */
+const patienceMs = 500;
+
 /** Asks every node that is up; `done` gets what those said that answered, once, or an error when none did. */
 export function askAllNodes(
-  directory: NodeDirectory,
+  { directory, clock }: { readonly directory: NodeDirectory; readonly clock: Clock },
   done: (answers: readonly Description[] | ClustorError) => void,
 ): void {
   const nodes = [...directory.answering()];
   const answers: Description[] = [];
   let openCount = nodes.length;
-  const answered = (answer: Description | ClustorError): void => {
-    openCount--;
-    if (!(answer instanceof ClustorError)) answers.push(answer);
-    if (openCount > 0) return;
+  let isDone = false;
+  let cancelTimer = (): void => undefined;
+  const finish = (): void => {
+    if (isDone) return;
+    isDone = true;
+    cancelTimer();
     done(answers.length > 0 ? answers : noAnswer());
   };
-  if (nodes.length === 0) done(noAnswer());
+  const answered = (answer: Description | ClustorError): void => {
+    if (isDone) return;
+    openCount--;
+    const isFirst = answers.length === 0;
+    if (!(answer instanceof ClustorError)) answers.push(answer);
+    if (openCount === 0) finish();
+    else if (isFirst && answers.length > 0) cancelTimer = clock.setTimer(patienceMs, finish);
+  };
+  if (nodes.length === 0) finish();
   for (const node of nodes) node.describe(answered);
 }
 

@@ -2,7 +2,7 @@
 import { X509Certificate } from 'node:crypto';
 import { Code, ConnectError, createClient } from '@connectrpc/connect';
 import { createConnectTransport, Http2SessionManager } from '@connectrpc/connect-node';
-import { AdminService, type GetStatusResponse, type Partition } from '../admin/gen/clustor/admin/v1/admin_pb.ts';
+import { AdminService, type GetStatusResponse, type Partition } from '../admin/generated/clustor/admin/v1/admin_pb.ts';
 import type { WhyAnswer, WhyKind } from '../admin/why.ts';
 import { errorCodes, type ErrorCode } from '../base/error-codes.ts';
 import { ClustorError, messageOf } from '../base/errors.ts';

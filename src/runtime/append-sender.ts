@@ -38,7 +38,7 @@ export class AppendSender {
   /** Carries out a `sendAppend`. */
   send(effect: SendAppend): void {
     const link = this.#options.links.get(effect.to.nodeId);
-    if (link === undefined || !link.isUp) return;
+    if (!link?.isUp) return;
     const waiting = this.#waiting.get(effect.to.replicaId);
     if (waiting !== undefined) {
       waiting.push(effect);

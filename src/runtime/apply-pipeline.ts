@@ -167,8 +167,8 @@ export class ApplyPipeline {
 
   /** Puts an entry into the batch. Returns false when the batch must be applied first. */
   #collect(bytes: Uint8Array, offset: number): boolean {
-    const index = frameIndex(bytes, offset) as LogIndex;
-    const term = frameTerm(bytes, offset) as Term;
+    const index = frameIndex(bytes, offset);
+    const term = frameTerm(bytes, offset);
     if (frameIsSystem(bytes, offset)) return this.#collectSystem(bytes, { offset, index, term });
     if (this.#batch.isFull) return false;
     const start = framePayloadStart(bytes, offset);

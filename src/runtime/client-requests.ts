@@ -7,7 +7,7 @@
 import { assert } from '../base/assert.ts';
 import { errorCodes, wireNumberOf } from '../base/error-codes.ts';
 import { ClustorError, isClustorError, messageOf } from '../base/errors.ts';
-import type { LogIndex, NodeId, Term } from '../base/ids.ts';
+import type { LogIndex, Term } from '../base/ids.ts';
 import { createEntryMetadata, readEntryMetadata } from '../codec/entry-metadata.ts';
 import { judgeAccess, type AccessAction } from '../policy/access.ts';
 import type { Proposal, ProposalReceipt, ProposalSink } from './proposals.ts';
@@ -219,7 +219,7 @@ function detailOf(error: ClustorError): number {
 /** An answered code as an error again, with its number under the name that belongs to the code. */
 export function answeredError(code: keyof typeof errorCodes, message: string, detail: number): ClustorError {
   assert(code in errorCodes, 'a code of the table');
-  if (code === 'CLUSTOR_NOT_LEADER') return new ClustorError(code, message, { details: { leaderNodeId: detail as NodeId } });
+  if (code === 'CLUSTOR_NOT_LEADER') return new ClustorError(code, message, { details: { leaderNodeId: detail } });
   if (code === 'CLUSTOR_IDEMPOTENCY_INDEX_NEEDED') return new ClustorError(code, message, { details: { commitIndex: detail } });
   return new ClustorError(code, message);
 }

@@ -143,7 +143,7 @@ export function offsetOf(batch: TailBatch, index: LogIndex): number {
 
 /** Term of the last frame in a batch's bytes. */
 export function lastTermOf(batch: TailBatch): Term {
-  return frameTerm(batch.bytes, offsetOf(batch, batch.lastIndex)) as Term;
+  return frameTerm(batch.bytes, offsetOf(batch, batch.lastIndex));
 }
 
 /** The first index behind those that fit into `room`. */

@@ -42,7 +42,7 @@ export class FrameBuilder {
     for (const proposal of batch) total += entryFrameOverheadBytes + proposal.metadata.length + ingestMetadataBytes + proposal.payload.length;
     const bytes = new Uint8Array(total);
     const view = new DataView(bytes.buffer);
-    const entry = { term: place.term, index: place.firstIndex, isSystem: false, metadata: noBytes, payload: noBytes as Uint8Array };
+    const entry = { term: place.term, index: place.firstIndex, isSystem: false, metadata: noBytes, payload: noBytes };
     writeIngestMetadata(this.#metadata, place.ingestMs);
     let offset = 0;
     let index = place.firstIndex as number;

@@ -46,8 +46,8 @@ export async function* subscribeToEntries(feed: EntryFeed, from: LogIndex, signa
 
 function entryAt(bytes: Uint8Array, offset: number): CommittedEntry {
   return {
-    index: frameIndex(bytes, offset) as LogIndex,
-    term: frameTerm(bytes, offset) as Term,
+    index: frameIndex(bytes, offset),
+    term: frameTerm(bytes, offset),
     payload: bytes.subarray(framePayloadStart(bytes, offset), framePayloadEnd(bytes, offset)),
   };
 }

@@ -8,7 +8,7 @@
 import { assert } from '../base/assert.ts';
 import { ByteWriter } from '../base/bytes.ts';
 import { errorCodeOfWireNumber, wireNumberOf, type ErrorCode } from '../base/error-codes.ts';
-import { ClustorError, isClustorError, messageOf } from '../base/errors.ts';
+import { ClustorError, isClustorError } from '../base/errors.ts';
 import type { Incarnation } from '../base/ids.ts';
 import { FrameAssembler } from '../codec/frame-assembler.ts';
 import { negotiate, type Handshake } from '../codec/handshake.ts';

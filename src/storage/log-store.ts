@@ -16,13 +16,14 @@ import type { Incarnation, LogIndex, PartitionId, ReplicaId, Term } from '../bas
 import type { Configuration } from '../base/membership.ts';
 import type { LedgerRecord } from '../codec/ledger-format.ts';
 import type { DirectoryLock, IoFailure, IoStep, IoWriterMode } from '../ports/file-system.ts';
-import { cutAppend, dataRecordBytesMax, termParts } from './append-parts.ts';
-import { DurabilityLedger, recordBytesMax } from './durability-ledger.ts';
+import { cutAppend, dataRecordBytesMax } from './append-parts.ts';
+import { DataFlush } from './data-flush.ts';
+import { type DurabilityLedger, recordBytesMax } from './durability-ledger.ts';
 import { FlushTimes } from './flush-times.ts';
 import type { Journal } from './journal.ts';
 import type { LedgerImage } from './ledger-image.ts';
 import { logStoreLimits } from './log-store-limits.ts';
-import type { AppendCompletion, BootReport, FrameBatch, HardState, LogStoreLimits, LogStoreOptions, LogStoreStatistics, RecoveredPartition } from './log-store-types.ts';
+import type { BootReport, FrameBatch, HardState, LogStoreLimits, LogStoreOptions, LogStoreStatistics, RecoveredPartition } from './log-store-types.ts';
 import { writeRegistry, type NodeRegistry } from './node-registry.ts';
 import { PartitionLog, type PartitionLogOwner, type PendingAppend } from './partition-log.ts';
 import { openParts, type StoreParts } from './open-parts.ts';
@@ -62,8 +63,7 @@ export class LogStore implements PartitionLogOwner {
   #registry: NodeRegistry;
   #records: PendingRecord[] = [];
   #appends: PendingAppend[] = [];
-  /** What the chain under way will complete, by partition. */
-  readonly #completing = new Map<PartitionLog, { appendSequence: number; lastIndex: LogIndex; lastTerm: Term }>();
+  readonly #dataFlush = new DataFlush();
   #isBusy = false;
   #failure: ClustorError | undefined;
   #isClosing = false;
@@ -72,8 +72,6 @@ export class LogStore implements PartitionLogOwner {
   #reports: Promise<void> = Promise.resolve();
   #dataFlushes = 0;
   #flushes = 0;
-  #entries = 0;
-  #entryBytes = 0;
   #journalBytesWritten = 0;
 
   private constructor(options: LogStoreOptions, parts: StoreParts) {
@@ -148,8 +146,8 @@ export class LogStore implements PartitionLogOwner {
     return {
       flushes: this.#flushes,
       dataFlushes: this.#dataFlushes,
-      entries: this.#entries,
-      entryBytes: this.#entryBytes,
+      entries: this.#dataFlush.entries,
+      entryBytes: this.#dataFlush.entryBytes,
       journalBytesWritten: this.#journalBytesWritten,
       journalBytes: this.#journal.bytes,
       segmentSeq: writer.segment.segmentSeq,
@@ -258,60 +256,19 @@ export class LogStore implements PartitionLogOwner {
     let taken = 0;
     for (const append of this.#appends) {
       if (taken > 0 && (writer.flushBytes >= this.#limits.flushBytesMax || !writer.fits(append.batch.bytes.length))) break;
-      this.#seal(append);
+      this.#dataFlush.seal(writer, append);
       taken++;
     }
     const sealed = this.#appends.splice(0, taken);
     const { position, bytes } = writer.end();
     const { file, segmentSeq } = writer.segment;
-    const ledgerSteps = this.#ledger.flush(this.#dataRecords(sealed), { segmentSeq, endOffset: writer.endOffset });
+    const ledgerSteps = this.#ledger.flush(this.#dataFlush.records(sealed), { segmentSeq, endOffset: writer.endOffset });
     this.#dataFlushes++;
     this.#journalBytesWritten += bytes.length;
     this.#submit([{ kind: 'write', file, position, bytes }, { kind: 'sync', file }, ...ledgerSteps], () => {
-      this.#completeData();
+      this.#dataFlush.complete(this.#options.listener, this.#ledger.syncedFlushSeq);
     });
     if (writer.isHalfFull) this.#prepareSegment();
-  }
-
-  #seal({ log, batch, appendSequence }: PendingAppend): void {
-    const { writer } = this.#journal;
-    for (const part of termParts(batch)) {
-      const { block, offset } = writer.place();
-      log.index.push({ firstIndex: part.firstIndex, count: part.lastIndex - part.firstIndex + 1, term: part.lastTerm, block, offset });
-      writer.add(part.bytes);
-    }
-    this.#entries += batch.lastIndex - batch.firstIndex + 1;
-    this.#entryBytes += batch.bytes.length;
-    const completing = this.#completing.get(log);
-    if (completing === undefined) {
-      this.#completing.set(log, { appendSequence, lastIndex: batch.lastIndex, lastTerm: batch.lastTerm });
-      return;
-    }
-    completing.appendSequence = appendSequence;
-    completing.lastIndex = batch.lastIndex;
-    completing.lastTerm = batch.lastTerm;
-  }
-
-  #dataRecords(sealed: readonly PendingAppend[]): LedgerRecord[] {
-    const records: LedgerRecord[] = [];
-    for (const { log, batch } of sealed) {
-      for (const configuration of batch.configurations ?? []) records.push({ kind: 'configuration', partitionId: log.partitionId, configuration });
-    }
-    for (const [log, { lastIndex, lastTerm }] of this.#completing) {
-      const commitIndex = Math.min(log.commitIndex, lastIndex) as LogIndex;
-      records.push({ kind: 'durability', partitionId: log.partitionId, term: lastTerm, index: lastIndex, commitIndex });
-    }
-    return records;
-  }
-
-  #completeData(): void {
-    const ledgerSequence = this.#ledger.syncedFlushSeq;
-    const completed = [...this.#completing];
-    this.#completing.clear();
-    for (const [log, done] of completed) {
-      const completion: AppendCompletion = { appendSequence: done.appendSequence, lastIndex: done.lastIndex, lastTerm: done.lastTerm, ledgerSequence };
-      this.#options.listener.appendDurable(log, completion);
-    }
   }
 
   #switchSegment(): void {

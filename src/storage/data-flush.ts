@@ -1,0 +1,67 @@
+/** What one flush of entries seals, and what it completes once its chain has ended; one is under way at a time. */
+import type { LogIndex, Term } from '../base/ids.ts';
+import type { LedgerRecord } from '../codec/ledger-format.ts';
+import { termParts } from './append-parts.ts';
+import type { LogStoreListener } from './log-store-types.ts';
+import type { PartitionLog, PendingAppend } from './partition-log.ts';
+import type { SegmentWriter } from './segment-writer.ts';
+
+interface Newest {
+  appendSequence: number;
+  lastIndex: LogIndex;
+  lastTerm: Term;
+}
+
+/** See the file comment. */
+export class DataFlush {
+  /** The newest append of each partition in the flush under way. */
+  readonly #newest = new Map<PartitionLog, Newest>();
+  /** Entries sealed since the start. */
+  entries = 0;
+  /** Bytes of their frames. */
+  entryBytes = 0;
+
+  /** Lays out an append in the flush that the writer has begun. */
+  seal(writer: SegmentWriter, { log, batch, appendSequence }: PendingAppend): void {
+    for (const part of termParts(batch)) {
+      const { block, offset } = writer.place();
+      const count = part.lastIndex - part.firstIndex + 1;
+      log.index.push({ firstIndex: part.firstIndex, count, term: part.lastTerm, block, offset });
+      writer.add(part.bytes);
+    }
+    this.entries += batch.lastIndex - batch.firstIndex + 1;
+    this.entryBytes += batch.bytes.length;
+    const newest = this.#newest.get(log);
+    if (newest === undefined) {
+      this.#newest.set(log, { appendSequence, lastIndex: batch.lastIndex, lastTerm: batch.lastTerm });
+      return;
+    }
+    newest.appendSequence = appendSequence;
+    newest.lastIndex = batch.lastIndex;
+    newest.lastTerm = batch.lastTerm;
+  }
+
+  /** The ledger records that cover what was sealed: configurations first, then one record per partition. */
+  records(sealed: readonly PendingAppend[]): LedgerRecord[] {
+    const records: LedgerRecord[] = [];
+    for (const { log, batch } of sealed) {
+      for (const configuration of batch.configurations ?? []) {
+        records.push({ kind: 'configuration', partitionId: log.partitionId, configuration });
+      }
+    }
+    for (const [log, { lastIndex, lastTerm }] of this.#newest) {
+      const commitIndex = Math.min(log.commitIndex, lastIndex) as LogIndex;
+      records.push({ kind: 'durability', partitionId: log.partitionId, term: lastTerm, index: lastIndex, commitIndex });
+    }
+    return records;
+  }
+
+  /** Tells each partition what is durable now. */
+  complete(listener: LogStoreListener, ledgerSequence: number): void {
+    const completed = [...this.#newest];
+    this.#newest.clear();
+    for (const [log, { appendSequence, lastIndex, lastTerm }] of completed) {
+      listener.appendDurable(log, { appendSequence, lastIndex, lastTerm, ledgerSequence });
+    }
+  }
+}
