@@ -40,8 +40,13 @@ export interface ProcessEnd {
 
 /** A folder that is gone when the test has finished. */
 export function scratchDirectory(name: string): string {
+  return removedDirectory(name, onTestFinished);
+}
+
+/** A folder that is gone after what `atEnd` waits for. */
+export function removedDirectory(name: string, atEnd: (remove: () => void) => void): string {
   const directory = mkdtempSync(join(tmpdir(), `clustor-${name}-`));
-  onTestFinished(() => {
+  atEnd(() => {
     rmSync(directory, { recursive: true, force: true, maxRetries: 5 });
   });
   return directory;
