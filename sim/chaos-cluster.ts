@@ -84,10 +84,7 @@ export class ChaosCluster {
 
   private constructor(
     options: ChaosClusterOptions,
-    made: Pick<
-      ChaosCluster,
-      'clusterId' | 'partitionId' | 'authority' | 'addresses' | 'links'
-    >,
+    made: Pick<ChaosCluster, 'clusterId' | 'partitionId' | 'authority' | 'addresses' | 'links'>,
   ) {
     this.directory = options.directory;
     this.clusterId = made.clusterId;
@@ -129,7 +126,14 @@ export class ChaosCluster {
     for (const node of nodeIds) {
       const folder = cluster.nodeFolder(node);
       mkdirSync(folder, { recursive: true });
-      const issue = { authority, clusterId: id, nodeId: nodeId(node), hosts: [], wallMs, lifetimeMs };
+      const issue = {
+        authority,
+        clusterId: id,
+        nodeId: nodeId(node),
+        hosts: [],
+        wallMs,
+        lifetimeMs,
+      };
       writeCertificate(join(folder, 'tls'), await issueNodeCertificate(issue), authority);
       const config = {
         clusterId: id,
@@ -145,7 +149,12 @@ export class ChaosCluster {
       };
       writeFileSync(join(folder, 'config.json'), `${JSON.stringify(config, undefined, 2)}\n`);
       const data = join(folder, 'data');
-      await initializeReplicas({ directory: data, clusterId: id, nodeId: node, partitions: [plan] });
+      await initializeReplicas({
+        directory: data,
+        clusterId: id,
+        nodeId: node,
+        partitions: [plan],
+      });
     }
     return cluster;
   }

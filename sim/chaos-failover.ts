@@ -81,7 +81,9 @@ async function measure(
     const acknowledgedMs = await load.acknowledgedAfter(killedMs, outageMsMax);
     await gone;
     eachMs.push(Math.round(acknowledgedMs - killedMs));
-    options.note(`kill ${kill}: node ${leader}, ${eachMs.at(-1) ?? 0} ms until the next acknowledged write`);
+    options.note(
+      `kill ${kill}: node ${leader}, ${eachMs.at(-1) ?? 0} ms until the next acknowledged write`,
+    );
     await delay(restartAfterMs);
     await cluster.start(leader).ready;
     await caughtUp(cluster, leader);

@@ -1,7 +1,15 @@
 /** Draws faults from a seed and inflicts them on a cluster of real processes, round after round, with calm in between. */
 import { setTimeout as delay } from 'node:timers/promises';
 
-import { createPrng, nextBelow, nextBetween, nextFloat, pick, shuffle, type PrngState } from '../src/base/prng.ts';
+import {
+  createPrng,
+  nextBelow,
+  nextBetween,
+  nextFloat,
+  pick,
+  shuffle,
+  type PrngState,
+} from '../src/base/prng.ts';
 import type { ChaosCluster } from './chaos-cluster.ts';
 import { bothWays, type Direction } from './chaos-links.ts';
 
@@ -92,7 +100,10 @@ async function cut(storm: Storm): Promise<void> {
   const { links } = cluster;
   if (links === undefined) return;
   const node = await someNode(storm);
-  const others = shuffle(prng, cluster.nodeIds.filter((other) => other !== node));
+  const others = shuffle(
+    prng,
+    cluster.nodeIds.filter((other) => other !== node),
+  );
   const draw = nextFloat(prng);
   let directions: readonly Direction[] = others.flatMap((other) => bothWays(node, other));
   if (draw < 0.25) directions = bothWays(node, others[0] ?? node);

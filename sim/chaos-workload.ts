@@ -6,7 +6,14 @@
 import { isClustorError, type PartitionId } from 'clustor';
 import type { ConnectedClient } from 'clustor/client';
 
-import { createPrng, forkPrng, nextBelow, nextFloat, pick, type PrngState } from '../src/base/prng.ts';
+import {
+  createPrng,
+  forkPrng,
+  nextBelow,
+  nextFloat,
+  pick,
+  type PrngState,
+} from '../src/base/prng.ts';
 import { HistoryRecorder, type HistoryRequest } from '../src/testing/history-recorder.ts';
 import type { HistoryEvent, HistoryValue } from '../src/testing/history.ts';
 import type { ChaosAccount } from './chaos-product.ts';
@@ -77,7 +84,11 @@ export class ChaosWorkload {
     const account = (await askReplica(address, ['account'], 15_000)) as ChaosAccount;
     const values = new Map(account.values);
     for (const key of this.keys) {
-      this.recorder.invoke(reader, { op: 'read', key, value: null }, Math.max(startNs, this.#lastNs));
+      this.recorder.invoke(
+        reader,
+        { op: 'read', key, value: null },
+        Math.max(startNs, this.#lastNs),
+      );
       this.recorder.ok(reader, values.get(key) ?? null, this.#nowNs());
     }
     return account;

@@ -38,7 +38,8 @@ const { values } = parseArgs({
 
 function wholeNumber(name: string, text: string): number {
   const value = Number(text);
-  if (!Number.isSafeInteger(value) || value < 1) throw new RangeError(`--${name} takes a whole number above 0`);
+  if (!Number.isSafeInteger(value) || value < 1)
+    throw new RangeError(`--${name} takes a whole number above 0`);
   return value;
 }
 
@@ -48,7 +49,8 @@ function kindsOf(text: string): readonly FaultKind[] {
     .filter((name) => name !== '')
     .map((name) => {
       const kind = faultKinds.find((known) => known === name);
-      if (kind === undefined) throw new RangeError(`--faults takes ${faultKinds.join(', ')}, got "${name}"`);
+      if (kind === undefined)
+        throw new RangeError(`--faults takes ${faultKinds.join(', ')}, got "${name}"`);
       return kind;
     });
 }

@@ -216,12 +216,6 @@ export function writeU64(view: DataView, offset: number, value: number): void {
   view.setUint32(offset + 4, Math.floor(value / two32), true);
 }
 
-/** Reads a u64 into a safe integer; values from 2^53 on come out as NaN, which no comparison accepts. */
-export function readU64(view: DataView, offset: number): number {
-  const high = view.getUint32(offset + 4, true);
-  return high > highWordMax ? Number.NaN : high * two32 + view.getUint32(offset, true);
-}
-
 /** UTF-8 bytes of a string; lone surrogates become U+FFFD. */
 export function utf8Encode(text: string): Uint8Array {
   const bytes: number[] = [];

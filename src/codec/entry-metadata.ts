@@ -30,8 +30,6 @@ export interface ClientMetadata {
   readonly firstSeenCommit?: number;
 }
 
-/** Metadata at most, bytes. */
-export const entryMetadataBytesMax = 1024;
 /** Bytes of the ingest time's field. */
 export const ingestMetadataBytes = 10;
 const opaqueKeyBytesMax = 64;

@@ -48,7 +48,9 @@ test('a leader that was stopped serves no stale read when it wakes', async () =>
 
   expect(leader).not.toBe(former);
   const answers = await Promise.allSettled(reads);
-  const values = answers.map((answer) => (answer.status === 'fulfilled' ? answer.value : 'refused'));
+  const values = answers.map((answer) =>
+    answer.status === 'fulfilled' ? answer.value : 'refused',
+  );
   expect(values).not.toContain('old');
   expect(await askReplica(address, ['read', 'key'], 10_000)).toBe('new');
 });

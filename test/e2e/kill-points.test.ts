@@ -40,18 +40,30 @@ async function expectSound(cluster: ChaosCluster, node: number): Promise<void> {
   expect(ledger.partitions.flatMap(({ doubts }) => doubts)).toEqual([]);
 }
 
-async function append(cluster: ChaosCluster, client: ConnectedClient, line: string): Promise<string> {
-  const { result } = await client.append(cluster.partitionId, Buffer.from(line), { deadlineMs: 10_000 });
+async function append(
+  cluster: ChaosCluster,
+  client: ConnectedClient,
+  line: string,
+): Promise<string> {
+  const { result } = await client.append(cluster.partitionId, Buffer.from(line), {
+    deadlineMs: 10_000,
+  });
   return Buffer.from(result ?? []).toString();
 }
 
 async function read(cluster: ChaosCluster, client: ConnectedClient, line: string): Promise<string> {
-  const { result } = await client.read(cluster.partitionId, Buffer.from(line), { deadlineMs: 10_000 });
+  const { result } = await client.read(cluster.partitionId, Buffer.from(line), {
+    deadlineMs: 10_000,
+  });
   return Buffer.from(result).toString();
 }
 
 /** The values of the keys `k0`, `k1`, …, in order. */
-async function valuesOf(cluster: ChaosCluster, client: ConnectedClient, count: number): Promise<readonly string[]> {
+async function valuesOf(
+  cluster: ChaosCluster,
+  client: ConnectedClient,
+  count: number,
+): Promise<readonly string[]> {
   const keys = Array.from({ length: count }, (_, at) => read(cluster, client, `GET k${at}`));
   return Promise.all(keys);
 }
@@ -61,7 +73,11 @@ function firstValues(count: number): readonly string[] {
 }
 
 /** Makes a node that dies at the kill point the leader, by killing other leaders until it is. */
-async function makeLeader(cluster: ChaosCluster, client: ConnectedClient, wanted: number): Promise<void> {
+async function makeLeader(
+  cluster: ChaosCluster,
+  client: ConnectedClient,
+  wanted: number,
+): Promise<void> {
   for (let attempt = 0; attempt < 10; attempt++) {
     const leader = await cluster.leader(client);
     if (leader === wanted) return;
@@ -117,35 +133,38 @@ test('a single node killed at its first write of all starts afresh', async () =>
 test.each([
   ...steps.map((row) => ({ ...row, role: 'leader' })),
   ...steps.map((row) => ({ ...row, role: 'follower' })),
-])('three nodes apply each write once although the $role is killed when $name', async ({ step, role }) => {
-  const cluster = await scratchCluster({ nodeCount: 3, product });
-  const victim = 2;
-  const doomed = cluster.start(victim, ['--kill-after', `${chain}:${step}`]);
-  await cluster.startAll();
-  const client = await clientOf(cluster);
-  if (role === 'leader') await makeLeader(cluster, client, victim);
-  else if ((await cluster.leader(client)) === victim) await makeLeader(cluster, client, 1);
-  let isDead = false;
-  const end = doomed.exited.finally(() => {
-    isDead = true;
-  });
+])(
+  'three nodes apply each write once although the $role is killed when $name',
+  async ({ step, role }) => {
+    const cluster = await scratchCluster({ nodeCount: 3, product });
+    const victim = 2;
+    const doomed = cluster.start(victim, ['--kill-after', `${chain}:${step}`]);
+    await cluster.startAll();
+    const client = await clientOf(cluster);
+    if (role === 'leader') await makeLeader(cluster, client, victim);
+    else if ((await cluster.leader(client)) === victim) await makeLeader(cluster, client, 1);
+    let isDead = false;
+    const end = doomed.exited.finally(() => {
+      isDead = true;
+    });
 
-  // After the leader's last step the followers have acknowledged as a rule, and the client has not heard of it.
-  let writes = 0;
-  for (; !isDead && writes < writesMax; writes++) {
-    expect(await append(cluster, client, `SET k${writes} v${writes}`)).toBe('OK');
-    expect(await append(cluster, client, 'INCR sum')).toBe(`${writes + 1}`);
-  }
-  expect(await end).toEqual({ code: null, signal: 'SIGKILL' });
-  await expectSound(cluster, victim);
-  await cluster.start(victim).ready;
+    // After the leader's last step the followers have acknowledged as a rule, and the client has not heard of it.
+    let writes = 0;
+    for (; !isDead && writes < writesMax; writes++) {
+      expect(await append(cluster, client, `SET k${writes} v${writes}`)).toBe('OK');
+      expect(await append(cluster, client, 'INCR sum')).toBe(`${writes + 1}`);
+    }
+    expect(await end).toEqual({ code: null, signal: 'SIGKILL' });
+    await expectSound(cluster, victim);
+    await cluster.start(victim).ready;
 
-  expect(await read(cluster, client, 'GET sum')).toBe(`${writes}`);
-  expect(await valuesOf(cluster, client, writes)).toEqual(firstValues(writes));
-  const contents = [];
-  for (const node of cluster.nodeIds) {
-    contents.push(await contentOf(await redisAt(cluster.productAddress(node) ?? '')));
-  }
-  expect(new Set(contents.map(({ hash }) => hash)).size).toBe(1);
-  expect(contents[0]?.count).toBe(writes + 1);
-});
+    expect(await read(cluster, client, 'GET sum')).toBe(`${writes}`);
+    expect(await valuesOf(cluster, client, writes)).toEqual(firstValues(writes));
+    const contents = [];
+    for (const node of cluster.nodeIds) {
+      contents.push(await contentOf(await redisAt(cluster.productAddress(node) ?? '')));
+    }
+    expect(new Set(contents.map(({ hash }) => hash)).size).toBe(1);
+    expect(contents[0]?.count).toBe(writes + 1);
+  },
+);

@@ -64,7 +64,13 @@ async function foreignCertificate(): Promise<IssuedCertificate> {
 
 function otherClusterCertificate(): Promise<IssuedCertificate> {
   const { authority } = cluster;
-  return issueNodeCertificate({ authority, clusterId: elsewhere, nodeId: nodeId(2), hosts: [], ...times() });
+  return issueNodeCertificate({
+    authority,
+    clusterId: elsewhere,
+    nodeId: nodeId(2),
+    hosts: [],
+    ...times(),
+  });
 }
 
 const strangers: readonly {
@@ -74,7 +80,11 @@ const strangers: readonly {
 }[] = [
   { who: 'nobody', code: 'CLUSTOR_UNAUTHENTICATED', issue: () => Promise.resolve(undefined) },
   { who: 'a foreign authority', code: 'CLUSTOR_UNAUTHENTICATED', issue: foreignCertificate },
-  { who: 'the past', code: 'CLUSTOR_CERTIFICATE_EXPIRED', issue: () => nodeCertificate(2, Date.now() - 3 * hourMs) },
+  {
+    who: 'the past',
+    code: 'CLUSTOR_CERTIFICATE_EXPIRED',
+    issue: () => nodeCertificate(2, Date.now() - 3 * hourMs),
+  },
   { who: 'another cluster', code: 'CLUSTOR_WRONG_CLUSTER', issue: otherClusterCertificate },
 ];
 
@@ -96,28 +106,31 @@ async function expectServing(): Promise<void> {
   expect(cluster.runningIds).toEqual(cluster.nodeIds);
 }
 
-test.each(strangers)('openssl with a certificate of $who hears no application byte on any port', async ({ code, issue }) => {
-  const issued = await issue();
-  const words: string[] = [];
-  if (issued !== undefined) {
-    const place = mkdtempSync(join(folder, 'stranger-'));
-    writeFileSync(join(place, 'certificate.pem'), issued.certificatePem);
-    writeFileSync(join(place, 'key.pem'), issued.privateKeyPem);
-    words.push('-cert', join(place, 'certificate.pem'), '-key', join(place, 'key.pem'));
-  }
-  for (const [node, address] of cluster.addresses) {
-    const colon = address.lastIndexOf(':');
-    const target = { host: address.slice(0, colon), port: Number(address.slice(colon + 1)) };
-    const before = logOf(node).length;
-
-    for (const protocol of ['clustor/1', 'h2', 'http/1.1']) {
-      expect(await opensslHears(target, ['-alpn', protocol, ...words])).toBe('');
+test.each(strangers)(
+  'openssl with a certificate of $who hears no application byte on any port',
+  async ({ code, issue }) => {
+    const issued = await issue();
+    const words: string[] = [];
+    if (issued !== undefined) {
+      const place = mkdtempSync(join(folder, 'stranger-'));
+      writeFileSync(join(place, 'certificate.pem'), issued.certificatePem);
+      writeFileSync(join(place, 'key.pem'), issued.privateKeyPem);
+      words.push('-cert', join(place, 'certificate.pem'), '-key', join(place, 'key.pem'));
     }
+    for (const [node, address] of cluster.addresses) {
+      const colon = address.lastIndexOf(':');
+      const target = { host: address.slice(0, colon), port: Number(address.slice(colon + 1)) };
+      const before = logOf(node).length;
 
-    expect(refusalCodes(node, before)[0]).toBe(code);
-  }
-  await expectServing();
-});
+      for (const protocol of ['clustor/1', 'h2', 'http/1.1']) {
+        expect(await opensslHears(target, ['-alpn', protocol, ...words])).toBe('');
+      }
+
+      expect(refusalCodes(node, before)[0]).toBe(code);
+    }
+    await expectServing();
+  },
+);
 
 test('a client certificate cannot speak as a node', async () => {
   const certificate = await clientCertificate();
@@ -130,7 +143,14 @@ test('a client certificate cannot speak as a node', async () => {
     expect(await peer.greet()).toMatchObject({ message: { kind: 'helloAccepted' } });
     const vote = {
       ...{ kind: 'voteRequest', partitionId: cluster.partitionId, toIncarnation: somewhere },
-      ...{ fromReplica: 2, fromIncarnation: somewhere, term: 99, lastIndex: 99, lastTerm: 99, flags: 0 },
+      ...{
+        fromReplica: 2,
+        fromIncarnation: somewhere,
+        term: 99,
+        lastIndex: 99,
+        lastTerm: 99,
+        flags: 0,
+      },
     };
     peer.send(frameOf(vote as unknown as Parameters<typeof frameOf>[0]));
     expect(await peer.reaction()).toEqual({ kind: 'goodbye', code: 'CLUSTOR_PERMISSION_DENIED' });
@@ -142,7 +162,12 @@ test('a client certificate cannot speak as a node', async () => {
 /** Sends one bad frame on a connection of its own and classifies what comes back. */
 async function attempt(lane: Lane): Promise<string> {
   const { prng, address, certificate, id } = lane;
-  const peer = await RawPeer.dial({ address, clusterId: cluster.clusterId, nodeId: id, certificate });
+  const peer = await RawPeer.dial({
+    address,
+    clusterId: cluster.clusterId,
+    nodeId: id,
+    certificate,
+  });
   try {
     if (nextFloat(prng) < 0.8) {
       const greeting = await peer.greet();
@@ -169,35 +194,41 @@ interface Lane {
 async function lastReaction(peer: RawPeer): Promise<Reaction> {
   for (;;) {
     const reaction = await peer.reaction();
-    const isAnswerToFrame = reaction.kind === 'answered' && reaction.message.kind !== 'describeResponse';
+    const isAnswerToFrame =
+      reaction.kind === 'answered' && reaction.message.kind !== 'describeResponse';
     if (!isAnswerToFrame) return reaction;
   }
 }
 
 /** Empty if all is well: a coded refusal, a frame that could be understood after all, or the end of a truncated one. */
 function verdictOf(kind: string, reaction: Reaction): string {
-  if (reaction.kind === 'goodbye') return reaction.code === 'CLUSTOR_INTERNAL' ? `${kind}: internal error` : '';
-  if (reaction.kind === 'closed') return kind === 'truncated' ? '' : `${kind}: closed without a code`;
+  if (reaction.kind === 'goodbye')
+    return reaction.code === 'CLUSTOR_INTERNAL' ? `${kind}: internal error` : '';
+  if (reaction.kind === 'closed')
+    return kind === 'truncated' ? '' : `${kind}: closed without a code`;
   return kind === 'changed' || kind === 'random' ? '' : `${kind}: was understood`;
 }
 
-test.each(['client', 'node'] as const)(`bad frames with a %s certificate are refused with codes (seed ${seed})`, async (role) => {
-  const prng = createPrng(seed);
-  const addresses = [...cluster.addresses.values()];
-  const problems = new Map<string, number>();
-  const running = Array.from({ length: lanes }, async (_, at) => {
-    // A node that dials again ends its older connection, so each lane is another one.
-    const id = role === 'node' ? 100 + at : 0;
-    const certificate = role === 'node' ? await nodeCertificate(id) : await clientCertificate();
-    const address = addresses[at % addresses.length] ?? '';
-    const lane = { prng: forkPrng(prng, `${role} ${at}`), address, certificate, id };
-    for (let count = at; count < inputs / 2; count += lanes) {
-      const problem = await attempt(lane);
-      if (problem !== '') problems.set(problem, (problems.get(problem) ?? 0) + 1);
-    }
-  });
-  await Promise.all(running);
+test.each(['client', 'node'] as const)(
+  `bad frames with a %s certificate are refused with codes (seed ${seed})`,
+  async (role) => {
+    const prng = createPrng(seed);
+    const addresses = [...cluster.addresses.values()];
+    const problems = new Map<string, number>();
+    const running = Array.from({ length: lanes }, async (_, at) => {
+      // A node that dials again ends its older connection, so each lane is another one.
+      const id = role === 'node' ? 100 + at : 0;
+      const certificate = role === 'node' ? await nodeCertificate(id) : await clientCertificate();
+      const address = addresses[at % addresses.length] ?? '';
+      const lane = { prng: forkPrng(prng, `${role} ${at}`), address, certificate, id };
+      for (let count = at; count < inputs / 2; count += lanes) {
+        const problem = await attempt(lane);
+        if (problem !== '') problems.set(problem, (problems.get(problem) ?? 0) + 1);
+      }
+    });
+    await Promise.all(running);
 
-  expect([...problems]).toEqual([]);
-  await expectServing();
-});
+    expect([...problems]).toEqual([]);
+    await expectServing();
+  },
+);

@@ -1,11 +1,23 @@
 /** Frames that no honest peer sends: truncated, oversized, random, and good ones with a few bytes changed. */
 import { nextBelow, nextFloat, nextUint32, pick, type PrngState } from '../../../src/base/prng.ts';
-import { bodyBytesMax, wireCatalog, type FieldRow, type MessageRow } from '../../../src/codec/wire-catalog.ts';
+import {
+  bodyBytesMax,
+  wireCatalog,
+  type FieldRow,
+  type MessageRow,
+} from '../../../src/codec/wire-catalog.ts';
 import type { WireMessage } from '../../../src/codec/wire-messages.ts';
 import { frameOf } from './raw-peer.ts';
 
 /** Kinds of bad frames. */
-export const badFrameKinds = ['truncated', 'oversized', 'short', 'random', 'changed', 'tooLargeForItsKind'] as const;
+export const badFrameKinds = [
+  'truncated',
+  'oversized',
+  'short',
+  'random',
+  'changed',
+  'tooLargeForItsKind',
+] as const;
 /** One of them. */
 export type BadFrameKind = (typeof badFrameKinds)[number];
 
@@ -54,8 +66,17 @@ export function drawBadFrame(prng: PrngState): BadFrame {
 
 /** A well-formed message of any kind but the handshake's, about partitions that do not exist. */
 function goodFrame(prng: PrngState): Uint8Array {
-  const row = pick(prng, rows.filter(({ kind }) => !['hello', 'helloAccepted', 'goodbye'].includes(kind)));
-  const head = { requestId: nextUint32(prng), deadlineMs: 100, routingEpoch: 0, partitionId: uuid(prng), toIncarnation: uuid(prng) };
+  const row = pick(
+    prng,
+    rows.filter(({ kind }) => !['hello', 'helloAccepted', 'goodbye'].includes(kind)),
+  );
+  const head = {
+    requestId: nextUint32(prng),
+    deadlineMs: 100,
+    routingEpoch: 0,
+    partitionId: uuid(prng),
+    toIncarnation: uuid(prng),
+  };
   const fields = Object.fromEntries(row.fields.map((field) => [field.name, valueOf(field, prng)]));
   return frameOf({ kind: row.kind, ...head, ...fields } as unknown as WireMessage);
 }
@@ -102,5 +123,11 @@ function randomBytes(prng: PrngState, length: number): Uint8Array<ArrayBuffer> {
 
 function uuid(prng: PrngState): string {
   const hex = Buffer.from(randomBytes(prng, 16)).toString('hex');
-  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join('-');
+  return [
+    hex.slice(0, 8),
+    hex.slice(8, 12),
+    hex.slice(12, 16),
+    hex.slice(16, 20),
+    hex.slice(20),
+  ].join('-');
 }

@@ -24,7 +24,9 @@ export async function redisAt(address: string): Promise<Redis> {
 }
 
 /** Count of keys and hash of all keys and values, as one node has them. */
-export async function contentOf(client: Redis): Promise<{ readonly count: number; readonly hash: string }> {
+export async function contentOf(
+  client: Redis,
+): Promise<{ readonly count: number; readonly hash: string }> {
   const [count, hash] = (await client.call('CLUSTOR.DIGEST')) as [unknown, unknown];
   return { count: Number(count), hash: String(hash) };
 }

@@ -176,7 +176,7 @@ export async function eventually(
   condition: () => boolean | Promise<boolean>,
   withinMs = 15_000,
 ): Promise<void> {
-  for (const endMs = performance.now() + withinMs; !(await condition()); ) {
+  for (const endMs = performance.now() + withinMs; !(await condition());) {
     if (performance.now() > endMs) throw new Error(`in vain waited until ${what}`);
     await new Promise((wake) => setTimeout(wake, 20));
   }
