@@ -98,7 +98,7 @@ export class ChaosCluster {
 
   /** Makes certificates, configurations and replicas; starts no process yet. */
   static async create(options: ChaosClusterOptions): Promise<ChaosCluster> {
-    const { directory, nodeCount, product, isLinked } = options;
+    const { nodeCount, product, isLinked } = options;
     const id = clusterId(uuidv7());
     const nodeIds = Array.from({ length: nodeCount }, (_, at) => at + 1);
     const ports = await freePorts(nodeCount * 2);

@@ -31,14 +31,18 @@ export interface LedgerReplay {
 
 /** Reads the ledger file. @throws ClustorError `CLUSTOR_WRONG_DATA_DIRECTORY`, `CLUSTOR_FORMAT_UNSUPPORTED`. */
 export async function replayLedger(fileSystem: FileSystem, path: string, owner: { readonly clusterId: ClusterId; readonly nodeId: NodeId }): Promise<LedgerReplay> {
-  const bytes = await readWhole(fileSystem, path);
+  return replayLedgerBytes(await readWhole(fileSystem, path), owner);
+}
+
+/** Replays the content of a ledger file. @throws ClustorError as {@link replayLedger}. */
+export function replayLedgerBytes(bytes: Uint8Array, owner: { readonly clusterId: ClusterId; readonly nodeId: NodeId }): LedgerReplay {
   const image = new LedgerImage();
   const header = readLedgerFileHeader(bytes, 0) ?? readLedgerFileHeader(bytes, ledgerBlockBytes);
   if (header === undefined) {
     return { image, generation: 0, flushSeq: 0, flushesRead: 0, fromSecondCopy: 0, isTornFlushCut: false, fault: 'both copies of the ledger header are damaged' };
   }
   if (header.clusterId !== owner.clusterId || header.nodeId !== owner.nodeId) {
-    throw new ClustorError('CLUSTOR_WRONG_DATA_DIRECTORY', `the ledger ${path} belongs to node ${header.nodeId} of cluster ${header.clusterId}`);
+    throw new ClustorError('CLUSTOR_WRONG_DATA_DIRECTORY', `the ledger belongs to node ${header.nodeId} of cluster ${header.clusterId}`);
   }
   return replayFlushes(bytes, image, header.generation);
 }

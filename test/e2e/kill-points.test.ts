@@ -72,20 +72,21 @@ function firstValues(count: number): readonly string[] {
   return Array.from({ length: count }, (_, at) => `v${at}`);
 }
 
-/** Makes a node that dies at the kill point the leader, by killing other leaders until it is. */
-async function makeLeader(
+/** Makes a node the leader, by killing other leaders until it is; or a follower, by killing it while it leads. */
+async function giveRole(
   cluster: ChaosCluster,
   client: ConnectedClient,
-  wanted: number,
+  wanted: { readonly node: number; readonly role: string; readonly words: readonly string[] },
 ): Promise<void> {
+  const { node, role, words } = wanted;
   for (let attempt = 0; attempt < 10; attempt++) {
     const leader = await cluster.leader(client);
-    if (leader === wanted) return;
+    if ((leader === node) === (role === 'leader')) return;
     await cluster.kill(leader);
     await cluster.leader(client);
-    await cluster.start(leader).ready;
+    await cluster.start(leader, leader === node ? words : []).ready;
   }
-  throw new Error(`node ${wanted} did not become the leader`);
+  throw new Error(`node ${node} did not become a ${role}`);
 }
 
 test.each(steps)('a single node killed when $name keeps what it acknowledged', async ({ step }) => {
@@ -138,13 +139,13 @@ test.each([
   async ({ step, role }) => {
     const cluster = await scratchCluster({ nodeCount: 3, product });
     const victim = 2;
-    const doomed = cluster.start(victim, ['--kill-after', `${chain}:${step}`]);
+    const words = ['--kill-after', `${chain}:${step}`];
+    cluster.start(victim, words);
     await cluster.startAll();
     const client = await clientOf(cluster);
-    if (role === 'leader') await makeLeader(cluster, client, victim);
-    else if ((await cluster.leader(client)) === victim) await makeLeader(cluster, client, 1);
+    await giveRole(cluster, client, { node: victim, role, words });
     let isDead = false;
-    const end = doomed.exited.finally(() => {
+    const end = cluster.start(victim).exited.finally(() => {
       isDead = true;
     });
 

@@ -1,0 +1,287 @@
+/**
+ * A cluster of real nodes on a simulated world, watched at every step.
+ *
+ * The driver starts and restarts nodes as a supervisor does. A node may stop itself only because its disk failed; any other
+ * end, a broken invariant of a core, two leaders of one term, a committed entry that changes, a machine that applies
+ * something else than the others, or a doubt without damage is a violation: it is thrown out of the run.
+ */
+import { InvariantError } from '../base/assert.ts';
+import { isClustorError, messageOf } from '../base/errors.ts';
+import type { ClusterId, LogIndex, NodeId, PartitionId, Term } from '../base/ids.ts';
+import { nextBetween } from '../base/prng.ts';
+import type { ObservedEvent, Observer } from '../ports/observer.ts';
+import { checkRaftState, checkRaftTransition, cloneRaftState, termAt, type RaftState } from '../raft/index.ts';
+import { initializeNode, planPartition, type PartitionPlan } from '../runtime/bootstrap.ts';
+import { ClustorNode } from '../runtime/node.ts';
+import { replayLedgerBytes } from '../storage/ledger-replay.ts';
+import type { LogStoreLimits } from '../storage/log-store-types.ts';
+import { RegisterMachine } from './sim-machine.ts';
+import type { SimHost, SimWorld } from './sim-world.ts';
+
+/** What is wrong, and when. */
+export class SimViolation extends InvariantError {
+  override readonly name: string = 'SimViolation';
+  readonly atMs: number;
+
+  constructor(message: string, atMs: number) {
+    super(`at ${atMs.toFixed(3)} ms: ${message}`);
+    this.atMs = atMs;
+  }
+}
+
+/** A line of the timeline. */
+export interface TimelineEvent {
+  readonly atMs: number;
+  readonly nodeId: NodeId | undefined;
+  readonly event: ObservedEvent;
+}
+
+/** What a cluster is made of. */
+export interface SimClusterOptions {
+  readonly world: SimWorld;
+  readonly clusterId: ClusterId;
+  readonly partitionIds: readonly PartitionId[];
+  readonly storage: Partial<LogStoreLimits>;
+  /** Gets what nodes log. */
+  readonly onEvent?: (event: TimelineEvent) => void;
+}
+
+interface Life {
+  readonly host: SimHost;
+  node: ClustorNode | undefined;
+  readonly before: Map<PartitionId, { readonly state: RaftState; signature: number }>;
+  readonly machines: Map<PartitionId, RegisterMachine>;
+}
+
+interface Committed {
+  /** Terms by index. */
+  readonly terms: Map<LogIndex, Term>;
+  readonly leaders: Map<Term, NodeId>;
+  /** What machines applied, by index. */
+  readonly applied: Map<LogIndex, string>;
+  highest: LogIndex;
+}
+
+const directory = '/data';
+const ledgerPath = `${directory}/wal/durability.log`;
+
+/** See the file comment. */
+export class SimCluster {
+  readonly world: SimWorld;
+  readonly plans: readonly PartitionPlan[];
+  readonly #options: SimClusterOptions;
+  readonly #lives = new Map<NodeId, Life>();
+  readonly #committed = new Map<PartitionId, Committed>();
+  readonly #lifeEnded: ((nodeId: NodeId) => void)[] = [];
+  /** Leaders seen, over all partitions. */
+  leaderChanges = 0;
+  /** Acknowledgements whose evidence was looked up on the disks. */
+  evidenceChecks = 0;
+
+  constructor(options: SimClusterOptions) {
+    this.world = options.world;
+    this.#options = options;
+    const voters = options.world.nodeIds.map((nodeId) => {
+      const { host, port } = options.world.address(nodeId);
+      return { nodeId, address: `${host}:${port}` };
+    });
+    const entropy = options.world.client('init').entropy;
+    this.plans = options.partitionIds.map((partitionId) => planPartition(partitionId, voters, entropy));
+    for (const partitionId of options.partitionIds) {
+      this.#committed.set(partitionId, { terms: new Map(), leaders: new Map(), applied: new Map(), highest: 0 as LogIndex });
+    }
+  }
+
+  /** Creates the replicas on every disk; the machines are down afterwards. */
+  async initialize(): Promise<void> {
+    for (const nodeId of this.world.nodeIds) {
+      const host = this.world.start(nodeId);
+      const { fileSystem, clock, entropy } = host;
+      await initializeNode({ ...this.#identity(nodeId), fileSystem, clock, entropy, observer: this.#observer(nodeId), storage: this.#options.storage, partitions: this.plans });
+      this.world.crash(nodeId, 'processKill');
+    }
+  }
+
+  /** Begins a life of a machine that is down. */
+  start(nodeId: NodeId): void {
+    const host = this.world.start(nodeId);
+    const life: Life = { host, node: undefined, before: new Map(), machines: new Map() };
+    this.#lives.set(nodeId, life);
+    const { fileSystem, transport, clock, entropy } = host;
+    const opening = ClustorNode.open({
+      ...this.#identity(nodeId),
+      fileSystem,
+      transport,
+      clock,
+      entropy,
+      observer: this.#observer(nodeId),
+      storage: this.#options.storage,
+      createStateMachine: (partitionId) => this.#machine(life, partitionId),
+    });
+    opening.then(
+      (node) => {
+        if (!host.isAlive) return;
+        life.node = node;
+        void node.stopped.then((error) => {
+          if (host.isAlive) this.#stopped(nodeId, error);
+        });
+      },
+      (error: unknown) => {
+        if (host.isAlive) this.#stopped(nodeId, error);
+      },
+    );
+  }
+
+  /** The node of a machine that is up and has recovered. */
+  node(nodeId: NodeId): ClustorNode | undefined {
+    const life = this.#lives.get(nodeId);
+    return life?.host.isAlive === true ? life.node : undefined;
+  }
+
+  /** The machine of a partition on a node that is up. */
+  machine(nodeId: NodeId, partitionId: PartitionId): RegisterMachine | undefined {
+    const life = this.#lives.get(nodeId);
+    return life?.host.isAlive === true ? life.machines.get(partitionId) : undefined;
+  }
+
+  /** Calls `ended` whenever a life of a machine ends: nothing of it will answer any more. */
+  onLifeEnded(ended: (nodeId: NodeId) => void): void {
+    this.#lifeEnded.push(ended);
+  }
+
+  /** To be called when the world crashed a machine. */
+  crashed(nodeId: NodeId): void {
+    for (const ended of this.#lifeEnded) ended(nodeId);
+  }
+
+  /** Checks what must hold after every event of a machine. */
+  check(machineNumber: number | undefined): void {
+    if (machineNumber === undefined) return;
+    const nodeId = this.world.nodeIds[machineNumber - 1];
+    const life = nodeId === undefined ? undefined : this.#lives.get(nodeId);
+    if (nodeId === undefined || life?.node === undefined || !life.host.isAlive) return;
+    for (const replica of life.node.replicas()) this.#checkState(nodeId, life, replica.state, replica.partitionId);
+  }
+
+  /**
+   * Looks up the evidence of an acknowledged entry on the disks, as a power loss at this instant would leave them (KER-3,
+   * KER-4): a quorum's ledgers must cover it.
+   */
+  checkEvidence(partitionId: PartitionId, index: LogIndex): void {
+    this.evidenceChecks++;
+    const covering = this.world.nodeIds.filter((nodeId) => {
+      const bytes = this.world.disk(nodeId).syncedBytes(ledgerPath);
+      if (bytes === undefined) return false;
+      const { image } = replayLedgerBytes(bytes, { clusterId: this.#options.clusterId, nodeId });
+      return (image.partitions.get(partitionId)?.durability?.index ?? 0) >= index;
+    });
+    if (covering.length > this.world.nodeIds.length / 2) return;
+    this.#violated(`entry ${index} of ${partitionId} was acknowledged, and only the ledgers of nodes [${covering.join(', ')}] cover it`);
+  }
+
+  /** The highest index known to be committed. */
+  highestCommitted(partitionId: PartitionId): LogIndex {
+    return this.#committed.get(partitionId)?.highest ?? (0 as LogIndex);
+  }
+
+  #identity(nodeId: NodeId): { readonly directory: string; readonly clusterId: ClusterId; readonly nodeId: NodeId } {
+    return { directory, clusterId: this.#options.clusterId, nodeId };
+  }
+
+  #observer(nodeId: NodeId): Observer {
+    return {
+      emit: (event) => {
+        this.#options.onEvent?.({ atMs: this.world.nowMs, nodeId, event });
+        if (event.kind === 'replicaInDoubt' || event.kind === 'peerInDoubt') this.#violated(`node ${nodeId}: ${event.kind} without any damage`);
+      },
+    };
+  }
+
+  /** A node that stopped because of its disk is started again, as a supervisor does; anything else is a bug. */
+  #stopped(nodeId: NodeId, error: unknown): void {
+    if (!isClustorError(error, 'CLUSTOR_STORAGE_FAILED')) {
+      this.#deferViolation(`node ${nodeId} stopped: ${error instanceof Error ? (error.cause instanceof Error ? (error.cause.stack ?? '') : (error.stack ?? '')) : messageOf(error)}`);
+      return;
+    }
+    this.world.crash(nodeId, 'processKill');
+    this.crashed(nodeId);
+    this.world.after(nextBetween(this.world.random, 300, 2000), () => {
+      if (this.world.isDown(nodeId)) this.start(nodeId);
+    });
+  }
+
+  #machine(life: Life, partitionId: PartitionId): RegisterMachine {
+    const committed = this.#row(partitionId);
+    let newest = 0;
+    const machine = new RegisterMachine((index, payloadCrc, timeMs, random) => {
+      if (index <= newest) this.#violated(`node ${life.host.nodeId} applied entry ${index} after ${newest}`);
+      newest = index;
+      const entry = `${payloadCrc}/${timeMs}/${random}`;
+      const known = committed.applied.get(index);
+      if (known === undefined) committed.applied.set(index, entry);
+      else if (known !== entry) this.#violated(`node ${life.host.nodeId} applied another entry ${index} of ${partitionId} than others (state machine safety)`);
+    });
+    life.machines.set(partitionId, machine);
+    return machine;
+  }
+
+  #checkState(nodeId: NodeId, life: Life, state: RaftState, partitionId: PartitionId): void {
+    const signature = state.term * 4096 + state.log.lastIndex * 64 + state.commitIndex * 17 + state.durableIndex * 5 + state.verifiedIndex * 3 + state.appliableIndex + state.appendSequence * 7 + state.durableTerm + state.role.length;
+    const known = life.before.get(partitionId);
+    if (known?.signature === signature) return;
+    try {
+      checkRaftState(state);
+      if (known !== undefined) checkRaftTransition(known.state, state);
+    } catch (error) {
+      this.#violated(`node ${nodeId}: ${messageOf(error)}`);
+    }
+    if (state.inDoubt) this.#violated(`node ${nodeId} is in doubt without any damage`);
+    this.#checkCommitted(nodeId, partitionId, { state, commitIndexBefore: known?.state.commitIndex ?? state.commitIndex });
+    life.before.set(partitionId, { state: cloneRaftState(state), signature });
+  }
+
+  #checkCommitted(nodeId: NodeId, partitionId: PartitionId, change: { readonly state: RaftState; readonly commitIndexBefore: LogIndex }): void {
+    const { state } = change;
+    const committed = this.#row(partitionId);
+    if (state.role === 'leader') {
+      const leader = committed.leaders.get(state.term);
+      if (leader === undefined) this.#newLeader(nodeId, { committed, state });
+      else if (leader !== nodeId) this.#violated(`nodes ${leader} and ${nodeId} both lead in term ${state.term} (election safety)`);
+    }
+    for (let index = change.commitIndexBefore + 1; index <= state.commitIndex; index++) {
+      const term = termAt(state.log, index as LogIndex);
+      const known = committed.terms.get(index as LogIndex);
+      if (term === undefined) continue;
+      if (known === undefined) committed.terms.set(index as LogIndex, term);
+      else if (known !== term) this.#violated(`node ${nodeId} committed entry ${index} with term ${term}, it was committed with term ${known} (log matching)`);
+    }
+    if (state.commitIndex > committed.highest) committed.highest = state.commitIndex;
+  }
+
+  /** Leader completeness: whoever is elected has every committed entry. */
+  #newLeader(nodeId: NodeId, { committed, state }: { readonly committed: Committed; readonly state: RaftState }): void {
+    this.leaderChanges++;
+    committed.leaders.set(state.term, nodeId);
+    const term = committed.terms.get(committed.highest);
+    if (term !== undefined && termAt(state.log, committed.highest) !== term) {
+      this.#violated(`node ${nodeId} leads in term ${state.term} without committed entry ${committed.highest} of term ${term} (leader completeness)`);
+    }
+  }
+
+  #row(partitionId: PartitionId): Committed {
+    const row = this.#committed.get(partitionId);
+    if (row === undefined) throw new SimViolation(`there is no partition ${partitionId}`, this.world.nowMs);
+    return row;
+  }
+
+  #violated(message: string): never {
+    throw new SimViolation(message, this.world.nowMs);
+  }
+
+  /** Throws out of the next event: a rejected promise would not end the run. */
+  #deferViolation(message: string): void {
+    this.world.after(0, () => {
+      this.#violated(message);
+    });
+  }
+}

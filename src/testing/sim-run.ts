@@ -1,0 +1,232 @@
+/**
+ * One simulated run: a storm of faults under load, then everything is healed, and the cluster must come back (safety phase,
+ * liveness phase). Everything follows from the seed.
+ */
+import { messageOf } from '../base/errors.ts';
+import { clusterId, nodeId, partitionId, type PartitionId } from '../base/ids.ts';
+import { forkPrng, nextBelow, nextBetween } from '../base/prng.ts';
+import { utf8Encode } from '../base/bytes.ts';
+import type { ClustorClient } from '../client/client-core.ts';
+import { openClientCore } from '../client/client-core.ts';
+import { silentObserver } from '../ports/observer.ts';
+import { drawFaultPlan, installFaultPlan, type FaultKind, type PlannedFault } from './fault-plan.ts';
+import { HistoryRecorder } from './history-recorder.ts';
+import { judgeHistoryFile } from './history-judge.ts';
+import { SimCluster, SimViolation, type TimelineEvent } from './sim-cluster.ts';
+import { encodeCommand } from './sim-machine.ts';
+import { SimWorkload } from './sim-workload.ts';
+import { SimWorld } from './sim-world.ts';
+
+/** Options of {@link runSimulation}. */
+export interface SimRunOptions {
+  readonly seed: number;
+  /** Resolves when no microtask is left, for instance through `setImmediate`. */
+  readonly drainMicrotasks: () => Promise<void>;
+  /** Keeps only the first so many faults of the plan: for finding the shortest prefix that fails. */
+  readonly faultsMax?: number;
+  readonly onEvent?: (event: TimelineEvent) => void;
+}
+
+/** What a run did and found; plain data. */
+export interface SimRunReport {
+  readonly seed: number;
+  /** What was violated, if anything was. */
+  readonly violation: string | undefined;
+  readonly simulatedMs: number;
+  readonly events: number;
+  readonly operations: number;
+  readonly acknowledged: number;
+  readonly evidenceChecks: number;
+  readonly leaderChanges: number;
+  readonly crashes: number;
+  readonly faults: Readonly<Record<FaultKind, number>>;
+  readonly plannedFaults: number;
+  readonly nodes: number;
+  readonly partitions: number;
+  readonly traceHash: string;
+}
+
+const cluster = clusterId('018c0d6c-9c11-7e9d-8000-86f5bb8c0001');
+/** The storm lasts so long, in simulated time. */
+const stormMs = 22_000;
+const recoveryMs = 20_000;
+const storage = { segmentBytes: 8 * 1024 * 1024, ledgerBytes: 256 * 1024, logBytesMax: 256 * 1024 * 1024 };
+
+/** Runs one seed. */
+export async function runSimulation(options: SimRunOptions): Promise<SimRunReport> {
+  const run = new SimulationRun(options);
+  let violation: string | undefined;
+  try {
+    await run.run();
+  } catch (error) {
+    violation = error instanceof SimViolation ? error.message : `at ${run.world.nowMs.toFixed(3)} ms: ${error instanceof Error ? (error.stack ?? '') : messageOf(error)}`;
+  }
+  return run.report(violation);
+}
+
+class SimulationRun {
+  readonly world: SimWorld;
+  readonly #options: SimRunOptions;
+  readonly #cluster: SimCluster;
+  readonly #plan: readonly PlannedFault[];
+  readonly #partitionIds: readonly PartitionId[];
+  readonly #recorder = new HistoryRecorder();
+  readonly #clients: ClustorClient[] = [];
+  #workload: SimWorkload | undefined;
+  #faults: Record<FaultKind, number> | undefined;
+  #crashes = 0;
+  /** From here on machines that go down are started at once. */
+  #isHealed = false;
+
+  constructor(options: SimRunOptions) {
+    this.#options = options;
+    const sizes = [3, 3, 3, 3, 3, 3, 5, 5, 1];
+    const nodes = sizes[options.seed % sizes.length] ?? 3;
+    const nodeIds = Array.from({ length: nodes }, (_, at) => nodeId(at + 1));
+    this.world = new SimWorld({ seed: options.seed, clusterId: cluster, nodeIds, wallSkewMsMax: 500 });
+    this.#partitionIds = Array.from({ length: 1 + (options.seed % 3) }, (_, at) => partitionId(`018c0d6c-9c11-7e9d-8000-00000000000${at + 1}`));
+    this.#cluster = new SimCluster({ world: this.world, clusterId: cluster, partitionIds: this.#partitionIds, storage, ...(options.onEvent === undefined ? {} : { onEvent: options.onEvent }) });
+    const plan = drawFaultPlan({ random: forkPrng(this.world.random, 'plan'), nodeIds, fromMs: 2_500, untilMs: 2_500 + stormMs });
+    this.#plan = plan.slice(0, options.faultsMax ?? plan.length);
+  }
+
+  async run(): Promise<void> {
+    await this.#settle(this.#cluster.initialize());
+    for (const id of this.world.nodeIds) this.#cluster.start(id);
+    await this.#openClients();
+    await this.#storm();
+    await this.#recovery();
+  }
+
+  report(violation: string | undefined): SimRunReport {
+    const { seed } = this.#options;
+    return {
+      seed,
+      violation,
+      simulatedMs: Math.round(this.world.nowMs),
+      events: this.world.scheduler.eventCount,
+      operations: this.#workload?.operations ?? 0,
+      acknowledged: this.#workload?.acknowledged ?? 0,
+      evidenceChecks: this.#cluster.evidenceChecks,
+      leaderChanges: this.#cluster.leaderChanges,
+      crashes: this.#crashes,
+      faults: { ...(this.#faults ?? installFaultPlan(this.world, [], { crashed: () => undefined, restart: () => undefined })) },
+      plannedFaults: this.#plan.length,
+      nodes: this.world.nodeIds.length,
+      partitions: this.#partitionIds.length,
+      traceHash: this.world.traceHash(),
+    };
+  }
+
+  async #openClients(): Promise<void> {
+    for (let at = 0; at < 3; at++) {
+      const { transport, clock, entropy } = this.world.client(`client-${at}`);
+      const addresses = this.world.nodeIds.map((id) => this.world.address(id));
+      this.#clients.push(await this.#settle(openClientCore({ transport, clock, entropy, observer: silentObserver, clusterId: cluster, addresses, limits: { openDeadlineMs: 30_000 } })));
+    }
+  }
+
+  async #storm(): Promise<void> {
+    this.#faults = installFaultPlan(this.world, this.#plan, {
+      crashed: (id) => {
+        this.#crashes++;
+        this.#cluster.crashed(id);
+      },
+      restart: (id) => {
+        if (this.world.isDown(id)) this.#cluster.start(id);
+      },
+    });
+    const workload = new SimWorkload({
+      cluster: this.#cluster,
+      clients: this.#clients,
+      recorder: this.#recorder,
+      random: forkPrng(this.world.random, 'workload'),
+      violated: (message) => {
+        throw new SimViolation(message, this.world.nowMs);
+      },
+    });
+    this.#workload = workload;
+    for (let worker = 0; worker < 6; worker++) workload.startWorker(worker);
+    await this.#advance(stormMs + 2_500 - this.world.nowMs + nextBetween(this.world.random, 0, 500));
+    workload.stop();
+  }
+
+  /** Everything is healed, at some seeds after the power went everywhere at once; then all must work again, and agree. */
+  async #recovery(): Promise<void> {
+    const { world } = this;
+    if (nextBelow(world.random, 2) === 0) {
+      for (const id of world.nodeIds) {
+        if (!world.crash(id, 'powerLoss')) continue;
+        this.#crashes++;
+        this.#cluster.crashed(id);
+      }
+    }
+    world.heal();
+    this.#isHealed = true;
+    const deadlineMs = world.nowMs + recoveryMs;
+    await this.#until(deadlineMs, 'every operation ends', () => this.#workload?.running === 0);
+    for (const id of this.#partitionIds) await this.#mustWork(id, deadlineMs);
+    await this.#until(deadlineMs, 'all replicas agree', () => this.#partitionIds.every((id) => this.#agree(id)));
+    this.#recorder.finish(Math.round(world.nowMs * 1_000_000));
+    const verdict = judgeHistoryFile(this.#recorder.format());
+    if (verdict.verdict !== 'linearizable') throw new SimViolation(`the history is not linearizable: ${verdict.text}`, world.nowMs);
+  }
+
+  async #mustWork(id: PartitionId, deadlineMs: number): Promise<void> {
+    const [client] = this.#clients;
+    if (client === undefined) return;
+    const remainingMs = (): number => Math.max(1, deadlineMs - this.world.nowMs);
+    await this.#settle(client.append(id, encodeCommand({ op: 'write', key: 'last', value: 'written' }), { deadlineMs: remainingMs() }));
+    const { result } = await this.#settle(client.read(id, utf8Encode('last'), { deadlineMs: remainingMs() }));
+    if (String.fromCharCode(...result) !== '"written"') throw new SimViolation('a read misses the write before it', this.world.nowMs);
+  }
+
+  #agree(id: PartitionId): boolean {
+    const rows = this.world.nodeIds.map((node) => ({ machine: this.#cluster.machine(node, id), partition: this.#cluster.node(node)?.partition(id) }));
+    const highest = this.#cluster.highestCommitted(id);
+    if (rows.some(({ partition }) => partition === undefined || partition.appliedIndex < highest)) return false;
+    const digests = new Set(rows.map(({ machine }) => machine?.digest()));
+    if (digests.size > 1) throw new SimViolation(`replicas applied everything and differ: ${[...digests].join(', ')}`, this.world.nowMs);
+    return true;
+  }
+
+  async #until(deadlineMs: number, what: string, isTrue: () => boolean): Promise<void> {
+    while (!isTrue()) {
+      if (this.world.nowMs >= deadlineMs) throw new SimViolation(`not within ${recoveryMs / 1000} s after everything was healed: ${what}`, this.world.nowMs);
+      await this.#advance(100);
+    }
+  }
+
+  async #advance(forMs: number): Promise<void> {
+    if (this.#isHealed) for (const id of this.world.nodeIds) if (this.world.isDown(id)) this.#cluster.start(id);
+    await this.world.run({
+      untilMs: this.world.nowMs + Math.max(0, forMs),
+      drainMicrotasks: this.#options.drainMicrotasks,
+      afterEvent: (owner) => {
+        this.#cluster.check(owner?.number);
+      },
+    });
+  }
+
+  /** Runs until a promise settles. */
+  async #settle<T>(promise: Promise<T>): Promise<T> {
+    let isSettled = false;
+    const note = (): void => {
+      isSettled = true;
+    };
+    promise.then(note, note);
+    const deadlineMs = this.world.nowMs + 60_000;
+    while (!isSettled) {
+      if (this.world.nowMs >= deadlineMs) throw new SimViolation('something is still open after a minute', this.world.nowMs);
+      await this.world.run({
+        untilMs: this.world.nowMs + 100,
+        drainMicrotasks: this.#options.drainMicrotasks,
+        afterEvent: (owner) => {
+          this.#cluster.check(owner?.number);
+        },
+        isDone: () => isSettled,
+      });
+    }
+    return promise;
+  }
+}
