@@ -307,13 +307,16 @@ function readyLine(child: ChildProcess, logPath: string): Promise<ReadyLine> {
     const timer = setTimeout(() => {
       reject(new Error(`a node was not ready within ${readyMsMax} ms; see ${logPath}`));
     }, readyMsMax);
+    let isReady = false;
     createInterface({ input: stdout }).on('line', (line) => {
       if (!line.includes('"event":"ready"')) return;
+      isReady = true;
       clearTimeout(timer);
       resolve(JSON.parse(line) as ReadyLine);
     });
     child.once('exit', (code, signal) => {
       clearTimeout(timer);
+      if (isReady) return;
       const end = readFileSync(logPath, 'utf8').trimEnd().split('\n').slice(-3).join('\n');
       reject(new Error(`a node ended before it was ready (${String(code ?? signal)}): ${end}`));
     });

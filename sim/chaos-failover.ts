@@ -73,22 +73,25 @@ async function measure(
   const load = new SteadyLoad(cluster, client);
   load.start(options.workers);
   const eachMs: number[] = [];
-  for (let kill = 1; kill <= options.kills; kill++) {
-    await delay(settleMs);
-    const leader = await cluster.leader(client);
-    const killedMs = performance.now();
-    const gone = cluster.kill(leader);
-    const acknowledgedMs = await load.acknowledgedAfter(killedMs, outageMsMax);
-    await gone;
-    eachMs.push(Math.round(acknowledgedMs - killedMs));
-    options.note(
-      `kill ${kill}: node ${leader}, ${eachMs.at(-1) ?? 0} ms until the next acknowledged write`,
-    );
-    await delay(restartAfterMs);
-    await cluster.start(leader).ready;
-    await caughtUp(cluster, leader);
+  try {
+    for (let kill = 1; kill <= options.kills; kill++) {
+      await delay(settleMs);
+      const leader = await cluster.leader(client);
+      const killedMs = performance.now();
+      const gone = cluster.kill(leader);
+      const acknowledgedMs = await load.acknowledgedAfter(killedMs, outageMsMax);
+      await gone;
+      eachMs.push(Math.round(acknowledgedMs - killedMs));
+      options.note(
+        `kill ${kill}: node ${leader}, ${eachMs.at(-1) ?? 0} ms until the next acknowledged write`,
+      );
+      await delay(restartAfterMs);
+      await cluster.start(leader).ready;
+      await caughtUp(cluster, leader);
+    }
+  } finally {
+    await load.stop();
   }
-  await load.stop();
   const accounts: ChaosAccount[] = [];
   for (const node of cluster.nodeIds) accounts.push(await accountOf(cluster, node));
   const lost = accounts.map(({ ids }) => load.missingFrom(ids));

@@ -92,16 +92,20 @@ async function storm(options: ChaosOptions, stage: Stage): Promise<ChaosReport> 
     onEvent: (event) => history?.write(`${formatEvent(event)}\n`),
   });
   workload.start();
-  const faults = await inflictFaults({
-    cluster,
-    kinds: options.kinds,
-    seed: options.seed,
-    untilMs: performance.now() + options.seconds * 1000,
-    leader: () => cluster.leader(client, 0).catch(() => undefined),
-    note: options.note,
-  });
+  let faults: FaultCounts;
+  try {
+    faults = await inflictFaults({
+      cluster,
+      kinds: options.kinds,
+      seed: options.seed,
+      untilMs: performance.now() + options.seconds * 1000,
+      leader: () => cluster.leader(client, 0).catch(() => undefined),
+      note: options.note,
+    });
+  } finally {
+    await workload.stop();
+  }
   options.note('calm: reading everything from every node');
-  await workload.stop();
   const accounts: ChaosAccount[] = [];
   for (const node of cluster.nodeIds) {
     const address = cluster.productAddress(node);

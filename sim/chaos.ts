@@ -107,4 +107,5 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
 const isWell = await main(directory);
 if (isWell) rmSync(directory, { recursive: true, force: true, maxRetries: 5 });
 else console.error(`data and logs of the nodes are in ${directory}`);
-process.exitCode = isWell ? 0 : 1;
+// Kept-alive connections of the reads from replicas would hold the process for seconds.
+process.exit(isWell ? 0 : 1);

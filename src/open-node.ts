@@ -85,7 +85,7 @@ export async function openNode(options: OpenNodeOptions): Promise<ClustorNode> {
       ...(storage === undefined ? {} : { storage }),
       ...(raft === undefined ? {} : { raft }),
     });
-    admin = createAdminHttp({ routes: createAdminRoutes({ node, observer }), principalKey });
+    admin = createAdminHttp({ routes: createAdminRoutes({ node, observer }), principalKey, observer });
     void node.stopped.then(closeRest).catch((error: unknown) => {
       observer.emit({ level: 'warn', kind: 'closeFailed', fields: { message: messageOf(error) } });
     });

@@ -2,24 +2,41 @@
  * The admin service of a node, first version: it looks and explains. Every call has a principal, taken from the client
  * certificate by whoever accepted the connection, and passes `policy/access` in one interceptor before its handler runs.
  */
-import { Code, ConnectError, createContextKey, type ConnectRouter, type ContextKey, type Interceptor } from '@connectrpc/connect';
+import {
+  Code,
+  ConnectError,
+  createContextKey,
+  type ConnectRouter,
+  type ContextKey,
+  type Interceptor,
+} from '@connectrpc/connect';
 import { create } from '@bufbuild/protobuf';
-import { ClustorError, isClustorError } from '../base/errors.ts';
-import { partitionId } from '../base/ids.ts';
+import { present } from '../base/assert.ts';
+import { ClustorError, isClustorError, messageOf } from '../base/errors.ts';
+import { partitionId, type PartitionId } from '../base/ids.ts';
 import { judgeAccess, type AccessAction } from '../policy/access.ts';
 import type { Observer } from '../ports/observer.ts';
 import type { PeerIdentity } from '../ports/transport.ts';
+import type { RaftState } from '../raft/index.ts';
 import type { NodeStatus, PartitionStatus } from '../runtime/status.ts';
-import { AdminService, ListPartitionsResponseSchema, WhyResponseSchema } from './generated/clustor/admin/v1/admin_pb.ts';
+import {
+  AdminService,
+  GetPartitionResponseSchema,
+  ListPartitionsResponseSchema,
+  WhyResponseSchema,
+} from './generated/clustor/admin/v1/admin_pb.ts';
 import { partitionMessage, statusMessage } from './status-message.ts';
 import { explain, type WhyKind } from './why.ts';
 
 /** Who calls: set by the host for every request. */
-export const principalKey: ContextKey<PeerIdentity | undefined> = createContextKey<PeerIdentity | undefined>(undefined, { description: 'principal' });
+export const principalKey: ContextKey<PeerIdentity | undefined> = createContextKey<
+  PeerIdentity | undefined
+>(undefined, { description: 'principal' });
 
-/** What the service looks at. */
+/** What the service looks at: a `ClustorNode`. */
 export interface AdminSubject {
   status(): NodeStatus;
+  replicas(): readonly { readonly partitionId: PartitionId; readonly state: RaftState }[];
 }
 
 /** Options of {@link createAdminRoutes}. */
@@ -29,24 +46,56 @@ export interface AdminOptions {
 }
 
 /** What each method is, for the judgement. */
-const actions: Readonly<Record<string, AccessAction>> = { GetStatus: 'adminRead', ListPartitions: 'adminRead', Why: 'adminRead' };
+const actions: Readonly<Record<string, AccessAction>> = {
+  GetStatus: 'adminRead',
+  ListPartitions: 'adminRead',
+  GetPartition: 'adminRead',
+  Why: 'adminRead',
+};
 
 const kinds: readonly WhyKind[] = ['notLeader', 'readBlocked', 'notReady'];
 
 /** The routes of a node's admin service. */
-export function createAdminRoutes({ node, observer }: AdminOptions): (router: ConnectRouter) => void {
+export function createAdminRoutes({
+  node,
+  observer,
+}: AdminOptions): (router: ConnectRouter) => void {
   return (router) => {
     router.service(
       AdminService,
       {
         getStatus: () => statusMessage(node.status()),
-        listPartitions: () => create(ListPartitionsResponseSchema, { partitions: node.status().partitions.map(partitionMessage) }),
+        listPartitions: () =>
+          create(ListPartitionsResponseSchema, {
+            partitions: node.status().partitions.map(partitionMessage),
+          }),
+        getPartition: (request) =>
+          create(GetPartitionResponseSchema, {
+            partition: partitionMessage(partitionOf(node.status(), request.partitionId)),
+          }),
         why: (request) => {
           const kind = kinds.find((known) => known === request.kind);
-          if (kind === undefined) throw new ClustorError('CLUSTOR_INVALID_ARGUMENT', `name what to explain: ${kinds.join(', ')}`);
+          if (kind === undefined)
+            throw new ClustorError(
+              'CLUSTOR_INVALID_ARGUMENT',
+              `name what to explain: ${kinds.join(', ')}`,
+            );
           const status = node.status();
-          const answer = explain(kind, { partition: partitionOf(status, request.partitionId), linksUp: status.linksUp, nodeId: status.nodeId });
-          return create(WhyResponseSchema, { ...answer, sinceMs: BigInt(answer.sinceMs), facts: { ...answer.facts } });
+          const partition = partitionOf(status, request.partitionId);
+          const replica = present(
+            node.replicas().find((row) => row.partitionId === partition.partitionId),
+            'a partition in the status has its replica',
+          );
+          const answer = explain(kind, {
+            partition,
+            state: replica.state,
+            linksUp: status.linksUp,
+          });
+          return create(WhyResponseSchema, {
+            ...answer,
+            sinceMs: BigInt(answer.sinceMs),
+            facts: { ...answer.facts },
+          });
         },
       },
       { interceptors: [judging(observer)] },
@@ -56,7 +105,7 @@ export function createAdminRoutes({ node, observer }: AdminOptions): (router: Co
 
 /** A coded error as Connect carries it: the code in the metadata `clustor-code`. */
 export function asConnectError(error: ClustorError): ConnectError {
-  return new ConnectError(`${error.code} ${error.message}`, connectCodeOf(error), { 'clustor-code': error.code });
+  return new ConnectError(error.message, connectCodeOf(error), { 'clustor-code': error.code });
 }
 
 function judging(observer: Observer): Interceptor {
@@ -65,27 +114,45 @@ function judging(observer: Observer): Interceptor {
     const action = actions[request.method.name] ?? 'adminWrite';
     const refusal = refusalOf(peer, action);
     if (refusal !== undefined) {
-      observer.emit({ level: 'warn', kind: 'adminRefused', fields: { code: refusal.code, method: request.method.name, principal: peer?.spiffeId } });
+      observer.emit({
+        level: 'warn',
+        kind: 'adminRefused',
+        fields: { code: refusal.code, method: request.method.name, principal: peer?.spiffeId },
+      });
       throw asConnectError(refusal);
     }
     try {
       return await next(request);
     } catch (error) {
-      throw isClustorError(error) ? asConnectError(error) : error;
+      if (isClustorError(error)) throw asConnectError(error);
+      // Connect answers "internal error" and keeps the rest to itself.
+      observer.emit({
+        level: 'error',
+        kind: 'adminFailed',
+        fields: { method: request.method.name, message: messageOf(error) },
+      });
+      throw error;
     }
   };
 }
 
 function refusalOf(peer: PeerIdentity | undefined, action: AccessAction): ClustorError | undefined {
-  if (peer === undefined) return new ClustorError('CLUSTOR_UNAUTHENTICATED', 'the call has no principal');
+  if (peer === undefined)
+    return new ClustorError('CLUSTOR_UNAUTHENTICATED', 'the call has no principal');
   const verdict = judgeAccess(peer.kind === 'node' ? 'node' : peer.role, action);
-  return verdict.kind === 'allowed' ? undefined : new ClustorError('CLUSTOR_PERMISSION_DENIED', verdict.reason);
+  return verdict.kind === 'allowed'
+    ? undefined
+    : new ClustorError('CLUSTOR_PERMISSION_DENIED', verdict.reason);
 }
 
 function partitionOf(status: NodeStatus, text: string): PartitionStatus {
   const wanted = partitionId(text);
   const row = status.partitions.find((partition) => partition.partitionId === wanted);
-  if (row === undefined) throw new ClustorError('CLUSTOR_UNKNOWN_PARTITION', `node ${status.nodeId} hosts no replica of partition ${wanted}`);
+  if (row === undefined)
+    throw new ClustorError(
+      'CLUSTOR_UNKNOWN_PARTITION',
+      `node ${status.nodeId} hosts no replica of partition ${wanted}`,
+    );
   return row;
 }
 

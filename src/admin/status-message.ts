@@ -1,7 +1,15 @@
 /** A node's status as messages of the admin service, and back as plain numbers for callers. */
 import { create } from '@bufbuild/protobuf';
 import type { MemberStatus, NodeStatus, PartitionStatus } from '../runtime/status.ts';
-import { GetStatusResponseSchema, JournalSchema, MemberSchema, PartitionSchema, type GetStatusResponse, type Member, type Partition } from './generated/clustor/admin/v1/admin_pb.ts';
+import {
+  GetStatusResponseSchema,
+  JournalSchema,
+  MemberSchema,
+  PartitionSchema,
+  type GetStatusResponse,
+  type Member,
+  type Partition,
+} from './generated/clustor/admin/v1/admin_pb.ts';
 
 /** Status of a node as a message. */
 export function statusMessage(status: NodeStatus): GetStatusResponse {

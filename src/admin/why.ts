@@ -1,4 +1,28 @@
-/** Answers to "why not": the first clause that fails, in the order in which the code itself checks them (semantics §12). */
+/**
+ * Answers to "why not": the first clause that fails, in the order in which the code itself checks them (semantics §12).
+ *
+ * An answer looks at the core's own state and not at a summary of it, so that it cannot contradict what the replica does:
+ *
+ * | asked | clauses, in order |
+ * | --- | --- |
+ * | `notLeader` | InDoubt, NotAVoter, AnotherLeads, QuorumUnreachable, ElectionUnderWay |
+ * | `readBlocked` at a leader | ApplyFault, InDoubt, QuorumUnconfirmed, TermStartUncommitted, IndexInequality, ApplyBehind |
+ * | `readBlocked` elsewhere | ApplyFault, InDoubt, QuorumUnreachable, NoLeader, LeaderUnreachable, IndexInequality, ApplyBehind |
+ * | `notReady` | like `readBlocked`, without LeaderUnreachable |
+ *
+ * `Leads` answers `notLeader` at a leader; `None` says that nothing stands in the way.
+ */
+import { unreachable } from '../base/assert.ts';
+import type { NodeId, ReplicaId } from '../base/ids.ts';
+import type { Member } from '../base/membership.ts';
+import {
+  activeConfiguration,
+  hasQuorum,
+  isVoter,
+  tickMs,
+  type LeaderState,
+  type RaftState,
+} from '../raft/index.ts';
 import type { PartitionStatus } from '../runtime/status.ts';
 
 /** What can be asked. @public */
@@ -6,43 +30,57 @@ export type WhyKind = 'notLeader' | 'readBlocked' | 'notReady';
 
 /** An answer. @public */
 export interface WhyAnswer {
-  /** Stable name of the first clause that fails; `None` when nothing stands in the way. */
+  /** Stable name of the first clause that fails; `Leads` or `None` when nothing does. */
   readonly clause: string;
   readonly explanation: string;
   /** What to do next. */
   readonly advice: string;
-  /** For how long the replica has been in its present role, in milliseconds. */
+  /** For how long, in milliseconds: since the last word of those who are missing, otherwise since the role last changed. */
   readonly sinceMs: number;
   readonly facts: Readonly<Record<string, string>>;
 }
 
-/** What the answers rest on. */
+/** What the answers rest on, all of one moment. */
 export interface WhyInput {
   readonly partition: PartitionStatus;
-  readonly linksUp: readonly number[];
-  readonly nodeId: number;
+  /** The replica's core; only looked at. */
+  readonly state: RaftState;
+  /** Nodes that this one can send to. */
+  readonly linksUp: readonly NodeId[];
 }
 
 interface Clause {
   readonly clause: string;
   readonly explanation: string;
   readonly advice: string;
+  /** Set where something better than the age of the role is known. */
+  readonly sinceMs?: number;
 }
 
-const none: Clause = { clause: 'None', explanation: 'nothing stands in the way', advice: 'Nothing to do.' };
+const none: Clause = {
+  clause: 'None',
+  explanation: 'nothing stands in the way',
+  advice: 'Nothing to do.',
+};
+
+/** Rounds that may go unanswered before a leader is said to be alone. */
+const silentHeartbeatsMax = 3;
 
 /** Explains one replica. */
 export function explain(kind: WhyKind, input: WhyInput): WhyAnswer {
-  const clause = clauseOf(kind, input);
-  const { partition, linksUp } = input;
+  const { partition, state, linksUp } = input;
+  const { sinceMs = partition.roleSinceMs, ...clause } = clauseOf(kind, input);
   return {
     ...clause,
-    sinceMs: partition.roleSinceMs,
+    sinceMs,
     facts: {
       role: partition.role,
       roleReason: partition.roleReason,
       term: partition.term.toString(),
       leaderNodeId: partition.leaderNodeId?.toString() ?? 'none',
+      ...(state.leader === undefined
+        ? {}
+        : { termStartIndex: state.leader.termStartIndex.toString() }),
       commitIndex: partition.commitIndex.toString(),
       walCommittedIndex: partition.walCommittedIndex.toString(),
       appliedIndex: partition.appliedIndex.toString(),
@@ -55,70 +93,200 @@ export function explain(kind: WhyKind, input: WhyInput): WhyAnswer {
 function clauseOf(kind: WhyKind, input: WhyInput): Clause {
   switch (kind) {
     case 'notLeader':
-      return notLeader(input) ?? none;
+      return notLeader(input);
     case 'readBlocked':
-      return faulty(input) ?? readBlocked(input) ?? none;
+      return applyFault(input) ?? inDoubt(input) ?? readBlocked(input) ?? none;
     case 'notReady':
-      return faulty(input) ?? notReady(input) ?? none;
+      return applyFault(input) ?? inDoubt(input) ?? notReady(input) ?? none;
+    default:
+      return unreachable(kind);
   }
 }
 
-/** What keeps a replica from everything. */
-function faulty({ partition }: WhyInput): Clause | undefined {
-  if (partition.applyFault !== undefined) {
-    return { clause: 'ApplyFault', explanation: `the state machine stopped applying: ${partition.applyFault}`, advice: 'Mend the state machine and restart the node; voting and acknowledging go on meanwhile.' };
+function notLeader(input: WhyInput): Clause {
+  const { partition, state } = input;
+  if (state.role === 'leader') {
+    return {
+      clause: 'Leads',
+      explanation: `this replica leads in term ${state.term}: ${partition.roleReason}`,
+      advice: 'Nothing to do.',
+    };
   }
-  if (partition.inDoubt) {
-    return { clause: 'InDoubt', explanation: 'this replica cannot prove what it once acknowledged, so it neither votes nor acknowledges (KER-9)', advice: 'Keep its files, look at its boot_record.json, and bring it back as a new incarnation.' };
-  }
-  return undefined;
-}
-
-function notLeader(input: WhyInput): Clause | undefined {
-  const { partition } = input;
-  if (partition.role === 'leader') return undefined;
-  const fault = faulty(input);
-  if (fault?.clause === 'InDoubt') return fault;
-  const own = partition.members.find((member) => member.replicaId === partition.replicaId);
-  if (own?.role !== 'voter') return { clause: 'NotAVoter', explanation: `this replica is ${own === undefined ? 'no member of the configuration' : `a ${own.role}`}`, advice: 'Only voters lead; change the membership to make it one.' };
-  if (partition.leaderNodeId !== undefined) {
-    return { clause: 'AnotherLeads', explanation: `node ${partition.leaderNodeId} leads in term ${partition.term}`, advice: 'Send writes there; clients and followers do so by themselves.' };
-  }
-  return noQuorum(input) ?? { clause: 'ElectionUnderWay', explanation: `no leader is known; this replica is ${partition.role}: ${partition.roleReason}`, advice: 'Wait for the election; if it lasts, look at the other nodes.' };
-}
-
-/** Too few links for any election. */
-function noQuorum({ partition, linksUp, nodeId }: WhyInput): Clause | undefined {
-  const voters = partition.members.filter((member) => member.role === 'voter');
-  const reachable = voters.filter((member) => member.nodeId === nodeId || linksUp.includes(member.nodeId));
-  if (reachable.length > voters.length / 2) return undefined;
-  const missing = voters.filter((member) => !reachable.includes(member)).map((member) => `${member.nodeId} at ${member.addresses[0] ?? 'no address'}`);
-  return { clause: 'QuorumUnreachable', explanation: `this node reaches ${reachable.length} of ${voters.length} voters; missing: ${missing.join(', ')}`, advice: 'Start the missing nodes or mend the network to them.' };
+  return (
+    inDoubt(input) ??
+    notAVoter(input) ??
+    anotherLeads(input) ??
+    quorumUnreachable(input) ?? {
+      clause: 'ElectionUnderWay',
+      explanation: `no leader is known; this replica is ${state.role}: ${partition.roleReason}`,
+      advice: 'Wait for the election; if it lasts, look at the other nodes.',
+      ...leaderSilence(state),
+    }
+  );
 }
 
 function readBlocked(input: WhyInput): Clause | undefined {
-  const { partition } = input;
-  if (partition.role !== 'leader') {
-    if (partition.leaderNodeId === undefined) return noQuorum(input) ?? { clause: 'NoLeader', explanation: 'no leader is known that could confirm a read index', advice: 'Wait for an election; if it lasts, look at the other nodes.' };
-    return applyBehind(partition);
-  }
-  if (partition.walCommittedIndex < partition.commitIndex) {
-    return { clause: 'IndexInequality', explanation: `entry ${partition.commitIndex} is committed, this leader's own disk has up to ${partition.walCommittedIndex}`, advice: 'The disk is behind; look at its sync latency in `clustor status`.' };
-  }
-  const own = partition.members.filter((member) => member.role === 'voter' && member.matchIndex !== undefined && member.matchIndex > 0);
-  if (own.length <= partition.members.filter((member) => member.role === 'voter').length / 2) {
-    return { clause: 'QuorumUnconfirmed', explanation: 'no quorum has acknowledged anything to this leader yet', advice: 'Reads wait until a quorum confirms its leadership; look at the other nodes.' };
-  }
-  return applyBehind(partition);
+  const { state } = input;
+  if (state.leader !== undefined) return leaderReads(input, state.leader);
+  return leaderless(input) ?? leaderUnreachable(input) ?? behind(input);
 }
 
 function notReady(input: WhyInput): Clause | undefined {
-  const { partition } = input;
-  if (partition.role !== 'leader' && partition.leaderNodeId === undefined) return readBlocked(input);
-  return applyBehind(partition);
+  const { state } = input;
+  if (state.leader !== undefined) return leaderReads(input, state.leader);
+  return leaderless(input) ?? behind(input);
 }
 
-function applyBehind(partition: PartitionStatus): Clause | undefined {
-  if (partition.appliedIndex >= partition.commitIndex) return undefined;
-  return { clause: 'ApplyBehind', explanation: `applied up to ${partition.appliedIndex} of ${partition.commitIndex} committed entries`, advice: 'The state machine is catching up; wait, or make apply cheaper.' };
+function leaderReads(input: WhyInput, leader: LeaderState): Clause | undefined {
+  return quorumUnconfirmed(input, leader) ?? termStartUncommitted(input, leader) ?? behind(input);
+}
+
+function applyFault({ partition }: WhyInput): Clause | undefined {
+  if (partition.applyFault === undefined) return undefined;
+  return {
+    clause: 'ApplyFault',
+    explanation: `the state machine stopped applying: ${partition.applyFault}`,
+    advice:
+      'Mend the state machine and restart the node; voting and acknowledging go on meanwhile.',
+  };
+}
+
+function inDoubt({ state }: WhyInput): Clause | undefined {
+  if (!state.inDoubt) return undefined;
+  return {
+    clause: 'InDoubt',
+    explanation:
+      'this replica cannot prove what it once acknowledged, so it neither votes nor acknowledges (KER-9)',
+    advice: 'Keep its files, look at its boot_record.json, and bring it back as a new incarnation.',
+  };
+}
+
+function notAVoter({ state }: WhyInput): Clause | undefined {
+  const configuration = activeConfiguration(state);
+  if (isVoter(configuration, state.selfReplica)) return undefined;
+  const own = configuration.members.find((member) => member.replicaId === state.selfReplica);
+  return {
+    clause: 'NotAVoter',
+    explanation: `this replica is ${own === undefined ? 'no member of the configuration' : `its ${own.role}`}`,
+    advice: 'Only voters lead; change the membership to make it one.',
+  };
+}
+
+function anotherLeads({ state }: WhyInput): Clause | undefined {
+  if (state.leaderContact === undefined) return undefined;
+  return {
+    clause: 'AnotherLeads',
+    explanation: `node ${state.leaderContact.nodeId} leads in term ${state.term}`,
+    advice: 'Send writes there; clients and followers do so by themselves.',
+  };
+}
+
+/** No leader is known, for want of links or of time. */
+function leaderless(input: WhyInput): Clause | undefined {
+  const { state } = input;
+  if (state.leaderContact !== undefined) return undefined;
+  return (
+    quorumUnreachable(input) ?? {
+      clause: 'NoLeader',
+      explanation: 'no leader is known that could confirm a read index',
+      advice: 'Wait for an election; if it lasts, look at the other nodes.',
+      ...leaderSilence(state),
+    }
+  );
+}
+
+/** Too few links for any election. */
+function quorumUnreachable({ state, linksUp }: WhyInput): Clause | undefined {
+  const configuration = activeConfiguration(state);
+  const isReached = (member: Member): boolean =>
+    member.nodeId === state.selfNode || linksUp.includes(member.nodeId);
+  const voters = votersOf(state);
+  const reached = new Set(voters.filter(isReached).map((member) => member.replicaId));
+  if (hasQuorum(configuration, (replica) => reached.has(replica))) return undefined;
+  const missing = voters.filter((member) => !isReached(member)).map(whereabouts);
+  return {
+    clause: 'QuorumUnreachable',
+    explanation: `this node reaches ${reached.size} of ${voters.length} voters; missing: ${missing.join(', ')}`,
+    advice: 'Start the missing nodes or mend the network to them.',
+    ...leaderSilence(state),
+  };
+}
+
+/** A follower's reads ask the leader over the own link to it. */
+function leaderUnreachable({ state, linksUp }: WhyInput): Clause | undefined {
+  const leader = state.leaderContact?.nodeId;
+  if (leader === undefined || linksUp.includes(leader)) return undefined;
+  return {
+    clause: 'LeaderUnreachable',
+    explanation: `node ${leader} leads, but this node has no connection to it over which to ask for a read index`,
+    advice: 'Mend the network to the leader, or read at another node.',
+  };
+}
+
+/** Who leads must hear a quorum all the time; reads wait for it, and soon it will step down (semantics §2.2). */
+function quorumUnconfirmed({ state }: WhyInput, leader: LeaderState): Clause | undefined {
+  const patience = silentHeartbeatsMax * state.settings.heartbeatTicks;
+  const heardTickOf = (replica: ReplicaId): number => {
+    if (replica === state.selfReplica) return state.now;
+    const row = leader.progress.find((progress) => progress.member.replicaId === replica);
+    return row === undefined || row.inDoubt ? Number.NEGATIVE_INFINITY : row.heardTick;
+  };
+  const isHeard = (replica: ReplicaId): boolean => state.now - heardTickOf(replica) <= patience;
+  if (hasQuorum(activeConfiguration(state), isHeard)) return undefined;
+  const silent = votersOf(state).filter((member) => !isHeard(member.replicaId));
+  const newest = Math.max(...silent.map((member) => heardTickOf(member.replicaId)));
+  return {
+    clause: 'QuorumUnconfirmed',
+    explanation: `this leader hears no quorum; silent or in doubt: ${silent.map(whereabouts).join(', ')}`,
+    advice: 'Look at the silent nodes; this leader steps down if they stay silent.',
+    ...(Number.isFinite(newest) ? { sinceMs: (state.now - newest) * tickMs } : {}),
+  };
+}
+
+/** What earlier terms left is not known to be committed before an entry of the own term is (Raft §5.4.2, semantics §2.1). */
+function termStartUncommitted({ state }: WhyInput, leader: LeaderState): Clause | undefined {
+  if (state.commitIndex >= leader.termStartIndex) return undefined;
+  return {
+    clause: 'TermStartUncommitted',
+    explanation: `the first entry of term ${state.term}, index ${leader.termStartIndex}, is not committed; commit index ${state.commitIndex}`,
+    advice: 'Wait until a quorum has it on disk; if it lasts, look at the disks of the voters.',
+  };
+}
+
+/** The own disk, then the state machine, has not come as far as the log. */
+function behind({ partition }: WhyInput): Clause | undefined {
+  const { appliedIndex, commitIndex, walCommittedIndex } = partition;
+  if (walCommittedIndex < commitIndex) {
+    return {
+      clause: 'IndexInequality',
+      explanation: `entry ${commitIndex} is committed, this node's own disk has up to ${walCommittedIndex}`,
+      advice: 'The disk is behind; look at its sync latency in `clustor status`.',
+    };
+  }
+  if (appliedIndex >= commitIndex) return undefined;
+  return {
+    clause: 'ApplyBehind',
+    explanation: `applied up to ${appliedIndex} of ${commitIndex} committed entries`,
+    advice: 'The state machine is catching up; wait, or make apply cheaper.',
+  };
+}
+
+/** Since when the leader has not been heard, if it ever was. */
+function leaderSilence(state: RaftState): { readonly sinceMs?: number } {
+  const silentTicks = state.now - state.leaderHeardTick;
+  return Number.isFinite(silentTicks) ? { sinceMs: silentTicks * tickMs } : {};
+}
+
+/** The voters of either half, each once. */
+function votersOf(state: RaftState): readonly Member[] {
+  const { members, outgoingMembers } = activeConfiguration(state);
+  const voters = new Map<ReplicaId, Member>();
+  for (const member of [...outgoingMembers, ...members]) {
+    if (member.role === 'voter') voters.set(member.replicaId, member);
+  }
+  return [...voters.values()];
+}
+
+function whereabouts(member: Member): string {
+  return `${member.nodeId} at ${member.addresses[0] ?? 'no address'}`;
 }

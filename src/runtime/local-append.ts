@@ -30,6 +30,8 @@ export interface LocalAppend {
   readonly settle: (outcome: AppendReceipt | ClustorError) => void;
   /** Something was sent whose fate is unknown; a later certain refusal no longer makes the whole surely-not. */
   isUncertain: boolean;
+  /** An attempt is under way: it was proposed here or sent to the leader, and not refused so far. */
+  isSent: boolean;
   isSettled: boolean;
 }
 
@@ -49,7 +51,8 @@ export class LocalAppender implements ProposalSink, TurnWork {
   readonly #options: LocalAppenderOptions;
   #queue: LocalAppend[] = [];
   readonly #proposed = new Map<number, LocalAppend>();
-  #forwarded = 0;
+  /** Sent to the leader and not answered. */
+  readonly #forwarded = new Set<LocalAppend>();
   #nextSlot = 1;
   #isMarked = false;
   #isClosed = false;
@@ -60,7 +63,7 @@ export class LocalAppender implements ProposalSink, TurnWork {
 
   /** Appends waiting or under way. */
   get pendingCount(): number {
-    return this.#queue.length + this.#proposed.size + this.#forwarded;
+    return this.#queue.length + this.#proposed.size + this.#forwarded.size;
   }
 
   /** Takes an append in; its `settle` is called exactly once. */
@@ -72,6 +75,7 @@ export class LocalAppender implements ProposalSink, TurnWork {
   /** The leader changed, or time passed: what waits is tried again, what is too late is told so. */
   retry(nowMs: number): void {
     for (const append of this.#proposed.values()) this.#expire(append, nowMs);
+    for (const append of this.#forwarded) this.#expire(append, nowMs);
     if (this.#queue.length === 0) return;
     this.#queue = this.#queue.filter((append) => !this.#expire(append, nowMs));
     if (this.#queue.length > 0) this.#mark();
@@ -97,9 +101,10 @@ export class LocalAppender implements ProposalSink, TurnWork {
   /** Fails what is left. */
   close(): void {
     this.#isClosed = true;
-    const left = [...this.#queue, ...this.#proposed.values()];
+    const left = [...this.#queue, ...this.#proposed.values(), ...this.#forwarded];
     this.#queue = [];
     this.#proposed.clear();
+    this.#forwarded.clear();
     for (const append of left) finish(append, closedError(append));
   }
 
@@ -110,6 +115,7 @@ export class LocalAppender implements ProposalSink, TurnWork {
       if (append.isSettled) continue;
       const slot = this.#nextSlot++;
       this.#proposed.set(slot, append);
+      append.isSent = true;
       const refusal = this.#options.replica.offer({ metadata: append.metadata, payload: append.payload, sink: this, slot });
       if (refusal !== undefined) this.proposalFailed(slot, refusal);
     }
@@ -125,7 +131,10 @@ export class LocalAppender implements ProposalSink, TurnWork {
       const batch = this.#takeForwardBatch();
       if (batch.length === 0) continue;
       const entries = batch.map(({ metadata, payload }) => ({ metadata, payload }));
-      this.#forwarded += batch.length;
+      for (const append of batch) {
+        append.isSent = true;
+        this.#forwarded.add(append);
+      }
       const missing = new Set(batch.keys());
       session.request(
         (requestId) => ({ kind: 'appendRequest', requestId, deadlineMs: 0, routingEpoch: 1, partitionId: replica.partitionId, toIncarnation: leaderIncarnation, entries }),
@@ -168,13 +177,14 @@ export class LocalAppender implements ProposalSink, TurnWork {
 
   #settleForwarded(append: LocalAppend | undefined, outcome: AppendReceipt | ClustorError): void {
     assert(append !== undefined, 'answers speak of entries of their request');
-    this.#forwarded--;
+    this.#forwarded.delete(append);
     if (outcome instanceof ClustorError) this.#failed(append, outcome);
     else finish(append, outcome);
   }
 
   #failed(append: LocalAppend, error: ClustorError): void {
     if (append.isSettled) return;
+    append.isSent = false;
     if (error.outcome !== 'surelyNot') append.isUncertain = true;
     const isFinal = !errorCodes[error.code].retryable || this.#isClosed || error.code === 'CLUSTOR_OVERLOADED' || error.code === 'CLUSTOR_DISK_HARD';
     if (isFinal) finish(append, append.isUncertain && error.outcome === 'surelyNot' ? unknownOutcome(error) : error);
@@ -211,7 +221,12 @@ function finish(append: LocalAppend, outcome: AppendReceipt | ClustorError): voi
 }
 
 function closedError(append: LocalAppend): ClustorError {
-  return new ClustorError('CLUSTOR_CLOSED', 'the node closed', { outcome: append.isUncertain ? 'unknown' : 'surelyNot' });
+  return new ClustorError('CLUSTOR_CLOSED', 'the node closed', { outcome: outcomeSoFar(append) });
+}
+
+/** What is known while no answer has come. */
+function outcomeSoFar(append: LocalAppend): 'unknown' | 'surelyNot' {
+  return append.isSent || append.isUncertain ? 'unknown' : 'surelyNot';
 }
 
 function unknownOutcome(error: ClustorError): ClustorError {
@@ -220,6 +235,6 @@ function unknownOutcome(error: ClustorError): ClustorError {
 
 function deadlineError(append: LocalAppend, replica: Replica): ClustorError {
   const cause = replica.leaderNodeId === undefined ? 'no leader is known' : `node ${replica.leaderNodeId} leads and has not answered`;
-  const outcome = append.isUncertain || replica.leaderNodeId !== undefined ? 'unknown' : 'surelyNot';
+  const outcome = outcomeSoFar(append);
   return new ClustorError('CLUSTOR_DEADLINE_EXCEEDED', `the append was not acknowledged in time: ${cause}`, { outcome });
 }

@@ -111,6 +111,7 @@ export class Partition {
       payload: bytes,
       deadlineAtMs: this.#parts.clock.monotonicMs() + (options.deadlineMs ?? deadlineMsDefault),
       isUncertain: false,
+      isSent: false,
       isSettled: false,
       settle: (outcome) => {
         if (key.sequence !== undefined) this.#keys.settled(key.sequence);

@@ -50,8 +50,8 @@ export interface PartitionRow {
 
 /** See the file comment. */
 export class LedgerImage {
-  readonly segments = new Map<number, SegmentRow>();
-  readonly partitions = new Map<PartitionId, PartitionRow>();
+  readonly segments: Map<number, SegmentRow> = new Map<number, SegmentRow>();
+  readonly partitions: Map<PartitionId, PartitionRow> = new Map<PartitionId, PartitionRow>();
   #coverage: JournalPosition = { segmentSeq: 0, endOffset: 0 };
 
   /** The largest journal position that any flush covered. */

@@ -61,13 +61,18 @@ const lingerMs = 5_000;
 
 const bytesPerMs = 131_072;
 
+/** A send that takes longer has failed, see the reset of streams that stand still. */
+const latencyMsMax = 3_000;
+
 /** Draws how long a send takes: mostly little, at times a lot. */
 export function drawLatencyMs(link: SimLink, random: PrngState): number {
   const word = nextUint32(random);
   let latencyMs = link.baseLatencyMs * (1 + (word & 0xff) / 256);
   if (((word >>> 8) & 0x7f) === 0) latencyMs *= 2 + ((word >>> 15) & 0x1f);
+  latencyMs *= link.latencyFactor;
+  // What is lost is sent again after a while; a stream that gets nothing through for longer is reset by its ends.
   if (link.lossRate > 0 && (word >>> 16) / 0x1_0000 < link.lossRate) latencyMs += 200;
-  return latencyMs * link.latencyFactor;
+  return Math.min(latencyMs, latencyMsMax);
 }
 
 /** One end of a stream. */
@@ -343,7 +348,12 @@ export class SimConnection implements Connection {
     const otherDelayMs = nextBelow(random, 2_000);
     const task = simTask(undefined, simEventKinds.networkNotice, () => {
       this.#isResetArmed = false;
-      if (!this.link.isCut || !this.isInFlight) return;
+      if (!this.isInFlight) return;
+      if (!this.link.isCut) {
+        // Mended meanwhile; the end of a dead machine is not among those that are told so.
+        this.proceed(0);
+        return;
+      }
       this.#finishIn(0, { kind: 'failed', detail: 'ETIMEDOUT' });
       const other = present(this.#other, 'a flight has a destination');
       other.#finishIn(otherDelayMs, { kind: 'failed', detail: 'ETIMEDOUT' });

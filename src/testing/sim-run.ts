@@ -8,7 +8,6 @@ import { forkPrng, nextBelow, nextBetween } from '../base/prng.ts';
 import { utf8Encode } from '../base/bytes.ts';
 import type { ClustorClient } from '../client/client-core.ts';
 import { openClientCore } from '../client/client-core.ts';
-import { silentObserver } from '../ports/observer.ts';
 import { drawFaultPlan, installFaultPlan, type FaultKind, type PlannedFault } from './fault-plan.ts';
 import { HistoryRecorder } from './history-recorder.ts';
 import { judgeHistoryFile } from './history-judge.ts';
@@ -49,7 +48,10 @@ export interface SimRunReport {
 const cluster = clusterId('018c0d6c-9c11-7e9d-8000-86f5bb8c0001');
 /** The storm lasts so long, in simulated time. */
 const stormMs = 22_000;
+const workers = 8;
 const recoveryMs = 20_000;
+/** Operations of a run at least; storms that let few through go on in fair weather. */
+const operationsMin = 320;
 const storage = { segmentBytes: 8 * 1024 * 1024, ledgerBytes: 256 * 1024, logBytesMax: 256 * 1024 * 1024 };
 
 /** Runs one seed. */
@@ -122,7 +124,7 @@ class SimulationRun {
     for (let at = 0; at < 3; at++) {
       const { transport, clock, entropy } = this.world.client(`client-${at}`);
       const addresses = this.world.nodeIds.map((id) => this.world.address(id));
-      this.#clients.push(await this.#settle(openClientCore({ transport, clock, entropy, observer: silentObserver, clusterId: cluster, addresses, limits: { openDeadlineMs: 30_000 } })));
+      this.#clients.push(await this.#settle(openClientCore({ transport, clock, entropy, observer: { emit: (event) => { this.#options.onEvent?.({ atMs: this.world.nowMs, nodeId: undefined, event }); } }, clusterId: cluster, addresses, limits: { openDeadlineMs: 30_000 } })));
     }
   }
 
@@ -146,9 +148,8 @@ class SimulationRun {
       },
     });
     this.#workload = workload;
-    for (let worker = 0; worker < 6; worker++) workload.startWorker(worker);
+    for (let worker = 0; worker < workers; worker++) workload.startWorker(worker);
     await this.#advance(stormMs + 2_500 - this.world.nowMs + nextBetween(this.world.random, 0, 500));
-    workload.stop();
   }
 
   /** Everything is healed, at some seeds after the power went everywhere at once; then all must work again, and agree. */
@@ -164,6 +165,8 @@ class SimulationRun {
     world.heal();
     this.#isHealed = true;
     const deadlineMs = world.nowMs + recoveryMs;
+    await this.#until(deadlineMs, 'clients get on with their work', () => (this.#workload?.operations ?? 0) >= operationsMin);
+    this.#workload?.stop();
     await this.#until(deadlineMs, 'every operation ends', () => this.#workload?.running === 0);
     for (const id of this.#partitionIds) await this.#mustWork(id, deadlineMs);
     await this.#until(deadlineMs, 'all replicas agree', () => this.#partitionIds.every((id) => this.#agree(id)));
@@ -197,8 +200,14 @@ class SimulationRun {
     }
   }
 
+  /** After the storm nothing stays down. */
+  #startWhatIsDown(): void {
+    if (!this.#isHealed) return;
+    for (const id of this.world.nodeIds) if (this.world.isDown(id)) this.#cluster.start(id);
+  }
+
   async #advance(forMs: number): Promise<void> {
-    if (this.#isHealed) for (const id of this.world.nodeIds) if (this.world.isDown(id)) this.#cluster.start(id);
+    this.#startWhatIsDown();
     await this.world.run({
       untilMs: this.world.nowMs + Math.max(0, forMs),
       drainMicrotasks: this.#options.drainMicrotasks,
@@ -218,6 +227,7 @@ class SimulationRun {
     const deadlineMs = this.world.nowMs + 60_000;
     while (!isSettled) {
       if (this.world.nowMs >= deadlineMs) throw new SimViolation('something is still open after a minute', this.world.nowMs);
+      this.#startWhatIsDown();
       await this.world.run({
         untilMs: this.world.nowMs + 100,
         drainMicrotasks: this.#options.drainMicrotasks,

@@ -5,9 +5,9 @@ import { ChaosCluster, type ChaosClusterOptions } from '../../../sim/chaos-clust
 import type { ConnectedClient } from '../../../src/client/index.ts';
 import { scratchDirectory } from './up-process.ts';
 
-/** Makes a cluster without links to cut; starts nothing yet. */
+/** Makes a cluster; starts nothing yet. */
 export async function scratchCluster(
-  options: Pick<ChaosClusterOptions, 'nodeCount' | 'product'>,
+  options: Omit<ChaosClusterOptions, 'directory' | 'isLinked'> & { readonly isLinked?: boolean },
 ): Promise<ChaosCluster> {
   const directory = scratchDirectory('nodes');
   const cluster = await ChaosCluster.create({ directory, isLinked: false, ...options });
