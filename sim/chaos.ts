@@ -10,7 +10,8 @@
  * of JSON; the exit code is 0 if all is well. The faults follow from the seed; how processes are scheduled does not.
  */
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -105,7 +106,7 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   });
 }
 const isWell = await main(directory);
-if (isWell) rmSync(directory, { recursive: true, force: true, maxRetries: 5 });
+if (isWell) await rm(directory, { recursive: true, force: true, maxRetries: 5 });
 else console.error(`data and logs of the nodes are in ${directory}`);
 // Kept-alive connections of the reads from replicas would hold the process for seconds.
 process.exit(isWell ? 0 : 1);

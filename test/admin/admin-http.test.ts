@@ -1,8 +1,11 @@
 import { connect as connectHttp2, constants, type ClientHttp2Session } from 'node:http2';
 import { connect, type TLSSocket } from 'node:tls';
 
+import { createClient } from '@connectrpc/connect';
+import { createGrpcTransport, createGrpcWebTransport } from '@connectrpc/connect-node';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
+import { AdminService } from '../../src/admin/generated/clustor/admin/v1/admin_pb.ts';
 import type { CertificateMaterial } from '../../src/platform/certificate-files.ts';
 import { strangerHears } from '../platform/tls-fixture.ts';
 import { AdminWorld, partition, type RunningNode } from './admin-fixture.ts';
@@ -11,11 +14,14 @@ const service = '/clustor.admin.v1.AdminService';
 
 let world: AdminWorld;
 let running: RunningNode;
+/** Waits for nothing longer than 400 ms. */
+let impatient: RunningNode;
 let material: CertificateMaterial;
 
 beforeAll(async () => {
   world = await AdminWorld.create();
-  running = await world.start({ limits: { idleMsMax: 400, requestMsMax: 400 } });
+  running = await world.start();
+  impatient = await world.start({ limits: { idleMsMax: 400, requestMsMax: 400 } });
   material = await world.materialOf('observer');
 });
 
@@ -37,8 +43,10 @@ function tlsOptions(): {
   };
 }
 
-async function open11(): Promise<{ readonly socket: TLSSocket; readonly heard: Promise<string> }> {
-  const socket = connect({ ...running.address, ...tlsOptions(), ALPNProtocols: ['http/1.1'] });
+async function open11(
+  at: RunningNode,
+): Promise<{ readonly socket: TLSSocket; readonly heard: Promise<string> }> {
+  const socket = connect({ ...at.address, ...tlsOptions(), ALPNProtocols: ['http/1.1'] });
   const chunks: Buffer[] = [];
   socket.on('data', (chunk: Buffer) => chunks.push(chunk));
   socket.on('error', () => {});
@@ -51,13 +59,13 @@ async function open11(): Promise<{ readonly socket: TLSSocket; readonly heard: P
 
 /** Sends text over HTTP/1.1 and gives everything that came until the connection ended. */
 async function say11(text: string): Promise<string> {
-  const { socket, heard } = await open11();
+  const { socket, heard } = await open11(running);
   socket.write(text);
   return heard;
 }
 
-function openHttp2(): ClientHttp2Session {
-  const { host, port } = running.address;
+function openHttp2(at: RunningNode = running): ClientHttp2Session {
+  const { host, port } = at.address;
   const session = connectHttp2(`https://${host}:${port}`, tlsOptions());
   session.on('error', () => {});
   world.opened.onClose(() => session.destroy());
@@ -91,8 +99,8 @@ function ask(session: ClientHttp2Session, path: string, body: string | Buffer): 
   });
 }
 
-async function stillAnswers(): Promise<void> {
-  const session = openHttp2();
+async function stillAnswers(at: RunningNode = running): Promise<void> {
+  const session = openHttp2(at);
   const { status } = await ask(session, `${service}/GetStatus`, '{}');
   session.close();
   expect(status).toBe(200);
@@ -116,6 +124,17 @@ describe('the admin service on the TLS port', () => {
 
     expect(status).toBe(200);
     expect(JSON.parse(body)).toMatchObject({ partitions: [{ partitionId: partition }] });
+  });
+
+  test('answers gRPC and gRPC-Web', async () => {
+    const { host, port } = running.address;
+    const baseUrl = `https://${host}:${port}`;
+    for (const createTransport of [createGrpcTransport, createGrpcWebTransport]) {
+      const transport = createTransport({ baseUrl, httpVersion: '2', nodeOptions: tlsOptions() });
+      const { nodeId } = await createClient(AdminService, transport).getStatus({});
+
+      expect(nodeId).toBe(1n);
+    }
   });
 
   test('answers an unknown path with 404 and JSON', async () => {
@@ -163,17 +182,17 @@ describe('the admin service on the TLS port', () => {
   });
 
   test('closes an HTTP/1.1 connection that sends its headers byte by byte', async () => {
-    const { socket, heard } = await open11();
+    const { socket, heard } = await open11(impatient);
     socket.write(`POST ${service}/GetStatus HTTP/1.1\r\nhost: node\r\nx-slow: `);
     const drip = setInterval(() => socket.write('a'), 50);
     await heard;
     clearInterval(drip);
 
-    await stillAnswers();
+    await stillAnswers(impatient);
   });
 
   test('ends a request whose body never comes', async () => {
-    const { socket, heard } = await open11();
+    const { socket, heard } = await open11(impatient);
     socket.write(
       `POST ${service}/GetStatus HTTP/1.1\r\nhost: node\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n`,
     );
@@ -181,7 +200,7 @@ describe('the admin service on the TLS port', () => {
     await heard;
     clearInterval(drip);
 
-    const session = openHttp2();
+    const session = openHttp2(impatient);
     const stream = session.request({
       ':method': 'POST',
       ':path': `${service}/GetStatus`,
@@ -190,11 +209,11 @@ describe('the admin service on the TLS port', () => {
     stream.on('error', () => {});
     stream.write(' ');
     await new Promise<void>((resolve) => stream.once('close', () => resolve()));
-    await stillAnswers();
+    await stillAnswers(impatient);
   });
 
   test('closes a connection on which nothing is asked', async () => {
-    const session = openHttp2();
+    const session = openHttp2(impatient);
 
     await new Promise<void>((resolve) => session.once('close', () => resolve()));
   });
