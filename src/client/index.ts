@@ -1,7 +1,8 @@
 /** A remote caller of a cluster: finds leaders, retries under the same key, pipelines many requests on one connection. */
 import { ClustorError } from '../base/errors.ts';
 import type { NodeId } from '../base/ids.ts';
-import { openAdminClient, type AdminNodeStatus } from '../platform/admin-client.ts';
+import { adminDeadlineMs, createAdminClient, type AdminClient, type AdminNodeStatus } from '../admin/admin-client.ts';
+import { openAdminTransport, type AdminTransportOptions } from '../platform/admin-transport.ts';
 import { parseCertificateMaterial, type CertificateMaterial } from '../platform/certificate-files.ts';
 import { openCertificateKeeper } from '../platform/certificate-keeper.ts';
 import { nodeClock } from '../platform/node-clock.ts';
@@ -16,7 +17,7 @@ import type { ClientLimits } from './client-options.ts';
 export type { AppendCallback } from './append-lane.ts';
 export type { ClustorClient } from './client-core.ts';
 export { defaultClientLimits, type ClientAppendOptions, type ClientLimits, type ClientReadOptions, type ClusterDescription, type DescribedNode, type DescribedPartition, type ReadConsistency, type ReadReceipt } from './client-options.ts';
-export type { AdminNodeStatus } from '../platform/admin-client.ts';
+export type { AdminNodeStatus, Plain } from '../admin/admin-client.ts';
 export type { AppendReceipt } from '../runtime/local-append.ts';
 export { ClustorError, isClustorError } from '../base/errors.ts';
 export { partitionId, type LogIndex, type NodeId, type PartitionId, type Term } from '../base/ids.ts';
@@ -112,6 +113,11 @@ function connected(core: ClustorClient, rest: { readonly material: () => Certifi
       await rest.close();
     },
   };
+}
+
+/** Makes a client of one node's admin service. @internal */
+export function openAdminClient(options: Omit<AdminTransportOptions, 'deadlineMs'>): AdminClient {
+  return createAdminClient(openAdminTransport({ ...options, deadlineMs: adminDeadlineMs }));
 }
 
 async function reportOf(node: { readonly nodeId: NodeId; readonly address: string }, material: CertificateMaterial): Promise<NodeReport> {

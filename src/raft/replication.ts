@@ -53,8 +53,8 @@ export function probe(state: RaftState, context: StepContext, progress: Progress
 export function acknowledged(state: RaftState, context: StepContext, word: { readonly progress: Progress; readonly message: DurabilityAck }): boolean {
   const { progress, message } = word;
   if (progress.inDoubt || !isCurrentWord(state, context, word)) return false;
-  assert(message.lastFsyncedIndex <= state.log.lastIndex, 'a follower verified nothing past the end of the leader\'s log');
-  if (message.lastFsyncedIndex < progress.matchIndex) return false;
+  // Past the end of this log nothing can have been verified: the word of a broken peer, which must not stop a leader.
+  if (message.lastFsyncedIndex > state.log.lastIndex || message.lastFsyncedIndex < progress.matchIndex) return false;
   progress.matchIndex = message.lastFsyncedIndex;
   progress.isMatchKnown = true;
   if (progress.state === 'replicate') freeInflight(progress, message.lastFsyncedIndex);

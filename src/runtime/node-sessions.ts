@@ -96,12 +96,15 @@ export class NodeSessions implements SessionOwner {
       bootId: handshake.bootId,
       partitions: replicas.map((replica) => {
         const { members } = activeConfiguration(replica.state);
-        const leader = members.find((member) => member.nodeId === replica.leaderNodeId);
+        // A term that is not on this disk yet may be forgotten: nobody outside hears of it (KER-2).
+        const isDurable = replica.state.durableTerm === replica.state.term;
+        const leaderNodeId = isDurable ? replica.leaderNodeId : undefined;
+        const leader = members.find((member) => member.nodeId === leaderNodeId);
         return {
           partitionId: replica.partitionId,
-          leaderNodeId: replica.leaderNodeId ?? (0 as NodeId),
+          leaderNodeId: leaderNodeId ?? (0 as NodeId),
           leaderAddress: leader?.addresses[0] ?? '',
-          term: replica.state.term,
+          term: replica.state.durableTerm,
           commit: replica.state.commitIndex,
           isLeader: replica.isLeader,
           members: members.map((member) => ({ nodeId: member.nodeId, address: member.addresses[0] ?? '' })),

@@ -144,6 +144,12 @@ export class Replica implements TurnWork {
         faulted: (error) => {
           options.observer.emit({ level: 'error', kind: 'applyFault', fields: { partitionId: this.partitionId, message: error.message } });
           this.reads.failApplied(error);
+          // What was appended may be committed, and is then applied once the machine is mended.
+          const { message, details } = error;
+          this.#proposals.failAll({
+            waiting: new ClustorError('CLUSTOR_APPLY_FAULT', message, { outcome: 'surelyNot', details }),
+            appended: new ClustorError('CLUSTOR_APPLY_FAULT', message, { outcome: 'unknown', details }),
+          });
         },
       },
     });
@@ -177,6 +183,8 @@ export class Replica implements TurnWork {
   /** Takes an entry in, to be appended at the end of the turn; returns why not. Only at a leader. */
   offer(proposal: Proposal): ClustorError | undefined {
     if (!this.isLeader) return this.notLeader();
+    const { fault } = this.apply;
+    if (fault !== undefined) return new ClustorError('CLUSTOR_APPLY_FAULT', fault.message, { outcome: 'surelyNot' });
     const tooLarge = this.entryRefusal(proposal.payload.length);
     if (tooLarge !== undefined) return tooLarge;
     if (!this.log.admits(proposal.payload.length)) {

@@ -5,7 +5,8 @@ import { join } from 'node:path';
 
 import { createAdminRoutes, principalKey } from '../../src/admin/admin-service.ts';
 import { nodeId, partitionId, type PartitionId } from '../../src/base/ids.ts';
-import { openAdminClient, type AdminClient } from '../../src/platform/admin-client.ts';
+import type { AdminClient } from '../../src/admin/admin-client.ts';
+import { openAdminClient } from '../../src/client/index.ts';
 import {
   createAdminHttp,
   type AdminHttp,

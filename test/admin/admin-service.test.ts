@@ -12,7 +12,7 @@ import { AdminService } from '../../src/admin/generated/clustor/admin/v1/admin_p
 import type { ErrorCode } from '../../src/base/error-codes.ts';
 import { ClustorError } from '../../src/base/errors.ts';
 import { nodeId } from '../../src/base/ids.ts';
-import type { AdminClient } from '../../src/platform/admin-client.ts';
+import type { AdminClient } from '../../src/admin/admin-client.ts';
 import type { ApplyOutcome } from '../../src/ports/state-machine.ts';
 import type { PeerIdentity } from '../../src/ports/transport.ts';
 import { createDevelopmentCa, issueNodeCertificate } from '../../src/security/development-ca.ts';
