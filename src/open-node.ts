@@ -104,7 +104,6 @@ export interface InitializeReplicasOptions {
   /** The same plans on every member's node. */
   readonly partitions: readonly PartitionPlan[];
   readonly observer?: Observer;
-  readonly storage?: Partial<LogStoreLimits>;
 }
 
 /**
@@ -125,7 +124,8 @@ export async function initializeReplicas(options: InitializeReplicasOptions): Pr
       entropy: nodeEntropy,
       observer,
       partitions: options.partitions,
-      ...(options.storage === undefined ? {} : { storage: options.storage }),
+      // A handful of records needs no room; the node makes files of its own size when it starts.
+      storage: { segmentBytes: 8 * 1024 * 1024, ledgerBytes: 256 * 1024 },
     });
   } finally {
     await fileSystem.shutDown();

@@ -176,6 +176,12 @@ export class ByteWriter {
     uuidToBytes(value, this.#bytes, at);
   }
 
+  /** Writes once more what was written in [start, end). */
+  repeat(start: number, end: number): void {
+    const at = this.#grow(end - start);
+    this.#bytes.copyWithin(at, start, end);
+  }
+
   /** CRC-32C of what was written in [start, end). */
   crc(start: number, end: number): number {
     return crc32c(this.#bytes, start, end);

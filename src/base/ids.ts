@@ -75,8 +75,56 @@ export function incarnation(value: string): Incarnation {
 
 const hexPairs: readonly string[] = Array.from({ length: 256 }, (_, value) => value.toString(16).padStart(2, '0'));
 
+/**
+ * Identifiers come again and again, and their text is dear to make: the newest ones are kept, one for each value of a few
+ * bits of the random part. A miss costs what a conversion costs.
+ */
+const cacheRows = 256;
+const cachedBytes = new Uint8Array(cacheRows * 16);
+const cachedTexts: (string | undefined)[] = Array.from({ length: cacheRows });
+const cachedOffsets = new Map<string, number>();
+
 /** Canonical text of the 16 bytes at `offset`. */
 export function uuidFromBytes(bytes: Uint8Array, offset: number): string {
+  const row = rowOf(bytes, offset);
+  const known = cachedTexts[row];
+  if (known !== undefined && isCached(row, bytes, offset)) return known;
+  const text = convertToText(bytes, offset);
+  keep(row, text, bytes, offset);
+  return text;
+}
+
+/** Writes the 16 bytes of canonical UUID text at `offset`. */
+export function uuidToBytes(text: string, bytes: Uint8Array, offset: number): void {
+  const from = cachedOffsets.get(text);
+  if (from !== undefined) {
+    for (let position = 0; position < 16; position++) bytes[offset + position] = cachedBytes[from + position] ?? 0;
+    return;
+  }
+  convertToBytes(text, bytes, offset);
+  const row = rowOf(bytes, offset);
+  keep(row, text, bytes, offset);
+}
+
+function rowOf(bytes: Uint8Array, offset: number): number {
+  return ((bytes[offset + 15] ?? 0) ^ ((bytes[offset + 9] ?? 0) << 3)) & 0xff;
+}
+
+function isCached(row: number, bytes: Uint8Array, offset: number): boolean {
+  const from = row * 16;
+  for (let position = 15; position >= 0; position--) if (cachedBytes[from + position] !== bytes[offset + position]) return false;
+  return true;
+}
+
+function keep(row: number, text: string, bytes: Uint8Array, offset: number): void {
+  const old = cachedTexts[row];
+  if (old !== undefined) cachedOffsets.delete(old);
+  cachedTexts[row] = text;
+  cachedOffsets.set(text, row * 16);
+  for (let position = 0; position < 16; position++) cachedBytes[row * 16 + position] = bytes[offset + position] ?? 0;
+}
+
+function convertToText(bytes: Uint8Array, offset: number): string {
   let text = '';
   for (let position = 0; position < 16; position++) {
     if (position === 4 || position === 6 || position === 8 || position === 10) text += '-';
@@ -85,8 +133,7 @@ export function uuidFromBytes(bytes: Uint8Array, offset: number): string {
   return text;
 }
 
-/** Writes the 16 bytes of canonical UUID text at `offset`. */
-export function uuidToBytes(text: string, bytes: Uint8Array, offset: number): void {
+function convertToBytes(text: string, bytes: Uint8Array, offset: number): void {
   let position = 0;
   for (let at = 0; at < 36; at++) {
     if (at === 8 || at === 13 || at === 18 || at === 23) continue;

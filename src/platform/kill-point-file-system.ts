@@ -25,6 +25,7 @@ export function killPointFileSystem(inner: FileSystem, point: KillPoint): FileSy
     replaceFile: (path, bytes) => inner.replaceFile(path, bytes),
     createZeroed: (path, sizeBytes) => inner.createZeroed(path, sizeBytes),
     rename: (from, to) => inner.rename(from, to),
+    link: (path, name) => inner.link(path, name),
     remove: (path) => inner.remove(path),
     syncDirectory: (path) => inner.syncDirectory(path),
     syncFile: (path) => inner.syncFile(path),

@@ -6,7 +6,7 @@
  * refuses direct writes; `Blocking` on the loop, where no thread can be started. The slow half uses the pool of libuv.
  */
 import { constants, fdatasyncSync, writeSync, type Stats } from 'node:fs';
-import { mkdir, open, readdir, readFile, rename, rm, type FileHandle as NodeFileHandle } from 'node:fs/promises';
+import { link, mkdir, open, readdir, readFile, rename, rm, type FileHandle as NodeFileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { getSystemErrorName } from 'node:util';
 import { ClustorError, messageOf } from '../base/errors.ts';
@@ -38,7 +38,8 @@ const memoryPagesMax = 8192;
 const blockBytes = 4096;
 const readBytes = 1024 * 1024;
 const zeroSliceBytesMin = 64 * 1024;
-const zeroSliceBytesMax = 4 * 1024 * 1024;
+/** Larger slices would hold up the chains beside them. */
+const zeroSliceBytesMax = 1024 * 1024;
 
 /** Opens the disk. Costs one thread until {@link NodeFileSystem.close}. */
 export function openNodeFileSystem(options: NodeFileSystemOptions = {}): Promise<NodeFileSystem> {
@@ -141,6 +142,14 @@ export class NodeFileSystem implements FileSystem {
       await rename(from, to);
     } catch (error) {
       throw failed('rename', from, error);
+    }
+  }
+
+  async link(path: string, name: string): Promise<void> {
+    try {
+      await link(path, name);
+    } catch (error) {
+      throw failed('link', path, error);
     }
   }
 

@@ -71,6 +71,8 @@ export interface FileSystem {
   createZeroed(path: string, sizeBytes: number): Promise<void>;
   /** Renames within one directory; durable after `syncDirectory`. */
   rename(from: string, to: string): Promise<void>;
+  /** Gives a file a second name in its directory, which must be free; durable after `syncDirectory`. */
+  link(path: string, name: string): Promise<void>;
   /** Removes a file; no error when it is gone already. */
   remove(path: string): Promise<void>;
   /** Makes creations, renames and removals in `path` durable. */

@@ -78,6 +78,7 @@ export class Replica implements TurnWork {
   readonly #effects: Effect[] = [];
   #nowTick: number;
   #isMarked = false;
+  #isApplyMarked = false;
   #isStepping = false;
   #batch: Proposal[] = [];
   #received: ReceivedFrames | undefined;
@@ -288,19 +289,27 @@ export class Replica implements TurnWork {
 
   #runEffects(): void {
     const effects = this.#effects.splice(0);
-    let appliableIndex: LogIndex | undefined;
+    let isCommitAdvanced = false;
     for (const effect of effects) {
       if (effect.kind === 'commitAdvanced') {
         this.log.commitIndex = effect.commitIndex;
-        appliableIndex = effect.appliableIndex;
+        isCommitAdvanced = true;
       } else {
         this.#run(effect);
       }
     }
-    if (appliableIndex === undefined) return;
-    this.apply.advanceTo(appliableIndex);
-    this.tail.trim(Math.min(this.apply.appliedIndex, this.state.durableIndex) as LogIndex);
+    if (!isCommitAdvanced || this.#isApplyMarked) return;
+    this.#isApplyMarked = true;
+    this.#options.turn.markApply(this.#applyCommitted);
   }
+
+  /** Applies what is committed by now; at the end of the turn, when the disk has its work already. */
+  readonly #applyCommitted = (): void => {
+    this.#isApplyMarked = false;
+    if (this.#isClosed) return;
+    this.apply.advanceTo(this.state.appliableIndex);
+    this.tail.trim(Math.min(this.apply.appliedIndex, this.state.durableIndex) as LogIndex);
+  };
 
   #run(effect: Exclude<Effect, { kind: 'commitAdvanced' }>): void {
     switch (effect.kind) {

@@ -10,12 +10,16 @@ export interface TurnWork {
   endTurn(): void;
 }
 
-/** Collects work of one turn. Stages run in order: local requests, proposals and reads, storage, batches of heartbeats, sockets. */
+/**
+ * Collects work of one turn. Stages run in order: local requests, proposals and reads, storage, batches of heartbeats, sockets;
+ * then, while disk and peers work, what became committed is applied, and answers that came of it are sent.
+ */
 export class TurnScheduler {
   readonly #clock: Clock;
   readonly #onFailure: (error: unknown) => void;
   #requests: TurnWork[] = [];
   #replicas: TurnWork[] = [];
+  #applies: (() => void)[] = [];
   #links: TurnWork[] = [];
   #sockets: TurnWork[] = [];
   #isScheduled = false;
@@ -37,6 +41,12 @@ export class TurnScheduler {
   /** Marks a replica that has proposals or reads waiting; callers mark once until it ran. */
   markReplica(work: TurnWork): void {
     this.#replicas.push(work);
+    this.schedule();
+  }
+
+  /** Runs once storage has been given its work. */
+  markApply(run: () => void): void {
+    this.#applies.push(run);
     this.schedule();
   }
 
@@ -66,19 +76,18 @@ export class TurnScheduler {
   runNow(): void {
     if (this.#isClosed) return;
     try {
-      const requests = this.#requests;
-      this.#requests = [];
-      for (const work of requests) work.endTurn();
+      this.#endRequests();
       const replicas = this.#replicas;
       this.#replicas = [];
       for (const work of replicas) work.endTurn();
       this.flushStorage();
-      const links = this.#links;
-      this.#links = [];
-      for (const work of links) work.endTurn();
-      const sockets = this.#sockets;
-      this.#sockets = [];
-      for (const work of sockets) work.endTurn();
+      this.#send();
+      if (this.#applies.length === 0) return;
+      const applies = this.#applies;
+      this.#applies = [];
+      for (const apply of applies) apply();
+      this.#endRequests();
+      this.#send();
     } catch (error) {
       this.#onFailure(error);
     }
@@ -87,9 +96,26 @@ export class TurnScheduler {
   /** Nothing runs any more. */
   close(): void {
     this.#isClosed = true;
+    this.#applies = [];
     this.#requests = [];
     this.#replicas = [];
     this.#links = [];
     this.#sockets = [];
+  }
+
+  #send(): void {
+    const links = this.#links;
+    this.#links = [];
+    for (const work of links) work.endTurn();
+    const sockets = this.#sockets;
+    this.#sockets = [];
+    for (const work of sockets) work.endTurn();
+  }
+
+  #endRequests(): void {
+    const requests = this.#requests;
+    if (requests.length === 0) return;
+    this.#requests = [];
+    for (const work of requests) work.endTurn();
   }
 }

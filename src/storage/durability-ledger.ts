@@ -4,7 +4,8 @@
  * Crash story. A flush starts only after the one before is synced, on fresh blocks, twice under one sync. A new generation
  * is written beside the old one while nothing else is flushed: header twice, a flush with everything still needed, synced,
  * a second flush that knows the first as synced, synced, rename, directory sync. Until the directory is synced the old file
- * says the same; so a crash anywhere leaves one of two ledgers with the same content.
+ * says the same; so a crash anywhere leaves one of two ledgers with the same content. The old generation's file is kept under
+ * a second name and becomes the next but one: its blocks are long allocated, and a stale flush names an older generation.
  */
 import { assert } from '../base/assert.ts';
 import { ByteWriter } from '../base/bytes.ts';
@@ -31,6 +32,7 @@ export interface DurabilityLedgerOptions {
 /** Name of the ledger file. */
 export const ledgerFileName = 'durability.log';
 const nextFileName = 'durability.log.next';
+const spareFileName = 'durability.log.spare';
 const stagingBytesMin = 64 * 1024;
 
 /** See the file comment. */
@@ -46,6 +48,8 @@ export class DurabilityLedger {
   #syncedFlushSeq: number;
   #preparing: Promise<void> | undefined;
   #preparedBytes = 0;
+  /** Size of the generation before this one, whose file may be used again. */
+  #spareBytes = 0;
 
   constructor(options: DurabilityLedgerOptions) {
     this.#options = options;
@@ -131,10 +135,12 @@ export class DurabilityLedger {
     this.#layOut([]);
     const secondBytes = this.#stage();
     await this.#writeSynced(file, second, secondBytes);
+    const old = this.#file;
+    if (old !== undefined) await fileSystem.link(`${folder}/${ledgerFileName}`, `${folder}/${spareFileName}`);
     await fileSystem.rename(nextPath, `${folder}/${ledgerFileName}`);
     await fileSystem.syncDirectory(folder);
     this.#syncedFlushSeq = this.#flushSeq;
-    const old = this.#file;
+    this.#spareBytes = old === undefined ? 0 : this.#fileBytes;
     this.#file = file;
     this.#fileBytes = sizeBytes;
     this.#position = second + secondBytes.length;
@@ -153,11 +159,10 @@ export class DurabilityLedger {
     const { image, fileSystem } = this.#options;
     const { segmentSeq, endOffset } = image.coverage;
     const header = { generation: this.#generation, flushSeq: this.#flushSeq, syncedFlushSeq: this.#syncedFlushSeq, segmentSeq, endOffset, ioWriterMode: fileSystem.ioWriterMode };
-    for (let copy = 0; copy < 2; copy++) {
-      const start = beginLedgerFlush(this.#writer, header);
-      for (const record of records) writeLedgerRecord(this.#writer, record);
-      endLedgerFlush(this.#writer, start);
-    }
+    const start = beginLedgerFlush(this.#writer, header);
+    for (const record of records) writeLedgerRecord(this.#writer, record);
+    endLedgerFlush(this.#writer, start);
+    this.#writer.repeat(start, this.#writer.length);
   }
 
   #stage(): Uint8Array {
@@ -173,9 +178,20 @@ export class DurabilityLedger {
 
   async #prepare(sizeBytes: number): Promise<void> {
     const { fileSystem, folder } = this.#options;
-    await fileSystem.createZeroed(`${folder}/${nextFileName}`, sizeBytes);
+    const nextPath = `${folder}/${nextFileName}`;
+    if (this.#spareBytes >= sizeBytes) await fileSystem.rename(`${folder}/${spareFileName}`, nextPath);
+    else await this.#createNext(nextPath, sizeBytes);
+    this.#spareBytes = 0;
     await fileSystem.syncDirectory(folder);
     this.#preparedBytes = sizeBytes;
+  }
+
+  async #createNext(path: string, sizeBytes: number): Promise<void> {
+    const { fileSystem, folder } = this.#options;
+    // Left by an earlier process, or too small by now.
+    await fileSystem.remove(`${folder}/${spareFileName}`);
+    await fileSystem.remove(path);
+    await fileSystem.createZeroed(path, sizeBytes);
   }
 
   #writeSynced(file: FileHandle, position: number, bytes: Uint8Array): Promise<void> {

@@ -73,8 +73,16 @@ function replayFlushes(bytes: Uint8Array, image: LedgerImage, generation: number
   const later = fault === undefined ? laterFlush(bytes, offset, { generation, flushSeq }) : undefined;
   if (later !== undefined) fault = `ledger flush ${flushSeq + 1} is unreadable, and flush ${later.flushSeq} knew flush ${later.syncedFlushSeq} as synced`;
   if (fault === undefined && flushesRead === 0) fault = 'the ledger has a header and no flush';
-  const isTornFlushCut = fault === undefined && offset < bytes.length && bytes.subarray(offset, Math.min(bytes.length, offset + ledgerBlockBytes)).some((value) => value !== 0);
+  const isTornFlushCut = fault === undefined && isTornAt(bytes, offset, generation);
   return { image, generation, flushSeq, flushesRead, fromSecondCopy, isTornFlushCut, fault };
+}
+
+/** Whether something stands there that is neither zeros nor a flush of an older generation, whose file was used again. */
+function isTornAt(bytes: Uint8Array, offset: number, generation: number): boolean {
+  const block = bytes.subarray(offset, Math.min(bytes.length, offset + ledgerBlockBytes));
+  if (block.every((value) => value === 0)) return false;
+  const stale = readLedgerFlush(bytes, offset) ?? readLedgerFileHeader(bytes, offset);
+  return stale === undefined || stale.generation >= generation;
 }
 
 interface Wanted {

@@ -170,6 +170,15 @@ export class SimFileSystem implements FileSystem {
     return this.#operate(from, () => this.#disk.rename(from, to));
   }
 
+  link(path: string, name: string): Promise<void> {
+    return this.#operate(path, () => {
+      const file = this.#disk.find(path);
+      if (file === undefined) throw diskError('ENOENT', path);
+      if (this.#disk.find(name) !== undefined) throw diskError('EEXIST', name);
+      this.#disk.link(name, file);
+    });
+  }
+
   remove(path: string): Promise<void> {
     return this.#operate(path, () => this.#disk.unlink(path));
   }
