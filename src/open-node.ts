@@ -107,7 +107,7 @@ export interface InitializeReplicasOptions {
 }
 
 /**
- * Creates this node's replicas of the planned partitions in an empty or existing data directory (semantics §1 Identity).
+ * Creates this node's replicas of the planned partitions in an empty or existing data directory (specification §1 Identity).
  * May be repeated until it succeeded. @throws ClustorError `CLUSTOR_ALREADY_INITIALIZED`. @public
  */
 export async function initializeReplicas(options: InitializeReplicasOptions): Promise<void> {

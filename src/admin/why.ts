@@ -1,5 +1,5 @@
 /**
- * Answers to "why not": the first clause that fails, in the order in which the code itself checks them (semantics §12).
+ * Answers to "why not": the first clause that fails, in the order in which the code itself checks them (specification §12).
  *
  * An answer looks at the core's own state and not at a summary of it, so that it cannot contradict what the replica does:
  *
@@ -223,7 +223,7 @@ function leaderUnreachable({ state, linksUp }: WhyInput): Clause | undefined {
   };
 }
 
-/** Who leads must hear a quorum all the time; reads wait for it, and soon it will step down (semantics §2.2). */
+/** Who leads must hear a quorum all the time; reads wait for it, and soon it will step down (specification §2.2). */
 function quorumUnconfirmed({ state }: WhyInput, leader: LeaderState): Clause | undefined {
   const patience = silentHeartbeatsMax * state.settings.heartbeatTicks;
   const heardTickOf = (replica: ReplicaId): number => {
@@ -243,7 +243,7 @@ function quorumUnconfirmed({ state }: WhyInput, leader: LeaderState): Clause | u
   };
 }
 
-/** What earlier terms left is not known to be committed before an entry of the own term is (Raft §5.4.2, semantics §2.1). */
+/** What earlier terms left is not known to be committed before an entry of the own term is (Raft §5.4.2, specification §2.1). */
 function termStartUncommitted({ state }: WhyInput, leader: LeaderState): Clause | undefined {
   if (state.commitIndex >= leader.termStartIndex) return undefined;
   return {

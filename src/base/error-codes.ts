@@ -3,7 +3,7 @@
  * exit code that the CLI gives for it. `docs/reference/errors.md` has a section for each (a test compares them).
  */
 
-/** What the caller may conclude about the effect of its request (semantics §2.4). @public */
+/** What the caller may conclude about the effect of its request (specification §2.4). @public */
 export type Outcome = 'surelyNot' | 'committed' | 'unknown';
 
 interface ErrorRow {

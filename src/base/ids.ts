@@ -18,13 +18,13 @@ export type Term = Brand<number, 'Term'>;
 export type LogIndex = Brand<number, 'LogIndex'>;
 /** A process with one data directory. @public */
 export type NodeId = Brand<number, 'NodeId'>;
-/** A replica of one partition; never reused (semantics §1). @public */
+/** A replica of one partition; never reused (specification §1). @public */
 export type ReplicaId = Brand<number, 'ReplicaId'>;
 /** One replicated log; 16 bytes, canonical UUID text. @public */
 export type PartitionId = Brand<string, 'PartitionId'>;
 /** A whole deployment; 16 bytes, canonical UUID text. @public */
 export type ClusterId = Brand<string, 'ClusterId'>;
-/** One life of a replica's files; 16 bytes, canonical UUID text (semantics §1). @public */
+/** One life of a replica's files; 16 bytes, canonical UUID text (specification §1). @public */
 export type Incarnation = Brand<string, 'Incarnation'>;
 
 function safeInteger(value: number, what: string): number {

@@ -1,4 +1,4 @@
-/** Who takes part in a partition (semantics §1 Identity, §3.1). */
+/** Who takes part in a partition (specification §1 Identity, §3.1). */
 import type { Incarnation, LogIndex, NodeId, ReplicaId, Term } from './ids.ts';
 
 /** What a member may do: voters are counted; learners receive and are not; observers receive at a capped rate. @public */

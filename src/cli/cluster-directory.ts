@@ -54,7 +54,7 @@ export interface CertificatePaths {
 }
 
 const authorityLifetimeMs = 10 * 365 * 86_400_000;
-/** Node and client certificates live a day (semantics §11). */
+/** Node and client certificates live a day (specification §11). */
 export const leafLifetimeMs = 86_400_000;
 
 /** See the file comment. */

@@ -1,4 +1,4 @@
-/** `clustor init`: creates the replicas of one node from a plan that all members share (semantics §1 Identity). */
+/** `clustor init`: creates the replicas of one node from a plan that all members share (specification §1 Identity). */
 import { readFile, writeFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { v7 as uuidv7 } from 'uuid';

@@ -3,7 +3,7 @@
  *
  * What is submitted during a turn of the loop leaves at its end in as few frames as the bounds allow, without waiting for
  * earlier answers. An append keeps its metadata, and with it its key and the commit index known at its first attempt, over
- * all attempts, so that it takes effect once however often it is sent (semantics §2.4). Appends that come back are sent
+ * all attempts, so that it takes effect once however often it is sent (specification §2.4). Appends that come back are sent
  * again before younger ones; on the normal path nothing comes back and the log has the order of submission.
  *
  * A batch whose leader fell silent is *abandoned* once another leader is known: its appends are sent again there. A success

@@ -80,7 +80,7 @@ export interface ClientAppendOptions {
   readonly deadlineMs?: number;
 }
 
-/** How fresh a read is (semantics §2.3). @public */
+/** How fresh a read is (specification §2.3). @public */
 export type ReadConsistency = 'linearizable' | 'snapshotOnly';
 
 /** Options of {@link ClustorClient.read}. @public */

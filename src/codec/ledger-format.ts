@@ -10,7 +10,7 @@
  * record  kind u8 · len u16 · payload
  * ```
  * `end_offset` is the journal position behind the data that this flush covers: everything before it was synced before this
- * flush was written (semantics §5.5). A flush starts only after the one before is synced, so the newest flush that must
+ * flush was written (specification §5.5). A flush starts only after the one before is synced, so the newest flush that must
  * exist is the newest that a good flush knew as synced; a bad flush that nobody knew was a torn write and is cut.
  */
 import { ByteReader, type ByteWriter } from '../base/bytes.ts';

@@ -10,7 +10,7 @@ import { ClustorError } from '../base/errors.ts';
 import type { Incarnation, LogIndex, NodeId, ReplicaId, Term } from '../base/ids.ts';
 import type { Configuration, Member, MemberRole } from '../base/membership.ts';
 
-/** Phases of a membership change (semantics §3.1). */
+/** Phases of a membership change (specification §3.1). */
 export type MembershipPhase = 'learners' | 'joint' | 'final';
 
 /** A decoded system entry. */

@@ -1,4 +1,4 @@
-/** A disk that kills its process between two steps of a chain: what tests of the ledger's ordering run on (semantics §5.5). */
+/** A disk that kills its process between two steps of a chain: what tests of the ledger's ordering run on (specification §5.5). */
 import type { FileSystem } from '../ports/file-system.ts';
 
 /** Where the process dies. */
@@ -23,7 +23,7 @@ export function killPointFileSystem(inner: FileSystem, point: KillPoint): FileSy
     listDirectory: (path) => inner.listDirectory(path),
     readFile: (path) => inner.readFile(path),
     replaceFile: (path, bytes) => inner.replaceFile(path, bytes),
-    createZeroed: (path, sizeBytes) => inner.createZeroed(path, sizeBytes),
+    createZeroed: (path, sizeBytes, pace) => inner.createZeroed(path, sizeBytes, pace),
     rename: (from, to) => inner.rename(from, to),
     link: (path, name) => inner.link(path, name),
     remove: (path) => inner.remove(path),

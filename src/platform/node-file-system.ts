@@ -4,10 +4,16 @@
  * Chains run on a thread of their own (`io-worker.ts`): `Direct` past the page cache with O_DIRECT | O_DSYNC, where a write is
  * durable when it returns and a sync step has nothing left to do; `Pooled` buffered with fdatasync, where the file system
  * refuses direct writes; `Blocking` on the loop, where no thread can be started. The slow half uses the pool of libuv.
+ *
+ * A sync step of a direct file is a real fdatasync in one case: after the file was truncated, which no write made durable.
+ *
+ * Handles are numbers of our own, not descriptors: the system gives a closed descriptor's number to the next file, and a
+ * stale handle must not write there.
  */
 import { constants, fdatasyncSync, writeSync, type Stats } from 'node:fs';
 import { link, mkdir, open, readdir, readFile, rename, rm, type FileHandle as NodeFileHandle } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { dirname, resolve as resolvePath } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { getSystemErrorName } from 'node:util';
 import { ClustorError, messageOf } from '../base/errors.ts';
 import type { DirectoryLock, FileHandle, FileSystem, IoCompletion, IoStep, IoWriterMode, OpenOptions } from '../ports/file-system.ts';
@@ -30,6 +36,12 @@ interface OpenFile {
   isSizeDirty: boolean;
 }
 
+/** Waits for the chains submitted before it. */
+interface CompletionWaiter {
+  readonly submittedCount: number;
+  readonly resolve: () => void;
+}
+
 declare const WebAssembly: { readonly Memory: new (descriptor: { readonly initial: number; readonly maximum: number; readonly shared: true }) => SharedMemory };
 
 const pageBytes = 65_536;
@@ -40,8 +52,12 @@ const readBytes = 1024 * 1024;
 const zeroSliceBytesMin = 64 * 1024;
 /** Larger slices would hold up the chains beside them. */
 const zeroSliceBytesMax = 1024 * 1024;
+/** `EIO`, where the system names no error. */
+const inputOutputErrorNumber = -5;
+/** Between slices that nobody waits for. */
+const backgroundPauseMs = 10;
 
-/** Opens the disk. Costs one thread until {@link NodeFileSystem.close}. */
+/** Opens the disk. Costs one thread until {@link NodeFileSystem.shutDown}. */
 export function openNodeFileSystem(options: NodeFileSystemOptions = {}): Promise<NodeFileSystem> {
   return Promise.resolve(new NodeFileSystem(options));
 }
@@ -53,16 +69,22 @@ export class NodeFileSystem implements FileSystem {
   #allocated = 0;
   #worker: IoWorker | undefined;
   #mode: IoWriterMode;
-  readonly #files = new Map<number, OpenFile>();
-  #blockingQueue: (() => void)[] = [];
+  readonly #files = new Map<FileHandle, OpenFile>();
+  #nextHandle = 1;
+  #submittedCount = 0;
+  /** Chains complete in their order, so this tells which ones have. */
+  #completedCount = 0;
+  #completionWaiters: CompletionWaiter[] = [];
   readonly #readStaging: Uint8Array;
+  /** Where the first read of a direct file goes; apart from the reads that somebody wants, which may be under way. */
+  readonly #probeStaging: Uint8Array;
   #reading: Promise<unknown> = Promise.resolve();
-  #idleWaiters: (() => void)[] = [];
 
   constructor(options: NodeFileSystemOptions) {
     this.#observer = options.observer ?? silentObserver;
     this.#mode = options.mode ?? 'Direct';
     this.#readStaging = this.allocateStaging(readBytes);
+    this.#probeStaging = this.allocateStaging(blockBytes);
     if (this.#mode !== 'Blocking') this.#startWorker();
   }
 
@@ -70,14 +92,21 @@ export class NodeFileSystem implements FileSystem {
     return this.#mode;
   }
 
-  lockDirectory(path: string): Promise<DirectoryLock> {
+  async lockDirectory(path: string): Promise<DirectoryLock> {
+    await this.makeDirectory(path);
     return lockDirectory(path);
   }
 
   async makeDirectory(path: string): Promise<void> {
-    const first = await mkdir(path, { recursive: true });
+    const whole = resolvePath(path);
+    let first: string | undefined;
+    try {
+      first = await mkdir(whole, { recursive: true });
+    } catch (error) {
+      throw failed('create', path, error);
+    }
     if (first === undefined) return;
-    for (let level = path; level.length >= first.length; level = dirname(level)) await this.syncDirectory(dirname(level));
+    for (let level = whole; level.length >= first.length; level = dirname(level)) await this.syncDirectory(dirname(level));
   }
 
   async listDirectory(path: string): Promise<readonly string[]> {
@@ -115,7 +144,7 @@ export class NodeFileSystem implements FileSystem {
     await this.syncDirectory(dirname(path));
   }
 
-  async createZeroed(path: string, sizeBytes: number): Promise<void> {
+  async createZeroed(path: string, sizeBytes: number, pace?: 'background'): Promise<void> {
     try {
       const handle = await open(path, 'w', 0o644);
       try {
@@ -127,6 +156,7 @@ export class NodeFileSystem implements FileSystem {
           await handle.datasync();
           position += length;
           sliceBytes = Math.min(sliceBytes * 2, zeroSliceBytesMax);
+          if (pace === 'background') await pause(backgroundPauseMs);
         }
         await handle.sync();
       } finally {
@@ -154,7 +184,11 @@ export class NodeFileSystem implements FileSystem {
   }
 
   async remove(path: string): Promise<void> {
-    await rm(path, { force: true });
+    try {
+      await rm(path, { force: true });
+    } catch (error) {
+      throw failed('remove', path, error);
+    }
   }
 
   async syncDirectory(path: string): Promise<void> {
@@ -179,8 +213,8 @@ export class NodeFileSystem implements FileSystem {
 
   async close(file: FileHandle): Promise<void> {
     const opened = this.#file(file);
-    await this.#idle();
     this.#files.delete(file);
+    await this.#completedSoFar();
     await opened.handle.close();
   }
 
@@ -192,10 +226,11 @@ export class NodeFileSystem implements FileSystem {
   async truncate(file: FileHandle, sizeBytes: number): Promise<void> {
     const opened = this.#file(file);
     try {
-      opened.isSizeDirty = true;
       await opened.handle.truncate(sizeBytes);
     } catch (error) {
       throw failed('truncate', opened.path, error);
+    } finally {
+      opened.isSizeDirty = true;
     }
   }
 
@@ -219,26 +254,24 @@ export class NodeFileSystem implements FileSystem {
 
   submit(chain: readonly IoStep[], completion: IoCompletion): void {
     const commands = chain.map((step) => this.#commandOf(step));
+    this.#submittedCount++;
     const done = (result: ChainResult): void => {
+      this.#completedCount++;
+      if (result !== undefined) this.#forgetSyncs(chain);
+      if (this.#completionWaiters.length > 0) this.#wakeCompletionWaiters();
       completion(result === undefined ? undefined : { stepIndex: result.stepIndex, systemCode: systemCodeOf(result.errorNumber) });
-      if (this.#pending === 0) this.#wakeIdle();
     };
     if (this.#worker !== undefined) this.#worker.run(commands, done);
-    else this.#runBlocking(commands, done);
+    else setImmediate(() => done(runHere(commands, this.#memory)));
   }
 
-  /** Closes all files and ends the thread. */
+  /** Closes all files, once the chains under way have completed, and ends the thread. */
   async shutDown(): Promise<void> {
-    await this.#idle();
-    for (const [descriptor, opened] of this.#files) {
-      this.#files.delete(descriptor);
-      await opened.handle.close();
-    }
+    const files = [...this.#files.values()];
+    this.#files.clear();
+    await this.#completedSoFar();
+    for (const { handle } of files) await handle.close();
     await this.#worker?.close();
-  }
-
-  get #pending(): number {
-    return (this.#worker?.pending ?? 0) + this.#blockingQueue.length;
   }
 
   #startWorker(): void {
@@ -255,9 +288,7 @@ export class NodeFileSystem implements FileSystem {
     let handle: NodeFileHandle | undefined;
     try {
       handle = await open(path, constants.O_RDWR | constants.O_DIRECT | constants.O_DSYNC);
-      const probe = Buffer.from(this.#memory.buffer, this.#readStaging.byteOffset, blockBytes);
-      await this.#reading;
-      await handle.read(probe, 0, blockBytes, 0);
+      await handle.read(this.#probeStaging, 0, blockBytes, 0);
       return handle;
     } catch (error) {
       await handle?.close();
@@ -282,8 +313,9 @@ export class NodeFileSystem implements FileSystem {
   }
 
   #register(file: OpenFile): FileHandle {
-    this.#files.set(file.handle.fd, file);
-    return file.handle.fd as FileHandle;
+    const handle = this.#nextHandle++ as FileHandle;
+    this.#files.set(handle, file);
+    return handle;
   }
 
   #file(file: FileHandle): OpenFile {
@@ -295,36 +327,33 @@ export class NodeFileSystem implements FileSystem {
   #commandOf(step: IoStep): IoCommand {
     const opened = this.#file(step.file);
     if (step.kind === 'write') {
-      return { kind: commandKind.write, descriptor: step.file, offset: step.bytes.byteOffset, length: step.bytes.length, position: step.position };
+      return { kind: commandKind.write, descriptor: opened.handle.fd, offset: step.bytes.byteOffset, length: step.bytes.length, position: step.position };
     }
     const isDone = opened.isDirect && !opened.isSizeDirty;
     opened.isSizeDirty = false;
-    return { kind: isDone ? commandKind.none : commandKind.sync, descriptor: step.file, offset: 0, length: 0, position: 0 };
+    return { kind: isDone ? commandKind.none : commandKind.sync, descriptor: opened.handle.fd, offset: 0, length: 0, position: 0 };
   }
 
-  #runBlocking(commands: readonly IoCommand[], done: (result: ChainResult) => void): void {
-    const run = (): void => {
-      const result = runHere(commands, this.#memory);
-      this.#blockingQueue.shift();
-      done(result);
-    };
-    this.#blockingQueue.push(run);
-    setImmediate(run);
-  }
-
-  /** Resolves once no chain is under way. */
-  async #idle(): Promise<void> {
-    while (this.#pending > 0) {
-      await new Promise<void>((resolve) => {
-        this.#idleWaiters.push(resolve);
-      });
+  /** After a failure it is unknown which syncs were reached: those of changed sizes are due again. */
+  #forgetSyncs(chain: readonly IoStep[]): void {
+    for (const step of chain) {
+      const opened = this.#files.get(step.file);
+      if (opened !== undefined && step.kind === 'sync') opened.isSizeDirty = true;
     }
   }
 
-  #wakeIdle(): void {
-    const waiters = this.#idleWaiters;
-    this.#idleWaiters = [];
-    for (const wake of waiters) wake();
+  /** Resolves once every chain submitted so far has completed, whatever is submitted meanwhile. */
+  async #completedSoFar(): Promise<void> {
+    const submittedCount = this.#submittedCount;
+    if (this.#completedCount >= submittedCount) return;
+    await new Promise<void>((resolve) => {
+      this.#completionWaiters.push({ submittedCount, resolve });
+    });
+  }
+
+  #wakeCompletionWaiters(): void {
+    // They were added in the order of their counts.
+    while ((this.#completionWaiters[0]?.submittedCount ?? Infinity) <= this.#completedCount) this.#completionWaiters.shift()?.resolve();
   }
 }
 
@@ -334,9 +363,13 @@ function runHere(commands: readonly IoCommand[], memory: SharedMemory): ChainRes
       if (command.kind === commandKind.sync) fdatasyncSync(command.descriptor);
       if (command.kind !== commandKind.write) continue;
       const bytes = Buffer.from(memory.buffer, command.offset, command.length);
-      for (let done = 0; done < bytes.length; ) done += writeSync(command.descriptor, bytes, done, bytes.length - done, command.position + done);
+      for (let done = 0; done < bytes.length; ) {
+        const written = writeSync(command.descriptor, bytes, done, bytes.length - done, command.position + done);
+        if (written === 0) return { stepIndex, errorNumber: inputOutputErrorNumber };
+        done += written;
+      }
     } catch (error) {
-      return { stepIndex, errorNumber: error instanceof Error && 'errno' in error ? Number(error.errno) : -5 };
+      return { stepIndex, errorNumber: error instanceof Error && 'errno' in error ? Number(error.errno) : inputOutputErrorNumber };
     }
   }
   return undefined;

@@ -1,5 +1,5 @@
 /**
- * The network of a node or client: mutual TLS 1.3 over TCP (semantics §11).
+ * The network of a node or client: mutual TLS 1.3 over TCP (specification §11).
  *
  * The listening half is in `tls-listener.ts`, the dialing one in `tls-dialer.ts`; they share the certificate of this
  * process (`certificate-keeper.ts`) and the bounded report of refusals. A renewed certificate is used by the handshakes

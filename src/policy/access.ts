@@ -1,5 +1,5 @@
 /**
- * Who may do what: one table for the data path and the admin service, numbers in, verdict out (semantics §11).
+ * Who may do what: one table for the data path and the admin service, numbers in, verdict out (specification §11).
  *
  * `node`: another node of this cluster. `client`: a product's client. `operator`: administration and everything a client
  * may. `observer`: looks only.

@@ -17,7 +17,7 @@ import type { Brand } from '../base/ids.ts';
 /** An open file. @public */
 export type FileHandle = Brand<number, 'FileHandle'>;
 
-/** How syncs are done (semantics §5.1): 0 Direct, 1 Pooled, 2 Blocking. @public */
+/** How syncs are done (specification §5.1): 0 Direct, 1 Pooled, 2 Blocking. @public */
 export type IoWriterMode = 'Direct' | 'Pooled' | 'Blocking';
 
 /** One step of a chain. @public */
@@ -67,8 +67,11 @@ export interface FileSystem {
   readFile(path: string): Promise<Uint8Array | undefined>;
   /** Replaces a file so that after power loss either the old or the new content is there: temp, sync, rename, sync directory. */
   replaceFile(path: string, bytes: Uint8Array): Promise<void>;
-  /** Creates (or overwrites from the start) a file of `sizeBytes` zero bytes, written and synced in slices; its directory entry is *not* synced. */
-  createZeroed(path: string, sizeBytes: number): Promise<void>;
+  /**
+   * Creates (or overwrites from the start) a file of `sizeBytes` zero bytes, written and synced in slices; its directory
+   * entry is *not* synced. `background` leaves the disk to others between slices.
+   */
+  createZeroed(path: string, sizeBytes: number, pace?: 'background'): Promise<void>;
   /** Renames within one directory; durable after `syncDirectory`. */
   rename(from: string, to: string): Promise<void>;
   /** Gives a file a second name in its directory, which must be free; durable after `syncDirectory`. */

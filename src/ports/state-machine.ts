@@ -1,5 +1,5 @@
 /**
- * The product's own state, replicated by applying the same entries in the same order on every replica (semantics §6).
+ * The product's own state, replicated by applying the same entries in the same order on every replica (specification §6).
  *
  * Rules for implementers: the outcome of `apply` depends on nothing but earlier entries, this batch and `context`. No
  * clock, no randomness, no I/O whose answer could differ between replicas. `clustor/testing` finds violations.

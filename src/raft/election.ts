@@ -1,6 +1,6 @@
 /**
  * Elections: pre-vote always, stickiness, the closed-and-refused hint, votes that count only once durable
- * (Raft §5.2 and §5.4.1, thesis §9.6, semantics §2.2).
+ * (Raft §5.2 and §5.4.1, thesis §9.6, specification §2.2).
  */
 import { assert } from '../base/assert.ts';
 import type { ReplicaId, Term } from '../base/ids.ts';

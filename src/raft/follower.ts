@@ -3,7 +3,7 @@
  *
  * An acknowledgement says min(own durable, own verified). Verified rises only by appends of this term that met the own
  * log, so a stale suffix that happens to be durable is never acknowledged, and a commit index heard in a heartbeat never
- * reaches past what was verified (semantics §1, regressions 12 and 62).
+ * reaches past what was verified (specification §1, regressions 12 and 62).
  */
 import { assert, present } from '../base/assert.ts';
 import type { LogIndex, Term } from '../base/ids.ts';

@@ -22,7 +22,7 @@ export type Input =
   | { readonly kind: 'leaderCommit'; readonly term: Term; readonly commit: LogIndex }
   /** A new connection to the node was made; what was in flight on the old one is lost. */
   | { readonly kind: 'peerConnected'; readonly nodeId: NodeId; readonly newBoot: boolean }
-  /** The connection to the node closed and the immediate reconnect was refused (semantics §2.2). */
+  /** The connection to the node closed and the immediate reconnect was refused (specification §2.2). */
   | { readonly kind: 'nodeUnreachable'; readonly nodeId: NodeId }
   /** This replica was found in doubt (KER-9): it neither campaigns, votes nor acknowledges from now on. */
   | { readonly kind: 'doubt' };

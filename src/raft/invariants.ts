@@ -14,7 +14,7 @@ export function checkRaftState(state: RaftState): void {
   assert(state.durableTerm <= state.term, 'the durable term is not ahead of the term');
   assert(state.durableIndex <= state.log.lastIndex, 'only entries of the log are durable');
   assert(state.verifiedIndex <= state.log.lastIndex, 'only entries of the log are verified');
-  assert(state.commitIndex <= state.verifiedIndex, 'only verified entries are committed (semantics §1)');
+  assert(state.commitIndex <= state.verifiedIndex, 'only verified entries are committed (specification §1)');
   assert(state.appliableIndex <= state.commitIndex, 'only committed entries are applied');
   assert(state.appliableIndex <= Math.max(state.durableIndex, state.log.baseIndex), 'only durable entries are applied');
   assert(lastTerm(state.log) <= state.term, 'no entry is from a future term');

@@ -13,7 +13,7 @@ import { acknowledged, probe, rejected, replicate } from './replication.ts';
 import { advanceCommit, announceRole, becomeFollower } from './role.ts';
 import { activeConfiguration, type LeaderState, type RaftState, type StepContext } from './state.ts';
 
-/** Wins the election: a no-op entry of the own term is appended at once (semantics §2.1). */
+/** Wins the election: a no-op entry of the own term is appended at once (specification §2.1). */
 export function becomeLeader(state: RaftState, context: StepContext): void {
   assert(state.role === 'candidate', 'only a candidate becomes leader');
   assert(state.durableTerm === state.term, 'a leader\'s term is durable');
@@ -119,7 +119,7 @@ function advanceByQuorum(state: RaftState, context: StepContext): void {
   releaseReads(state, context);
 }
 
-/** Answers of other lives than the configured one count for nothing (semantics §1 Identity). */
+/** Answers of other lives than the configured one count for nothing (specification §1 Identity). */
 function countedProgress(state: RaftState, message: { readonly fromReplica: ReplicaId; readonly fromIncarnation: string; readonly term: number }): Progress | undefined {
   if (state.leader === undefined || message.term !== state.term) return undefined;
   const progress = findProgress(state.leader.progress, message.fromReplica);

@@ -2,7 +2,7 @@
  * What replicas of one partition say to each other, as the core sees it.
  *
  * Field names equal those of the wire catalog. Every message names its sender by replica and incarnation; the core counts
- * an answer only when both stand in the configuration (semantics §1 Identity). Entry bytes never enter the core: an append
+ * an answer only when both stand in the configuration (specification §1 Identity). Entry bytes never enter the core: an append
  * carries what the core decides on, and the runtime keeps the bytes beside it.
  */
 import type { Incarnation, LogIndex, NodeId, ReplicaId, Term } from '../base/ids.ts';
@@ -29,7 +29,7 @@ export interface PreVoteRequest extends FromPeer {
   readonly kind: 'preVoteRequest';
   readonly lastIndex: LogIndex;
   readonly lastTerm: Term;
-  /** The sender's own connection to the leader's node closed and was refused (semantics §2.2). */
+  /** The sender's own connection to the leader's node closed and was refused (specification §2.2). */
   readonly leaderUnreachable: boolean;
 }
 
@@ -87,7 +87,7 @@ export interface AppendRejected extends FromPeer {
   readonly ledgerSeq: number;
 }
 
-/** The only success answer to an append: min(own durable, own verified) (semantics §2.4). */
+/** The only success answer to an append: min(own durable, own verified) (specification §2.4). */
 export interface DurabilityAck extends FromPeer {
   readonly kind: 'durabilityAck';
   readonly lastFsyncedIndex: LogIndex;

@@ -1,5 +1,5 @@
 /**
- * Majorities, of one voter set or of both halves of a joint configuration (semantics §3.1).
+ * Majorities, of one voter set or of both halves of a joint configuration (specification §3.1).
  *
  * Every rule that needs agreement (votes, commit, evidence, read rounds, check-quorum) goes through these three
  * functions, so a joint phase cannot be forgotten in one place.

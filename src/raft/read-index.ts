@@ -1,5 +1,5 @@
 /**
- * Linearizable reads without a log entry (thesis §6.4, semantics §2.3).
+ * Linearizable reads without a log entry (thesis §6.4, specification §2.3).
  *
  * A read takes its index at arrival: max(commit index, own term-start index). It is ready once a heartbeat round that was
  * *sent* after its arrival is echoed, by number, by a quorum, and the index is committed and durable here. One round

@@ -28,7 +28,7 @@ export function replicate(state: RaftState, context: StepContext, progress: Prog
   }
 }
 
-/** The heartbeat's empty append: asks for an answer while the match is unknown or behind (semantics §2.4). */
+/** The heartbeat's empty append: asks for an answer while the match is unknown or behind (specification §2.4). */
 export function probe(state: RaftState, context: StepContext, progress: Progress): void {
   if (progress.inDoubt) {
     emitAppend(state, context, { progress, prevIndex: progress.matchIndex, lastIndex: progress.matchIndex });

@@ -12,7 +12,7 @@ export function mayCampaign(state: RaftState): boolean {
   return !state.inDoubt && isVoter(activeConfiguration(state), state.selfReplica);
 }
 
-/** Draws the next election deadline; failed elections widen the window by ×1.5 each (semantics §2.2). */
+/** Draws the next election deadline; failed elections widen the window by ×1.5 each (specification §2.2). */
 export function resetElectionDeadline(state: RaftState): void {
   const { electionTimeoutTicksMin, electionTimeoutTicksMax, electionBackoffTicksMax } = state.settings;
   const widening = Math.pow(1.5, Math.min(state.failedElections, 8));

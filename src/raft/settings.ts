@@ -1,4 +1,4 @@
-/** Timing and window settings of one replica's core, in ticks, entries and bytes (semantics §2.2). */
+/** Timing and window settings of one replica's core, in ticks, entries and bytes (specification §2.2). */
 import { ClustorError } from '../base/errors.ts';
 
 /** Milliseconds that one tick of the core stands for. @public */
@@ -24,7 +24,7 @@ export interface RaftSettings {
   readonly inflightBytesMax: number;
 }
 
-/** The defaults of semantics §2.2: elections within 300 to 600 ms, heartbeats every 50 ms. @public */
+/** The defaults of specification §2.2: elections within 300 to 600 ms, heartbeats every 50 ms. @public */
 export const defaultRaftSettings: RaftSettings = {
   electionTimeoutTicksMin: 30,
   electionTimeoutTicksMax: 60,

@@ -28,7 +28,7 @@ export interface HeldMessage {
   readonly needsVote: boolean;
 }
 
-/** A linearizable read that waits for its round (semantics §2.3). */
+/** A linearizable read that waits for its round (specification §2.3). */
 export interface PendingRead {
   readonly readId: number;
   readonly index: LogIndex;
@@ -137,7 +137,7 @@ export interface RaftStart {
   /** Runs of the recovered log above the base. */
   readonly termRuns: readonly { readonly firstIndex: LogIndex; readonly term: Term }[];
   readonly lastIndex: LogIndex;
-  /** Newest commit index recorded within coverage; nothing beyond it is known to be committed (semantics §1). */
+  /** Newest commit index recorded within coverage; nothing beyond it is known to be committed (specification §1). */
   readonly recordedCommitIndex: LogIndex;
   readonly configurations: readonly Configuration[];
   readonly ledgerSeq: number;

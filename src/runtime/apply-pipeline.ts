@@ -1,5 +1,5 @@
 /**
- * Applies committed entries in order, exactly once per index as the machine sees it (semantics §6).
+ * Applies committed entries in order, exactly once per index as the machine sees it (specification §6).
  *
  * Entries come as frames, from the tail in memory or, after a start or a long stop, from the log. System entries never
  * reach the machine; an unknown one stops applying (it is never skipped). Duplicates of keyed requests are dropped here,

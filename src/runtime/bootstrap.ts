@@ -1,5 +1,5 @@
 /**
- * How replicas come to be (semantics §1 Identity): only by `init`, which writes all incarnations into the initial
+ * How replicas come to be (specification §1 Identity): only by `init`, which writes all incarnations into the initial
  * configuration on every member's node, before any of them runs. A node on an empty directory hosts nothing.
  */
 import { incarnation, uuidFromBytes, type ClusterId, type Incarnation, type LogIndex, type NodeId, type PartitionId, type ReplicaId, type Term } from '../base/ids.ts';

@@ -126,7 +126,7 @@ export class ClientRequests {
     }
   }
 
-  /** A keyed request names the commit index that its client knew at its first attempt (semantics §2.4). */
+  /** A keyed request names the commit index that its client knew at its first attempt (specification §2.4). */
   #checkKey(metadata: Uint8Array, replica: Replica): ClustorError | undefined {
     if (metadata.length === 0) return undefined;
     readEntryMetadata(metadata, { start: 0, end: metadata.length }, this.#metadata);

@@ -1,5 +1,5 @@
 /**
- * Which keyed requests have taken effect, and with which result (semantics §2.4): replicated state, changed only by
+ * Which keyed requests have taken effect, and with which result (specification §2.4): replicated state, changed only by
  * applying entries, so every replica decides alike.
  *
  * A row is evicted by log position: by count, by bytes, or because its client confirmed it (`ackedThrough`). The

@@ -151,7 +151,7 @@ export class NodeSessions implements SessionOwner {
     this.#replica(message.partitionId, message.toIncarnation)?.receive(core);
   }
 
-  /** Only the named life of a replica hears a message (semantics §1 Identity). */
+  /** Only the named life of a replica hears a message (specification §1 Identity). */
   #replica(partitionId: PartitionId, toIncarnation: string): Replica | undefined {
     const replica = this.#options.replicaOf(partitionId);
     return replica?.incarnation === toIncarnation ? replica : undefined;

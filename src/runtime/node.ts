@@ -55,6 +55,8 @@ interface Hosted {
 
 /** A gap between two runs of the timer beyond which the process or machine stood still. */
 const stallMs = 100;
+/** The timer runs this often at least, for deadlines of local requests and to notice stalls. */
+const timerMsMax = 50;
 /** How often waiting local requests look at their deadlines. */
 const deadlineSweepMs = 50;
 
@@ -76,6 +78,8 @@ export class ClustorNode {
   #store: LogStore | undefined;
   #address: NodeAddress = { host: '', port: 0 };
   #cancelTimer: (() => void) | undefined;
+  /** What had arrived during a stall is being processed before time passes. */
+  #isStalled = false;
   #lastTickMs: number;
   #lastSweepMs = 0;
   #closing: Promise<void> | undefined;
@@ -200,7 +204,7 @@ export class ClustorNode {
           this.#guarded(() => this.#hosted.get(log.partitionId)?.replica.appendDurable(completion));
         },
         flushEnded: () => {
-          this.#turn.runNow();
+          this.#turn.completed();
         },
         failed: (error) => {
           this.#fail(error);
@@ -236,6 +240,7 @@ export class ClustorNode {
       listener: {
         roleChanged: (changed) => {
           this.#wake(changed.partitionId);
+          this.#armTimer();
         },
       },
     });
@@ -260,18 +265,28 @@ export class ClustorNode {
       for (const member of activeConfiguration(replica.state).members) this.#links.ensure(member.nodeId, member.addresses.map(parseAddress));
     }
     this.#lastTickMs = this.#parts.clock.monotonicMs();
+    this.#cancelTimer = () => undefined;
     this.#armTimer();
   }
 
   #armTimer(): void {
-    if (this.#closing !== undefined) return;
-    this.#cancelTimer = this.#parts.clock.setTimer(tickMs, () => {
+    if (this.#closing !== undefined || this.#cancelTimer === undefined || this.#isStalled) return;
+    this.#cancelTimer();
+    this.#cancelTimer = this.#parts.clock.setTimer(this.#untilDueMs(), () => {
       this.#onTimer();
     });
   }
 
+  /** Time until a replica has something to do; an idle node is woken no more than it must be. */
+  #untilDueMs(): number {
+    let due = Number.POSITIVE_INFINITY;
+    for (const { replica } of this.#hosted.values()) due = Math.min(due, replica.nextTickDue);
+    const ms = (due - this.#nowTick()) * tickMs;
+    return Math.min(Math.max(ms, tickMs), timerMsMax);
+  }
+
   /**
-   * Time passes. After a stall, what had arrived is processed first, once, then time passes (semantics §2.2 stall guard):
+   * Time passes. After a stall, what had arrived is processed first, once, then time passes (specification §2.2 stall guard):
    * a voter that merely slept does not campaign against a leader whose heartbeats wait in its sockets.
    */
   #onTimer(): void {
@@ -284,7 +299,9 @@ export class ClustorNode {
       return;
     }
     this.#parts.observer.emit({ level: 'warn', kind: 'stalled', fields: { gapMs: Math.round(gapMs) } });
+    this.#isStalled = true;
     this.#cancelTimer = this.#parts.clock.setTimer(1, () => {
+      this.#isStalled = false;
       this.#guarded(() => {
         for (const { replica } of this.#hosted.values()) replica.input({ kind: 'stalled' });
       });
@@ -332,6 +349,7 @@ export class ClustorNode {
         this.#guarded(() => {
           for (const { replica } of this.#hosted.values()) replica.input({ kind: 'nodeUnreachable', nodeId });
         });
+        this.#armTimer();
       },
     };
   }

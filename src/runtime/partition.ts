@@ -45,7 +45,7 @@ const deadlineMsDefault = 10_000;
  * One replicated log and its state machine.
  *
  * When the promise of {@link Partition.append} resolves, the entry is on stable storage (data and ledger record) of a
- * quorum, and applied here or at the leader (semantics §2.4).
+ * quorum, and applied here or at the leader (specification §2.4).
  * @public
  */
 export class Partition {
@@ -130,7 +130,7 @@ export class Partition {
 
   /**
    * Runs `read` on the local machine in a state that contains everything acknowledged before this call, on any node: the
-   * leader vouches for an index, this replica applies up to it (semantics §2.3).
+   * leader vouches for an index, this replica applies up to it (specification §2.3).
    */
   async read<T>(read: (machine: StateMachine) => T, options: ReadOptions = {}): Promise<T> {
     const index = await this.readIndex(options);

@@ -3,7 +3,7 @@
  * What the other node says comes over the connection that *it* dialed, so a one-way cut is just that.
  *
  * A link that closes is dialed again at once. If that is refused, the node's process is gone: replicas led from there are
- * told (the hint of semantics §2.2). Further attempts back off to half a second.
+ * told (the hint of specification §2.2). Further attempts back off to half a second.
  */
 import type { Incarnation, NodeId, PartitionId } from '../base/ids.ts';
 import type { Handshake } from '../codec/handshake.ts';

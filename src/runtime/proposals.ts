@@ -2,7 +2,7 @@
  * Proposals on their way: waiting for their batch, then in the log until applied.
  *
  * A proposal is answered exactly once. Waiting ones that can no longer be appended surely did not happen; ones in the log
- * of a leader that stepped down are unknown (semantics §2.4 Outcomes).
+ * of a leader that stepped down are unknown (specification §2.4 Outcomes).
  */
 import { assert, present } from '../base/assert.ts';
 import { ClustorError } from '../base/errors.ts';

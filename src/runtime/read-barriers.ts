@@ -1,5 +1,5 @@
 /**
- * Reads on their way (semantics §2.3): gathered during a turn, confirmed as one by the core, released when their index is
+ * Reads on their way (specification §2.3): gathered during a turn, confirmed as one by the core, released when their index is
  * applied here.
  */
 import { ClustorError } from '../base/errors.ts';

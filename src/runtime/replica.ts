@@ -240,6 +240,11 @@ export class Replica implements TurnWork {
     this.#received = undefined;
   }
 
+  /** The tick at which time next matters here. */
+  get nextTickDue(): number {
+    return nextTickDue(this.state);
+  }
+
   /** Time passed. */
   tick(nowTick: number): void {
     this.#nowTick = nowTick;

@@ -11,7 +11,7 @@ export interface TurnWork {
 }
 
 /**
- * Collects work of one turn. Stages run in order: local requests, proposals and reads, storage, batches of heartbeats, sockets;
+ * Collects work of one turn. Stages run in order: local requests, proposals and reads, batches of heartbeats, sockets, storage;
  * then, while disk and peers work, what became committed is applied, and answers that came of it are sent.
  */
 export class TurnScheduler {
@@ -72,16 +72,29 @@ export class TurnScheduler {
     });
   }
 
-  /** Ends the turn at once: used where a completion has just arrived and nothing else can join. */
+  /** Ends the turn at once: a completion has just arrived, the disk is free, and what waits for it goes first. */
+  completed(): void {
+    this.#run(true);
+  }
+
+  /**
+   * Ends the turn at once: a peer has spoken. What is to be sent goes first: the way to the disks of others is longer than
+   * the one to the own.
+   */
   runNow(): void {
+    this.#run(false);
+  }
+
+  #run(isDiskFree: boolean): void {
     if (this.#isClosed) return;
     try {
       this.#endRequests();
       const replicas = this.#replicas;
       this.#replicas = [];
       for (const work of replicas) work.endTurn();
-      this.flushStorage();
+      if (isDiskFree) this.flushStorage();
       this.#send();
+      if (!isDiskFree) this.flushStorage();
       if (this.#applies.length === 0) return;
       const applies = this.#applies;
       this.#applies = [];

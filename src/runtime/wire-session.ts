@@ -155,6 +155,8 @@ export class WireSession implements ConnectionHandlers {
       this.#assembler.push(chunk, (body) => {
         if (this.#end === undefined) this.#receive(body);
       });
+      // Nodes batch what they say; waiting for the end of the turn would gather nothing more.
+      if (this.peer.kind === 'node') this.#options.turn.runNow();
     } catch (error) {
       if (!isClustorError(error)) throw error;
       this.goodbye(error.code, error.message);
@@ -231,7 +233,7 @@ export class WireSession implements ConnectionHandlers {
     owner.ready(this);
   }
 
-  /** The claimed identity must be the one of the certificate (semantics §11). */
+  /** The claimed identity must be the one of the certificate (specification §11). */
   #checkIdentity(hello: Extract<Message, { readonly kind: 'hello' | 'helloAccepted' }>): void {
     const { handshake, isDialer } = this.#options;
     if (hello.clusterId !== handshake.clusterId) {

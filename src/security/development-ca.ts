@@ -18,7 +18,7 @@ type X509Library = typeof import('@peculiar/x509');
 
 /** How far before its issue a certificate becomes valid, in milliseconds. */
 const backdateMs = 60_000;
-/** Leaves live at most a day (semantics §11). */
+/** Leaves live at most a day (specification §11). */
 const longestLeafLifetimeMs = 86_400_000;
 
 const keyAlgorithm = { name: 'ECDSA', namedCurve: 'P-256' } as const;

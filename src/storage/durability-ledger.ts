@@ -78,7 +78,7 @@ export class DurabilityLedger {
   /** Zero-fills the next generation's file in the background once this one is half full. */
   prepareAhead(): void {
     if (this.#preparing !== undefined || this.#position < this.#fileBytes / 2) return;
-    this.#preparing = this.#prepare(this.#options.ledgerBytes).catch(() => {
+    this.#preparing = this.#prepare(this.#options.ledgerBytes, 'background').catch(() => {
       this.#preparedBytes = 0;
     });
   }
@@ -176,22 +176,22 @@ export class DurabilityLedger {
     return this.#staging.subarray(0, length);
   }
 
-  async #prepare(sizeBytes: number): Promise<void> {
+  async #prepare(sizeBytes: number, pace?: 'background'): Promise<void> {
     const { fileSystem, folder } = this.#options;
     const nextPath = `${folder}/${nextFileName}`;
     if (this.#spareBytes >= sizeBytes) await fileSystem.rename(`${folder}/${spareFileName}`, nextPath);
-    else await this.#createNext(nextPath, sizeBytes);
+    else await this.#createNext(nextPath, sizeBytes, pace);
     this.#spareBytes = 0;
     await fileSystem.syncDirectory(folder);
     this.#preparedBytes = sizeBytes;
   }
 
-  async #createNext(path: string, sizeBytes: number): Promise<void> {
+  async #createNext(path: string, sizeBytes: number, pace: 'background' | undefined): Promise<void> {
     const { fileSystem, folder } = this.#options;
     // Left by an earlier process, or too small by now.
     await fileSystem.remove(`${folder}/${spareFileName}`);
     await fileSystem.remove(path);
-    await fileSystem.createZeroed(path, sizeBytes);
+    await fileSystem.createZeroed(path, sizeBytes, pace);
   }
 
   #writeSynced(file: FileHandle, position: number, bytes: Uint8Array): Promise<void> {

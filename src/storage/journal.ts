@@ -84,7 +84,7 @@ export class Journal {
 
   /** Creates the first segment of this process, header synced; returns the record that opens it. */
   async begin(): Promise<LedgerRecord> {
-    await this.#prepare();
+    await this.#prepare(undefined);
     const next = this.#next;
     if (next === undefined) throw new ClustorError('CLUSTOR_STORAGE_FAILED', 'no segment could be created');
     await new Promise<void>((resolve, reject) => {
@@ -104,7 +104,7 @@ export class Journal {
   /** Makes the next segment ready in the background; `ready` is called once it is. Goes on trying where the disk refuses. */
   prepareAhead(ready: () => void): void {
     if (this.#preparing !== undefined || this.#next !== undefined || this.#isClosed) return;
-    this.#preparing = this.#prepare().then(
+    this.#preparing = this.#prepare(this.#writer?.isNearlyFull === true ? undefined : 'background').then(
       () => {
         this.#preparing = undefined;
         ready();
@@ -167,11 +167,11 @@ export class Journal {
     ];
   }
 
-  async #prepare(): Promise<void> {
+  async #prepare(pace: 'background' | undefined): Promise<void> {
     const { fileSystem, folder, entropy, segmentBytes } = this.#options;
     const segmentSeq = this.#nextSegmentSeq;
     const path = `${folder}/${segmentFileName(segmentSeq)}`;
-    await fileSystem.createZeroed(path, segmentBytes);
+    await fileSystem.createZeroed(path, segmentBytes, pace);
     await fileSystem.syncDirectory(folder);
     const file = await fileSystem.open(path, { access: 'durableWrite' });
     this.#nextSegmentSeq = segmentSeq + 1;

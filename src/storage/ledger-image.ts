@@ -1,6 +1,6 @@
 /**
  * What the ledger says, folded: the newest of every family that is still needed. Replay fills it, every flush keeps it up to
- * date, and a rotation writes it out as the first flush of the next generation (semantics §5.5).
+ * date, and a rotation writes it out as the first flush of the next generation (specification §5.5).
  */
 import { ClustorError } from '../base/errors.ts';
 import type { Incarnation, LogIndex, PartitionId, Term } from '../base/ids.ts';

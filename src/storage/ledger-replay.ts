@@ -1,5 +1,5 @@
 /**
- * Reading the ledger back (semantics §5.3, §5.5).
+ * Reading the ledger back (specification §5.3, §5.5).
  *
  * Flush after flush, each from its first copy, or from its second when the first is bad. A flush of which both copies are
  * bad ends the replay: if a later good flush knew it as synced, evidence was lost and every replica of this directory is in

@@ -20,7 +20,7 @@ export interface FrameBatch {
   readonly lastIndex: LogIndex;
   readonly lastTerm: Term;
   readonly bytes: Uint8Array;
-  /** Configurations of entries inside; recorded in the same ledger flush as the record that covers them (semantics §3.1). */
+  /** Configurations of entries inside; recorded in the same ledger flush as the record that covers them (specification §3.1). */
   readonly configurations?: readonly Configuration[];
 }
 

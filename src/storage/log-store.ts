@@ -1,5 +1,5 @@
 /**
- * One journal and one ledger for all partitions of a data directory, with group commit by arrival (semantics §5.1, §5.5).
+ * One journal and one ledger for all partitions of a data directory, with group commit by arrival (specification §5.1, §5.5).
  *
  * At most one chain is under way. What arrives meanwhile gathers, and the next chain takes all of it: records that need no
  * data (term and vote, truncations, doubts) first, in a ledger flush of their own; then entries: blocks written, synced,
@@ -113,7 +113,7 @@ export class LogStore implements PartitionLogOwner {
     return this.#logs.get(partitionId);
   }
 
-  /** Creates a replica: ledger flush, its files, then its row in the registry (semantics §1). @throws ClustorError `CLUSTOR_ALREADY_INITIALIZED`. */
+  /** Creates a replica: ledger flush, its files, then its row in the registry (specification §1). @throws ClustorError `CLUSTOR_ALREADY_INITIALIZED`. */
   async createReplica(replica: ReplicaToCreate): Promise<void> {
     const { partitionId, replicaId, incarnation, configuration } = replica;
     if (this.#registry.replicas.some((row) => row.partitionId === partitionId)) {

@@ -1,5 +1,5 @@
 /**
- * `node.json`: whose data directory this is, and which replicas it hosts (semantics §1 Identity).
+ * `node.json`: whose data directory this is, and which replicas it hosts (specification §1 Identity).
  *
  * A row is written last, after the replica's ledger records and files: a replica exists when its row does. A listed replica
  * whose files are gone is refused, never begun afresh.

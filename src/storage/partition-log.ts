@@ -33,7 +33,7 @@ export class PartitionLog {
   readonly index: JournalIndex = new JournalIndex();
   readonly #owner: PartitionLogOwner;
   #lastIndex: LogIndex;
-  /** Newest commit index, set by the owner of the replica; recorded with each flush (semantics §1). */
+  /** Newest commit index, set by the owner of the replica; recorded with each flush (specification §1). */
   commitIndex: LogIndex;
   /** Newest hard state handed over. */
   hardState: HardState;

@@ -49,7 +49,7 @@ export class RecoveredLog {
     return live;
   }
 
-  /** Frames from a truncation's index on that stand before its position are dead (semantics §5.5). */
+  /** Frames from a truncation's index on that stand before its position are dead (specification §5.5). */
   #liveCount(segmentSeq: number, run: Omit<SegmentIndexRow, 'partitionId'>): number {
     let end = run.firstIndex + run.count;
     for (const truncation of this.row.truncations) {

@@ -1,5 +1,5 @@
 /**
- * What a data directory holds after a crash (semantics §5.3, KER-9, KER-11).
+ * What a data directory holds after a crash (specification §5.3, KER-9, KER-11).
  *
  * The ledger decides: what it covers must be readable, or the replica is in doubt; what stands behind it counts only where
  * whole frames continue a log. Nothing is repaired in place: old segments are only read, everything new goes to a new

@@ -1,5 +1,5 @@
 /**
- * Reading a segment block by block, past the page cache (semantics §5.3).
+ * Reading a segment block by block, past the page cache (specification §5.3).
  *
  * Up to `coveredEnd` every block must be good: a bad one is damage, and reading goes on at the next frame start that a good
  * block names. Behind it the first bad block ends the journal: what was never covered was never acknowledged.

@@ -61,6 +61,11 @@ export class SegmentWriter {
     return blockOffset(this.#nextBlock + blocks) <= this.segment.sizeBytes;
   }
 
+  /** Whether the next segment is needed now. */
+  get isNearlyFull(): boolean {
+    return this.endOffset * 8 > this.segment.sizeBytes * 7;
+  }
+
   /** Bytes laid out in the flush so far. */
   get flushBytes(): number {
     return this.#isOpen ? this.#blockStart + blockBytes : 0;

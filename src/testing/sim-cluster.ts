@@ -262,7 +262,7 @@ export class SimCluster {
     }
     if (state.commitIndex <= committed.highest) return;
     committed.highest = state.commitIndex;
-    // What is committed is on the disks of a quorum at that moment (semantics §1); looking there is dear, so now and then.
+    // What is committed is on the disks of a quorum at that moment (specification §1); looking there is dear, so now and then.
     if (committed.advances++ % commitSamples === 0) this.checkEvidence(partitionId, state.commitIndex);
   }
 

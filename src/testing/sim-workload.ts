@@ -211,7 +211,7 @@ interface Operation {
   readonly finish: (end: (worker: number) => void) => void;
 }
 
-/** Answers to one request that may have been sent twice under one key: they must agree (semantics §2.4). */
+/** Answers to one request that may have been sent twice under one key: they must agree (specification §2.4). */
 class Answers {
   readonly answered: (outcome: AppendReceipt | ClustorError) => void;
   readonly #settle: (outcome: AppendReceipt | ClustorError | undefined) => void;

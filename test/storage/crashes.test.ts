@@ -1,4 +1,4 @@
-/** Crashes anywhere (semantics §5.5, KER-4, KER-11): what was reported durable is there afterwards, whatever was in flight. */
+/** Crashes anywhere (specification §5.5, KER-4, KER-11): what was reported durable is there afterwards, whatever was in flight. */
 import { describe, expect, test } from 'vitest';
 import { nextBelow } from '../../src/base/prng.ts';
 import type { CrashKind } from '../../src/testing/sim-file-system.ts';

@@ -1,0 +1,231 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Worker } from 'node:worker_threads';
+
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+
+import { openNodeFileSystem, type NodeFileSystem } from '../../src/platform/node-file-system.ts';
+import type { FileHandle, IoFailure, IoStep, IoWriterMode } from '../../src/ports/file-system.ts';
+import { fileSystemConformance } from '../../src/testing/file-system-conformance.ts';
+
+const block = 4096;
+let directory: string;
+let fileSystem: NodeFileSystem;
+
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'clustor-disk-'));
+  fileSystem = await openNodeFileSystem();
+});
+
+afterEach(async () => {
+  vi.restoreAllMocks();
+  await fileSystem.shutDown();
+  await rm(directory, { recursive: true, force: true });
+});
+
+async function reopened(mode: IoWriterMode): Promise<void> {
+  await fileSystem.shutDown();
+  fileSystem = await openNodeFileSystem({ mode });
+}
+
+async function zeroed(name: string, blocks: number): Promise<FileHandle> {
+  const path = join(directory, name);
+  await fileSystem.createZeroed(path, blocks * block);
+  return fileSystem.open(path, { access: 'durableWrite' });
+}
+
+function write(file: FileHandle, at: number, fill: number): IoStep {
+  const bytes = fileSystem.allocateStaging(block);
+  bytes.fill(fill);
+  return { kind: 'write', file, position: at * block, bytes };
+}
+
+function chain(steps: readonly IoStep[]): Promise<IoFailure | undefined> {
+  return new Promise((resolve) => fileSystem.submit(steps, resolve));
+}
+
+/** A handle whose writes fail: opened without the right to write. */
+async function unwritable(): Promise<FileHandle> {
+  await fileSystem.createZeroed(join(directory, 'unwritable'), block);
+  return fileSystem.open(join(directory, 'unwritable'), { access: 'read' });
+}
+
+const modes: readonly IoWriterMode[] = ['Direct', 'Pooled', 'Blocking'];
+
+describe.each(modes)('the disk conforms in mode %s', (mode) => {
+  for (const subject of fileSystemConformance) {
+    if (subject.needsPowerLoss) continue;
+    test(subject.name, async () => {
+      await reopened(mode);
+
+      await subject.run({ fileSystem, directory });
+    });
+  }
+});
+
+describe.each(modes)('chains in mode %s', (mode) => {
+  beforeEach(() => reopened(mode));
+
+  test('a failed step ends its chain, is named, and leaves the chains around it alone', async () => {
+    const file = await zeroed('file', 8);
+    const refused = await unwritable();
+
+    const results = await Promise.all([
+      chain([write(file, 0, 1), { kind: 'sync', file }]),
+      chain([write(file, 1, 2), write(file, 2, 3), write(refused, 0, 9), write(file, 3, 4)]),
+      chain([write(file, 4, 5), { kind: 'sync', file }]),
+    ]);
+
+    expect(results).toEqual([undefined, { stepIndex: 2, systemCode: 'EBADF' }, undefined]);
+    const onDisk = await readFile(join(directory, 'file'));
+    expect([0, 1, 2, 3, 4].map((at) => onDisk[at * block])).toEqual([1, 2, 3, 0, 5]);
+  });
+
+  test('a chain without steps completes in its turn', async () => {
+    const file = await zeroed('file', 1);
+    const order: string[] = [];
+    await Promise.all([
+      chain([write(file, 0, 1)]).then(() => order.push('before')),
+      chain([]).then((failure) => order.push(failure === undefined ? 'empty' : 'failed')),
+      chain([write(file, 0, 2)]).then(() => order.push('after')),
+    ]);
+
+    expect(order).toEqual(['before', 'empty', 'after']);
+    expect((await readFile(join(directory, 'file')))[0]).toBe(2);
+  });
+
+  test('any number of chains may wait, and they complete in order', async () => {
+    const file = await zeroed('file', 1);
+    const chainCount = 3000;
+    const order: number[] = [];
+    const failures = await Promise.all(
+      Array.from({ length: chainCount }, async (_, at) => {
+        const failure = await chain([{ kind: 'sync', file }, { kind: 'sync', file }]);
+        order.push(at);
+        return failure;
+      }),
+    );
+
+    expect(failures.filter((failure) => failure !== undefined)).toEqual([]);
+    expect(order).toEqual(Array.from({ length: chainCount }, (_, at) => at));
+  }, 60_000);
+
+  test('a file is closed although chains on others never pause', async () => {
+    const busy = await zeroed('busy', 1);
+    const step = write(busy, 0, 1);
+    const other = await zeroed('other', 1);
+    let isGoingOn = true;
+    const goOn = (): void => {
+      if (isGoingOn) fileSystem.submit([step], goOn);
+    };
+    goOn();
+
+    await fileSystem.close(other);
+    isGoingOn = false;
+
+    expect(() => fileSystem.submit([{ kind: 'sync', file: other }], () => {})).toThrow('not open');
+  });
+
+  test('from the call of close on, a file takes no more chains', async () => {
+    const file = await zeroed('file', 1);
+    const earlier = chain([write(file, 0, 1), { kind: 'sync', file }]);
+    const closing = fileSystem.close(file);
+
+    expect(() => fileSystem.submit([{ kind: 'sync', file }], () => {})).toThrow('not open');
+    expect(await earlier).toBeUndefined();
+    await closing;
+  });
+
+  test('a closed handle never means a file that was opened later', async () => {
+    const first = await zeroed('first', 1);
+    await fileSystem.close(first);
+    await zeroed('second', 1);
+
+    expect(() => fileSystem.submit([{ kind: 'sync', file: first }], () => {})).toThrow('not open');
+  });
+});
+
+describe('direct files', () => {
+  test('are durable in mode Direct and say so', async () => {
+    await zeroed('file', 1);
+
+    expect(['Direct', 'Pooled']).toContain(fileSystem.ioWriterMode);
+  });
+
+  test('read back what was written while others are being opened', async () => {
+    const blocks = 64;
+    const file = await zeroed('file', blocks);
+    await chain(Array.from({ length: blocks }, (_, at) => write(file, at, at + 1)));
+    await fileSystem.createZeroed(join(directory, 'other'), block);
+
+    const reads = Array.from({ length: 40 }, () => fileSystem.read(file, 0, blocks * block));
+    const opens = Array.from({ length: 40 }, () => fileSystem.open(join(directory, 'other'), { access: 'durableWrite' }));
+
+    await Promise.all(opens);
+    for (const bytes of await Promise.all(reads)) {
+      for (let at = 0; at < blocks; at++) expect(bytes[at * block]).toBe(at + 1);
+    }
+  });
+
+  test('larger than one piece of the read memory are read whole', async () => {
+    const blocks = 600;
+    const file = await zeroed('file', blocks);
+    await chain([write(file, 0, 1), write(file, 255, 2), write(file, 256, 3), write(file, 599, 4)]);
+
+    const bytes = await fileSystem.read(file, 0, (blocks + 8) * block);
+
+    expect(bytes.length).toBe(blocks * block);
+    expect([0, 255, 256, 599, 1].map((at) => bytes[at * block])).toEqual([1, 2, 3, 4, 0]);
+  });
+
+  test('take bytes from memory that was allocated while the thread slept', async () => {
+    const file = await zeroed('file', 64);
+    for (let at = 0; at < 64; at++) {
+      fileSystem.allocateStaging(1024 * 1024 + at);
+      expect(await chain([write(file, at, at + 1)])).toBeUndefined();
+    }
+
+    const onDisk = await readFile(join(directory, 'file'));
+    for (let at = 0; at < 64; at++) expect(onDisk[at * block]).toBe(at + 1);
+  });
+});
+
+describe('directories', () => {
+  test('with a relative path of one letter are made', async () => {
+    const before = vi.spyOn(process, 'cwd').mockReturnValue(directory);
+
+    await fileSystem.makeDirectory('d');
+
+    expect(await fileSystem.listDirectory(directory)).toEqual(['d']);
+    before.mockRestore();
+  });
+});
+
+describe('a thread that dies', () => {
+  test('fails the chains under way and all later ones with EWORKER, and files can still be closed', async () => {
+    const ended = vi.spyOn(Worker.prototype, 'postMessage');
+    const file = await zeroed('file', 1);
+    const threads = vi.spyOn(Worker.prototype, 'ref').mockImplementation(function (this: Worker) {
+      void this.terminate();
+    });
+    const underWay = Array.from({ length: 3 }, () => chain([write(file, 0, 1), { kind: 'sync', file }]));
+    const first = await Promise.all(underWay);
+    const later = await chain([{ kind: 'sync', file }]);
+
+    expect(first.at(-1)).toEqual({ stepIndex: 0, systemCode: 'EWORKER' });
+    expect(later).toEqual({ stepIndex: 0, systemCode: 'EWORKER' });
+    await fileSystem.close(file);
+    threads.mockRestore();
+    ended.mockRestore();
+  });
+});
+
+test('what the operating system refuses is a typed error with its code', async () => {
+  await expect(fileSystem.remove(directory)).rejects.toMatchObject({ code: 'CLUSTOR_STORAGE_FAILED' });
+  await expect(fileSystem.open(join(directory, 'absent'), { access: 'read' })).rejects.toMatchObject({
+    code: 'CLUSTOR_STORAGE_FAILED',
+    details: { systemCode: 'ENOENT' },
+  });
+  await expect(fileSystem.link(join(directory, 'absent'), join(directory, 'name'))).rejects.toMatchObject({ code: 'CLUSTOR_STORAGE_FAILED' });
+});
