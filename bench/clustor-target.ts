@@ -46,11 +46,7 @@ interface ClientOptions {
 
 interface BenchClient {
   append(partitionId: string, bytes: Uint8Array, options: { deadlineMs: number }): Promise<unknown>;
-  appendWith?(
-    partitionId: string,
-    bytes: Uint8Array,
-    callback: (outcome: unknown) => void,
-  ): void;
+  appendWith?(partitionId: string, bytes: Uint8Array, callback: (outcome: unknown) => void): void;
   status?(): Promise<unknown>;
   close(): Promise<void>;
 }

@@ -51,13 +51,25 @@ async function sweep(range: string): Promise<void> {
   const [from = Number.NaN, to = Number.NaN] = range.split('..').map(Number);
   if (!(from >= 1 && to >= from)) fail(`--seeds takes a range such as 1..500, got "${range}"`);
   const mutant = mutants.find((known) => known.name === values.mutant);
-  if (values.mutant !== undefined && mutant === undefined) fail(`there is no mutant "${values.mutant}"; there is ${mutants.map((known) => known.name).join(', ')}`);
+  if (values.mutant !== undefined && mutant === undefined)
+    fail(
+      `there is no mutant "${values.mutant}"; there is ${mutants.map((known) => known.name).join(', ')}`,
+    );
   const folder = mutant === undefined ? root : plantMutant(root, mutant);
   const workers = Math.max(1, Number(values.workers ?? availableParallelism()));
   const reports: SimRunReport[] = [];
   const total = to - from + 1;
   const children = Array.from({ length: Math.min(workers, total) }, (_, at) =>
-    spawn(process.execPath, [...process.execArgv, join(folder, 'sim', 'main.ts'), '--worker', `${from + at}..${to}..${workers}`], { stdio: ['ignore', 'pipe', 'inherit'], cwd: folder }),
+    spawn(
+      process.execPath,
+      [
+        ...process.execArgv,
+        join(folder, 'sim', 'main.ts'),
+        '--worker',
+        `${from + at}..${to}..${workers}`,
+      ],
+      { stdio: ['ignore', 'pipe', 'inherit'], cwd: folder },
+    ),
   );
   const startedMs = performance.now();
   await Promise.all(
@@ -74,7 +86,8 @@ async function sweep(range: string): Promise<void> {
   );
   if (process.stderr.isTTY) process.stderr.write('\n');
   if (mutant !== undefined) rmSync(folder, { recursive: true, force: true });
-  if (mutant === undefined && reports.length !== total) fail(`only ${reports.length} of ${total} seeds came back`);
+  if (mutant === undefined && reports.length !== total)
+    fail(`only ${reports.length} of ${total} seeds came back`);
   finish(reports, { seconds: (performance.now() - startedMs) / 1000, mutant: mutant?.name });
 }
 
@@ -86,12 +99,18 @@ function progress(reports: readonly SimRunReport[], total: number): void {
   process.stderr.write(`\r${bar} ${reports.length}/${total} seeds, ${failed} failed `);
 }
 
-function finish(reports: SimRunReport[], run: { readonly seconds: number; readonly mutant: string | undefined }): void {
+function finish(
+  reports: SimRunReport[],
+  run: { readonly seconds: number; readonly mutant: string | undefined },
+): void {
   reports.sort((left, right) => left.seed - right.seed);
   const failed = reports.filter((report) => report.violation !== undefined);
-  for (const report of failed) process.stdout.write(`seed ${report.seed}: ${report.violation ?? ''}\n`);
+  for (const report of failed)
+    process.stdout.write(`seed ${report.seed}: ${report.violation ?? ''}\n`);
   const faults: Record<string, number> = {};
-  for (const report of reports) for (const [kind, count] of Object.entries(report.faults)) faults[kind] = (faults[kind] ?? 0) + count;
+  for (const report of reports)
+    for (const [kind, count] of Object.entries(report.faults))
+      faults[kind] = (faults[kind] ?? 0) + count;
   const summary = {
     seeds: reports.length,
     failed: failed.length,
@@ -107,13 +126,19 @@ function finish(reports: SimRunReport[], run: { readonly seconds: number; readon
     fewestOperations: Math.min(...reports.map((report) => report.operations)),
     evidenceChecks: sumOf(reports, (report) => report.evidenceChecks),
     seconds: Math.round(run.seconds),
-    ...(run.mutant === undefined ? {} : { mutant: run.mutant, caughtAfterSeeds: failed.length === 0 ? null : reports.length }),
+    ...(run.mutant === undefined
+      ? {}
+      : { mutant: run.mutant, caughtAfterSeeds: failed.length === 0 ? null : reports.length }),
     traceHash: foldHashes(reports),
   };
   if (!values.json) {
     const { medians } = summary;
-    process.stdout.write(`${reports.length} seeds in ${summary.seconds} s: ${failed.length} failed; ${summary.operations} operations, at least ${summary.fewestOperations} a seed\n`);
-    process.stdout.write(`medians a seed: ${medians.operations} operations, ${medians.acks} acks, ${medians.leaderChanges} leader changes, ${medians.crashes} crashes, ${medians.simulatedSeconds} simulated s\n`);
+    process.stdout.write(
+      `${reports.length} seeds in ${summary.seconds} s: ${failed.length} failed; ${summary.operations} operations, at least ${summary.fewestOperations} a seed\n`,
+    );
+    process.stdout.write(
+      `medians a seed: ${medians.operations} operations, ${medians.acks} acks, ${medians.leaderChanges} leader changes, ${medians.crashes} crashes, ${medians.simulatedSeconds} simulated s\n`,
+    );
   }
   process.stdout.write(`${JSON.stringify(summary)}\n`);
   // A mutant that nobody notices is the failure.
@@ -129,13 +154,17 @@ async function replay(seed: number): Promise<void> {
     drainMicrotasks,
     onEvent: ({ atMs, nodeId, event }) => {
       if (event.level === 'debug') return;
-      timeline.push(`${atMs.toFixed(3).padStart(12)} ms  ${nodeId === undefined ? 'client' : `node ${nodeId}`}  ${event.kind} ${JSON.stringify(event.fields)}`);
+      timeline.push(
+        `${atMs.toFixed(3).padStart(12)} ms  ${nodeId === undefined ? 'client' : `node ${nodeId}`}  ${event.kind} ${JSON.stringify(event.fields)}`,
+      );
     },
   });
   if (report.violation !== undefined) {
     for (const line of timeline.slice(-timelineShownMax)) process.stdout.write(`${line}\n`);
     process.stdout.write(`violation ${report.violation}\n`);
-    process.stdout.write(`shortest prefix of its ${report.plannedFaults} faults that fails: ${await shortestPrefix(seed, report.plannedFaults)}\n`);
+    process.stdout.write(
+      `shortest prefix of its ${report.plannedFaults} faults that fails: ${await shortestPrefix(seed, report.plannedFaults)}\n`,
+    );
   }
   process.stdout.write(`${JSON.stringify(report)}\n`);
   process.exitCode = report.violation === undefined ? 0 : 1;
@@ -169,7 +198,10 @@ function sumOf(reports: readonly SimRunReport[], read: (report: SimRunReport) =>
   return reports.reduce((sum, report) => sum + read(report), 0);
 }
 
-function medianOf(reports: readonly SimRunReport[], read: (report: SimRunReport) => number): number {
+function medianOf(
+  reports: readonly SimRunReport[],
+  read: (report: SimRunReport) => number,
+): number {
   const sorted = reports.map(read).sort((left, right) => left - right);
   return sorted[sorted.length >> 1] ?? 0;
 }

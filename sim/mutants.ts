@@ -25,7 +25,8 @@ export interface Edit {
 export const mutants: readonly Mutant[] = [
   {
     name: 'ack-before-ledger-sync',
-    breaks: 'KER-4: the completion of a flush of entries is told before its ledger record is synced',
+    breaks:
+      'KER-4: the completion of a flush of entries is told before its ledger record is synced',
     file: 'src/storage/log-store.ts',
     edits: [{ find: '...ledgerSteps]', replace: '...ledgerSteps.slice(0, 1)]' }],
   },
@@ -33,7 +34,12 @@ export const mutants: readonly Mutant[] = [
     name: 'count-self-before-durable',
     breaks: 'KER-2: a leader counts its own entries as soon as they are appended',
     file: 'src/raft/leader.ts',
-    edits: [{ find: 'state.inDoubt ? 0 : state.durableIndex', replace: 'state.inDoubt ? 0 : state.log.lastIndex' }],
+    edits: [
+      {
+        find: 'state.inDoubt ? 0 : state.durableIndex',
+        replace: 'state.inDoubt ? 0 : state.log.lastIndex',
+      },
+    ],
   },
   {
     name: 'skip-own-term-rule',
@@ -50,13 +56,17 @@ export const mutants: readonly Mutant[] = [
 /** Copies the sources with a mutant in place; returns the folder. */
 export function plantMutant(root: string, mutant: Mutant): string {
   const folder = mkdtempSync(join(tmpdir(), `clustor-mutant-${mutant.name}-`));
-  for (const part of ['src', 'sim', 'package.json', 'tsconfig.json', 'tsconfig.base.json']) cpSync(join(root, part), join(folder, part), { recursive: true });
+  for (const part of ['src', 'sim', 'package.json', 'tsconfig.json', 'tsconfig.base.json'])
+    cpSync(join(root, part), join(folder, part), { recursive: true });
   symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'));
   const path = join(folder, mutant.file);
   let text = readFileSync(path, 'utf8');
   for (const { find, replace } of mutant.edits) {
     const parts = text.split(find);
-    if (parts.length !== 2) throw new Error(`"${find}" of mutant ${mutant.name} stands ${parts.length - 1} times in ${mutant.file}`);
+    if (parts.length !== 2)
+      throw new Error(
+        `"${find}" of mutant ${mutant.name} stands ${parts.length - 1} times in ${mutant.file}`,
+      );
     text = parts.join(replace);
   }
   writeFileSync(path, text);

@@ -1,5 +1,10 @@
 /** Open a node, host state machines; types and errors. */
-export { ClustorError, isClustorError, type ClustorErrorOptions, type ErrorDetails } from './base/errors.ts';
+export {
+  ClustorError,
+  isClustorError,
+  type ClustorErrorOptions,
+  type ErrorDetails,
+} from './base/errors.ts';
 export { errorCodes, type ErrorCode, type Outcome } from './base/error-codes.ts';
 export { InvariantError } from './base/assert.ts';
 export {
@@ -20,7 +25,14 @@ export {
   type Term,
 } from './base/ids.ts';
 export type { Configuration, Member, MemberRole } from './base/membership.ts';
-export { initializeReplicas, openNode, planReplicas, type InitializeReplicasOptions, type OpenNodeOptions, type PlannedVoter } from './open-node.ts';
+export {
+  initializeReplicas,
+  openNode,
+  planReplicas,
+  type InitializeReplicasOptions,
+  type OpenNodeOptions,
+  type PlannedVoter,
+} from './open-node.ts';
 export type { CertificateFiles } from './platform/certificate-files.ts';
 export {
   createDevelopmentCa,
@@ -33,9 +45,20 @@ export {
   type IssueOptions,
   type NodeCertificateOptions,
 } from './security/development-ca.ts';
-export { silentObserver, type EventLevel, type ObservedEvent, type Observer } from './ports/observer.ts';
+export {
+  silentObserver,
+  type EventLevel,
+  type ObservedEvent,
+  type Observer,
+} from './ports/observer.ts';
 export type { FileSystem, IoWriterMode } from './ports/file-system.ts';
-export type { ApplyContext, ApplyOutcome, EntryBatch, RetryableReason, StateMachine } from './ports/state-machine.ts';
+export type {
+  ApplyContext,
+  ApplyOutcome,
+  EntryBatch,
+  RetryableReason,
+  StateMachine,
+} from './ports/state-machine.ts';
 export type { ClientRole } from './ports/transport.ts';
 export type { PartitionPlan } from './runtime/bootstrap.ts';
 export { defaultNodeLimits, type NodeLimits } from './runtime/limits.ts';
@@ -46,4 +69,8 @@ export type { Product, ProductContext, RunningProduct } from './runtime/product.
 export type { IdempotencyKey } from './runtime/session-keys.ts';
 export type { MemberStatus, NodeStatus, PartitionStatus } from './runtime/status.ts';
 export type { CommittedEntry } from './runtime/subscription.ts';
-export { defaultLogStoreLimits, type LogStoreLimits, type LogStoreStatistics } from './storage/log-store-types.ts';
+export {
+  defaultLogStoreLimits,
+  type LogStoreLimits,
+  type LogStoreStatistics,
+} from './storage/log-store-types.ts';

@@ -48,8 +48,15 @@ export interface OpenNodeOptions {
 export async function openNode(options: OpenNodeOptions): Promise<ClustorNode> {
   const observer = options.observer ?? silentObserver;
   await installPlatformCrc32c();
-  const keeper = await openCertificateKeeper({ load: () => loadCertificateFiles(options.certificates), clock: nodeClock, observer });
-  const disk = await openNodeFileSystem({ observer, ...(options.ioWriterMode === undefined ? {} : { mode: options.ioWriterMode }) });
+  const keeper = await openCertificateKeeper({
+    load: () => loadCertificateFiles(options.certificates),
+    clock: nodeClock,
+    observer,
+  });
+  const disk = await openNodeFileSystem({
+    observer,
+    ...(options.ioWriterMode === undefined ? {} : { mode: options.ioWriterMode }),
+  });
   let admin: AdminHttp | undefined;
   const transport = openTlsTransport({
     clock: nodeClock,
@@ -85,7 +92,11 @@ export async function openNode(options: OpenNodeOptions): Promise<ClustorNode> {
       ...(storage === undefined ? {} : { storage }),
       ...(raft === undefined ? {} : { raft }),
     });
-    admin = createAdminHttp({ routes: createAdminRoutes({ node, observer }), principalKey, observer });
+    admin = createAdminHttp({
+      routes: createAdminRoutes({ node, observer }),
+      principalKey,
+      observer,
+    });
     void node.stopped.then(closeRest).catch((error: unknown) => {
       observer.emit({ level: 'warn', kind: 'closeFailed', fields: { message: messageOf(error) } });
     });
@@ -140,6 +151,13 @@ export interface PlannedVoter {
 }
 
 /** Plans a partition of voters with fresh incarnations; the plan then goes to {@link initializeReplicas} on every voter's node. @public */
-export function planReplicas(partition: PartitionId, voters: readonly PlannedVoter[]): PartitionPlan {
-  return planPartition(partition, voters.map((voter) => ({ nodeId: nodeId(voter.nodeId), address: voter.address })), nodeEntropy);
+export function planReplicas(
+  partition: PartitionId,
+  voters: readonly PlannedVoter[],
+): PartitionPlan {
+  return planPartition(
+    partition,
+    voters.map((voter) => ({ nodeId: nodeId(voter.nodeId), address: voter.address })),
+    nodeEntropy,
+  );
 }

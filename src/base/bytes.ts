@@ -50,14 +50,16 @@ export class ByteReader {
   u64(): number {
     const at = this.#take(8);
     const high = this.#view.getUint32(at + 4, true);
-    if (high > highWordMax) throw new ClustorError('CLUSTOR_WIRE_BAD_VALUE', 'a 64-bit integer exceeds 2^53 - 1');
+    if (high > highWordMax)
+      throw new ClustorError('CLUSTOR_WIRE_BAD_VALUE', 'a 64-bit integer exceeds 2^53 - 1');
     return high * two32 + this.#view.getUint32(at, true);
   }
 
   /** A boolean; anything but 0 and 1 is refused. */
   bool(): boolean {
     const value = this.u8();
-    if (value > 1) throw new ClustorError('CLUSTOR_WIRE_BAD_VALUE', `a boolean is 0 or 1, got ${value}`);
+    if (value > 1)
+      throw new ClustorError('CLUSTOR_WIRE_BAD_VALUE', `a boolean is 0 or 1, got ${value}`);
     return value === 1;
   }
 
@@ -75,7 +77,11 @@ export class ByteReader {
   /** u32 length and that many bytes, at most `lengthMax`. */
   lengthPrefixed(lengthMax: number): Uint8Array {
     const length = this.u32();
-    if (length > lengthMax) throw new ClustorError('CLUSTOR_WIRE_BODY_TOO_LARGE', `a field of ${length} bytes exceeds its maximum of ${lengthMax}`);
+    if (length > lengthMax)
+      throw new ClustorError(
+        'CLUSTOR_WIRE_BODY_TOO_LARGE',
+        `a field of ${length} bytes exceeds its maximum of ${lengthMax}`,
+      );
     return this.take(length);
   }
 
@@ -92,7 +98,10 @@ export class ByteReader {
   #take(length: number): number {
     const at = this.#offset;
     if (at + length > this.#end) {
-      throw new ClustorError('CLUSTOR_WIRE_BODY_TOO_SHORT', `${length} bytes are needed at offset ${at}, ${this.#end - at} are left`);
+      throw new ClustorError(
+        'CLUSTOR_WIRE_BODY_TOO_SHORT',
+        `${length} bytes are needed at offset ${at}, ${this.#end - at} are left`,
+      );
     }
     this.#offset = at + length;
     return at;
@@ -230,8 +239,15 @@ export function utf8Encode(text: string): Uint8Array {
     const code = point >= 0xd800 && point <= 0xdfff ? 0xfffd : point;
     if (code < 0x80) bytes.push(code);
     else if (code < 0x800) bytes.push(0xc0 | (code >> 6), 0x80 | (code & 0x3f));
-    else if (code < 0x10000) bytes.push(0xe0 | (code >> 12), 0x80 | ((code >> 6) & 0x3f), 0x80 | (code & 0x3f));
-    else bytes.push(0xf0 | (code >> 18), 0x80 | ((code >> 12) & 0x3f), 0x80 | ((code >> 6) & 0x3f), 0x80 | (code & 0x3f));
+    else if (code < 0x10000)
+      bytes.push(0xe0 | (code >> 12), 0x80 | ((code >> 6) & 0x3f), 0x80 | (code & 0x3f));
+    else
+      bytes.push(
+        0xf0 | (code >> 18),
+        0x80 | ((code >> 12) & 0x3f),
+        0x80 | ((code >> 6) & 0x3f),
+        0x80 | (code & 0x3f),
+      );
   }
   return Uint8Array.from(bytes);
 }
@@ -242,7 +258,16 @@ export function utf8Decode(bytes: Uint8Array): string {
   let at = 0;
   while (at < bytes.length) {
     const first = bytes[at] ?? 0;
-    const extra = first < 0x80 ? 0 : first >= 0xc2 && first < 0xe0 ? 1 : first >= 0xe0 && first < 0xf0 ? 2 : first >= 0xf0 && first < 0xf5 ? 3 : -1;
+    const extra =
+      first < 0x80
+        ? 0
+        : first >= 0xc2 && first < 0xe0
+          ? 1
+          : first >= 0xe0 && first < 0xf0
+            ? 2
+            : first >= 0xf0 && first < 0xf5
+              ? 3
+              : -1;
     if (extra < 0 || at + extra >= bytes.length) throw notUtf8();
     let point = extra === 0 ? first : first & (0x3f >> extra);
     for (let more = 1; more <= extra; more++) {

@@ -34,7 +34,16 @@ function buildTables(): Uint32Array[] {
   return built;
 }
 
-const [t0, t1, t2, t3, t4, t5, t6, t7] = tables as [Uint32Array, Uint32Array, Uint32Array, Uint32Array, Uint32Array, Uint32Array, Uint32Array, Uint32Array];
+const [t0, t1, t2, t3, t4, t5, t6, t7] = tables as [
+  Uint32Array,
+  Uint32Array,
+  Uint32Array,
+  Uint32Array,
+  Uint32Array,
+  Uint32Array,
+  Uint32Array,
+  Uint32Array,
+];
 
 /** Installs a native CRC-32C after checking it against the standard vector. */
 export function installNativeCrc32c(candidate: Crc32cFunction): void {
@@ -48,7 +57,8 @@ export function installNativeCrc32c(candidate: Crc32cFunction): void {
 
 /** CRC-32C of `bytes[start, end)`, continuing from `crc` (0 to begin). */
 export function crc32c(bytes: Uint8Array, start = 0, end: number = bytes.length, crc = 0): number {
-  if (native !== undefined && end - start >= nativeBytesMin) return native(bytes.subarray(start, end), crc) >>> 0;
+  if (native !== undefined && end - start >= nativeBytesMin)
+    return native(bytes.subarray(start, end), crc) >>> 0;
   return crc32cPortable(bytes, start, end, crc);
 }
 
@@ -58,10 +68,17 @@ function crc32cPortable(bytes: Uint8Array, start: number, end: number, seed: num
   let at = start;
   const sliced = end - 7;
   while (at < sliced) {
-    const low = crc ^ (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24));
+    const low =
+      crc ^ (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24));
     crc =
-      t7[low & 0xff]! ^ t6[(low >>> 8) & 0xff]! ^ t5[(low >>> 16) & 0xff]! ^ t4[low >>> 24]! ^
-      t3[bytes[at + 4]!]! ^ t2[bytes[at + 5]!]! ^ t1[bytes[at + 6]!]! ^ t0[bytes[at + 7]!]!;
+      t7[low & 0xff]! ^
+      t6[(low >>> 8) & 0xff]! ^
+      t5[(low >>> 16) & 0xff]! ^
+      t4[low >>> 24]! ^
+      t3[bytes[at + 4]!]! ^
+      t2[bytes[at + 5]!]! ^
+      t1[bytes[at + 6]!]! ^
+      t0[bytes[at + 7]!]!;
     at += 8;
   }
   while (at < end) {

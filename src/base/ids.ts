@@ -29,7 +29,10 @@ export type Incarnation = Brand<string, 'Incarnation'>;
 
 function safeInteger(value: number, what: string): number {
   if (!Number.isSafeInteger(value) || value < 0) {
-    throw new ClustorError('CLUSTOR_INVALID_ARGUMENT', `${what} must be a whole number from 0 to 2^53 - 1, got ${value}`);
+    throw new ClustorError(
+      'CLUSTOR_INVALID_ARGUMENT',
+      `${what} must be a whole number from 0 to 2^53 - 1, got ${value}`,
+    );
   }
   return value;
 }
@@ -56,7 +59,10 @@ const uuidPattern = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{1
 function uuidText(value: string, what: string): string {
   const lower = value.toLowerCase();
   if (!uuidPattern.test(lower)) {
-    throw new ClustorError('CLUSTOR_INVALID_ARGUMENT', `${what} must be a UUID such as 018c0d6c-9c11-7e9d-8000-86f5bb8c0001, got "${value}"`);
+    throw new ClustorError(
+      'CLUSTOR_INVALID_ARGUMENT',
+      `${what} must be a UUID such as 018c0d6c-9c11-7e9d-8000-86f5bb8c0001, got "${value}"`,
+    );
   }
   return lower;
 }
@@ -73,7 +79,9 @@ export function incarnation(value: string): Incarnation {
   return uuidText(value, 'an incarnation') as Incarnation;
 }
 
-const hexPairs: readonly string[] = Array.from({ length: 256 }, (_, value) => value.toString(16).padStart(2, '0'));
+const hexPairs: readonly string[] = Array.from({ length: 256 }, (_, value) =>
+  value.toString(16).padStart(2, '0'),
+);
 
 /**
  * Identifiers come again and again, and their text is dear to make: the newest ones are kept, one for each value of a few
@@ -98,7 +106,8 @@ export function uuidFromBytes(bytes: Uint8Array, offset: number): string {
 export function uuidToBytes(text: string, bytes: Uint8Array, offset: number): void {
   const from = cachedOffsets.get(text);
   if (from !== undefined) {
-    for (let position = 0; position < 16; position++) bytes[offset + position] = cachedBytes[from + position] ?? 0;
+    for (let position = 0; position < 16; position++)
+      bytes[offset + position] = cachedBytes[from + position] ?? 0;
     return;
   }
   convertToBytes(text, bytes, offset);
@@ -112,7 +121,8 @@ function rowOf(bytes: Uint8Array, offset: number): number {
 
 function isCached(row: number, bytes: Uint8Array, offset: number): boolean {
   const from = row * 16;
-  for (let position = 15; position >= 0; position--) if (cachedBytes[from + position] !== bytes[offset + position]) return false;
+  for (let position = 15; position >= 0; position--)
+    if (cachedBytes[from + position] !== bytes[offset + position]) return false;
   return true;
 }
 
@@ -121,7 +131,8 @@ function keep(row: number, text: string, bytes: Uint8Array, offset: number): voi
   if (old !== undefined) cachedOffsets.delete(old);
   cachedTexts[row] = text;
   cachedOffsets.set(text, row * 16);
-  for (let position = 0; position < 16; position++) cachedBytes[row * 16 + position] = bytes[offset + position] ?? 0;
+  for (let position = 0; position < 16; position++)
+    cachedBytes[row * 16 + position] = bytes[offset + position] ?? 0;
 }
 
 function convertToText(bytes: Uint8Array, offset: number): string {
@@ -137,7 +148,8 @@ function convertToBytes(text: string, bytes: Uint8Array, offset: number): void {
   let position = 0;
   for (let at = 0; at < 36; at++) {
     if (at === 8 || at === 13 || at === 18 || at === 23) continue;
-    bytes[offset + position] = (hexDigit(text.charCodeAt(at)) << 4) | hexDigit(text.charCodeAt(at + 1));
+    bytes[offset + position] =
+      (hexDigit(text.charCodeAt(at)) << 4) | hexDigit(text.charCodeAt(at + 1));
     position++;
     at++;
   }

@@ -4,7 +4,12 @@ import { utf8Decode, utf8Encode } from '../base/bytes.ts';
 import { ClustorError } from '../base/errors.ts';
 import { partitionId, type PartitionId } from '../base/ids.ts';
 import type { WhyKind } from '../admin/why.ts';
-import { connect, openAdminClient, type ConnectedClient, type NodeReport } from '../client/index.ts';
+import {
+  connect,
+  openAdminClient,
+  type ConnectedClient,
+  type NodeReport,
+} from '../client/index.ts';
 import { parseCertificateMaterial } from '../platform/certificate-files.ts';
 import { parseAddress } from '../runtime/node.ts';
 import { connectionOf, type ConnectionOptions } from './connection.ts';
@@ -29,47 +34,97 @@ export interface ReadCommandOptions extends ConnectionOptions {
 export async function runStatus(options: ConnectionOptions, output: Output): Promise<number> {
   return withClient(options, 'operator', async (client) => {
     const { nodes } = await client.status();
-    const led = new Set(nodes.flatMap(({ status }) => status?.partitions.filter((row) => row.role === 'leader').map((row) => row.partitionId) ?? []));
-    const known = new Set(nodes.flatMap(({ status }) => status?.partitions.map((row) => row.partitionId) ?? []));
-    const plain = nodes.map(({ nodeId, address, status, error }) => ({ nodeId, address, status, error: error === undefined ? undefined : { code: error.code, message: error.message } }));
+    const led = new Set(
+      nodes.flatMap(
+        ({ status }) =>
+          status?.partitions.filter((row) => row.role === 'leader').map((row) => row.partitionId) ??
+          [],
+      ),
+    );
+    const known = new Set(
+      nodes.flatMap(({ status }) => status?.partitions.map((row) => row.partitionId) ?? []),
+    );
+    const plain = nodes.map(({ nodeId, address, status, error }) => ({
+      nodeId,
+      address,
+      status,
+      error: error === undefined ? undefined : { code: error.code, message: error.message },
+    }));
     output.result({ nodes: plain }, statusText(nodes));
     return known.size > 0 && led.size === known.size ? exitCodes.done : exitCodes.refused;
   });
 }
 
 /** Appends one entry: the argument, or standard input. */
-export async function runAppend(data: string | undefined, options: AppendCommandOptions, output: Output): Promise<number> {
+export async function runAppend(
+  data: string | undefined,
+  options: AppendCommandOptions,
+  output: Output,
+): Promise<number> {
   const bytes = data === undefined ? await standardInput() : utf8Encode(data);
   return withClient(options, 'client', async (client) => {
     const key = options.key === undefined ? {} : { idempotencyKey: utf8Encode(options.key) };
-    const { term, index, result } = await client.append(choosePartition(client, options.partition), bytes, { deadlineMs: options.deadlineMs, ...key });
+    const { term, index, result } = await client.append(
+      choosePartition(client, options.partition),
+      bytes,
+      { deadlineMs: options.deadlineMs, ...key },
+    );
     const shown = result === undefined || result.length === 0 ? undefined : textOrBase64(result);
-    output.result({ term, index, result: shown }, `${pc.green('committed')} term ${term} index ${index}${shown === undefined ? '' : ` → ${shown}`}`);
+    output.result(
+      { term, index, result: shown },
+      `${pc.green('committed')} term ${term} index ${index}${shown === undefined ? '' : ` → ${shown}`}`,
+    );
     return exitCodes.done;
   });
 }
 
 /** Asks the state machine. */
-export async function runRead(query: string | undefined, options: ReadCommandOptions, output: Output): Promise<number> {
+export async function runRead(
+  query: string | undefined,
+  options: ReadCommandOptions,
+  output: Output,
+): Promise<number> {
   return withClient(options, 'client', async (client) => {
     const consistency = options.snapshotOnly === true ? 'snapshotOnly' : 'linearizable';
-    const { appliedIndex, result } = await client.read(choosePartition(client, options.partition), utf8Encode(query ?? ''), { deadlineMs: options.deadlineMs, consistency });
-    output.result({ appliedIndex, consistency, result: textOrBase64(result) }, textOrBase64(result));
+    const { appliedIndex, result } = await client.read(
+      choosePartition(client, options.partition),
+      utf8Encode(query ?? ''),
+      { deadlineMs: options.deadlineMs, consistency },
+    );
+    output.result(
+      { appliedIndex, consistency, result: textOrBase64(result) },
+      textOrBase64(result),
+    );
     return exitCodes.done;
   });
 }
 
 /** Asks one node why it is as it is. */
-export async function runWhy(kind: WhyKind, options: ConnectionOptions & { readonly node: number; readonly partition?: string }, output: Output): Promise<number> {
+export async function runWhy(
+  kind: WhyKind,
+  options: ConnectionOptions & { readonly node: number; readonly partition?: string },
+  output: Output,
+): Promise<number> {
   const connection = await connectionOf(options, 'operator');
   return withClient(options, 'operator', async (client) => {
     const { nodes } = await client.describe();
     const node = nodes.find((row) => row.nodeId === options.node);
-    if (node === undefined) throw new ClustorError('CLUSTOR_INVALID_ARGUMENT', `there is no node ${options.node}; there are ${nodes.map((row) => row.nodeId).join(', ')}`);
-    const admin = openAdminClient({ address: parseAddress(node.address), material: parseCertificateMaterial(connection), expected: node.nodeId });
+    if (node === undefined)
+      throw new ClustorError(
+        'CLUSTOR_INVALID_ARGUMENT',
+        `there is no node ${options.node}; there are ${nodes.map((row) => row.nodeId).join(', ')}`,
+      );
+    const admin = openAdminClient({
+      address: parseAddress(node.address),
+      material: parseCertificateMaterial(connection),
+      expected: node.nodeId,
+    });
     try {
       const answer = await admin.why(choosePartition(client, options.partition), kind);
-      output.result(answer, `${pc.bold(answer.clause)}: ${answer.explanation}\n${pc.dim(answer.advice)}`);
+      output.result(
+        answer,
+        `${pc.bold(answer.clause)}: ${answer.explanation}\n${pc.dim(answer.advice)}`,
+      );
       return exitCodes.done;
     } finally {
       await admin.close();
@@ -77,7 +132,11 @@ export async function runWhy(kind: WhyKind, options: ConnectionOptions & { reado
   });
 }
 
-async function withClient(options: ConnectionOptions, role: 'client' | 'operator', run: (client: ConnectedClient) => Promise<number>): Promise<number> {
+async function withClient(
+  options: ConnectionOptions,
+  role: 'client' | 'operator',
+  run: (client: ConnectedClient) => Promise<number>,
+): Promise<number> {
   const client = await connect(await connectionOf(options, role));
   try {
     return await run(client);
@@ -89,8 +148,16 @@ async function withClient(options: ConnectionOptions, role: 'client' | 'operator
 function choosePartition(client: ConnectedClient, wanted: string | undefined): PartitionId {
   if (wanted !== undefined) return partitionId(wanted);
   const [first, second] = client.partitionIds;
-  if (first === undefined) throw new ClustorError('CLUSTOR_UNKNOWN_PARTITION', 'the nodes that answered host no partition');
-  if (second !== undefined) throw new ClustorError('CLUSTOR_INVALID_ARGUMENT', `there are ${client.partitionIds.length} partitions; name one with --partition, such as ${first}`);
+  if (first === undefined)
+    throw new ClustorError(
+      'CLUSTOR_UNKNOWN_PARTITION',
+      'the nodes that answered host no partition',
+    );
+  if (second !== undefined)
+    throw new ClustorError(
+      'CLUSTOR_INVALID_ARGUMENT',
+      `there are ${client.partitionIds.length} partitions; name one with --partition, such as ${first}`,
+    );
   return first;
 }
 
@@ -98,7 +165,14 @@ function statusText(nodes: readonly NodeReport[]): string {
   const nodeRows = nodes.map(({ nodeId, address, status, error }) =>
     status === undefined
       ? [nodeId, address, pc.red('down'), error?.code ?? '', '', '']
-      : [nodeId, address, pc.green('up'), `${Math.round(status.uptimeMs / 1000)} s`, `${status.journal.flushMsP50.toFixed(2)} / ${status.journal.flushMsP99.toFixed(2)} ms`, status.journal.ioWriterMode],
+      : [
+          nodeId,
+          address,
+          pc.green('up'),
+          `${Math.round(status.uptimeMs / 1000)} s`,
+          `${status.journal.flushMsP50.toFixed(2)} / ${status.journal.flushMsP99.toFixed(2)} ms`,
+          status.journal.ioWriterMode,
+        ],
   );
   const partitionRows = nodes.flatMap(({ nodeId, status }) =>
     (status?.partitions ?? []).map((row) => [
@@ -112,7 +186,10 @@ function statusText(nodes: readonly NodeReport[]): string {
       row.inDoubt ? pc.red('in doubt') : (row.applyFault ?? ''),
     ]),
   );
-  const nodeTable = tableText(['node', 'TLS', 'state', 'up for', 'sync p50 / p99', 'writer'], nodeRows);
+  const nodeTable = tableText(
+    ['node', 'TLS', 'state', 'up for', 'sync p50 / p99', 'writer'],
+    nodeRows,
+  );
   return `${nodeTable}\n${tableText(['partition', 'node', 'role', 'term', 'durable', 'commit', 'applied', 'fault'], partitionRows)}`;
 }
 

@@ -13,7 +13,13 @@ import { ClustorError, isClustorError, messageOf } from '../base/errors.ts';
 import { clusterId, nodeId, partitionId, type ClusterId } from '../base/ids.ts';
 import { initializeReplicas, planReplicas, type PartitionPlan } from '../index.ts';
 import type { ClientRole } from '../ports/transport.ts';
-import { createDevelopmentCa, issueClientCertificate, issueNodeCertificate, type CertificateAuthority, type IssuedCertificate } from '../security/development-ca.ts';
+import {
+  createDevelopmentCa,
+  issueClientCertificate,
+  issueNodeCertificate,
+  type CertificateAuthority,
+  type IssuedCertificate,
+} from '../security/development-ca.ts';
 
 /** A node of a local cluster. */
 export interface LocalNode {
@@ -95,7 +101,9 @@ export class ClusterDirectory {
       clusterId(parsed.clusterId);
       return parsed;
     } catch (error) {
-      throw new ClustorError('CLUSTOR_INTEGRITY', `${path} is not readable: ${messageOf(error)}`, { cause: error });
+      throw new ClustorError('CLUSTOR_INTEGRITY', `${path} is not readable: ${messageOf(error)}`, {
+        cause: error,
+      });
     }
   }
 
@@ -117,11 +125,25 @@ export class ClusterDirectory {
     const id = clusterId(cluster.clusterId);
     const authority = await this.#authority(id, wallMs);
     for (const node of cluster.nodes) {
-      const issued = await issueNodeCertificate({ authority, clusterId: id, nodeId: nodeId(node.nodeId), hosts: [], wallMs, lifetimeMs: leafLifetimeMs });
+      const issued = await issueNodeCertificate({
+        authority,
+        clusterId: id,
+        nodeId: nodeId(node.nodeId),
+        hosts: [],
+        wallMs,
+        lifetimeMs: leafLifetimeMs,
+      });
       await writeCertificate(join(this.nodeFolder(node.nodeId), 'tls'), issued, authority);
     }
     for (const role of ['client', 'operator'] as const) {
-      const issued = await issueClientCertificate({ authority, clusterId: id, role, name: `local-${role}`, wallMs, lifetimeMs: leafLifetimeMs });
+      const issued = await issueClientCertificate({
+        authority,
+        clusterId: id,
+        role,
+        name: `local-${role}`,
+        wallMs,
+        lifetimeMs: leafLifetimeMs,
+      });
       await writeCertificate(join(this.path, role), issued, authority);
     }
   }
@@ -130,14 +152,25 @@ export class ClusterDirectory {
     const isProduct = wanted.product !== undefined;
     const ports = wanted.isPortsAuto
       ? await freePorts(wanted.nodeCount * 2)
-      : Array.from({ length: wanted.nodeCount * 2 }, (_, at) => (at < wanted.nodeCount ? wanted.basePort + at : wanted.productPort + at - wanted.nodeCount));
+      : Array.from({ length: wanted.nodeCount * 2 }, (_, at) =>
+          at < wanted.nodeCount ? wanted.basePort + at : wanted.productPort + at - wanted.nodeCount,
+        );
     const nodes = Array.from({ length: wanted.nodeCount }, (_, at): LocalNode => ({
       nodeId: at + 1,
       address: `127.0.0.1:${ports[at] ?? 0}`,
       productPort: isProduct ? ports[wanted.nodeCount + at] : undefined,
     }));
-    const partitions = Array.from({ length: wanted.partitionCount }, () => planReplicas(partitionId(uuidv7()), nodes));
-    const cluster: ClusterFile = { format: 1, clusterId: uuidv7(), isInitialized: false, product: wanted.product, nodes, partitions };
+    const partitions = Array.from({ length: wanted.partitionCount }, () =>
+      planReplicas(partitionId(uuidv7()), nodes),
+    );
+    const cluster: ClusterFile = {
+      format: 1,
+      clusterId: uuidv7(),
+      isInitialized: false,
+      product: wanted.product,
+      nodes,
+      partitions,
+    };
     await this.#writeCluster(cluster);
     return cluster;
   }
@@ -147,11 +180,18 @@ export class ClusterDirectory {
     const certificatePath = join(folder, 'certificate.pem');
     const keyPath = join(folder, 'private-key.pem');
     try {
-      return { certificatePem: await readFile(certificatePath, 'utf8'), privateKeyPem: await readFile(keyPath, 'utf8') };
+      return {
+        certificatePem: await readFile(certificatePath, 'utf8'),
+        privateKeyPem: await readFile(keyPath, 'utf8'),
+      };
     } catch (error) {
       if (!isNotFound(error)) throw error;
     }
-    const authority = await createDevelopmentCa({ clusterId: id, wallMs, lifetimeMs: authorityLifetimeMs });
+    const authority = await createDevelopmentCa({
+      clusterId: id,
+      wallMs,
+      lifetimeMs: authorityLifetimeMs,
+    });
     await mkdir(folder, { recursive: true, mode: 0o700 });
     await replaceText(keyPath, authority.privateKeyPem, 0o600);
     await replaceText(certificatePath, authority.certificatePem, 0o644);
@@ -161,7 +201,12 @@ export class ClusterDirectory {
   async #initialize(cluster: ClusterFile, node: LocalNode): Promise<void> {
     for (const plan of cluster.partitions) {
       try {
-        await initializeReplicas({ directory: join(this.nodeFolder(node.nodeId), 'data'), clusterId: cluster.clusterId, nodeId: node.nodeId, partitions: [plan] });
+        await initializeReplicas({
+          directory: join(this.nodeFolder(node.nodeId), 'data'),
+          clusterId: cluster.clusterId,
+          nodeId: node.nodeId,
+          partitions: [plan],
+        });
       } catch (error) {
         if (!isClustorError(error, 'CLUSTOR_ALREADY_INITIALIZED')) throw error;
       }
@@ -177,26 +222,46 @@ export class ClusterDirectory {
         nodeId: node.nodeId,
         listen: node.address,
         dataDirectory: 'data',
-        certificates: { certificateFile: 'tls/certificate.pem', privateKeyFile: 'tls/private-key.pem', trustBundleFile: 'tls/trust-bundle.pem' },
+        certificates: {
+          certificateFile: 'tls/certificate.pem',
+          privateKeyFile: 'tls/private-key.pem',
+          trustBundleFile: 'tls/trust-bundle.pem',
+        },
         product: cluster.product,
         productPort: node.productPort,
       };
-      await replaceText(this.nodeConfigPath(node.nodeId), `${JSON.stringify(config, undefined, 2)}\n`, 0o644);
+      await replaceText(
+        this.nodeConfigPath(node.nodeId),
+        `${JSON.stringify(config, undefined, 2)}\n`,
+        0o644,
+      );
     }
   }
 
   async #writeCluster(cluster: ClusterFile): Promise<void> {
-    await replaceText(join(this.path, 'cluster.json'), `${JSON.stringify(cluster, undefined, 2)}\n`, 0o644);
+    await replaceText(
+      join(this.path, 'cluster.json'),
+      `${JSON.stringify(cluster, undefined, 2)}\n`,
+      0o644,
+    );
   }
 }
 
 /** The three files of a certificate in a folder. */
 export function certificatePaths(folder: string): CertificatePaths {
-  return { certificate: join(folder, 'certificate.pem'), privateKey: join(folder, 'private-key.pem'), trustBundle: join(folder, 'trust-bundle.pem') };
+  return {
+    certificate: join(folder, 'certificate.pem'),
+    privateKey: join(folder, 'private-key.pem'),
+    trustBundle: join(folder, 'trust-bundle.pem'),
+  };
 }
 
 /** The key goes first: a reader that sees the new certificate finds its key; one that sees a mix reads again. */
-async function writeCertificate(folder: string, issued: IssuedCertificate, authority: CertificateAuthority): Promise<void> {
+async function writeCertificate(
+  folder: string,
+  issued: IssuedCertificate,
+  authority: CertificateAuthority,
+): Promise<void> {
   await mkdir(folder, { recursive: true });
   const paths = certificatePaths(folder);
   await replaceText(paths.trustBundle, authority.certificatePem, 0o644);
@@ -213,13 +278,17 @@ async function replaceText(path: string, text: string, mode: number): Promise<vo
 
 async function freePorts(count: number): Promise<readonly number[]> {
   const servers = await Promise.all(
-    Array.from({ length: count }, () => new Promise<ReturnType<typeof createServer>>((resolve, reject) => {
-      const server = createServer();
-      server.once('error', reject);
-      server.listen(0, '127.0.0.1', () => {
-        resolve(server);
-      });
-    })),
+    Array.from(
+      { length: count },
+      () =>
+        new Promise<ReturnType<typeof createServer>>((resolve, reject) => {
+          const server = createServer();
+          server.once('error', reject);
+          server.listen(0, '127.0.0.1', () => {
+            resolve(server);
+          });
+        }),
+    ),
   );
   const ports = servers.map((server) => {
     const address = server.address();

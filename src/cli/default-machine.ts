@@ -27,10 +27,15 @@ export class DefaultMachine implements StateMachine {
 
   query(request: Uint8Array): Uint8Array {
     if (utf8Decode(request) === 'last') return this.#last;
-    return utf8Encode(JSON.stringify({ count: this.#count, bytes: this.#bytes, digest: `0x${this.#digest.toString(16).padStart(8, '0')}` }));
+    return utf8Encode(
+      JSON.stringify({
+        count: this.#count,
+        bytes: this.#bytes,
+        digest: `0x${this.#digest.toString(16).padStart(8, '0')}`,
+      }),
+    );
   }
 
-   
   async *snapshot(): AsyncIterable<Uint8Array> {
     const writer = new ByteWriter();
     writer.u64(this.#count);

@@ -18,12 +18,24 @@ export interface InitOptions {
 
 /** Creates the replicas; writes the plan first when it is asked to. */
 export async function runInit(options: InitOptions, output: Output): Promise<number> {
-  const config = await readJson<{ readonly clusterId: string; readonly nodeId: number; readonly dataDirectory: string }>(options.config, 'configuration');
+  const config = await readJson<{
+    readonly clusterId: string;
+    readonly nodeId: number;
+    readonly dataDirectory: string;
+  }>(options.config, 'configuration');
   const plans = await plansOf(options);
   const directory = resolve(dirname(resolve(options.config)), config.dataDirectory);
-  await initializeReplicas({ directory, clusterId: config.clusterId, nodeId: config.nodeId, partitions: plans });
+  await initializeReplicas({
+    directory,
+    clusterId: config.clusterId,
+    nodeId: config.nodeId,
+    partitions: plans,
+  });
   const partitionIds = plans.map((plan) => plan.partitionId);
-  output.result({ event: 'initialized', nodeId: config.nodeId, directory, partitionIds }, `node ${config.nodeId} hosts ${partitionIds.length} replica(s) in ${directory}`);
+  output.result(
+    { event: 'initialized', nodeId: config.nodeId, directory, partitionIds },
+    `node ${config.nodeId} hosts ${partitionIds.length} replica(s) in ${directory}`,
+  );
   return exitCodes.done;
 }
 
@@ -31,14 +43,24 @@ async function plansOf(options: InitOptions): Promise<readonly PartitionPlan[]> 
   if (options.voters === undefined) return readJson<readonly PartitionPlan[]>(options.plan, 'plan');
   const voters = options.voters.split(',').map((text) => {
     const match = /^(\d+)=(.+:\d+)$/.exec(text);
-    if (match?.[1] === undefined || match[2] === undefined) throw new ClustorError('CLUSTOR_INVALID_ARGUMENT', `a voter looks like 1=host:port, got "${text}"`);
+    if (match?.[1] === undefined || match[2] === undefined)
+      throw new ClustorError(
+        'CLUSTOR_INVALID_ARGUMENT',
+        `a voter looks like 1=host:port, got "${text}"`,
+      );
     return { nodeId: Number(match[1]), address: match[2] };
   });
-  const plans = Array.from({ length: options.partitions }, () => planReplicas(partitionId(uuidv7()), voters));
+  const plans = Array.from({ length: options.partitions }, () =>
+    planReplicas(partitionId(uuidv7()), voters),
+  );
   try {
     await writeFile(options.plan, `${JSON.stringify(plans, undefined, 2)}\n`, { flag: 'wx' });
   } catch (error) {
-    throw new ClustorError('CLUSTOR_INVALID_ARGUMENT', `the plan ${options.plan} cannot be written: ${messageOf(error)}; without --voters the existing plan is used`, { cause: error });
+    throw new ClustorError(
+      'CLUSTOR_INVALID_ARGUMENT',
+      `the plan ${options.plan} cannot be written: ${messageOf(error)}; without --voters the existing plan is used`,
+      { cause: error },
+    );
   }
   return plans;
 }
@@ -47,6 +69,10 @@ async function readJson<T>(path: string, what: string): Promise<T> {
   try {
     return JSON.parse(await readFile(path, 'utf8')) as T;
   } catch (error) {
-    throw new ClustorError('CLUSTOR_INVALID_ARGUMENT', `the ${what} ${path} cannot be read: ${messageOf(error)}`, { cause: error });
+    throw new ClustorError(
+      'CLUSTOR_INVALID_ARGUMENT',
+      `the ${what} ${path} cannot be read: ${messageOf(error)}`,
+      { cause: error },
+    );
   }
 }

@@ -15,7 +15,9 @@ export async function runWalInspect(directory: string, output: Output): Promise<
     try {
       const inspection = await inspectDataDirectory(fileSystem, path);
       output.result(inspection, inspectionText(inspection));
-      const isDamaged = inspection.ledger.fault !== undefined || inspection.segments.some((segment) => segment.damagedBlocks > 0);
+      const isDamaged =
+        inspection.ledger.fault !== undefined ||
+        inspection.segments.some((segment) => segment.damagedBlocks > 0);
       return isDamaged ? exitCodes.failed : exitCodes.done;
     } finally {
       await lock.release();
@@ -34,7 +36,15 @@ function inspectionText({ clusterId, nodeId, ledger, segments }: Inspection): st
     ...(fault === undefined ? [] : [pc.red(`fault: ${fault}`)]),
     tableText(
       ['partition', 'term', 'voted for', 'durable', 'commit', 'truncations', 'doubts'],
-      ledger.partitions.map((row) => [row.partitionId, row.term ?? '–', row.votedFor ?? '–', row.durableIndex ?? '–', row.commitIndex ?? '–', row.truncations, row.doubts.join('; ')]),
+      ledger.partitions.map((row) => [
+        row.partitionId,
+        row.term ?? '–',
+        row.votedFor ?? '–',
+        row.durableIndex ?? '–',
+        row.commitIndex ?? '–',
+        row.truncations,
+        row.doubts.join('; '),
+      ]),
     ),
     tableText(
       ['segment', 'state', 'covered to', 'good to', 'blocks', 'damaged', 'frames', 'ended at'],

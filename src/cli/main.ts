@@ -1,7 +1,14 @@
 #!/usr/bin/env node
 /** The command line. */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
-import { runAppend, runRead, runStatus, runWhy, type AppendCommandOptions, type ReadCommandOptions } from './client-commands.ts';
+import {
+  runAppend,
+  runRead,
+  runStatus,
+  runWhy,
+  type AppendCommandOptions,
+  type ReadCommandOptions,
+} from './client-commands.ts';
 import type { ConnectionOptions } from './connection.ts';
 import { exitCodeOf, exitCodes } from './exit-codes.ts';
 import { runInit, type InitOptions } from './init-command.ts';
@@ -14,7 +21,8 @@ const whyKinds = ['notLeader', 'readBlocked', 'notReady'] as const;
 
 function wholeNumber(text: string): number {
   const value = Number(text);
-  if (!Number.isSafeInteger(value) || value < 0) throw new InvalidArgumentError('a whole number is needed.');
+  if (!Number.isSafeInteger(value) || value < 0)
+    throw new InvalidArgumentError('a whole number is needed.');
   return value;
 }
 
@@ -64,27 +72,47 @@ function addProcessCommands(root: Command): void {
     .option('--product <module>', 'run a product: a path that begins with . or /, or a package')
     .option('--base-port <port>', 'TLS port of node 1, counting up', wholeNumber, 7401)
     .option('--product-port <port>', 'product port of node 1, counting up', wholeNumber, 7379)
-    .addOption(new Option('--ports <how>', 'consecutive ports, or free ones that are then kept').choices(['consecutive', 'auto']).default('consecutive'))
+    .addOption(
+      new Option('--ports <how>', 'consecutive ports, or free ones that are then kept')
+        .choices(['consecutive', 'auto'])
+        .default('consecutive'),
+    )
     .option('--no-restart', 'leave dead nodes dead')
     .option('--json', 'one JSON line per event')
-    .action((options: UpOptions & JsonOption) => run(options.json === true, (output) => runUp(options, output)));
+    .action((options: UpOptions & JsonOption) =>
+      run(options.json === true, (output) => runUp(options, output)),
+    );
   root
     .command('init')
-    .description("create this node's replicas in its data directory, from a plan that all members share")
+    .description(
+      "create this node's replicas in its data directory, from a plan that all members share",
+    )
     .requiredOption('--config <file>', 'configuration of the node')
-    .requiredOption('--plan <file>', 'plan of the partitions; written when it does not exist and --voters is given')
+    .requiredOption(
+      '--plan <file>',
+      'plan of the partitions; written when it does not exist and --voters is given',
+    )
     .option('--voters <list>', 'voters of a new plan: 1=host:port,2=host:port,…')
     .option('--partitions <count>', 'partitions of a new plan', wholeNumber, 1)
     .option('--json', 'one JSON line instead of text')
-    .action((options: InitOptions & JsonOption) => run(options.json === true, (output) => runInit(options, output)));
+    .action((options: InitOptions & JsonOption) =>
+      run(options.json === true, (output) => runInit(options, output)),
+    );
   root
     .command('node')
     .description('run one node')
     .requiredOption('--config <file>', 'configuration of the node')
     .option('--stop-with-parent', 'stop when standard input ends')
-    .addOption(new Option('--kill-after <chain:step>', 'for tests: SIGKILL itself after a step of a chain of writes').hideHelp())
+    .addOption(
+      new Option(
+        '--kill-after <chain:step>',
+        'for tests: SIGKILL itself after a step of a chain of writes',
+      ).hideHelp(),
+    )
     .option('--json', 'JSON lines instead of text')
-    .action((options: NodeCommandOptions & JsonOption) => run(options.json === true, (output) => runNode(options, output)));
+    .action((options: NodeCommandOptions & JsonOption) =>
+      run(options.json === true, (output) => runNode(options, output)),
+    );
   root
     .command('wal')
     .description('look at journals')
@@ -92,28 +120,54 @@ function addProcessCommands(root: Command): void {
     .description('show what is in the journal and ledger of a stopped node')
     .argument('<directory>', 'data directory of the node')
     .option('--json', 'one JSON document instead of text')
-    .action((directory: string, options: JsonOption) => run(options.json === true, (output) => runWalInspect(directory, output)));
+    .action((directory: string, options: JsonOption) =>
+      run(options.json === true, (output) => runWalInspect(directory, output)),
+    );
 }
 
 function addClientCommands(root: Command): void {
-  withConnection(root.command('status').description('show nodes and partitions'))
-    .action((options: ConnectionOptions & JsonOption) => run(options.json === true, (output) => runStatus(options, output)));
-  withConnection(root.command('append').description('append one entry').argument('[data]', 'its bytes as text; standard input without it'))
+  withConnection(root.command('status').description('show nodes and partitions')).action(
+    (options: ConnectionOptions & JsonOption) =>
+      run(options.json === true, (output) => runStatus(options, output)),
+  );
+  withConnection(
+    root
+      .command('append')
+      .description('append one entry')
+      .argument('[data]', 'its bytes as text; standard input without it'),
+  )
     .option('--partition <id>', 'which partition; needed when there are several')
     .option('--key <text>', 'idempotency key: the same key has one effect')
     .option('--deadline-ms <ms>', 'give up after', wholeNumber, 10_000)
-    .action((data: string | undefined, options: AppendCommandOptions & JsonOption) => run(options.json === true, (output) => runAppend(data, options, output)));
-  withConnection(root.command('read').description('ask the state machine').argument('[query]', 'its bytes as text'))
+    .action((data: string | undefined, options: AppendCommandOptions & JsonOption) =>
+      run(options.json === true, (output) => runAppend(data, options, output)),
+    );
+  withConnection(
+    root
+      .command('read')
+      .description('ask the state machine')
+      .argument('[query]', 'its bytes as text'),
+  )
     .option('--partition <id>', 'which partition; needed when there are several')
-    .option('--snapshot-only', 'ask any replica for what it has applied instead of a linearizable read')
+    .option(
+      '--snapshot-only',
+      'ask any replica for what it has applied instead of a linearizable read',
+    )
     .option('--deadline-ms <ms>', 'give up after', wholeNumber, 10_000)
-    .action((query: string | undefined, options: ReadCommandOptions & JsonOption) => run(options.json === true, (output) => runRead(query, options, output)));
+    .action((query: string | undefined, options: ReadCommandOptions & JsonOption) =>
+      run(options.json === true, (output) => runRead(query, options, output)),
+    );
   withConnection(root.command('why').description('ask a node why it is as it is'))
     .addArgument(new Command().createArgument('<what>', 'what to explain').choices([...whyKinds]))
     .requiredOption('--node <id>', 'which node', wholeNumber)
     .option('--partition <id>', 'which partition; needed when there are several')
-    .action((kind: (typeof whyKinds)[number], options: ConnectionOptions & JsonOption & { readonly node: number; readonly partition?: string }) =>
-      run(options.json === true, (output) => runWhy(kind, options, output)));
+    .action(
+      (
+        kind: (typeof whyKinds)[number],
+        options: ConnectionOptions &
+          JsonOption & { readonly node: number; readonly partition?: string },
+      ) => run(options.json === true, (output) => runWhy(kind, options, output)),
+    );
 }
 
 try {

@@ -3,7 +3,13 @@ import { readFile } from 'node:fs/promises';
 import { dirname, isAbsolute, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { ClustorError, messageOf } from '../base/errors.ts';
-import { openNode, type ClustorNode, type Observer, type Product, type RunningProduct } from '../index.ts';
+import {
+  openNode,
+  type ClustorNode,
+  type Observer,
+  type Product,
+  type RunningProduct,
+} from '../index.ts';
 import { killPointFileSystem } from '../platform/kill-point-file-system.ts';
 import type { FileSystem } from '../ports/file-system.ts';
 import type { LogStoreLimits } from '../storage/log-store-types.ts';
@@ -26,7 +32,11 @@ interface NodeConfig {
   readonly nodeId: number;
   readonly listen: string;
   readonly dataDirectory: string;
-  readonly certificates: { readonly certificateFile: string; readonly privateKeyFile: string; readonly trustBundleFile: string };
+  readonly certificates: {
+    readonly certificateFile: string;
+    readonly privateKeyFile: string;
+    readonly trustBundleFile: string;
+  };
   readonly product?: string;
   readonly productPort?: number;
   readonly limits?: Partial<NodeLimits>;
@@ -48,7 +58,8 @@ export async function runNode(options: NodeCommandOptions, output: Output): Prom
     nodeId: config.nodeId,
     listen: config.listen,
     certificates: config.certificates,
-    createStateMachine: (partitionId) => product?.createStateMachine(partitionId) ?? new DefaultMachine(),
+    createStateMachine: (partitionId) =>
+      product?.createStateMachine(partitionId) ?? new DefaultMachine(),
     observer,
     ...(config.limits === undefined ? {} : { limits: config.limits }),
     ...(config.storage === undefined ? {} : { storage: config.storage }),
@@ -56,13 +67,24 @@ export async function runNode(options: NodeCommandOptions, output: Output): Prom
   });
   let running: RunningProduct | undefined;
   try {
-    running = await product?.start({ node, partitions: node.partitions, port: config.productPort, observer });
+    running = await product?.start({
+      node,
+      partitions: node.partitions,
+      port: config.productPort,
+      observer,
+    });
   } catch (error) {
     await node.close();
     throw error;
   }
   const { host, port } = node.address;
-  const ready = { event: 'ready', nodeId: config.nodeId, pid: process.pid, address: `${host}:${port}`, product: running?.addresses ?? {} };
+  const ready = {
+    event: 'ready',
+    nodeId: config.nodeId,
+    pid: process.pid,
+    address: `${host}:${port}`,
+    product: running?.addresses ?? {},
+  };
   output.result(ready, `node ${config.nodeId} listens on ${host}:${port}`);
   const reason = await untilStopped(node, options.stopWithParent === true);
   // An open pipe would keep this process alive.
@@ -103,17 +125,29 @@ async function readConfig(path: string): Promise<NodeConfig> {
   try {
     parsed = JSON.parse(await readFile(path, 'utf8')) as NodeConfig;
   } catch (error) {
-    throw new ClustorError('CLUSTOR_INVALID_ARGUMENT', `the configuration ${path} cannot be read: ${messageOf(error)}`, { cause: error });
+    throw new ClustorError(
+      'CLUSTOR_INVALID_ARGUMENT',
+      `the configuration ${path} cannot be read: ${messageOf(error)}`,
+      { cause: error },
+    );
   }
   for (const name of ['clusterId', 'nodeId', 'listen', 'dataDirectory', 'certificates'] as const) {
-    if ((parsed as Partial<NodeConfig>)[name] === undefined) throw new ClustorError('CLUSTOR_INVALID_ARGUMENT', `the configuration ${path} lacks "${name}"`);
+    if ((parsed as Partial<NodeConfig>)[name] === undefined)
+      throw new ClustorError(
+        'CLUSTOR_INVALID_ARGUMENT',
+        `the configuration ${path} lacks "${name}"`,
+      );
   }
   const base = dirname(resolve(path));
   const { certificateFile, privateKeyFile, trustBundleFile } = parsed.certificates;
   return {
     ...parsed,
     dataDirectory: resolve(base, parsed.dataDirectory),
-    certificates: { certificateFile: resolve(base, certificateFile), privateKeyFile: resolve(base, privateKeyFile), trustBundleFile: resolve(base, trustBundleFile) },
+    certificates: {
+      certificateFile: resolve(base, certificateFile),
+      privateKeyFile: resolve(base, privateKeyFile),
+      trustBundleFile: resolve(base, trustBundleFile),
+    },
   };
 }
 
@@ -121,12 +155,24 @@ async function readConfig(path: string): Promise<NodeConfig> {
 export async function loadProduct(specifier: string): Promise<Product> {
   let module: { readonly product?: Product };
   try {
-    module = (await import(isAbsolute(specifier) ? pathToFileURL(specifier).href : specifier)) as { readonly product?: Product };
+    module = (await import(isAbsolute(specifier) ? pathToFileURL(specifier).href : specifier)) as {
+      readonly product?: Product;
+    };
   } catch (error) {
-    throw new ClustorError('CLUSTOR_INVALID_ARGUMENT', `the product ${specifier} cannot be loaded: ${messageOf(error)}`, { cause: error });
+    throw new ClustorError(
+      'CLUSTOR_INVALID_ARGUMENT',
+      `the product ${specifier} cannot be loaded: ${messageOf(error)}`,
+      { cause: error },
+    );
   }
-  if (typeof module.product?.createStateMachine !== 'function' || typeof module.product.start !== 'function') {
-    throw new ClustorError('CLUSTOR_INVALID_ARGUMENT', `the module ${specifier} exports no "product"`);
+  if (
+    typeof module.product?.createStateMachine !== 'function' ||
+    typeof module.product.start !== 'function'
+  ) {
+    throw new ClustorError(
+      'CLUSTOR_INVALID_ARGUMENT',
+      `the module ${specifier} exports no "product"`,
+    );
   }
   return module.product;
 }
@@ -134,15 +180,25 @@ export async function loadProduct(specifier: string): Promise<Product> {
 function killPoint(text: string): (fileSystem: FileSystem) => FileSystem {
   const [chain = Number.NaN, step = Number.NaN] = text.split(':').map(Number);
   if (!Number.isInteger(chain) || !Number.isInteger(step) || chain < 1 || step < 0) {
-    throw new ClustorError('CLUSTOR_INVALID_ARGUMENT', `--kill-after takes <chain>:<step>, got "${text}"`);
+    throw new ClustorError(
+      'CLUSTOR_INVALID_ARGUMENT',
+      `--kill-after takes <chain>:<step>, got "${text}"`,
+    );
   }
-  return (fileSystem) => killPointFileSystem(fileSystem, { chain, step, kill: () => process.kill(process.pid, 'SIGKILL') });
+  return (fileSystem) =>
+    killPointFileSystem(fileSystem, {
+      chain,
+      step,
+      kill: () => process.kill(process.pid, 'SIGKILL'),
+    });
 }
 
 function stderrObserver(nodeId: number): Observer {
   return {
     emit: ({ level, kind, fields }) => {
-      process.stderr.write(`${JSON.stringify({ time: new Date().toISOString(), level, nodeId, kind, ...fields })}\n`);
+      process.stderr.write(
+        `${JSON.stringify({ time: new Date().toISOString(), level, nodeId, kind, ...fields })}\n`,
+      );
     },
   };
 }

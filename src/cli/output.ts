@@ -31,14 +31,22 @@ export function createOutput(isJson: boolean): Output {
 }
 
 /** Rows under a head, with borders only where they help. */
-export function tableText(head: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
-  const table = new Table({ head: head.map((text) => pc.bold(text)), style: { head: [], border: pc.isColorSupported ? ['gray'] : [] }, chars: { mid: '', 'left-mid': '', 'mid-mid': '', 'right-mid': '' } });
+export function tableText(
+  head: readonly string[],
+  rows: readonly (readonly (string | number)[])[],
+): string {
+  const table = new Table({
+    head: head.map((text) => pc.bold(text)),
+    style: { head: [], border: pc.isColorSupported ? ['gray'] : [] },
+    chars: { mid: '', 'left-mid': '', 'mid-mid': '', 'right-mid': '' },
+  });
   for (const row of rows) table.push([...row]);
   return table.toString();
 }
 
 function errorRecord(error: unknown): object {
-  if (!isClustorError(error)) return { error: { code: 'CLUSTOR_INTERNAL', message: messageOf(error) } };
+  if (!isClustorError(error))
+    return { error: { code: 'CLUSTOR_INTERNAL', message: messageOf(error) } };
   const { code, message, outcome, retryable, advice, details } = error;
   return { error: { code, message, outcome, retryable, advice, details } };
 }

@@ -16,7 +16,13 @@ export interface ReadyNode {
 /** What happens to node processes. */
 export type NodeEvent =
   | { readonly event: 'nodeReady'; readonly node: ReadyNode }
-  | { readonly event: 'nodeExited'; readonly nodeId: number; readonly pid: number; readonly code: number | undefined; readonly signal: string | undefined };
+  | {
+      readonly event: 'nodeExited';
+      readonly nodeId: number;
+      readonly pid: number;
+      readonly code: number | undefined;
+      readonly signal: string | undefined;
+    };
 
 /** How a node process is started. */
 export interface NodeToRun {
@@ -79,11 +85,23 @@ export class Supervisor {
     const program = fileURLToPath(new URL('./main.js', import.meta.url));
     // Standard input is a pipe that nobody writes to: it ends when this process does, and the node then stops.
     // Node.js flags of this process (a profiler, a heap limit) are for the nodes as well.
-    const child = spawn(process.execPath, [...process.execArgv, program, 'node', '--config', node.configPath, '--stop-with-parent', '--json'], {
-      stdio: ['pipe', 'pipe', log],
-      // Ctrl-C at the terminal is for this process, which stops the nodes in order.
-      detached: true,
-    });
+    const child = spawn(
+      process.execPath,
+      [
+        ...process.execArgv,
+        program,
+        'node',
+        '--config',
+        node.configPath,
+        '--stop-with-parent',
+        '--json',
+      ],
+      {
+        stdio: ['pipe', 'pipe', log],
+        // Ctrl-C at the terminal is for this process, which stops the nodes in order.
+        detached: true,
+      },
+    );
     closeSync(log);
     child.stdin?.on('error', () => undefined);
     const exited = new Promise<void>((resolve) => {
@@ -103,9 +121,18 @@ export class Supervisor {
     });
   }
 
-  #exited(node: NodeToRun, child: ChildProcess, end: { readonly code: number | undefined; readonly signal: string | undefined }): void {
+  #exited(
+    node: NodeToRun,
+    child: ChildProcess,
+    end: { readonly code: number | undefined; readonly signal: string | undefined },
+  ): void {
     this.#running.delete(node.nodeId);
-    this.#options.onEvent({ event: 'nodeExited', nodeId: node.nodeId, pid: child.pid ?? 0, ...end });
+    this.#options.onEvent({
+      event: 'nodeExited',
+      nodeId: node.nodeId,
+      pid: child.pid ?? 0,
+      ...end,
+    });
     if (this.#isStopping || !this.#options.isRestarting) return;
     const timer = setTimeout(() => {
       this.#timers.delete(timer);
@@ -118,5 +145,7 @@ export class Supervisor {
 function parseReady(line: string): ReadyNode | undefined {
   if (!line.startsWith('{')) return undefined;
   const parsed = JSON.parse(line) as ReadyNode & { readonly event?: string };
-  return parsed.event === 'ready' ? { nodeId: parsed.nodeId, pid: parsed.pid, address: parsed.address, product: parsed.product } : undefined;
+  return parsed.event === 'ready'
+    ? { nodeId: parsed.nodeId, pid: parsed.pid, address: parsed.address, product: parsed.product }
+    : undefined;
 }

@@ -32,8 +32,16 @@ const readyMsMax = 60_000;
 export async function runUp(options: UpOptions, output: Output): Promise<number> {
   const directory = new ClusterDirectory(resolve(options.dir));
   const product = productOf(options);
-  if (![1, 3, 5, 7].includes(options.nodes)) throw new ClustorError('CLUSTOR_INVALID_ARGUMENT', `--nodes takes 1, 3, 5 or 7, got ${options.nodes}`);
-  if (options.partitions < 1 || options.partitions > 4096) throw new ClustorError('CLUSTOR_INVALID_ARGUMENT', `--partitions takes 1 to 4,096, got ${options.partitions}`);
+  if (![1, 3, 5, 7].includes(options.nodes))
+    throw new ClustorError(
+      'CLUSTOR_INVALID_ARGUMENT',
+      `--nodes takes 1, 3, 5 or 7, got ${options.nodes}`,
+    );
+  if (options.partitions < 1 || options.partitions > 4096)
+    throw new ClustorError(
+      'CLUSTOR_INVALID_ARGUMENT',
+      `--partitions takes 1 to 4,096, got ${options.partitions}`,
+    );
   const lock = await lockCluster(directory);
   try {
     const wanted = {
@@ -45,10 +53,14 @@ export async function runUp(options: UpOptions, output: Output): Promise<number>
       isPortsAuto: options.ports === 'auto',
     };
     const known = await directory.read();
-    if (known === undefined) output.note(pc.dim(`creating a cluster of ${options.nodes} in ${directory.path}`));
+    if (known === undefined)
+      output.note(pc.dim(`creating a cluster of ${options.nodes} in ${directory.path}`));
     const cluster = await directory.prepare(wanted, Date.now());
     if (product !== undefined && cluster.product !== product) {
-      throw new ClustorError('CLUSTOR_INVALID_ARGUMENT', `the cluster in ${directory.path} runs ${cluster.product ?? 'the built-in state machine'}; use another --dir for ${product}`);
+      throw new ClustorError(
+        'CLUSTOR_INVALID_ARGUMENT',
+        `the cluster in ${directory.path} runs ${cluster.product ?? 'the built-in state machine'}; use another --dir for ${product}`,
+      );
     }
     await directory.issueCertificates(cluster, Date.now());
     return await runCluster({ directory, cluster, options, output });
@@ -72,7 +84,11 @@ async function runCluster({ directory, cluster, options, output }: ClusterToRun)
     announce = resolveReady;
   });
   const supervisor = new Supervisor({
-    nodes: cluster.nodes.map(({ nodeId }) => ({ nodeId, configPath: directory.nodeConfigPath(nodeId), logPath: join(directory.nodeFolder(nodeId), 'node.log') })),
+    nodes: cluster.nodes.map(({ nodeId }) => ({
+      nodeId,
+      configPath: directory.nodeConfigPath(nodeId),
+      logPath: join(directory.nodeFolder(nodeId), 'node.log'),
+    })),
     isRestarting: options.restart,
     onEvent: (event) => {
       if (event.event === 'nodeReady') {
@@ -81,7 +97,8 @@ async function runCluster({ directory, cluster, options, output }: ClusterToRun)
       }
       void recordProcesses(directory, supervisor);
       if (event.event === 'nodeExited') ready.delete(event.nodeId);
-      if (isAnnounced || event.event === 'nodeExited') report(event, { directory, output, isRestarting: options.restart });
+      if (isAnnounced || event.event === 'nodeExited')
+        report(event, { directory, output, isRestarting: options.restart });
     },
   });
   const stopped = untilSignal();
@@ -94,7 +111,12 @@ async function runCluster({ directory, cluster, options, output }: ClusterToRun)
   }, leafLifetimeMs / 2);
   const outcome = await Promise.race([stopped, allReady.then(() => untilLed(directory, cluster))]);
   if (outcome === 'ready') {
-    printReady({ directory, cluster, output, nodes: [...ready.values()].sort((left, right) => left.nodeId - right.nodeId) });
+    printReady({
+      directory,
+      cluster,
+      output,
+      nodes: [...ready.values()].sort((left, right) => left.nodeId - right.nodeId),
+    });
     isAnnounced = true;
     await stopped;
   }
@@ -118,9 +140,15 @@ async function untilLed(directory: ClusterDirectory, cluster: ClusterFile): Prom
   try {
     for (;;) {
       const { partitions } = await client.describe();
-      const led = partitions.filter((partition) => partition.leaderNodeId !== undefined && partition.commitIndex > 0);
+      const led = partitions.filter(
+        (partition) => partition.leaderNodeId !== undefined && partition.commitIndex > 0,
+      );
       if (led.length === cluster.partitions.length) return 'ready';
-      if (Date.now() > deadlineMs) throw new ClustorError('CLUSTOR_NO_LEADER', `no leader after ${readyMsMax / 1000} s; look at ${directory.nodeFolder(1)}/node.log`);
+      if (Date.now() > deadlineMs)
+        throw new ClustorError(
+          'CLUSTOR_NO_LEADER',
+          `no leader after ${readyMsMax / 1000} s; look at ${directory.nodeFolder(1)}/node.log`,
+        );
       await new Promise((wake) => setTimeout(wake, 20));
     }
   } finally {
@@ -128,7 +156,17 @@ async function untilLed(directory: ClusterDirectory, cluster: ClusterFile): Prom
   }
 }
 
-function printReady({ directory, cluster, output, nodes }: { readonly directory: ClusterDirectory; readonly cluster: ClusterFile; readonly output: Output; readonly nodes: readonly ReadyNode[] }): void {
+function printReady({
+  directory,
+  cluster,
+  output,
+  nodes,
+}: {
+  readonly directory: ClusterDirectory;
+  readonly cluster: ClusterFile;
+  readonly output: Output;
+  readonly nodes: readonly ReadyNode[];
+}): void {
   const event = {
     event: 'ready',
     clusterId: cluster.clusterId,
@@ -136,35 +174,71 @@ function printReady({ directory, cluster, output, nodes }: { readonly directory:
     nodes,
     clientCertificate: directory.clientPaths('client'),
   };
-  const rows = nodes.map((node) => [node.nodeId, node.pid, node.address, Object.entries(node.product).map(([name, address]) => `${name} ${address}`).join(', ')]);
+  const rows = nodes.map((node) => [
+    node.nodeId,
+    node.pid,
+    node.address,
+    Object.entries(node.product)
+      .map(([name, address]) => `${name} ${address}`)
+      .join(', '),
+  ]);
   const redis = nodes[0]?.product['redis'];
-  const hint = redis === undefined ? 'clustor append hello' : `redis-cli -p ${redis.slice(redis.lastIndexOf(':') + 1)} set a 1`;
-  output.result(event, `${tableText(['node', 'pid', 'TLS', 'product'], rows)}\n${pc.green('ready')}  try: ${pc.bold(hint)}  · ${pc.bold('clustor status')}  · Ctrl-C stops`);
+  const hint =
+    redis === undefined
+      ? 'clustor append hello'
+      : `redis-cli -p ${redis.slice(redis.lastIndexOf(':') + 1)} set a 1`;
+  output.result(
+    event,
+    `${tableText(['node', 'pid', 'TLS', 'product'], rows)}\n${pc.green('ready')}  try: ${pc.bold(hint)}  · ${pc.bold('clustor status')}  · Ctrl-C stops`,
+  );
 }
 
-function report(event: NodeEvent, { directory, output, isRestarting }: { readonly directory: ClusterDirectory; readonly output: Output; readonly isRestarting: boolean }): void {
+function report(
+  event: NodeEvent,
+  {
+    directory,
+    output,
+    isRestarting,
+  }: {
+    readonly directory: ClusterDirectory;
+    readonly output: Output;
+    readonly isRestarting: boolean;
+  },
+): void {
   if (event.event === 'nodeReady') {
     output.result(event, `${pc.green('node')} ${event.node.nodeId} is up as pid ${event.node.pid}`);
     return;
   }
   const how = event.signal ?? `code ${event.code ?? 'unknown'}`;
   const next = isRestarting ? 'restarting in 1 s' : 'not restarted (--no-restart)';
-  output.result(event, `${pc.yellow('node')} ${event.nodeId} (pid ${event.pid}) ended with ${how}; ${next}; see ${directory.nodeFolder(event.nodeId)}/node.log`);
+  output.result(
+    event,
+    `${pc.yellow('node')} ${event.nodeId} (pid ${event.pid}) ended with ${how}; ${next}; see ${directory.nodeFolder(event.nodeId)}/node.log`,
+  );
 }
 
 function productOf(options: UpOptions): string | undefined {
-  if (options.example !== undefined && options.product !== undefined) throw new ClustorError('CLUSTOR_INVALID_ARGUMENT', 'give --example or --product, not both');
-  if (options.product !== undefined) return options.product.startsWith('.') ? resolve(options.product) : options.product;
+  if (options.example !== undefined && options.product !== undefined)
+    throw new ClustorError('CLUSTOR_INVALID_ARGUMENT', 'give --example or --product, not both');
+  if (options.product !== undefined)
+    return options.product.startsWith('.') ? resolve(options.product) : options.product;
   if (options.example === undefined) return undefined;
   const path = examples[options.example];
-  if (path === undefined) throw new ClustorError('CLUSTOR_INVALID_ARGUMENT', `there is no example "${options.example}"; there is: ${Object.keys(examples).join(', ')}`);
+  if (path === undefined)
+    throw new ClustorError(
+      'CLUSTOR_INVALID_ARGUMENT',
+      `there is no example "${options.example}"; there is: ${Object.keys(examples).join(', ')}`,
+    );
   return fileURLToPath(new URL(path, import.meta.url));
 }
 
 const processesFile = 'processes.json';
 
 async function recordProcesses(directory: ClusterDirectory, supervisor: Supervisor): Promise<void> {
-  await writeFile(join(directory.path, processesFile), JSON.stringify({ up: process.pid, nodes: supervisor.pids })).catch(() => undefined);
+  await writeFile(
+    join(directory.path, processesFile),
+    JSON.stringify({ up: process.pid, nodes: supervisor.pids }),
+  ).catch(() => undefined);
 }
 
 /** Takes the folder for this process. @throws ClustorError that names the processes which have it. */
@@ -173,10 +247,18 @@ async function lockCluster(directory: ClusterDirectory): Promise<DirectoryLock> 
     return await lockDirectory(directory.path);
   } catch (error) {
     if (!isClustorError(error, 'CLUSTOR_DATA_DIRECTORY_LOCKED')) throw error;
-    const text = await readFile(join(directory.path, processesFile), 'utf8').catch(() => '{"nodes":[]}');
-    const { nodes } = JSON.parse(text) as { readonly nodes: readonly { readonly nodeId: number; readonly pid: number }[] };
+    const text = await readFile(join(directory.path, processesFile), 'utf8').catch(
+      () => '{"nodes":[]}',
+    );
+    const { nodes } = JSON.parse(text) as {
+      readonly nodes: readonly { readonly nodeId: number; readonly pid: number }[];
+    };
     const pids = nodes.map((node) => `node ${node.nodeId} as pid ${node.pid}`).join(', ');
-    throw new ClustorError('CLUSTOR_DATA_DIRECTORY_LOCKED', `${error.message}; it runs ${pids === '' ? 'no node yet' : pids}`, { cause: error, details: error.details });
+    throw new ClustorError(
+      'CLUSTOR_DATA_DIRECTORY_LOCKED',
+      `${error.message}; it runs ${pids === '' ? 'no node yet' : pids}`,
+      { cause: error, details: error.details },
+    );
   }
 }
 

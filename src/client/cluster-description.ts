@@ -105,7 +105,8 @@ function describeNodes(
   // Members that did not answer, or not yet: their nodes are part of the cluster all the same.
   for (const { partitions } of answers) {
     for (const { nodeId, address } of partitions.flatMap((claim) => claim.members)) {
-      if (!nodes.has(nodeId)) nodes.set(nodeId, { nodeId, address, isAnswering: false, bootId: undefined });
+      if (!nodes.has(nodeId))
+        nodes.set(nodeId, { nodeId, address, isAnswering: false, bootId: undefined });
     }
   }
   return [...nodes.values()].sort((left, right) => left.nodeId - right.nodeId);

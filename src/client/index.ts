@@ -1,9 +1,17 @@
 /** A remote caller of a cluster: finds leaders, retries under the same key, pipelines many requests on one connection. */
 import { ClustorError } from '../base/errors.ts';
 import type { NodeId } from '../base/ids.ts';
-import { adminDeadlineMs, createAdminClient, type AdminClient, type AdminNodeStatus } from '../admin/admin-client.ts';
+import {
+  adminDeadlineMs,
+  createAdminClient,
+  type AdminClient,
+  type AdminNodeStatus,
+} from '../admin/admin-client.ts';
 import { openAdminTransport, type AdminTransportOptions } from '../platform/admin-transport.ts';
-import { parseCertificateMaterial, type CertificateMaterial } from '../platform/certificate-files.ts';
+import {
+  parseCertificateMaterial,
+  type CertificateMaterial,
+} from '../platform/certificate-files.ts';
 import { openCertificateKeeper } from '../platform/certificate-keeper.ts';
 import { nodeClock } from '../platform/node-clock.ts';
 import { installPlatformCrc32c } from '../platform/node-crc32c.ts';
@@ -16,11 +24,27 @@ import type { ClientLimits } from './client-options.ts';
 
 export type { AppendCallback } from './append-lane.ts';
 export type { ClustorClient } from './client-core.ts';
-export { defaultClientLimits, type ClientAppendOptions, type ClientLimits, type ClientReadOptions, type ClusterDescription, type DescribedNode, type DescribedPartition, type ReadConsistency, type ReadReceipt } from './client-options.ts';
+export {
+  defaultClientLimits,
+  type ClientAppendOptions,
+  type ClientLimits,
+  type ClientReadOptions,
+  type ClusterDescription,
+  type DescribedNode,
+  type DescribedPartition,
+  type ReadConsistency,
+  type ReadReceipt,
+} from './client-options.ts';
 export type { AdminNodeStatus, Plain } from '../admin/admin-client.ts';
 export type { AppendReceipt } from '../runtime/local-append.ts';
 export { ClustorError, isClustorError } from '../base/errors.ts';
-export { partitionId, type LogIndex, type NodeId, type PartitionId, type Term } from '../base/ids.ts';
+export {
+  partitionId,
+  type LogIndex,
+  type NodeId,
+  type PartitionId,
+  type Term,
+} from '../base/ids.ts';
 
 /** What {@link connect} needs. @public */
 export interface ConnectOptions {
@@ -35,7 +59,9 @@ export interface ConnectOptions {
   /** Refuses to connect unless the certificate is of this cluster. */
   readonly clusterId?: string;
   /** Called about every minute for renewed PEM texts; without it the given ones are used for good. */
-  readonly renew?: () => Promise<Pick<ConnectOptions, 'certificate' | 'privateKey' | 'trustBundle'>>;
+  readonly renew?: () => Promise<
+    Pick<ConnectOptions, 'certificate' | 'privateKey' | 'trustBundle'>
+  >;
   readonly limits?: Partial<ClientLimits>;
   readonly observer?: Observer;
 }
@@ -49,7 +75,10 @@ export interface NodeReport {
 }
 
 /** A connected client, with the calls that go to the admin service. @public */
-export interface ConnectedClient extends Pick<ClustorClient, 'append' | 'appendWith' | 'read' | 'describe' | 'partitionIds' | 'pendingCount' | 'commitIndex'> {
+export interface ConnectedClient extends Pick<
+  ClustorClient,
+  'append' | 'appendWith' | 'read' | 'describe' | 'partitionIds' | 'pendingCount' | 'commitIndex'
+> {
   /** Asks every known node for its status. */
   status(): Promise<{ readonly nodes: readonly NodeReport[] }>;
   close(): Promise<void>;
@@ -62,9 +91,13 @@ export async function connect(options: ConnectOptions): Promise<ConnectedClient>
   const first = parseCertificateMaterial(options);
   const { clusterId } = first.identity;
   if (options.clusterId !== undefined && options.clusterId !== clusterId) {
-    throw new ClustorError('CLUSTOR_WRONG_CLUSTER', `the certificate is of cluster ${clusterId}, not of ${options.clusterId}`);
+    throw new ClustorError(
+      'CLUSTOR_WRONG_CLUSTER',
+      `the certificate is of cluster ${clusterId}, not of ${options.clusterId}`,
+    );
   }
-  const load = async (): Promise<CertificateMaterial> => (options.renew === undefined ? first : parseCertificateMaterial(await options.renew()));
+  const load = async (): Promise<CertificateMaterial> =>
+    options.renew === undefined ? first : parseCertificateMaterial(await options.renew());
   const keeper = await openCertificateKeeper({ load, clock: nodeClock, observer });
   const transport = openTlsTransport({ clock: nodeClock, observer, keeper });
   try {
@@ -91,7 +124,10 @@ export async function connect(options: ConnectOptions): Promise<ConnectedClient>
   }
 }
 
-function connected(core: ClustorClient, rest: { readonly material: () => CertificateMaterial; readonly close: () => Promise<void> }): ConnectedClient {
+function connected(
+  core: ClustorClient,
+  rest: { readonly material: () => CertificateMaterial; readonly close: () => Promise<void> },
+): ConnectedClient {
   return {
     append: core.append.bind(core),
     appendWith: core.appendWith.bind(core),
@@ -120,13 +156,26 @@ export function openAdminClient(options: Omit<AdminTransportOptions, 'deadlineMs
   return createAdminClient(openAdminTransport({ ...options, deadlineMs: adminDeadlineMs }));
 }
 
-async function reportOf(node: { readonly nodeId: NodeId; readonly address: string }, material: CertificateMaterial): Promise<NodeReport> {
-  const admin = openAdminClient({ address: parseAddress(node.address), material, expected: node.nodeId });
+async function reportOf(
+  node: { readonly nodeId: NodeId; readonly address: string },
+  material: CertificateMaterial,
+): Promise<NodeReport> {
+  const admin = openAdminClient({
+    address: parseAddress(node.address),
+    material,
+    expected: node.nodeId,
+  });
   const { nodeId, address } = node;
   try {
     return { nodeId, address, status: await admin.getStatus(), error: undefined };
   } catch (error) {
-    const failure = error instanceof ClustorError ? error : new ClustorError('CLUSTOR_NO_LEADER', `node ${nodeId} at ${address} does not answer: ${String(error)}`);
+    const failure =
+      error instanceof ClustorError
+        ? error
+        : new ClustorError(
+            'CLUSTOR_NO_LEADER',
+            `node ${nodeId} at ${address} does not answer: ${String(error)}`,
+          );
     return { nodeId, address, status: undefined, error: failure };
   } finally {
     await admin.close();

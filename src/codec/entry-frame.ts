@@ -12,7 +12,13 @@
  */
 import { writeU64 } from '../base/bytes.ts';
 import { crc32c } from '../base/crc32c.ts';
-import { uuidFromBytes, uuidToBytes, type LogIndex, type PartitionId, type Term } from '../base/ids.ts';
+import {
+  uuidFromBytes,
+  uuidToBytes,
+  type LogIndex,
+  type PartitionId,
+  type Term,
+} from '../base/ids.ts';
 
 /** Bytes of the header. */
 export const entryHeaderBytes = 12;
@@ -22,7 +28,8 @@ export const entryTrailerBytes = 4;
 export const entryLeafTrailerBytes = 36;
 const bodyFixedBytes = 34;
 /** Bytes of a frame besides metadata and payload. */
-export const entryFrameOverheadBytes: number = entryHeaderBytes + bodyFixedBytes + entryTrailerBytes;
+export const entryFrameOverheadBytes: number =
+  entryHeaderBytes + bodyFixedBytes + entryTrailerBytes;
 /** Largest body: a full entry fits a 4 MiB wire frame. */
 export const entryBodyBytesMax: number = 4 * 1024 * 1024 - 4096;
 const two32 = 0x1_0000_0000;
@@ -134,9 +141,14 @@ export function framePartitionId(bytes: Uint8Array, offset: number): PartitionId
 }
 
 /** Whether the frame belongs to the partition whose 16 bytes are given. */
-export function frameHasPartition(bytes: Uint8Array, offset: number, partition: Uint8Array): boolean {
+export function frameHasPartition(
+  bytes: Uint8Array,
+  offset: number,
+  partition: Uint8Array,
+): boolean {
   const at = offset + entryHeaderBytes;
-  for (let position = 0; position < 16; position++) if (bytes[at + position] !== partition[position]) return false;
+  for (let position = 0; position < 16; position++)
+    if (bytes[at + position] !== partition[position]) return false;
   return true;
 }
 
@@ -162,17 +174,26 @@ export function checkFrames(bytes: Uint8Array, expected: FrameExpectation): Fram
   let offset = 0;
   for (let position = 0; position < expected.count; position++) {
     const size = frameBytesAt(bytes, offset, bytes.length);
-    if (size <= 0) return { kind: 'bad', reason: `frame ${position} is ${size === 0 ? 'cut short' : 'malformed'}` };
-    if (!frameHasPartition(bytes, offset, partition)) return { kind: 'bad', reason: `frame ${position} belongs to another partition` };
-    if (frameIndex(bytes, offset) !== expected.firstIndex + position) return { kind: 'bad', reason: `frame ${position} has another index` };
+    if (size <= 0)
+      return {
+        kind: 'bad',
+        reason: `frame ${position} is ${size === 0 ? 'cut short' : 'malformed'}`,
+      };
+    if (!frameHasPartition(bytes, offset, partition))
+      return { kind: 'bad', reason: `frame ${position} belongs to another partition` };
+    if (frameIndex(bytes, offset) !== expected.firstIndex + position)
+      return { kind: 'bad', reason: `frame ${position} has another index` };
     const term = frameTerm(bytes, offset);
     if (!(term >= lastTerm)) return { kind: 'bad', reason: `the term of frame ${position} falls` };
-    if (!verifyFrame(bytes, offset)) return { kind: 'bad', reason: `the CRC of frame ${position} is wrong` };
+    if (!verifyFrame(bytes, offset))
+      return { kind: 'bad', reason: `the CRC of frame ${position} is wrong` };
     if (term > lastTerm || position === 0) termRuns.push(expected.firstIndex + position, term);
     lastTerm = term;
     offset += size;
   }
-  return offset === bytes.length ? { kind: 'good', lastTerm, termRuns } : { kind: 'bad', reason: 'bytes are left over behind the last frame' };
+  return offset === bytes.length
+    ? { kind: 'good', lastTerm, termRuns }
+    : { kind: 'bad', reason: 'bytes are left over behind the last frame' };
 }
 
 function u16At(bytes: Uint8Array, offset: number): number {
@@ -180,7 +201,13 @@ function u16At(bytes: Uint8Array, offset: number): number {
 }
 
 function u32At(bytes: Uint8Array, offset: number): number {
-  return ((bytes[offset] ?? 0) | ((bytes[offset + 1] ?? 0) << 8) | ((bytes[offset + 2] ?? 0) << 16) | ((bytes[offset + 3] ?? 0) << 24)) >>> 0;
+  return (
+    ((bytes[offset] ?? 0) |
+      ((bytes[offset + 1] ?? 0) << 8) |
+      ((bytes[offset + 2] ?? 0) << 16) |
+      ((bytes[offset + 3] ?? 0) << 24)) >>>
+    0
+  );
 }
 
 function u64At(bytes: Uint8Array, offset: number): number {

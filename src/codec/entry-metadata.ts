@@ -36,11 +36,22 @@ const opaqueKeyBytesMax = 64;
 
 /** An empty metadata object to read into. */
 export function createEntryMetadata(): EntryMetadata {
-  return { ingestMs: 0, clientKey: undefined, sequence: 0, opaqueKey: undefined, ackedThrough: -1, firstSeenCommit: -1 };
+  return {
+    ingestMs: 0,
+    clientKey: undefined,
+    sequence: 0,
+    opaqueKey: undefined,
+    ackedThrough: -1,
+    firstSeenCommit: -1,
+  };
 }
 
 /** Reads the metadata in `bytes[start, end)`. @throws ClustorError `CLUSTOR_WIRE_BAD_VALUE`, `CLUSTOR_WIRE_BODY_TOO_SHORT`. */
-export function readEntryMetadata(bytes: Uint8Array, range: { readonly start: number; readonly end: number }, into: EntryMetadata): void {
+export function readEntryMetadata(
+  bytes: Uint8Array,
+  range: { readonly start: number; readonly end: number },
+  into: EntryMetadata,
+): void {
   into.ingestMs = 0;
   into.clientKey = undefined;
   into.sequence = 0;
@@ -65,7 +76,11 @@ export function writeEntryMetadata(writer: ByteWriter, fields: ClientMetadata): 
     writer.u64(fields.sequence ?? 0);
   }
   if (fields.opaqueKey !== undefined) {
-    if (fields.opaqueKey.length > opaqueKeyBytesMax) throw new ClustorError('CLUSTOR_INVALID_ARGUMENT', `an opaque key has at most ${opaqueKeyBytesMax} bytes`);
+    if (fields.opaqueKey.length > opaqueKeyBytesMax)
+      throw new ClustorError(
+        'CLUSTOR_INVALID_ARGUMENT',
+        `an opaque key has at most ${opaqueKeyBytesMax} bytes`,
+      );
     writer.u8(5);
     writer.u8(fields.opaqueKey.length);
     writer.raw(fields.opaqueKey);
@@ -78,7 +93,11 @@ export function writeEntryMetadata(writer: ByteWriter, fields: ClientMetadata): 
 export function writeIngestMetadata(target: Uint8Array, ingestMs: number): void {
   target[0] = 3;
   target[1] = 8;
-  writeU64(new DataView(target.buffer, target.byteOffset, target.byteLength), 2, Math.max(0, Math.floor(ingestMs)));
+  writeU64(
+    new DataView(target.buffer, target.byteOffset, target.byteLength),
+    2,
+    Math.max(0, Math.floor(ingestMs)),
+  );
 }
 
 function writeNumber(writer: ByteWriter, tag: number, value: number): void {
@@ -87,7 +106,11 @@ function writeNumber(writer: ByteWriter, tag: number, value: number): void {
   writer.u64(value);
 }
 
-function readField(reader: ByteReader, field: { readonly tag: number; readonly length: number }, into: EntryMetadata): void {
+function readField(
+  reader: ByteReader,
+  field: { readonly tag: number; readonly length: number },
+  into: EntryMetadata,
+): void {
   switch (field.tag) {
     case 3:
       into.ingestMs = numberField(reader, field);
@@ -112,17 +135,26 @@ function readField(reader: ByteReader, field: { readonly tag: number; readonly l
   }
 }
 
-function numberField(reader: ByteReader, field: { readonly tag: number; readonly length: number }): number {
+function numberField(
+  reader: ByteReader,
+  field: { readonly tag: number; readonly length: number },
+): number {
   expectLength(field, 8);
   return reader.u64();
 }
 
-function expectLength(field: { readonly tag: number; readonly length: number }, length: number): void {
+function expectLength(
+  field: { readonly tag: number; readonly length: number },
+  length: number,
+): void {
   if (field.length !== length) throw badField(field);
 }
 
 function badField(field: { readonly tag: number; readonly length: number }): ClustorError {
-  return new ClustorError('CLUSTOR_WIRE_BAD_VALUE', `metadata field ${field.tag} cannot have ${field.length} bytes`);
+  return new ClustorError(
+    'CLUSTOR_WIRE_BAD_VALUE',
+    `metadata field ${field.tag} cannot have ${field.length} bytes`,
+  );
 }
 
 function keyText(bytes: Uint8Array): string {

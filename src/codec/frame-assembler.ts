@@ -53,19 +53,36 @@ export class FrameAssembler {
   #needed(): number {
     if (this.#pendingBytes < prefixBytes) return prefixBytes;
     const first = this.#pending[0];
-    const head = first !== undefined && first.length >= prefixBytes ? first : concatenate(this.#pending, this.#pendingBytes);
+    const head =
+      first !== undefined && first.length >= prefixBytes
+        ? first
+        : concatenate(this.#pending, this.#pendingBytes);
     return prefixBytes + this.#checked(lengthAt(head, 0));
   }
 
   #checked(bodyBytes: number): number {
-    if (bodyBytes > this.#bodyBytesMax) throw new ClustorError('CLUSTOR_WIRE_BODY_TOO_LARGE', `a frame of ${bodyBytes} bytes exceeds the agreed ${this.#bodyBytesMax}`);
-    if (bodyBytes < bodyBytesMin) throw new ClustorError('CLUSTOR_WIRE_BODY_TOO_SHORT', `a frame of ${bodyBytes} bytes has no header`);
+    if (bodyBytes > this.#bodyBytesMax)
+      throw new ClustorError(
+        'CLUSTOR_WIRE_BODY_TOO_LARGE',
+        `a frame of ${bodyBytes} bytes exceeds the agreed ${this.#bodyBytesMax}`,
+      );
+    if (bodyBytes < bodyBytesMin)
+      throw new ClustorError(
+        'CLUSTOR_WIRE_BODY_TOO_SHORT',
+        `a frame of ${bodyBytes} bytes has no header`,
+      );
     return bodyBytes;
   }
 }
 
 function lengthAt(bytes: Uint8Array, offset: number): number {
-  return ((bytes[offset] ?? 0) | ((bytes[offset + 1] ?? 0) << 8) | ((bytes[offset + 2] ?? 0) << 16) | ((bytes[offset + 3] ?? 0) << 24)) >>> 0;
+  return (
+    ((bytes[offset] ?? 0) |
+      ((bytes[offset + 1] ?? 0) << 8) |
+      ((bytes[offset + 2] ?? 0) << 16) |
+      ((bytes[offset + 3] ?? 0) << 24)) >>>
+    0
+  );
 }
 
 function concatenate(chunks: readonly Uint8Array[], totalBytes: number): Uint8Array {

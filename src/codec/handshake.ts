@@ -9,7 +9,12 @@ import type { ClusterId, Incarnation, NodeId } from '../base/ids.ts';
 import { bodyBytesMax } from './wire-catalog.ts';
 
 /** Extensions as bits. */
-export const wireExtensions = { forwardCompat: 1, wideFrame: 2, wideCount: 4, experimental: 8 } as const;
+export const wireExtensions = {
+  forwardCompat: 1,
+  wideFrame: 2,
+  wideCount: 4,
+  experimental: 8,
+} as const;
 
 /** What one side says of itself. */
 export interface Handshake {
@@ -32,19 +37,43 @@ export type Negotiation =
 const bodyBytesMaxFloor = 64 * 1024;
 
 /** The handshake of this version. */
-export function ownHandshake(self: { readonly clusterId: ClusterId; readonly nodeId: NodeId; readonly bootId: Incarnation }): Handshake {
-  return { catalogMajor: 1, catalogMinor: 0, bodyBytesMax, extensions: wireExtensions.forwardCompat, forwardParseMaxMinor: 0, ...self };
+export function ownHandshake(self: {
+  readonly clusterId: ClusterId;
+  readonly nodeId: NodeId;
+  readonly bootId: Incarnation;
+}): Handshake {
+  return {
+    catalogMajor: 1,
+    catalogMinor: 0,
+    bodyBytesMax,
+    extensions: wireExtensions.forwardCompat,
+    forwardParseMaxMinor: 0,
+    ...self,
+  };
 }
 
 /** Compares two handshakes; both sides come to the same result. */
-export function negotiate(local: Handshake, remote: Omit<Handshake, 'clusterId' | 'nodeId' | 'bootId'>): Negotiation {
-  const isParsable = remote.catalogMinor <= local.forwardParseMaxMinor && local.catalogMinor <= remote.forwardParseMaxMinor;
+export function negotiate(
+  local: Handshake,
+  remote: Omit<Handshake, 'clusterId' | 'nodeId' | 'bootId'>,
+): Negotiation {
+  const isParsable =
+    remote.catalogMinor <= local.forwardParseMaxMinor &&
+    local.catalogMinor <= remote.forwardParseMaxMinor;
   if (local.catalogMajor !== remote.catalogMajor || !isParsable) {
     const versions = `${local.catalogMajor}.${local.catalogMinor} here, ${remote.catalogMajor}.${remote.catalogMinor} there`;
-    return { kind: 'refused', code: 'CLUSTOR_WIRE_CATALOG_MISMATCH', message: `the wire catalogs do not fit: ${versions}` };
+    return {
+      kind: 'refused',
+      code: 'CLUSTOR_WIRE_CATALOG_MISMATCH',
+      message: `the wire catalogs do not fit: ${versions}`,
+    };
   }
   if (remote.bodyBytesMax < bodyBytesMaxFloor) {
-    return { kind: 'refused', code: 'CLUSTOR_WIRE_BAD_VALUE', message: `a frame maximum below ${bodyBytesMaxFloor} bytes cannot work` };
+    return {
+      kind: 'refused',
+      code: 'CLUSTOR_WIRE_BAD_VALUE',
+      message: `a frame maximum below ${bodyBytesMaxFloor} bytes cannot work`,
+    };
   }
   return {
     kind: 'accepted',

@@ -44,7 +44,8 @@ export function segmentIndexFileName(segmentSeq: number): string {
 /** Encodes an index. */
 export function encodeSegmentIndex(index: SegmentIndex): Uint8Array {
   const slots = new Map<PartitionId, number>();
-  for (const row of index.rows) if (!slots.has(row.partitionId)) slots.set(row.partitionId, slots.size);
+  for (const row of index.rows)
+    if (!slots.has(row.partitionId)) slots.set(row.partitionId, slots.size);
   const writer = new ByteWriter(headerBytes + slots.size * 16 + index.rows.length * rowBytes + 4);
   writer.raw(magic);
   writer.u8(formatVersion);
@@ -67,10 +68,21 @@ export function encodeSegmentIndex(index: SegmentIndex): Uint8Array {
 }
 
 /** Decodes an index, or `undefined` when it is damaged, of another version or of another segment: then it is rebuilt. */
-export function decodeSegmentIndex(bytes: Uint8Array, expected: { readonly segmentSeq: number; readonly endOffset: number }): SegmentIndex | undefined {
-  if (bytes.length < headerBytes + 4 || !magic.every((value, at) => bytes[at] === value) || bytes[8] !== formatVersion) return undefined;
+export function decodeSegmentIndex(
+  bytes: Uint8Array,
+  expected: { readonly segmentSeq: number; readonly endOffset: number },
+): SegmentIndex | undefined {
+  if (
+    bytes.length < headerBytes + 4 ||
+    !magic.every((value, at) => bytes[at] === value) ||
+    bytes[8] !== formatVersion
+  )
+    return undefined;
   const end = bytes.length - 4;
-  if (crc32c(bytes, 0, end) !== new DataView(bytes.buffer, bytes.byteOffset + end).getUint32(0, true)) return undefined;
+  if (
+    crc32c(bytes, 0, end) !== new DataView(bytes.buffer, bytes.byteOffset + end).getUint32(0, true)
+  )
+    return undefined;
   const reader = new ByteReader(bytes, 16, end);
   const segmentSeq = reader.u64();
   const endOffset = reader.u64();

@@ -16,7 +16,15 @@
 import { ByteReader, type ByteWriter } from '../base/bytes.ts';
 import { crc32c } from '../base/crc32c.ts';
 import { ClustorError } from '../base/errors.ts';
-import type { ClusterId, Incarnation, LogIndex, NodeId, PartitionId, ReplicaId, Term } from '../base/ids.ts';
+import type {
+  ClusterId,
+  Incarnation,
+  LogIndex,
+  NodeId,
+  PartitionId,
+  ReplicaId,
+  Term,
+} from '../base/ids.ts';
 import type { Configuration } from '../base/membership.ts';
 import type { IoWriterMode } from '../ports/file-system.ts';
 import { readConfiguration, writeConfiguration } from './system-entry.ts';
@@ -42,14 +50,52 @@ export interface LedgerVote {
 
 /** One ledger record. */
 export type LedgerRecord =
-  | { readonly kind: 'hardState'; readonly partitionId: PartitionId; readonly term: Term; readonly votedFor: LedgerVote | undefined; readonly durabilityModeEpoch: number }
-  | { readonly kind: 'durability'; readonly partitionId: PartitionId; readonly term: Term; readonly index: LogIndex; readonly commitIndex: LogIndex }
-  | { readonly kind: 'truncated'; readonly partitionId: PartitionId; readonly fromIndex: LogIndex; readonly segmentSeq: number; readonly offset: number }
-  | { readonly kind: 'configuration'; readonly partitionId: PartitionId; readonly configuration: Configuration }
-  | { readonly kind: 'snapshotBase'; readonly partitionId: PartitionId; readonly index: LogIndex; readonly term: Term }
+  | {
+      readonly kind: 'hardState';
+      readonly partitionId: PartitionId;
+      readonly term: Term;
+      readonly votedFor: LedgerVote | undefined;
+      readonly durabilityModeEpoch: number;
+    }
+  | {
+      readonly kind: 'durability';
+      readonly partitionId: PartitionId;
+      readonly term: Term;
+      readonly index: LogIndex;
+      readonly commitIndex: LogIndex;
+    }
+  | {
+      readonly kind: 'truncated';
+      readonly partitionId: PartitionId;
+      readonly fromIndex: LogIndex;
+      readonly segmentSeq: number;
+      readonly offset: number;
+    }
+  | {
+      readonly kind: 'configuration';
+      readonly partitionId: PartitionId;
+      readonly configuration: Configuration;
+    }
+  | {
+      readonly kind: 'snapshotBase';
+      readonly partitionId: PartitionId;
+      readonly index: LogIndex;
+      readonly term: Term;
+    }
   | { readonly kind: 'segmentOpened'; readonly segmentSeq: number; readonly reservedBlocks: number }
-  | { readonly kind: 'segmentClosed'; readonly segmentSeq: number; readonly endOffset: number; readonly trailerOffset: number; readonly blocksSpent: number }
-  | { readonly kind: 'doubt'; readonly partitionId: PartitionId; readonly incarnation: Incarnation; readonly reason: string };
+  | {
+      readonly kind: 'segmentClosed';
+      readonly segmentSeq: number;
+      readonly endOffset: number;
+      readonly trailerOffset: number;
+      readonly blocksSpent: number;
+    }
+  | {
+      readonly kind: 'doubt';
+      readonly partitionId: PartitionId;
+      readonly incarnation: Incarnation;
+      readonly reason: string;
+    };
 
 const kinds: Readonly<Record<LedgerRecord['kind'], number>> = {
   hardState: 1,
@@ -102,16 +148,30 @@ export function writeLedgerFileHeader(writer: ByteWriter, header: LedgerFileHead
 }
 
 /** Reads one copy of the file header, or `undefined` when it is damaged. @throws ClustorError `CLUSTOR_FORMAT_UNSUPPORTED`. */
-export function readLedgerFileHeader(bytes: Uint8Array, offset: number): LedgerFileHeader | undefined {
+export function readLedgerFileHeader(
+  bytes: Uint8Array,
+  offset: number,
+): LedgerFileHeader | undefined {
   if (bytes.length < offset + ledgerBlockBytes) return undefined;
   const reader = new ByteReader(bytes, offset);
   if (!fileMagic.every((value) => reader.u8() === value)) return undefined;
-  const stored = new DataView(bytes.buffer, bytes.byteOffset + offset).getUint32(fileCrcOffset, true);
+  const stored = new DataView(bytes.buffer, bytes.byteOffset + offset).getUint32(
+    fileCrcOffset,
+    true,
+  );
   if (crc32c(bytes, offset, offset + fileCrcOffset) !== stored) return undefined;
   const version = reader.u8();
-  if (version !== formatVersion) throw new ClustorError('CLUSTOR_FORMAT_UNSUPPORTED', `the ledger has format ${version}, this version reads ${formatVersion}`);
+  if (version !== formatVersion)
+    throw new ClustorError(
+      'CLUSTOR_FORMAT_UNSUPPORTED',
+      `the ledger has format ${version}, this version reads ${formatVersion}`,
+    );
   reader.take(7);
-  return { clusterId: reader.uuid() as ClusterId, nodeId: reader.u64() as NodeId, generation: reader.u64() };
+  return {
+    clusterId: reader.uuid() as ClusterId,
+    nodeId: reader.u64() as NodeId,
+    generation: reader.u64(),
+  };
 }
 
 /** Begins a flush: the header, to be completed by {@link endLedgerFlush}. Returns where it starts. */
@@ -159,7 +219,16 @@ export function readLedgerFlush(bytes: Uint8Array, offset: number): LedgerFlush 
   const ioWriterMode = modes[reader.u8()];
   if (ioWriterMode === undefined) return undefined;
   reader.take(flushHeaderBytes - 45);
-  return { generation, flushSeq, syncedFlushSeq, segmentSeq, endOffset, ioWriterMode, blocks: Math.ceil(total / ledgerBlockBytes), records: readRecords(reader) };
+  return {
+    generation,
+    flushSeq,
+    syncedFlushSeq,
+    segmentSeq,
+    endOffset,
+    ioWriterMode,
+    blocks: Math.ceil(total / ledgerBlockBytes),
+    records: readRecords(reader),
+  };
 }
 
 /** Writes a record into a flush that has begun. */
@@ -233,28 +302,72 @@ function readRecords(reader: ByteReader): LedgerRecord[] {
 
 function readPayload(kind: number, reader: ByteReader): LedgerRecord {
   switch (kind) {
-    case kinds.hardState: {
-      const partitionId = reader.uuid() as PartitionId;
-      const term = reader.u64() as Term;
-      const hasVote = reader.bool();
-      const vote = { replicaId: reader.u64() as ReplicaId, incarnation: reader.uuid() as Incarnation };
-      return { kind: 'hardState', partitionId, term, votedFor: hasVote ? vote : undefined, durabilityModeEpoch: reader.u32() };
-    }
+    case kinds.hardState:
+      return readHardState(reader);
     case kinds.durability:
-      return { kind: 'durability', partitionId: reader.uuid() as PartitionId, term: reader.u64() as Term, index: reader.u64() as LogIndex, commitIndex: reader.u64() as LogIndex };
+      return {
+        kind: 'durability',
+        partitionId: reader.uuid() as PartitionId,
+        term: reader.u64() as Term,
+        index: reader.u64() as LogIndex,
+        commitIndex: reader.u64() as LogIndex,
+      };
     case kinds.truncated:
-      return { kind: 'truncated', partitionId: reader.uuid() as PartitionId, fromIndex: reader.u64() as LogIndex, segmentSeq: reader.u64(), offset: reader.u64() };
+      return {
+        kind: 'truncated',
+        partitionId: reader.uuid() as PartitionId,
+        fromIndex: reader.u64() as LogIndex,
+        segmentSeq: reader.u64(),
+        offset: reader.u64(),
+      };
     case kinds.configuration:
-      return { kind: 'configuration', partitionId: reader.uuid() as PartitionId, configuration: readConfiguration(reader) };
+      return {
+        kind: 'configuration',
+        partitionId: reader.uuid() as PartitionId,
+        configuration: readConfiguration(reader),
+      };
     case kinds.snapshotBase:
-      return { kind: 'snapshotBase', partitionId: reader.uuid() as PartitionId, index: reader.u64() as LogIndex, term: reader.u64() as Term };
+      return {
+        kind: 'snapshotBase',
+        partitionId: reader.uuid() as PartitionId,
+        index: reader.u64() as LogIndex,
+        term: reader.u64() as Term,
+      };
     case kinds.segmentOpened:
       return { kind: 'segmentOpened', segmentSeq: reader.u64(), reservedBlocks: reader.u64() };
     case kinds.segmentClosed:
-      return { kind: 'segmentClosed', segmentSeq: reader.u64(), endOffset: reader.u64(), trailerOffset: reader.u64(), blocksSpent: reader.u64() };
+      return {
+        kind: 'segmentClosed',
+        segmentSeq: reader.u64(),
+        endOffset: reader.u64(),
+        trailerOffset: reader.u64(),
+        blocksSpent: reader.u64(),
+      };
     case kinds.doubt:
-      return { kind: 'doubt', partitionId: reader.uuid() as PartitionId, incarnation: reader.uuid() as Incarnation, reason: reader.text(1024) };
+      return {
+        kind: 'doubt',
+        partitionId: reader.uuid() as PartitionId,
+        incarnation: reader.uuid() as Incarnation,
+        reason: reader.text(1024),
+      };
     default:
-      throw new ClustorError('CLUSTOR_FORMAT_UNSUPPORTED', `the ledger has a record of the unknown kind ${kind}`);
+      throw new ClustorError(
+        'CLUSTOR_FORMAT_UNSUPPORTED',
+        `the ledger has a record of the unknown kind ${kind}`,
+      );
   }
+}
+
+function readHardState(reader: ByteReader): LedgerRecord {
+  const partitionId = reader.uuid() as PartitionId;
+  const term = reader.u64() as Term;
+  const hasVote = reader.bool();
+  const vote = { replicaId: reader.u64() as ReplicaId, incarnation: reader.uuid() as Incarnation };
+  return {
+    kind: 'hardState',
+    partitionId,
+    term,
+    votedFor: hasVote ? vote : undefined,
+    durabilityModeEpoch: reader.u32(),
+  };
 }

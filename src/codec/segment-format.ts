@@ -90,9 +90,14 @@ export function readSegmentHeader(bytes: Uint8Array): SegmentHeader {
     throw new ClustorError('CLUSTOR_INTEGRITY', 'a segment does not begin with its magic bytes');
   }
   const crc = new DataView(bytes.buffer, bytes.byteOffset).getUint32(headerFieldBytes, true);
-  if (crc32c(bytes, 0, headerFieldBytes) !== crc) throw new ClustorError('CLUSTOR_INTEGRITY', 'the CRC of a segment header is wrong');
+  if (crc32c(bytes, 0, headerFieldBytes) !== crc)
+    throw new ClustorError('CLUSTOR_INTEGRITY', 'the CRC of a segment header is wrong');
   const version = reader.u8();
-  if (version !== formatVersion) throw new ClustorError('CLUSTOR_FORMAT_UNSUPPORTED', `a segment has format ${version}, this version reads ${formatVersion}`);
+  if (version !== formatVersion)
+    throw new ClustorError(
+      'CLUSTOR_FORMAT_UNSUPPORTED',
+      `a segment has format ${version}, this version reads ${formatVersion}`,
+    );
   reader.u8();
   reader.u16();
   const clusterId = reader.uuid() as ClusterId;
@@ -100,7 +105,15 @@ export function readSegmentHeader(bytes: Uint8Array): SegmentHeader {
   const segmentSeq = reader.u64();
   const dekEpoch = reader.u32();
   const integrityMacEpoch = reader.u32();
-  return { clusterId, nodeId, segmentSeq, dekEpoch, integrityMacEpoch, salt: reader.take(16).slice(), createdMs: reader.u64() };
+  return {
+    clusterId,
+    nodeId,
+    segmentSeq,
+    dekEpoch,
+    integrityMacEpoch,
+    salt: reader.take(16).slice(),
+    createdMs: reader.u64(),
+  };
 }
 
 /** Seals and opens blocks of one segment. */
@@ -114,7 +127,16 @@ export class BlockSealer {
   }
 
   /** Finishes the block at `offset` of `target`, whose plaintext stands in place already; the rest is zeroed. */
-  seal(target: Uint8Array, offset: number, block: { readonly number: number; readonly plainBytes: number; readonly firstFrame: number; readonly flags: number }): void {
+  seal(
+    target: Uint8Array,
+    offset: number,
+    block: {
+      readonly number: number;
+      readonly plainBytes: number;
+      readonly firstFrame: number;
+      readonly flags: number;
+    },
+  ): void {
     const view = new DataView(target.buffer, target.byteOffset + offset, blockBytes);
     view.setUint16(0, block.plainBytes, true);
     view.setUint16(2, block.firstFrame, true);
@@ -134,7 +156,11 @@ export class BlockSealer {
     return this.#tag(bytes, offset, { number, plainBytes }) === stored ? plainBytes : 0;
   }
 
-  #tag(bytes: Uint8Array, offset: number, block: { readonly number: number; readonly plainBytes: number }): number {
+  #tag(
+    bytes: Uint8Array,
+    offset: number,
+    block: { readonly number: number; readonly plainBytes: number },
+  ): number {
     writeU64(this.#numberView, 0, block.number);
     const seed = crc32c(this.#number, 0, 8, this.#saltCrc);
     return crc32c(bytes, offset, offset + blockHeaderBytes + block.plainBytes, seed);

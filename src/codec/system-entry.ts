@@ -42,14 +42,25 @@ export function readSystemEntry(bytes: Uint8Array, start: number, end: number): 
   if (id === 0x00) return { kind: 'noOp' };
   if (id !== 0x01) return { kind: 'unknown', id };
   const phase = phases[reader.u8()];
-  if (phase === undefined) throw new ClustorError('CLUSTOR_WIRE_UNKNOWN_FIELD', 'an unknown phase of a membership change');
+  if (phase === undefined)
+    throw new ClustorError('CLUSTOR_WIRE_UNKNOWN_FIELD', 'an unknown phase of a membership change');
   const oldMembers = readMembers(reader);
   const newMembers = readMembers(reader);
-  return { kind: 'membershipChange', phase, oldMembers, newMembers, routingEpoch: reader.u32(), placementDigest: reader.take(32) };
+  return {
+    kind: 'membershipChange',
+    phase,
+    oldMembers,
+    newMembers,
+    routingEpoch: reader.u32(),
+    placementDigest: reader.take(32),
+  };
 }
 
 /** Writes a system entry's payload. */
-export function writeSystemEntry(writer: ByteWriter, entry: Exclude<SystemEntry, { kind: 'unknown' }>): void {
+export function writeSystemEntry(
+  writer: ByteWriter,
+  entry: Exclude<SystemEntry, { kind: 'unknown' }>,
+): void {
   if (entry.kind === 'noOp') {
     writer.u8(0x00);
     return;
@@ -78,9 +89,14 @@ export function readMember(reader: ByteReader): Member {
   const nodeId = reader.u64() as NodeId;
   const incarnation = reader.uuid() as Incarnation;
   const role = roles[reader.u8()];
-  if (role === undefined) throw new ClustorError('CLUSTOR_WIRE_UNKNOWN_FIELD', 'an unknown role of a member');
+  if (role === undefined)
+    throw new ClustorError('CLUSTOR_WIRE_UNKNOWN_FIELD', 'an unknown role of a member');
   const count = reader.u16();
-  if (count > addressesMax) throw new ClustorError('CLUSTOR_WIRE_BAD_VALUE', `a member has at most ${addressesMax} addresses`);
+  if (count > addressesMax)
+    throw new ClustorError(
+      'CLUSTOR_WIRE_BAD_VALUE',
+      `a member has at most ${addressesMax} addresses`,
+    );
   const addresses: string[] = [];
   for (let position = 0; position < count; position++) addresses.push(reader.text(addressBytesMax));
   return { replicaId, nodeId, incarnation, role, addresses };
@@ -109,7 +125,11 @@ function writeMembers(writer: ByteWriter, members: readonly Member[]): void {
 
 function readMembers(reader: ByteReader): Member[] {
   const count = reader.u16();
-  if (count > membersMax) throw new ClustorError('CLUSTOR_WIRE_BAD_VALUE', `a configuration has at most ${membersMax} members`);
+  if (count > membersMax)
+    throw new ClustorError(
+      'CLUSTOR_WIRE_BAD_VALUE',
+      `a configuration has at most ${membersMax} members`,
+    );
   const members: Member[] = [];
   for (let position = 0; position < count; position++) members.push(readMember(reader));
   return members;

@@ -12,14 +12,33 @@ export const bodyBytesMax: number = 4 * 1024 * 1024;
 
 /** Plain field types and what they are in memory; see `wire-messages.ts`. */
 export type PlainFieldType =
-  | 'u8' | 'u16' | 'u32' | 'u64' | 'bool' | 'flags8' | 'term' | 'logIndex' | 'nodeId' | 'replicaId'
-  | 'partitionId' | 'incarnation' | 'clusterId' | 'bytes' | 'text' | 'rest';
+  | 'u8'
+  | 'u16'
+  | 'u32'
+  | 'u64'
+  | 'bool'
+  | 'flags8'
+  | 'term'
+  | 'logIndex'
+  | 'nodeId'
+  | 'replicaId'
+  | 'partitionId'
+  | 'incarnation'
+  | 'clusterId'
+  | 'bytes'
+  | 'text'
+  | 'rest';
 
 /** One field of a payload. */
 export type FieldRow =
   | { readonly name: string; readonly type: PlainFieldType; readonly max?: number }
   | { readonly name: string; readonly type: 'enum'; readonly values: readonly string[] }
-  | { readonly name: string; readonly type: 'array'; readonly max: number; readonly of: readonly FieldRow[] };
+  | {
+      readonly name: string;
+      readonly type: 'array';
+      readonly max: number;
+      readonly of: readonly FieldRow[];
+    };
 
 /** One message. */
 export interface MessageRow {
@@ -35,169 +54,377 @@ export interface MessageRow {
   readonly fields: readonly FieldRow[];
 }
 
-
 /** All messages by id: raft 0x01–0x1F, client 0x20–0x3F, node 0x70–0x7F. */
 export const wireCatalog = [
   {
-    id: 0x01, kind: 'preVoteRequest', class: 'oneWay', scope: 'partition', audience: 'node', bodyBytesMax: 4_096,
+    id: 0x01,
+    kind: 'preVoteRequest',
+    class: 'oneWay',
+    scope: 'partition',
+    audience: 'node',
+    bodyBytesMax: 4_096,
     fields: [
-      { name: 'fromReplica', type: 'replicaId' }, { name: 'fromIncarnation', type: 'incarnation' }, { name: 'term', type: 'term' },
-      { name: 'lastIndex', type: 'logIndex' }, { name: 'lastTerm', type: 'term' }, { name: 'flags', type: 'flags8' },
+      { name: 'fromReplica', type: 'replicaId' },
+      { name: 'fromIncarnation', type: 'incarnation' },
+      { name: 'term', type: 'term' },
+      { name: 'lastIndex', type: 'logIndex' },
+      { name: 'lastTerm', type: 'term' },
+      { name: 'flags', type: 'flags8' },
     ],
   },
   {
-    id: 0x02, kind: 'preVoteResponse', class: 'oneWay', scope: 'partition', audience: 'node', bodyBytesMax: 4_096, layout: 'preVote',
+    id: 0x02,
+    kind: 'preVoteResponse',
+    class: 'oneWay',
+    scope: 'partition',
+    audience: 'node',
+    bodyBytesMax: 4_096,
+    layout: 'preVote',
     fields: [
-      { name: 'term', type: 'term' }, { name: 'voteGranted', type: 'bool' }, { name: 'highRtt', type: 'bool' },
-      { name: 'fromReplica', type: 'replicaId' }, { name: 'fromIncarnation', type: 'incarnation' },
+      { name: 'term', type: 'term' },
+      { name: 'voteGranted', type: 'bool' },
+      { name: 'highRtt', type: 'bool' },
+      { name: 'fromReplica', type: 'replicaId' },
+      { name: 'fromIncarnation', type: 'incarnation' },
     ],
   },
   {
-    id: 0x03, kind: 'voteRequest', class: 'oneWay', scope: 'partition', audience: 'node', bodyBytesMax: 4_096,
+    id: 0x03,
+    kind: 'voteRequest',
+    class: 'oneWay',
+    scope: 'partition',
+    audience: 'node',
+    bodyBytesMax: 4_096,
     fields: [
-      { name: 'fromReplica', type: 'replicaId' }, { name: 'fromIncarnation', type: 'incarnation' }, { name: 'term', type: 'term' },
-      { name: 'lastIndex', type: 'logIndex' }, { name: 'lastTerm', type: 'term' }, { name: 'flags', type: 'flags8' },
+      { name: 'fromReplica', type: 'replicaId' },
+      { name: 'fromIncarnation', type: 'incarnation' },
+      { name: 'term', type: 'term' },
+      { name: 'lastIndex', type: 'logIndex' },
+      { name: 'lastTerm', type: 'term' },
+      { name: 'flags', type: 'flags8' },
     ],
   },
   {
-    id: 0x04, kind: 'voteResponse', class: 'oneWay', scope: 'partition', audience: 'node', bodyBytesMax: 4_096,
+    id: 0x04,
+    kind: 'voteResponse',
+    class: 'oneWay',
+    scope: 'partition',
+    audience: 'node',
+    bodyBytesMax: 4_096,
     fields: [
-      { name: 'fromReplica', type: 'replicaId' }, { name: 'fromIncarnation', type: 'incarnation' }, { name: 'term', type: 'term' },
+      { name: 'fromReplica', type: 'replicaId' },
+      { name: 'fromIncarnation', type: 'incarnation' },
+      { name: 'term', type: 'term' },
       { name: 'voteGranted', type: 'bool' },
     ],
   },
   {
-    id: 0x05, kind: 'appendEntries', class: 'oneWay', scope: 'partition', audience: 'node', bodyBytesMax: 4_194_304,
+    id: 0x05,
+    kind: 'appendEntries',
+    class: 'oneWay',
+    scope: 'partition',
+    audience: 'node',
+    bodyBytesMax: 4_194_304,
     fields: [
-      { name: 'fromReplica', type: 'replicaId' }, { name: 'fromIncarnation', type: 'incarnation' }, { name: 'term', type: 'term' },
-      { name: 'prevIndex', type: 'logIndex' }, { name: 'prevTerm', type: 'term' }, { name: 'commit', type: 'logIndex' },
-      { name: 'flags', type: 'flags8' }, { name: 'entryCount', type: 'u32' }, { name: 'entries', type: 'rest' },
+      { name: 'fromReplica', type: 'replicaId' },
+      { name: 'fromIncarnation', type: 'incarnation' },
+      { name: 'term', type: 'term' },
+      { name: 'prevIndex', type: 'logIndex' },
+      { name: 'prevTerm', type: 'term' },
+      { name: 'commit', type: 'logIndex' },
+      { name: 'flags', type: 'flags8' },
+      { name: 'entryCount', type: 'u32' },
+      { name: 'entries', type: 'rest' },
     ],
   },
   {
-    id: 0x06, kind: 'appendRejected', class: 'oneWay', scope: 'partition', audience: 'node', bodyBytesMax: 4_096,
+    id: 0x06,
+    kind: 'appendRejected',
+    class: 'oneWay',
+    scope: 'partition',
+    audience: 'node',
+    bodyBytesMax: 4_096,
     fields: [
-      { name: 'fromReplica', type: 'replicaId' }, { name: 'fromIncarnation', type: 'incarnation' }, { name: 'term', type: 'term' },
-      { name: 'rejectedPrevIndex', type: 'logIndex' }, { name: 'lastIndex', type: 'logIndex' }, { name: 'conflictTerm', type: 'term' },
-      { name: 'conflictFirstIndex', type: 'logIndex' }, { name: 'ledgerSeq', type: 'u64' },
+      { name: 'fromReplica', type: 'replicaId' },
+      { name: 'fromIncarnation', type: 'incarnation' },
+      { name: 'term', type: 'term' },
+      { name: 'rejectedPrevIndex', type: 'logIndex' },
+      { name: 'lastIndex', type: 'logIndex' },
+      { name: 'conflictTerm', type: 'term' },
+      { name: 'conflictFirstIndex', type: 'logIndex' },
+      { name: 'ledgerSeq', type: 'u64' },
     ],
   },
   {
-    id: 0x07, kind: 'durabilityAck', class: 'oneWay', scope: 'partition', audience: 'node', bodyBytesMax: 4_096,
+    id: 0x07,
+    kind: 'durabilityAck',
+    class: 'oneWay',
+    scope: 'partition',
+    audience: 'node',
+    bodyBytesMax: 4_096,
     fields: [
-      { name: 'replicaId', type: 'replicaId' }, { name: 'lastFsyncedIndex', type: 'logIndex' }, { name: 'segmentSeq', type: 'u64' },
-      { name: 'ioWriterMode', type: 'enum', values: ['Direct', 'Pooled', 'Blocking'] }, { name: 'term', type: 'term' },
-      { name: 'incarnation', type: 'incarnation' }, { name: 'ledgerSeq', type: 'u64' }, { name: 'smDurableIndex', type: 'logIndex' },
+      { name: 'replicaId', type: 'replicaId' },
+      { name: 'lastFsyncedIndex', type: 'logIndex' },
+      { name: 'segmentSeq', type: 'u64' },
+      { name: 'ioWriterMode', type: 'enum', values: ['Direct', 'Pooled', 'Blocking'] },
+      { name: 'term', type: 'term' },
+      { name: 'incarnation', type: 'incarnation' },
+      { name: 'ledgerSeq', type: 'u64' },
+      { name: 'smDurableIndex', type: 'logIndex' },
     ],
   },
   {
-    id: 0x08, kind: 'heartbeatBatch', class: 'oneWay', scope: 'node', audience: 'node', bodyBytesMax: 4_194_304,
+    id: 0x08,
+    kind: 'heartbeatBatch',
+    class: 'oneWay',
+    scope: 'node',
+    audience: 'node',
+    bodyBytesMax: 4_194_304,
     fields: [
       {
-        name: 'elements', type: 'array', max: 16384,
+        name: 'elements',
+        type: 'array',
+        max: 16384,
         of: [
-          { name: 'partitionId', type: 'partitionId' }, { name: 'toIncarnation', type: 'incarnation' }, { name: 'fromReplica', type: 'replicaId' },
-          { name: 'fromIncarnation', type: 'incarnation' }, { name: 'term', type: 'term' }, { name: 'round', type: 'u64' },
-          { name: 'commit', type: 'logIndex' }, { name: 'flags', type: 'flags8' },
-        ],
-      },
-    ],
-  },
-  {
-    id: 0x09, kind: 'heartbeatBatchResponse', class: 'oneWay', scope: 'node', audience: 'node', bodyBytesMax: 4_194_304,
-    fields: [
-      {
-        name: 'elements', type: 'array', max: 16384,
-        of: [
-          { name: 'partitionId', type: 'partitionId' }, { name: 'toIncarnation', type: 'incarnation' }, { name: 'fromReplica', type: 'replicaId' },
-          { name: 'fromIncarnation', type: 'incarnation' }, { name: 'term', type: 'term' }, { name: 'round', type: 'u64' },
+          { name: 'partitionId', type: 'partitionId' },
+          { name: 'toIncarnation', type: 'incarnation' },
+          { name: 'fromReplica', type: 'replicaId' },
+          { name: 'fromIncarnation', type: 'incarnation' },
+          { name: 'term', type: 'term' },
+          { name: 'round', type: 'u64' },
+          { name: 'commit', type: 'logIndex' },
           { name: 'flags', type: 'flags8' },
         ],
       },
     ],
   },
   {
-    id: 0x20, kind: 'appendRequest', class: 'request', scope: 'partition', audience: 'any', bodyBytesMax: 4_194_304,
-    fields: [
-      { name: 'entries', type: 'array', max: 65535, of: [{ name: 'metadata', type: 'bytes', max: 1024 }, { name: 'payload', type: 'bytes' }] },
-    ],
-  },
-  {
-    id: 0x21, kind: 'appendResponse', class: 'response', scope: 'partition', audience: 'any', bodyBytesMax: 4_194_304,
+    id: 0x09,
+    kind: 'heartbeatBatchResponse',
+    class: 'oneWay',
+    scope: 'node',
+    audience: 'node',
+    bodyBytesMax: 4_194_304,
     fields: [
       {
-        name: 'results', type: 'array', max: 65535,
+        name: 'elements',
+        type: 'array',
+        max: 16384,
         of: [
-          { name: 'position', type: 'u16' }, { name: 'errorCode', type: 'u32' }, { name: 'term', type: 'term' },
-          { name: 'index', type: 'logIndex' }, { name: 'detail', type: 'u64' }, { name: 'result', type: 'bytes' },
+          { name: 'partitionId', type: 'partitionId' },
+          { name: 'toIncarnation', type: 'incarnation' },
+          { name: 'fromReplica', type: 'replicaId' },
+          { name: 'fromIncarnation', type: 'incarnation' },
+          { name: 'term', type: 'term' },
+          { name: 'round', type: 'u64' },
+          { name: 'flags', type: 'flags8' },
         ],
       },
     ],
   },
-  { id: 0x22, kind: 'readIndexRequest', class: 'request', scope: 'partition', audience: 'node', bodyBytesMax: 4_096, fields: [] },
   {
-    id: 0x23, kind: 'readIndexResponse', class: 'response', scope: 'partition', audience: 'any', bodyBytesMax: 4_096,
-    fields: [{ name: 'term', type: 'term' }, { name: 'index', type: 'logIndex' }],
-  },
-  {
-    id: 0x24, kind: 'readRequest', class: 'request', scope: 'partition', audience: 'any', bodyBytesMax: 4_194_304,
-    fields: [{ name: 'consistency', type: 'enum', values: ['linearizable', 'snapshotOnly'] }, { name: 'query', type: 'bytes' }],
-  },
-  {
-    id: 0x25, kind: 'readResponse', class: 'response', scope: 'partition', audience: 'any', bodyBytesMax: 4_194_304,
+    id: 0x20,
+    kind: 'appendRequest',
+    class: 'request',
+    scope: 'partition',
+    audience: 'any',
+    bodyBytesMax: 4_194_304,
     fields: [
-      { name: 'appliedIndex', type: 'logIndex' }, { name: 'consistency', type: 'enum', values: ['linearizable', 'snapshotOnly'] },
+      {
+        name: 'entries',
+        type: 'array',
+        max: 65535,
+        of: [
+          { name: 'metadata', type: 'bytes', max: 1024 },
+          { name: 'payload', type: 'bytes' },
+        ],
+      },
+    ],
+  },
+  {
+    id: 0x21,
+    kind: 'appendResponse',
+    class: 'response',
+    scope: 'partition',
+    audience: 'any',
+    bodyBytesMax: 4_194_304,
+    fields: [
+      {
+        name: 'results',
+        type: 'array',
+        max: 65535,
+        of: [
+          { name: 'position', type: 'u16' },
+          { name: 'errorCode', type: 'u32' },
+          { name: 'term', type: 'term' },
+          { name: 'index', type: 'logIndex' },
+          { name: 'detail', type: 'u64' },
+          { name: 'result', type: 'bytes' },
+        ],
+      },
+    ],
+  },
+  {
+    id: 0x22,
+    kind: 'readIndexRequest',
+    class: 'request',
+    scope: 'partition',
+    audience: 'node',
+    bodyBytesMax: 4_096,
+    fields: [],
+  },
+  {
+    id: 0x23,
+    kind: 'readIndexResponse',
+    class: 'response',
+    scope: 'partition',
+    audience: 'any',
+    bodyBytesMax: 4_096,
+    fields: [
+      { name: 'term', type: 'term' },
+      { name: 'index', type: 'logIndex' },
+    ],
+  },
+  {
+    id: 0x24,
+    kind: 'readRequest',
+    class: 'request',
+    scope: 'partition',
+    audience: 'any',
+    bodyBytesMax: 4_194_304,
+    fields: [
+      { name: 'consistency', type: 'enum', values: ['linearizable', 'snapshotOnly'] },
+      { name: 'query', type: 'bytes' },
+    ],
+  },
+  {
+    id: 0x25,
+    kind: 'readResponse',
+    class: 'response',
+    scope: 'partition',
+    audience: 'any',
+    bodyBytesMax: 4_194_304,
+    fields: [
+      { name: 'appliedIndex', type: 'logIndex' },
+      { name: 'consistency', type: 'enum', values: ['linearizable', 'snapshotOnly'] },
       { name: 'result', type: 'bytes' },
     ],
   },
-  { id: 0x26, kind: 'describeRequest', class: 'request', scope: 'node', audience: 'any', bodyBytesMax: 4_096, fields: [] },
   {
-    id: 0x27, kind: 'describeResponse', class: 'response', scope: 'node', audience: 'any', bodyBytesMax: 4_194_304,
+    id: 0x26,
+    kind: 'describeRequest',
+    class: 'request',
+    scope: 'node',
+    audience: 'any',
+    bodyBytesMax: 4_096,
+    fields: [],
+  },
+  {
+    id: 0x27,
+    kind: 'describeResponse',
+    class: 'response',
+    scope: 'node',
+    audience: 'any',
+    bodyBytesMax: 4_194_304,
     fields: [
-      { name: 'nodeId', type: 'nodeId' }, { name: 'bootId', type: 'incarnation' },
+      { name: 'nodeId', type: 'nodeId' },
+      { name: 'bootId', type: 'incarnation' },
       {
-        name: 'partitions', type: 'array', max: 16384,
+        name: 'partitions',
+        type: 'array',
+        max: 16384,
         of: [
-          { name: 'partitionId', type: 'partitionId' }, { name: 'leaderNodeId', type: 'nodeId' }, { name: 'leaderAddress', type: 'text', max: 256 },
-          { name: 'term', type: 'term' }, { name: 'commit', type: 'logIndex' }, { name: 'isLeader', type: 'bool' },
-          { name: 'members', type: 'array', max: 64, of: [{ name: 'nodeId', type: 'nodeId' }, { name: 'address', type: 'text', max: 256 }] },
+          { name: 'partitionId', type: 'partitionId' },
+          { name: 'leaderNodeId', type: 'nodeId' },
+          { name: 'leaderAddress', type: 'text', max: 256 },
+          { name: 'term', type: 'term' },
+          { name: 'commit', type: 'logIndex' },
+          { name: 'isLeader', type: 'bool' },
+          {
+            name: 'members',
+            type: 'array',
+            max: 64,
+            of: [
+              { name: 'nodeId', type: 'nodeId' },
+              { name: 'address', type: 'text', max: 256 },
+            ],
+          },
         ],
       },
     ],
   },
   {
-    id: 0x28, kind: 'errorResponse', class: 'response', scope: 'node', audience: 'any', bodyBytesMax: 4_096,
+    id: 0x28,
+    kind: 'errorResponse',
+    class: 'response',
+    scope: 'node',
+    audience: 'any',
+    bodyBytesMax: 4_096,
     fields: [
-      { name: 'errorCode', type: 'u32' }, { name: 'outcome', type: 'enum', values: ['surelyNot', 'committed', 'unknown'] },
-      { name: 'detail', type: 'u64' }, { name: 'message', type: 'text', max: 2048 },
+      { name: 'errorCode', type: 'u32' },
+      { name: 'outcome', type: 'enum', values: ['surelyNot', 'committed', 'unknown'] },
+      { name: 'detail', type: 'u64' },
+      { name: 'message', type: 'text', max: 2048 },
     ],
   },
   {
-    id: 0x70, kind: 'hello', class: 'oneWay', scope: 'node', audience: 'any', bodyBytesMax: 4_096,
+    id: 0x70,
+    kind: 'hello',
+    class: 'oneWay',
+    scope: 'node',
+    audience: 'any',
+    bodyBytesMax: 4_096,
     fields: [
-      { name: 'catalogMajor', type: 'u8' }, { name: 'catalogMinor', type: 'u8' }, { name: 'bodyBytesMax', type: 'u32' },
-      { name: 'extensions', type: 'u32' }, { name: 'forwardParseMaxMinor', type: 'u8' }, { name: 'clusterId', type: 'clusterId' },
-      { name: 'nodeId', type: 'nodeId' }, { name: 'bootId', type: 'incarnation' }, { name: 'targetNodeId', type: 'nodeId' },
+      { name: 'catalogMajor', type: 'u8' },
+      { name: 'catalogMinor', type: 'u8' },
+      { name: 'bodyBytesMax', type: 'u32' },
+      { name: 'extensions', type: 'u32' },
+      { name: 'forwardParseMaxMinor', type: 'u8' },
+      { name: 'clusterId', type: 'clusterId' },
+      { name: 'nodeId', type: 'nodeId' },
+      { name: 'bootId', type: 'incarnation' },
+      { name: 'targetNodeId', type: 'nodeId' },
     ],
   },
   {
-    id: 0x71, kind: 'helloAccepted', class: 'oneWay', scope: 'node', audience: 'any', bodyBytesMax: 4_096,
+    id: 0x71,
+    kind: 'helloAccepted',
+    class: 'oneWay',
+    scope: 'node',
+    audience: 'any',
+    bodyBytesMax: 4_096,
     fields: [
-      { name: 'catalogMajor', type: 'u8' }, { name: 'catalogMinor', type: 'u8' }, { name: 'bodyBytesMax', type: 'u32' },
-      { name: 'extensions', type: 'u32' }, { name: 'forwardParseMaxMinor', type: 'u8' }, { name: 'clusterId', type: 'clusterId' },
-      { name: 'nodeId', type: 'nodeId' }, { name: 'bootId', type: 'incarnation' }, { name: 'targetNodeId', type: 'nodeId' },
+      { name: 'catalogMajor', type: 'u8' },
+      { name: 'catalogMinor', type: 'u8' },
+      { name: 'bodyBytesMax', type: 'u32' },
+      { name: 'extensions', type: 'u32' },
+      { name: 'forwardParseMaxMinor', type: 'u8' },
+      { name: 'clusterId', type: 'clusterId' },
+      { name: 'nodeId', type: 'nodeId' },
+      { name: 'bootId', type: 'incarnation' },
+      { name: 'targetNodeId', type: 'nodeId' },
     ],
   },
   {
-    id: 0x72, kind: 'goodbye', class: 'oneWay', scope: 'node', audience: 'any', bodyBytesMax: 4_096,
-    fields: [{ name: 'errorCode', type: 'u32' }, { name: 'message', type: 'text', max: 2048 }],
+    id: 0x72,
+    kind: 'goodbye',
+    class: 'oneWay',
+    scope: 'node',
+    audience: 'any',
+    bodyBytesMax: 4_096,
+    fields: [
+      { name: 'errorCode', type: 'u32' },
+      { name: 'message', type: 'text', max: 2048 },
+    ],
   },
 ] as const;
 
 /** Name of a message. */
 export type MessageKind = (typeof wireCatalog)[number]['kind'];
 
-const rowsByKind: ReadonlyMap<string, MessageRow> = new Map((wireCatalog as readonly MessageRow[]).map((row) => [row.kind, row]));
+const rowsByKind: ReadonlyMap<string, MessageRow> = new Map(
+  (wireCatalog as readonly MessageRow[]).map((row) => [row.kind, row]),
+);
 
 /** Who may send messages of a kind. */
 export function audienceOf(kind: MessageKind): 'node' | 'any' {

@@ -8,8 +8,16 @@
 import { assert, unreachable } from '../base/assert.ts';
 import { ByteReader, type ByteWriter } from '../base/bytes.ts';
 import { ClustorError } from '../base/errors.ts';
-import type { ClusterId, Incarnation, LogIndex, NodeId, PartitionId, ReplicaId, Term } from '../base/ids.ts';
-import { wireCatalog, type FieldRow, type MessageRow } from './wire-catalog.ts';
+import type {
+  ClusterId,
+  Incarnation,
+  LogIndex,
+  NodeId,
+  PartitionId,
+  ReplicaId,
+  Term,
+} from '../base/ids.ts';
+import { bodyBytesMax, wireCatalog, type FieldRow, type MessageRow } from './wire-catalog.ts';
 
 interface PlainValues {
   readonly u8: number;
@@ -30,7 +38,10 @@ interface PlainValues {
   readonly rest: Uint8Array;
 }
 
-type FieldValue<F> = F extends { readonly type: 'array'; readonly of: infer Inner extends readonly FieldRow[] }
+type FieldValue<F> = F extends {
+  readonly type: 'array';
+  readonly of: infer Inner extends readonly FieldRow[];
+}
   ? readonly FieldValues<Inner>[]
   : F extends { readonly type: 'enum'; readonly values: infer Values extends readonly string[] }
     ? Values[number]
@@ -38,7 +49,9 @@ type FieldValue<F> = F extends { readonly type: 'array'; readonly of: infer Inne
       ? PlainValues[Type]
       : never;
 
-type FieldValues<Fields extends readonly FieldRow[]> = { readonly [F in Fields[number] as F['name']]: FieldValue<F> };
+type FieldValues<Fields extends readonly FieldRow[]> = {
+  readonly [F in Fields[number] as F['name']]: FieldValue<F>;
+};
 
 interface RequestHead {
   readonly requestId: number;
@@ -52,11 +65,20 @@ interface PartitionHead {
   readonly toIncarnation: Incarnation;
 }
 
-type MessageOf<Row> = Row extends { readonly kind: infer Kind; readonly class: infer Class; readonly scope: infer Scope; readonly fields: infer Fields extends readonly FieldRow[] }
+type MessageOf<Row> = Row extends {
+  readonly kind: infer Kind;
+  readonly class: infer Class;
+  readonly scope: infer Scope;
+  readonly fields: infer Fields extends readonly FieldRow[];
+}
   ? { readonly kind: Kind } & (Class extends 'oneWay' ? unknown : RequestHead) &
       (Scope extends 'partition' ? PartitionHead : unknown) &
       FieldValues<Fields> &
-      (Kind extends 'appendEntries' ? { /** Bytes that the sender puts right behind the encoded message. */ readonly trailingBytes?: number } : unknown)
+      (Kind extends 'appendEntries'
+        ? {
+            /** Bytes that the sender puts right behind the encoded message. */ readonly trailingBytes?: number;
+          }
+        : unknown)
   : never;
 
 /** Any message of the catalog. */
@@ -73,7 +95,9 @@ type Values = Record<string, unknown>;
 const flagTlv = 1;
 const tlvSender = 16;
 const rows = wireCatalog as readonly MessageRow[];
-const rowsById: readonly (MessageRow | undefined)[] = Array.from({ length: 256 }, (_, id) => rows.find((row) => row.id === id));
+const rowsById: readonly (MessageRow | undefined)[] = Array.from({ length: 256 }, (_, id) =>
+  rows.find((row) => row.id === id),
+);
 const rowsByKind: ReadonlyMap<string, MessageRow> = new Map(rows.map((row) => [row.kind, row]));
 
 /** Appends a frame (length prefix and body) to what `writer` holds. */
@@ -99,18 +123,30 @@ export function encodeMessage(message: WireMessage, writer: ByteWriter): void {
 export function decodeBody(body: Uint8Array, options: DecodeOptions): WireMessage {
   const reader = new ByteReader(body);
   const row = rowsById[reader.u8()];
-  if (row === undefined) throw new ClustorError('CLUSTOR_WIRE_UNKNOWN_MESSAGE', `message id ${body[0] ?? 0} is not in the catalog`);
-  if (body.length > row.bodyBytesMax) throw new ClustorError('CLUSTOR_WIRE_BODY_TOO_LARGE', `${row.kind} of ${body.length} bytes exceeds its maximum of ${row.bodyBytesMax}`);
+  if (row === undefined)
+    throw new ClustorError(
+      'CLUSTOR_WIRE_UNKNOWN_MESSAGE',
+      `message id ${body[0] ?? 0} is not in the catalog`,
+    );
+  if (body.length > row.bodyBytesMax)
+    throw new ClustorError(
+      'CLUSTOR_WIRE_BODY_TOO_LARGE',
+      `${row.kind} of ${body.length} bytes exceeds its maximum of ${row.bodyBytesMax}`,
+    );
   const flags = reader.u8();
   const reserved = reader.u16();
-  if ((flags & ~flagTlv) !== 0 || reserved !== 0) throw new ClustorError('CLUSTOR_WIRE_UNKNOWN_FIELD', `${row.kind} has unknown flags`);
+  if ((flags & ~flagTlv) !== 0 || reserved !== 0)
+    throw new ClustorError('CLUSTOR_WIRE_UNKNOWN_FIELD', `${row.kind} has unknown flags`);
   const values: Values = { kind: row.kind };
   readHead(reader, row, values);
   if ((flags & flagTlv) !== 0) readTlvBlock(reader, row, values);
   if (row.layout === 'preVote') readPreVotePayload(reader, values);
   else for (const field of row.fields) values[field.name] = readField(reader, field);
   if (reader.remaining > 0 && !options.forwardCompat) {
-    throw new ClustorError('CLUSTOR_WIRE_UNKNOWN_FIELD', `${row.kind} has ${reader.remaining} bytes behind its payload`);
+    throw new ClustorError(
+      'CLUSTOR_WIRE_UNKNOWN_FIELD',
+      `${row.kind} has ${reader.remaining} bytes behind its payload`,
+    );
   }
   return values as unknown as WireMessage;
 }
@@ -169,7 +205,8 @@ function readPreVotePayload(reader: ByteReader, values: Values): void {
   values['term'] = reader.u64();
   values['voteGranted'] = reader.bool();
   values['highRtt'] = reader.remaining > 0 && reader.bool() ? reader.bool() : false;
-  if (values['fromReplica'] === undefined) throw new ClustorError('CLUSTOR_WIRE_BAD_VALUE', 'a pre-vote response names its sender');
+  if (values['fromReplica'] === undefined)
+    throw new ClustorError('CLUSTOR_WIRE_BAD_VALUE', 'a pre-vote response names its sender');
 }
 
 function writeField(writer: ByteWriter, field: FieldRow, value: unknown): void {
@@ -220,10 +257,15 @@ function writeField(writer: ByteWriter, field: FieldRow, value: unknown): void {
   }
 }
 
-function writeArray(writer: ByteWriter, field: Extract<FieldRow, { readonly type: 'array' }>, elements: readonly Values[]): void {
+function writeArray(
+  writer: ByteWriter,
+  field: Extract<FieldRow, { readonly type: 'array' }>,
+  elements: readonly Values[],
+): void {
   assert(elements.length <= field.max, 'an array fits the maximum of its field');
   writer.u16(elements.length);
-  for (const element of elements) for (const inner of field.of) writeField(writer, inner, element[inner.name]);
+  for (const element of elements)
+    for (const inner of field.of) writeField(writer, inner, element[inner.name]);
 }
 
 function readField(reader: ByteReader, field: FieldRow): unknown {
@@ -248,7 +290,7 @@ function readField(reader: ByteReader, field: FieldRow): unknown {
     case 'clusterId':
       return reader.uuid();
     case 'bytes':
-      return reader.lengthPrefixed(field.max ?? reader.remaining);
+      return reader.lengthPrefixed(field.max ?? bodyBytesMax);
     case 'text':
       return reader.text(field.max ?? 1024);
     case 'rest':
@@ -266,13 +308,27 @@ function readEnum(reader: ByteReader, field: Extract<FieldRow, { readonly type: 
   const number = reader.u8();
   const value = field.values[number];
   if (value !== undefined) return value;
-  if (number >= 0xf0) throw new ClustorError('CLUSTOR_WIRE_EXPERIMENTAL_FIELD', `${field.name} has the experimental value ${number}`);
-  throw new ClustorError('CLUSTOR_WIRE_UNKNOWN_FIELD', `${field.name} has the unknown value ${number}`);
+  if (number >= 0xf0)
+    throw new ClustorError(
+      'CLUSTOR_WIRE_EXPERIMENTAL_FIELD',
+      `${field.name} has the experimental value ${number}`,
+    );
+  throw new ClustorError(
+    'CLUSTOR_WIRE_UNKNOWN_FIELD',
+    `${field.name} has the unknown value ${number}`,
+  );
 }
 
-function readArray(reader: ByteReader, field: Extract<FieldRow, { readonly type: 'array' }>): Values[] {
+function readArray(
+  reader: ByteReader,
+  field: Extract<FieldRow, { readonly type: 'array' }>,
+): Values[] {
   const count = reader.u16();
-  if (count > field.max) throw new ClustorError('CLUSTOR_WIRE_BODY_TOO_LARGE', `${field.name} has ${count} elements, at most ${field.max} are allowed`);
+  if (count > field.max)
+    throw new ClustorError(
+      'CLUSTOR_WIRE_BODY_TOO_LARGE',
+      `${field.name} has ${count} elements, at most ${field.max} are allowed`,
+    );
   const elements: Values[] = [];
   for (let position = 0; position < count; position++) {
     const element: Values = {};
@@ -281,4 +337,3 @@ function readArray(reader: ByteReader, field: Extract<FieldRow, { readonly type:
   }
   return elements;
 }
-

@@ -37,7 +37,12 @@ export interface AdminTransport {
 }
 
 /** Makes a transport. */
-export function openAdminTransport({ address, material, expected, deadlineMs }: AdminTransportOptions): AdminTransport {
+export function openAdminTransport({
+  address,
+  material,
+  expected,
+  deadlineMs,
+}: AdminTransportOptions): AdminTransport {
   const { host, port } = address;
   const endpoint = `${host.includes(':') ? `[${host}]` : host}:${port}`;
   const baseUrl = `https://${endpoint}`;

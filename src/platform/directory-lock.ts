@@ -26,7 +26,12 @@ const attemptsMax = 20;
 export async function lockDirectory(directory: string): Promise<DirectoryLock> {
   const path = join(directory, 'lock');
   await mkdir(directory, { recursive: true });
-  const own: Holder = { pid: process.pid, startTime: (await startTimeOf(process.pid)) ?? '', bootId: await bootId(), nonce: randomBytes(8).toString('hex') };
+  const own: Holder = {
+    pid: process.pid,
+    startTime: (await startTimeOf(process.pid)) ?? '',
+    bootId: await bootId(),
+    nonce: randomBytes(8).toString('hex'),
+  };
   const temporary = join(directory, `lock.${own.pid}.${own.nonce}`);
   await writeFile(temporary, JSON.stringify(own));
   try {
@@ -36,7 +41,10 @@ export async function lockDirectory(directory: string): Promise<DirectoryLock> {
       if (holder !== undefined && (await isAlive(holder))) throw heldBy(directory, holder);
       if (holder !== undefined) await removeStale(path, holder);
     }
-    throw new ClustorError('CLUSTOR_DATA_DIRECTORY_LOCKED', `the lock of ${directory} changes hands all the time; stop the other starters`);
+    throw new ClustorError(
+      'CLUSTOR_DATA_DIRECTORY_LOCKED',
+      `the lock of ${directory} changes hands all the time; stop the other starters`,
+    );
   } finally {
     await unlink(temporary);
   }
@@ -77,7 +85,12 @@ async function readHolder(path: string): Promise<Holder | undefined> {
   }
   try {
     const parsed = JSON.parse(text) as Partial<Holder>;
-    return { pid: parsed.pid ?? 0, startTime: parsed.startTime ?? '', bootId: parsed.bootId ?? '', nonce: parsed.nonce ?? '' };
+    return {
+      pid: parsed.pid ?? 0,
+      startTime: parsed.startTime ?? '',
+      bootId: parsed.bootId ?? '',
+      nonce: parsed.nonce ?? '',
+    };
   } catch {
     // Damaged by a crash of the machine; its holder is gone with it.
     return { pid: 0, startTime: '', bootId: '', nonce: '' };
@@ -95,7 +108,11 @@ async function release(path: string, own: Holder): Promise<void> {
 }
 
 function heldBy(directory: string, holder: Holder): ClustorError {
-  return new ClustorError('CLUSTOR_DATA_DIRECTORY_LOCKED', `${directory} is in use by process ${holder.pid}`, { details: { pid: holder.pid } });
+  return new ClustorError(
+    'CLUSTOR_DATA_DIRECTORY_LOCKED',
+    `${directory} is in use by process ${holder.pid}`,
+    { details: { pid: holder.pid } },
+  );
 }
 
 /** Field 22 of `/proc/<pid>/stat`; the name before it may contain anything, so counting starts behind its last bracket. A dead process that nobody has collected yet counts as gone. */

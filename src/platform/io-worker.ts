@@ -5,12 +5,15 @@
  * The loop puts commands into a ring in shared memory and wakes the thread, which sleeps in `Atomics.wait`; a thread that
  * finds the next command already there does not go to sleep. Results go into a second ring, one per chain, followed by an
  * empty message that makes the loop look. Bytes to be written lie in one growing shared memory of WebAssembly, because that
- * starts on a page boundary, as O_DIRECT needs it.
+ * starts on a page boundary, as O_DIRECT needs it. Chains that find a ring full wait on the loop's side and go in, in their
+ * order, as earlier ones complete.
  *
  * The thread's code is a string of plain JavaScript: a file would have to be found both in the sources and in the built
  * package, and a thread does not inherit the loader that runs TypeScript sources.
  */
 import { Worker } from 'node:worker_threads';
+
+import { assert } from '../base/assert.ts';
 
 /** Which step of a chain failed, with the operating system's error number; `undefined` when all succeeded. */
 export type ChainResult = { readonly stepIndex: number; readonly errorNumber: number } | undefined;
@@ -28,12 +31,22 @@ export interface IoCommand {
   readonly position: number;
 }
 
+/** A chain with the one who waits for it. */
+interface QueuedChain {
+  readonly commands: readonly IoCommand[];
+  readonly done: (result: ChainResult) => void;
+}
+
 /** A WebAssembly memory, as far as it is needed here. */
 export interface SharedMemory {
   readonly buffer: SharedArrayBuffer;
   grow(pages: number): number;
 }
 
+/** What stands in the ring for a chain without steps: its result must come in its turn as well. */
+const nothing: readonly IoCommand[] = [
+  { kind: commandKind.none, descriptor: 0, offset: 0, length: 0, position: 0 },
+];
 /** Commands that fit into the ring; a node has one or two chains under way. */
 const ringCommands = 4096;
 const wordsPerCommand = 6;
@@ -107,15 +120,17 @@ export class IoWorker {
   readonly #counters = new Int32Array(new SharedArrayBuffer(8));
   readonly #commands = new Float64Array(new SharedArrayBuffer(ringCommands * wordsPerCommand * 8));
   readonly #results = new Int32Array(new SharedArrayBuffer(ringResults * 2 * 4));
-  readonly #callbacks: ((result: ChainResult) => void)[] = [];
+  /** Chains in the ring. */
+  readonly #underWay: QueuedChain[] = [];
+  #commandsUnderWay = 0;
+  /** Chains that the ring has no room for. */
+  readonly #waiting: QueuedChain[] = [];
   #requested = 0;
   #answered = 0;
-  /** Steps of the chains under way, to know when the ring is full. */
-  readonly #steps: number[] = [];
-  #stepsUnderWay = 0;
   #isDead = false;
 
-  constructor(memory: SharedMemory) {
+  /** Starts the thread. `onDeath` is told why it ended by itself. */
+  constructor(memory: SharedMemory, onDeath: (message: string) => void) {
     this.#worker = new Worker(threadSource, {
       eval: true,
       name: 'clustor-io',
@@ -134,49 +149,58 @@ export class IoWorker {
     this.#worker.on('message', () => {
       this.#drain();
     });
-    this.#worker.on('error', () => {
+    const died = (message: string): void => {
+      if (this.#isDead) return;
+      onDeath(message);
       this.#died();
-    });
-    this.#worker.on('exit', () => {
-      this.#died();
-    });
+    };
+    this.#worker.on('error', (error) => died(error.message));
+    this.#worker.on('exit', (exitCode) => died(`exit code ${exitCode}`));
     this.#worker.unref();
   }
 
-  /** Chains under way. */
-  get pending(): number {
-    return this.#callbacks.length;
-  }
-
-  /** Runs a chain behind all earlier ones. */
+  /** Runs a chain behind all earlier ones; `done` is never called from within. */
   run(chain: readonly IoCommand[], done: (result: ChainResult) => void): void {
-    if (this.#isDead || this.#stepsUnderWay + chain.length > ringCommands || this.#callbacks.length >= ringResults) {
+    if (this.#isDead) {
       setImmediate(done, { stepIndex: 0, errorNumber: workerDiedErrorNumber });
       return;
     }
-    if (this.#callbacks.length === 0) this.#worker.ref();
-    this.#callbacks.push(done);
-    this.#steps.push(chain.length);
-    this.#stepsUnderWay += chain.length;
-    for (let step = 0; step < chain.length; step++) {
-      const command = chain[step];
-      const at = ((this.#requested >>> 0) % ringCommands) * wordsPerCommand;
-      this.#commands[at] = command?.kind ?? commandKind.none;
-      this.#commands[at + 1] = command?.descriptor ?? 0;
-      this.#commands[at + 2] = command?.offset ?? 0;
-      this.#commands[at + 3] = command?.length ?? 0;
-      this.#commands[at + 4] = command?.position ?? 0;
-      this.#commands[at + 5] = step === chain.length - 1 ? 1 : 0;
-      this.#requested = (this.#requested + 1) | 0;
-    }
-    Atomics.store(this.#counters, 0, this.#requested);
-    Atomics.notify(this.#counters, 0);
+    const queued: QueuedChain = { commands: chain.length === 0 ? nothing : chain, done };
+    assert(chain.length <= ringCommands, 'a chain is shorter than the ring');
+    if (this.#underWay.length === 0) this.#worker.ref();
+    if (this.#waiting.length === 0 && this.#hasRoomFor(queued)) this.#put(queued);
+    else this.#waiting.push(queued);
   }
 
   /** Ends the thread; chains under way fail. */
   async close(): Promise<void> {
     this.#died();
     await this.#worker.terminate();
+  }
+
+  #hasRoomFor(chain: QueuedChain): boolean {
+    return (
+      this.#commandsUnderWay + chain.commands.length <= ringCommands &&
+      this.#underWay.length < ringResults
+    );
+  }
+
+  #put(chain: QueuedChain): void {
+    const { commands } = chain;
+    this.#underWay.push(chain);
+    this.#commandsUnderWay += commands.length;
+    for (const [step, command] of commands.entries()) {
+      const at = ((this.#requested >>> 0) % ringCommands) * wordsPerCommand;
+      this.#commands[at] = command.kind;
+      this.#commands[at + 1] = command.descriptor;
+      this.#commands[at + 2] = command.offset;
+      this.#commands[at + 3] = command.length;
+      this.#commands[at + 4] = command.position;
+      this.#commands[at + 5] = step === commands.length - 1 ? 1 : 0;
+      this.#requested = (this.#requested + 1) | 0;
+    }
+    Atomics.store(this.#counters, 0, this.#requested);
+    Atomics.notify(this.#counters, 0);
   }
 
   #drain(): void {
@@ -186,10 +210,22 @@ export class IoWorker {
       const stepIndex = this.#results[at] ?? -1;
       const errorNumber = this.#results[at + 1] ?? 0;
       this.#answered = (this.#answered + 1) | 0;
-      this.#stepsUnderWay -= this.#steps.shift() ?? 0;
-      const callback = this.#callbacks.shift();
-      if (this.#callbacks.length === 0) this.#worker.unref();
-      callback?.(stepIndex < 0 ? undefined : { stepIndex, errorNumber });
+      const chain = this.#underWay.shift();
+      this.#commandsUnderWay -= chain?.commands.length ?? 0;
+      this.#admitWaiting();
+      if (this.#underWay.length === 0) this.#worker.unref();
+      chain?.done(stepIndex < 0 ? undefined : { stepIndex, errorNumber });
+    }
+  }
+
+  #admitWaiting(): void {
+    for (
+      let first = this.#waiting[0];
+      first !== undefined && this.#hasRoomFor(first);
+      first = this.#waiting[0]
+    ) {
+      this.#waiting.shift();
+      this.#put(first);
     }
   }
 
@@ -197,6 +233,7 @@ export class IoWorker {
     if (this.#isDead) return;
     this.#drain();
     this.#isDead = true;
-    for (const callback of this.#callbacks.splice(0)) callback({ stepIndex: 0, errorNumber: workerDiedErrorNumber });
+    const left = [...this.#underWay.splice(0), ...this.#waiting.splice(0)];
+    for (const { done } of left) done({ stepIndex: 0, errorNumber: workerDiedErrorNumber });
   }
 }

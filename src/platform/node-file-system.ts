@@ -11,15 +11,46 @@
  * stale handle must not write there.
  */
 import { constants, fdatasyncSync, writeSync, type Stats } from 'node:fs';
-import { link, mkdir, open, readdir, readFile, rename, rm, type FileHandle as NodeFileHandle } from 'node:fs/promises';
+import {
+  link,
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  type FileHandle as NodeFileHandle,
+} from 'node:fs/promises';
 import { dirname, resolve as resolvePath } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { getSystemErrorName } from 'node:util';
 import { ClustorError, messageOf } from '../base/errors.ts';
-import type { DirectoryLock, FileHandle, FileSystem, IoCompletion, IoStep, IoWriterMode, OpenOptions } from '../ports/file-system.ts';
+import type {
+  DirectoryLock,
+  FileHandle,
+  FileSystem,
+  IoCompletion,
+  IoStep,
+  IoWriterMode,
+  OpenOptions,
+} from '../ports/file-system.ts';
 import { silentObserver, type Observer } from '../ports/observer.ts';
 import { lockDirectory } from './directory-lock.ts';
-import { commandKind, IoWorker, workerDiedErrorNumber, type ChainResult, type IoCommand, type SharedMemory } from './io-worker.ts';
+import {
+  codeOf,
+  failed,
+  readInto,
+  syncPath,
+  systemCodeOf,
+  writeFully,
+  type OpenFile,
+} from './node-file-io.ts';
+import {
+  commandKind,
+  IoWorker,
+  type ChainResult,
+  type IoCommand,
+  type SharedMemory,
+} from './io-worker.ts';
 
 /** Options of {@link openNodeFileSystem}. */
 export interface NodeFileSystemOptions {
@@ -28,21 +59,19 @@ export interface NodeFileSystemOptions {
   readonly observer?: Observer;
 }
 
-interface OpenFile {
-  readonly handle: NodeFileHandle;
-  readonly path: string;
-  readonly isDirect: boolean;
-  /** Its size was changed: the next sync step is a real one even in direct mode. */
-  isSizeDirty: boolean;
-}
-
 /** Waits for the chains submitted before it. */
 interface CompletionWaiter {
   readonly submittedCount: number;
   readonly resolve: () => void;
 }
 
-declare const WebAssembly: { readonly Memory: new (descriptor: { readonly initial: number; readonly maximum: number; readonly shared: true }) => SharedMemory };
+declare const WebAssembly: {
+  readonly Memory: new (descriptor: {
+    readonly initial: number;
+    readonly maximum: number;
+    readonly shared: true;
+  }) => SharedMemory;
+};
 
 const pageBytes = 65_536;
 /** Staging memory of a process: reserved as addresses only, used as it is allocated. */
@@ -65,7 +94,11 @@ export function openNodeFileSystem(options: NodeFileSystemOptions = {}): Promise
 /** See the file comment. */
 export class NodeFileSystem implements FileSystem {
   readonly #observer: Observer;
-  readonly #memory: SharedMemory = new WebAssembly.Memory({ initial: 1, maximum: memoryPagesMax, shared: true });
+  readonly #memory: SharedMemory = new WebAssembly.Memory({
+    initial: 1,
+    maximum: memoryPagesMax,
+    shared: true,
+  });
   #allocated = 0;
   #worker: IoWorker | undefined;
   #mode: IoWriterMode;
@@ -106,7 +139,8 @@ export class NodeFileSystem implements FileSystem {
       throw failed('create', path, error);
     }
     if (first === undefined) return;
-    for (let level = whole; level.length >= first.length; level = dirname(level)) await this.syncDirectory(dirname(level));
+    for (let level = whole; level.length >= first.length; level = dirname(level))
+      await this.syncDirectory(dirname(level));
   }
 
   async listDirectory(path: string): Promise<readonly string[]> {
@@ -150,7 +184,7 @@ export class NodeFileSystem implements FileSystem {
       try {
         const zeros = Buffer.alloc(Math.min(zeroSliceBytesMax, sizeBytes));
         let sliceBytes = zeroSliceBytesMin;
-        for (let position = 0; position < sizeBytes; ) {
+        for (let position = 0; position < sizeBytes;) {
           const length = Math.min(sliceBytes, sizeBytes - position);
           await writeFully(handle, zeros, { length, position });
           await handle.datasync();
@@ -203,7 +237,8 @@ export class NodeFileSystem implements FileSystem {
     try {
       const isDirect = options.access === 'durableWrite' && this.#mode === 'Direct';
       const handle = isDirect ? await this.#openDirect(path) : undefined;
-      if (handle !== undefined) return this.#register({ handle, path, isDirect: true, isSizeDirty: false });
+      if (handle !== undefined)
+        return this.#register({ handle, path, isDirect: true, isSizeDirty: false });
       const plain = await open(path, options.access === 'read' ? 'r' : 'r+');
       return this.#register({ handle: plain, path, isDirect: false, isSizeDirty: false });
     } catch (error) {
@@ -257,9 +292,13 @@ export class NodeFileSystem implements FileSystem {
     this.#submittedCount++;
     const done = (result: ChainResult): void => {
       this.#completedCount++;
-      if (result !== undefined) this.#forgetSyncs(chain);
+      if (result !== undefined) this.#expectSyncsAgain(chain);
       if (this.#completionWaiters.length > 0) this.#wakeCompletionWaiters();
-      completion(result === undefined ? undefined : { stepIndex: result.stepIndex, systemCode: systemCodeOf(result.errorNumber) });
+      completion(
+        result === undefined
+          ? undefined
+          : { stepIndex: result.stepIndex, systemCode: systemCodeOf(result.errorNumber) },
+      );
     };
     if (this.#worker !== undefined) this.#worker.run(commands, done);
     else setImmediate(() => done(runHere(commands, this.#memory)));
@@ -276,10 +315,16 @@ export class NodeFileSystem implements FileSystem {
 
   #startWorker(): void {
     try {
-      this.#worker = new IoWorker(this.#memory);
+      this.#worker = new IoWorker(this.#memory, (message) => {
+        this.#observer.emit({ level: 'error', kind: 'ioWriterDied', fields: { message } });
+      });
     } catch (error) {
       this.#mode = 'Blocking';
-      this.#observer.emit({ level: 'warn', kind: 'ioWriterDegraded', fields: { mode: 'Blocking', message: messageOf(error) } });
+      this.#observer.emit({
+        level: 'warn',
+        kind: 'ioWriterDegraded',
+        fields: { mode: 'Blocking', message: messageOf(error) },
+      });
     }
   }
 
@@ -287,6 +332,9 @@ export class NodeFileSystem implements FileSystem {
   async #openDirect(path: string): Promise<NodeFileHandle | undefined> {
     let handle: NodeFileHandle | undefined;
     try {
+      // A host without these flags leaves them undefined, and an open with fewer flags would succeed.
+      if (!constants.O_DIRECT || !constants.O_DSYNC)
+        throw Object.assign(new Error('no direct writes on this host'), { code: 'EINVAL' });
       handle = await open(path, constants.O_RDWR | constants.O_DIRECT | constants.O_DSYNC);
       await handle.read(this.#probeStaging, 0, blockBytes, 0);
       return handle;
@@ -294,7 +342,11 @@ export class NodeFileSystem implements FileSystem {
       await handle?.close();
       if (codeOf(error) !== 'EINVAL') throw error;
       this.#mode = 'Pooled';
-      this.#observer.emit({ level: 'warn', kind: 'ioWriterDegraded', fields: { mode: 'Pooled', message: `${path}: the file system takes no direct writes` } });
+      this.#observer.emit({
+        level: 'warn',
+        kind: 'ioWriterDegraded',
+        fields: { mode: 'Pooled', message: `${path}: the file system takes no direct writes` },
+      });
       return undefined;
     }
   }
@@ -303,7 +355,11 @@ export class NodeFileSystem implements FileSystem {
     const whole = new Uint8Array(length);
     let filled = 0;
     while (filled < length) {
-      const part = Buffer.from(this.#memory.buffer, this.#readStaging.byteOffset, Math.min(readBytes, length - filled));
+      const part = Buffer.from(
+        this.#memory.buffer,
+        this.#readStaging.byteOffset,
+        Math.min(readBytes, length - filled),
+      );
       const read = await readInto(opened, part, position + filled);
       whole.set(read, filled);
       filled += read.length;
@@ -320,22 +376,35 @@ export class NodeFileSystem implements FileSystem {
 
   #file(file: FileHandle): OpenFile {
     const opened = this.#files.get(file);
-    if (opened === undefined) throw new ClustorError('CLUSTOR_STORAGE_FAILED', 'the file is not open');
+    if (opened === undefined)
+      throw new ClustorError('CLUSTOR_STORAGE_FAILED', 'the file is not open');
     return opened;
   }
 
   #commandOf(step: IoStep): IoCommand {
     const opened = this.#file(step.file);
     if (step.kind === 'write') {
-      return { kind: commandKind.write, descriptor: opened.handle.fd, offset: step.bytes.byteOffset, length: step.bytes.length, position: step.position };
+      return {
+        kind: commandKind.write,
+        descriptor: opened.handle.fd,
+        offset: step.bytes.byteOffset,
+        length: step.bytes.length,
+        position: step.position,
+      };
     }
     const isDone = opened.isDirect && !opened.isSizeDirty;
     opened.isSizeDirty = false;
-    return { kind: isDone ? commandKind.none : commandKind.sync, descriptor: opened.handle.fd, offset: 0, length: 0, position: 0 };
+    return {
+      kind: isDone ? commandKind.none : commandKind.sync,
+      descriptor: opened.handle.fd,
+      offset: 0,
+      length: 0,
+      position: 0,
+    };
   }
 
-  /** After a failure it is unknown which syncs were reached: those of changed sizes are due again. */
-  #forgetSyncs(chain: readonly IoStep[]): void {
+  /** A failed chain may not have reached its syncs, so the next ones are real whether a size was changed or not. */
+  #expectSyncsAgain(chain: readonly IoStep[]): void {
     for (const step of chain) {
       const opened = this.#files.get(step.file);
       if (opened !== undefined && step.kind === 'sync') opened.isSizeDirty = true;
@@ -353,7 +422,8 @@ export class NodeFileSystem implements FileSystem {
 
   #wakeCompletionWaiters(): void {
     // They were added in the order of their counts.
-    while ((this.#completionWaiters[0]?.submittedCount ?? Infinity) <= this.#completedCount) this.#completionWaiters.shift()?.resolve();
+    while ((this.#completionWaiters[0]?.submittedCount ?? Infinity) <= this.#completedCount)
+      this.#completionWaiters.shift()?.resolve();
   }
 }
 
@@ -363,62 +433,24 @@ function runHere(commands: readonly IoCommand[], memory: SharedMemory): ChainRes
       if (command.kind === commandKind.sync) fdatasyncSync(command.descriptor);
       if (command.kind !== commandKind.write) continue;
       const bytes = Buffer.from(memory.buffer, command.offset, command.length);
-      for (let done = 0; done < bytes.length; ) {
-        const written = writeSync(command.descriptor, bytes, done, bytes.length - done, command.position + done);
+      for (let done = 0; done < bytes.length;) {
+        const written = writeSync(
+          command.descriptor,
+          bytes,
+          done,
+          bytes.length - done,
+          command.position + done,
+        );
         if (written === 0) return { stepIndex, errorNumber: inputOutputErrorNumber };
         done += written;
       }
     } catch (error) {
-      return { stepIndex, errorNumber: error instanceof Error && 'errno' in error ? Number(error.errno) : inputOutputErrorNumber };
+      return {
+        stepIndex,
+        errorNumber:
+          error instanceof Error && 'errno' in error ? Number(error.errno) : inputOutputErrorNumber,
+      };
     }
   }
   return undefined;
-}
-
-async function readInto(opened: OpenFile, target: Buffer, position: number): Promise<Uint8Array> {
-  let filled = 0;
-  try {
-    while (filled < target.length) {
-      const { bytesRead } = await opened.handle.read(target, filled, target.length - filled, position + filled);
-      if (bytesRead === 0) break;
-      filled += bytesRead;
-      // A direct read goes on only from a block's start; a shorter one was the end of the file.
-      if (opened.isDirect && bytesRead % blockBytes !== 0) break;
-    }
-  } catch (error) {
-    throw failed('read', opened.path, error);
-  }
-  return target.subarray(0, filled);
-}
-
-async function writeFully(handle: NodeFileHandle, bytes: Buffer, place: { readonly length: number; readonly position: number }): Promise<void> {
-  for (let done = 0; done < place.length; ) {
-    const { bytesWritten } = await handle.write(bytes, done, place.length - done, place.position + done);
-    done += bytesWritten;
-  }
-}
-
-async function syncPath(path: string, sync: (handle: NodeFileHandle) => Promise<void>): Promise<void> {
-  try {
-    const handle = await open(path, 'r');
-    try {
-      await sync(handle);
-    } finally {
-      await handle.close();
-    }
-  } catch (error) {
-    throw failed('sync', path, error);
-  }
-}
-
-function systemCodeOf(errorNumber: number): string {
-  return errorNumber === workerDiedErrorNumber ? 'EWORKER' : getSystemErrorName(errorNumber);
-}
-
-function codeOf(error: unknown): string {
-  return error instanceof Error && 'code' in error ? String(error.code) : '';
-}
-
-function failed(what: string, path: string, error: unknown): ClustorError {
-  return new ClustorError('CLUSTOR_STORAGE_FAILED', `cannot ${what} ${path}: ${messageOf(error)}`, { cause: error, details: { systemCode: codeOf(error) } });
 }

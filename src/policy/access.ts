@@ -9,10 +9,12 @@
 export type PrincipalRole = 'node' | 'client' | 'operator' | 'observer';
 
 /** What is asked for. @public */
-export type AccessAction = 'peerMessage' | 'append' | 'read' | 'describe' | 'adminRead' | 'adminWrite';
+export type AccessAction =
+  'peerMessage' | 'append' | 'read' | 'describe' | 'adminRead' | 'adminWrite';
 
 /** The answer, with a reason that can be shown. @public */
-export type AccessVerdict = { readonly kind: 'allowed' } | { readonly kind: 'denied'; readonly reason: string };
+export type AccessVerdict =
+  { readonly kind: 'allowed' } | { readonly kind: 'denied'; readonly reason: string };
 
 const allowedActions: Readonly<Record<PrincipalRole, readonly AccessAction[]>> = {
   node: ['peerMessage', 'append', 'read', 'describe', 'adminRead'],

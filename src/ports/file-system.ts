@@ -22,7 +22,12 @@ export type IoWriterMode = 'Direct' | 'Pooled' | 'Blocking';
 
 /** One step of a chain. @public */
 export type IoStep =
-  | { readonly kind: 'write'; readonly file: FileHandle; readonly position: number; readonly bytes: Uint8Array }
+  | {
+      readonly kind: 'write';
+      readonly file: FileHandle;
+      readonly position: number;
+      readonly bytes: Uint8Array;
+    }
   | { readonly kind: 'sync'; readonly file: FileHandle };
 
 /** The step that failed. @public */

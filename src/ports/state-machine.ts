@@ -34,13 +34,24 @@ export interface ApplyContext {
 }
 
 /** Why an entry could not be applied just now. @public */
-export type RetryableReason = 'TransientIo' | 'CodecMismatch' | 'QuotaExceeded' | 'Backpressure' | 'AckTimeout';
+export type RetryableReason =
+  'TransientIo' | 'CodecMismatch' | 'QuotaExceeded' | 'Backpressure' | 'AckTimeout';
 
 /** What became of a batch. `appliedCount` entries from its start took effect, the next one did not. @public */
 export type ApplyOutcome =
   | { readonly kind: 'ack'; readonly results?: readonly (Uint8Array | undefined)[] }
-  | { readonly kind: 'retryable'; readonly reason: RetryableReason; readonly appliedCount: number; readonly results?: readonly (Uint8Array | undefined)[] }
-  | { readonly kind: 'fatal'; readonly message: string; readonly appliedCount: number; readonly results?: readonly (Uint8Array | undefined)[] };
+  | {
+      readonly kind: 'retryable';
+      readonly reason: RetryableReason;
+      readonly appliedCount: number;
+      readonly results?: readonly (Uint8Array | undefined)[];
+    }
+  | {
+      readonly kind: 'fatal';
+      readonly message: string;
+      readonly appliedCount: number;
+      readonly results?: readonly (Uint8Array | undefined)[];
+    };
 
 /** A replicated state machine. @public */
 export interface StateMachine {

@@ -9,8 +9,19 @@ import type { ClusterId, NodeId } from '../base/ids.ts';
 
 /** Who is at the other end, from its certificate (SPIFFE URI SAN). @public */
 export type PeerIdentity =
-  | { readonly kind: 'node'; readonly clusterId: ClusterId; readonly nodeId: NodeId; readonly spiffeId: string }
-  | { readonly kind: 'client'; readonly clusterId: ClusterId; readonly role: ClientRole; readonly name: string; readonly spiffeId: string };
+  | {
+      readonly kind: 'node';
+      readonly clusterId: ClusterId;
+      readonly nodeId: NodeId;
+      readonly spiffeId: string;
+    }
+  | {
+      readonly kind: 'client';
+      readonly clusterId: ClusterId;
+      readonly role: ClientRole;
+      readonly name: string;
+      readonly spiffeId: string;
+    };
 
 /** Roles a client certificate can carry in its SPIFFE path. @public */
 export type ClientRole = 'client' | 'operator' | 'observer';

@@ -10,7 +10,14 @@ export function cloneRaftState(state: RaftState): RaftState {
     log: { ...state.log, runFirst: [...state.log.runFirst], runTerm: [...state.log.runTerm] },
     configurations: [...state.configurations],
     prng: { ...state.prng },
-    campaign: state.campaign === undefined ? undefined : { ...state.campaign, granted: [...state.campaign.granted], refused: [...state.campaign.refused] },
+    campaign:
+      state.campaign === undefined
+        ? undefined
+        : {
+            ...state.campaign,
+            granted: [...state.campaign.granted],
+            refused: [...state.campaign.refused],
+          },
     leader: state.leader === undefined ? undefined : cloneLeader(state.leader),
   };
 }
@@ -20,9 +27,21 @@ export function cloneRaftState(state: RaftState): RaftState {
  * the generator are left out, so that an explorer which fires timers by choice can prune. @public
  */
 export function describeRaftState(state: RaftState): string {
-  const { now: _now, prng: _prng, electionDeadlineTick: _deadline, leaderHeardTick: _heard, settings: _settings, leader, campaign, ...rest } = state;
+  const {
+    now: _now,
+    prng: _prng,
+    electionDeadlineTick: _deadline,
+    leaderHeardTick: _heard,
+    settings: _settings,
+    leader,
+    campaign,
+    ...rest
+  } = state;
   const rows = leader?.progress.map(({ heardTick: _tick, ...row }) => row);
-  const leading = leader === undefined ? undefined : { ...leader, progress: rows, nextHeartbeatTick: 0, electedTick: 0 };
+  const leading =
+    leader === undefined
+      ? undefined
+      : { ...leader, progress: rows, nextHeartbeatTick: 0, electedTick: 0 };
   const campaigning = campaign === undefined ? undefined : { ...campaign, nextResendTick: 0 };
   return JSON.stringify([rest, leading, campaigning]);
 }

@@ -41,9 +41,19 @@ export type Effect =
     }
   | { readonly kind: 'sendMessage'; readonly to: Recipient; readonly message: OutgoingMessage }
   /** The role, term or known leader changed. */
-  | { readonly kind: 'roleChanged'; readonly role: Role; readonly term: Term; readonly leaderNodeId: NodeId | undefined; readonly reason: string }
+  | {
+      readonly kind: 'roleChanged';
+      readonly role: Role;
+      readonly term: Term;
+      readonly leaderNodeId: NodeId | undefined;
+      readonly reason: string;
+    }
   /** Entries up to `appliableIndex` may be applied: committed, verified and durable here. */
-  | { readonly kind: 'commitAdvanced'; readonly commitIndex: LogIndex; readonly appliableIndex: LogIndex }
+  | {
+      readonly kind: 'commitAdvanced';
+      readonly commitIndex: LogIndex;
+      readonly appliableIndex: LogIndex;
+    }
   /** Leadership was confirmed after the read arrived; serve it once `index` is applied. */
   | { readonly kind: 'readReady'; readonly readId: number; readonly index: LogIndex }
   | { readonly kind: 'readFailed'; readonly readId: number }

@@ -8,16 +8,31 @@ import { becomeLeader } from './leader.ts';
 import { lastTerm } from './log-terms.ts';
 import type { PreVoteRequest, PreVoteResponse, VoteRequest, VoteResponse } from './messages.ts';
 import { allMembers, isVoter, memberOf, voteOutcome } from './quorum.ts';
-import { announceRole, becomeFollower, changeHardState, mayCampaign, resetElectionDeadline } from './role.ts';
+import {
+  announceRole,
+  becomeFollower,
+  changeHardState,
+  mayCampaign,
+  resetElectionDeadline,
+} from './role.ts';
 import { fromSelf, isSameVote, send, sendAfterVote, senderOf } from './send.ts';
-import { activeConfiguration, type CampaignState, type RaftState, type StepContext } from './state.ts';
+import {
+  activeConfiguration,
+  type CampaignState,
+  type RaftState,
+  type StepContext,
+} from './state.ts';
 
 /** Ticks by which the second, third … voter in line waits behind the first when a leader's node refuses connections. */
 const hintStaggerTicks = 4;
 
 /** Time passed for a replica that does not lead. */
 export function electionTick(state: RaftState, context: StepContext): void {
-  if (state.role === 'preCandidate' && state.campaign?.leaderUnreachable === true && state.now >= state.campaign.nextResendTick) {
+  if (
+    state.role === 'preCandidate' &&
+    state.campaign?.leaderUnreachable === true &&
+    state.now >= state.campaign.nextResendTick
+  ) {
     askPreVotes(state, context, state.campaign);
   }
   if (state.now < state.electionDeadlineTick) return;
@@ -38,19 +53,37 @@ export function leaderNodeUnreachable(state: RaftState, context: StepContext): v
   const lostReplica = state.leaderContact.replicaId;
   state.leaderLost = true;
   if (!mayCampaign(state)) return;
-  const inLine = allMembers(activeConfiguration(state)).filter((member) => member.role === 'voter' && member.replicaId !== lostReplica);
+  const inLine = allMembers(activeConfiguration(state)).filter(
+    (member) => member.role === 'voter' && member.replicaId !== lostReplica,
+  );
   const place = inLine.findIndex((member) => member.replicaId === state.selfReplica);
   if (place === 0) startPreVote(state, context, true);
-  else state.electionDeadlineTick = Math.min(state.electionDeadlineTick, state.now + place * hintStaggerTicks);
+  else
+    state.electionDeadlineTick = Math.min(
+      state.electionDeadlineTick,
+      state.now + place * hintStaggerTicks,
+    );
 }
 
 /** Asks whether an election could be won, leaving term and vote alone. */
-export function startPreVote(state: RaftState, context: StepContext, leaderUnreachable: boolean): void {
+export function startPreVote(
+  state: RaftState,
+  context: StepContext,
+  leaderUnreachable: boolean,
+): void {
   assert(mayCampaign(state), 'only a voter that is not in doubt campaigns');
-  const reason = leaderUnreachable || state.leaderLost ? 'the leader\'s node refuses connections' : 'no leader was heard for an election timeout';
+  const reason =
+    leaderUnreachable || state.leaderLost
+      ? "the leader's node refuses connections"
+      : 'no leader was heard for an election timeout';
   state.role = 'preCandidate';
   state.leaderContact = undefined;
-  state.campaign = { granted: [], refused: [], leaderUnreachable: leaderUnreachable || state.leaderLost, nextResendTick: 0 };
+  state.campaign = {
+    granted: [],
+    refused: [],
+    leaderUnreachable: leaderUnreachable || state.leaderLost,
+    nextResendTick: 0,
+  };
   resetElectionDeadline(state);
   announceRole(state, context, reason);
   askPreVotes(state, context, state.campaign);
@@ -58,15 +91,29 @@ export function startPreVote(state: RaftState, context: StepContext, leaderUnrea
 }
 
 /** Answers a pre-vote request. */
-export function handlePreVoteRequest(state: RaftState, context: StepContext, message: PreVoteRequest): void {
+export function handlePreVoteRequest(
+  state: RaftState,
+  context: StepContext,
+  message: PreVoteRequest,
+): void {
   if (state.inDoubt) return;
-  const voteGranted = message.term > state.term && !isSticky(state) && isLogUpToDate(state, message);
+  const voteGranted =
+    message.term > state.term && !isSticky(state) && isLogUpToDate(state, message);
   const own = fromSelf(state);
-  send(state, context, senderOf(message), { kind: 'preVoteResponse', ...own, term: voteGranted ? message.term : state.term, voteGranted });
+  send(state, context, senderOf(message), {
+    kind: 'preVoteResponse',
+    ...own,
+    term: voteGranted ? message.term : state.term,
+    voteGranted,
+  });
 }
 
 /** Counts the answer to a pre-vote request; its term was compared by the caller where it is a refusal. */
-export function handlePreVoteResponse(state: RaftState, context: StepContext, message: PreVoteResponse): void {
+export function handlePreVoteResponse(
+  state: RaftState,
+  context: StepContext,
+  message: PreVoteResponse,
+): void {
   if (state.role !== 'preCandidate') return;
   if (message.voteGranted && message.term !== state.term + 1) return;
   if (!isCountedVoter(state, message)) return;
@@ -74,30 +121,50 @@ export function handlePreVoteResponse(state: RaftState, context: StepContext, me
 }
 
 /** Answers a vote request of the current term; a newer term has been adopted before. */
-export function handleVoteRequest(state: RaftState, context: StepContext, message: VoteRequest): void {
+export function handleVoteRequest(
+  state: RaftState,
+  context: StepContext,
+  message: VoteRequest,
+): void {
   if (state.inDoubt) return;
   assert(message.term <= state.term, 'a newer term was adopted before');
   const candidate = { replicaId: message.fromReplica, incarnation: message.fromIncarnation };
   const isFree = state.votedFor === undefined || isSameVote(state.votedFor, candidate);
   const isCurrent = message.term === state.term;
-  const voteGranted = isCurrent && isFree && state.role === 'follower' && isLogUpToDate(state, message);
+  const voteGranted =
+    isCurrent && isFree && state.role === 'follower' && isLogUpToDate(state, message);
   if (!voteGranted) {
-    send(state, context, senderOf(message), { kind: 'voteResponse', ...fromSelf(state), voteGranted: false });
+    send(state, context, senderOf(message), {
+      kind: 'voteResponse',
+      ...fromSelf(state),
+      voteGranted: false,
+    });
     return;
   }
-  if (state.votedFor === undefined) changeHardState(state, context, { term: state.term, votedFor: candidate });
+  if (state.votedFor === undefined)
+    changeHardState(state, context, { term: state.term, votedFor: candidate });
   resetElectionDeadline(state);
-  sendAfterVote(state, context, senderOf(message), { kind: 'voteResponse', ...fromSelf(state), voteGranted: true });
+  sendAfterVote(state, context, senderOf(message), {
+    kind: 'voteResponse',
+    ...fromSelf(state),
+    voteGranted: true,
+  });
 }
 
 /** Whether this replica refuses to unseat a leader that it heard within the minimum election timeout. */
 export function isSticky(state: RaftState): boolean {
   if (state.role === 'leader') return true;
-  return !state.leaderLost && state.now - state.leaderHeardTick < state.settings.electionTimeoutTicksMin;
+  return (
+    !state.leaderLost && state.now - state.leaderHeardTick < state.settings.electionTimeoutTicksMin
+  );
 }
 
 /** Counts a vote; duplicates, other terms, other lives and non-voters count for nothing. */
-export function handleVoteResponse(state: RaftState, context: StepContext, message: VoteResponse): void {
+export function handleVoteResponse(
+  state: RaftState,
+  context: StepContext,
+  message: VoteResponse,
+): void {
   if (state.role !== 'candidate' || message.term !== state.term) return;
   if (!isCountedVoter(state, message)) return;
   countVote(state, context, { replica: message.fromReplica, granted: message.voteGranted });
@@ -107,9 +174,15 @@ export function handleVoteResponse(state: RaftState, context: StepContext, messa
 export function candidateVoteDurable(state: RaftState, context: StepContext): void {
   if (state.role !== 'candidate' || state.durableTerm !== state.term) return;
   assert(state.durableVote?.replicaId === state.selfReplica, 'a candidate voted for itself');
-  const request = { kind: 'voteRequest' as const, ...fromSelf(state), lastIndex: state.log.lastIndex, lastTerm: lastTerm(state.log) };
+  const request = {
+    kind: 'voteRequest' as const,
+    ...fromSelf(state),
+    lastIndex: state.log.lastIndex,
+    lastTerm: lastTerm(state.log),
+  };
   for (const member of allMembers(activeConfiguration(state))) {
-    if (member.replicaId !== state.selfReplica && member.role !== 'observer') send(state, context, member, request);
+    if (member.replicaId !== state.selfReplica && member.role !== 'observer')
+      send(state, context, member, request);
   }
   countVote(state, context, { replica: state.selfReplica, granted: true });
 }
@@ -126,25 +199,45 @@ function askPreVotes(state: RaftState, context: StepContext, campaign: CampaignS
   };
   campaign.refused = [];
   for (const member of allMembers(activeConfiguration(state))) {
-    if (member.replicaId === state.selfReplica || member.role === 'observer' || campaign.granted.includes(member.replicaId)) continue;
+    if (
+      member.replicaId === state.selfReplica ||
+      member.role === 'observer' ||
+      campaign.granted.includes(member.replicaId)
+    )
+      continue;
     send(state, context, member, request);
   }
 }
 
-function countPreVote(state: RaftState, context: StepContext, vote: { readonly replica: ReplicaId; readonly granted: boolean }): void {
+function countPreVote(
+  state: RaftState,
+  context: StepContext,
+  vote: { readonly replica: ReplicaId; readonly granted: boolean },
+): void {
   if (castVote(state, vote) === 'won') startElection(state, context);
 }
 
-function countVote(state: RaftState, context: StepContext, vote: { readonly replica: ReplicaId; readonly granted: boolean }): void {
+function countVote(
+  state: RaftState,
+  context: StepContext,
+  vote: { readonly replica: ReplicaId; readonly granted: boolean },
+): void {
   const outcome = castVote(state, vote);
   if (outcome === 'won') becomeLeader(state, context);
   else if (outcome === 'lost') {
     state.failedElections++;
-    becomeFollower(state, context, { term: state.term, leader: undefined, reason: 'a quorum refused its vote' });
+    becomeFollower(state, context, {
+      term: state.term,
+      leader: undefined,
+      reason: 'a quorum refused its vote',
+    });
   }
 }
 
-function castVote(state: RaftState, vote: { readonly replica: ReplicaId; readonly granted: boolean }): 'won' | 'lost' | 'pending' {
+function castVote(
+  state: RaftState,
+  vote: { readonly replica: ReplicaId; readonly granted: boolean },
+): 'won' | 'lost' | 'pending' {
   const campaign = state.campaign;
   assert(campaign !== undefined, 'votes are counted in a campaign');
   if (!campaign.granted.includes(vote.replica) && !campaign.refused.includes(vote.replica)) {
@@ -168,12 +261,24 @@ function startElection(state: RaftState, context: StepContext): void {
   announceRole(state, context, 'a quorum would vote for it');
 }
 
-function isLogUpToDate(state: RaftState, candidate: { readonly lastIndex: number; readonly lastTerm: number }): boolean {
+function isLogUpToDate(
+  state: RaftState,
+  candidate: { readonly lastIndex: number; readonly lastTerm: number },
+): boolean {
   const ownLastTerm = lastTerm(state.log);
-  return candidate.lastTerm > ownLastTerm || (candidate.lastTerm === ownLastTerm && candidate.lastIndex >= state.log.lastIndex);
+  return (
+    candidate.lastTerm > ownLastTerm ||
+    (candidate.lastTerm === ownLastTerm && candidate.lastIndex >= state.log.lastIndex)
+  );
 }
 
-function isCountedVoter(state: RaftState, message: { readonly fromReplica: ReplicaId; readonly fromIncarnation: string }): boolean {
+function isCountedVoter(
+  state: RaftState,
+  message: { readonly fromReplica: ReplicaId; readonly fromIncarnation: string },
+): boolean {
   const configuration = activeConfiguration(state);
-  return isVoter(configuration, message.fromReplica) && memberOf(configuration, message.fromReplica)?.incarnation === message.fromIncarnation;
+  return (
+    isVoter(configuration, message.fromReplica) &&
+    memberOf(configuration, message.fromReplica)?.incarnation === message.fromIncarnation
+  );
 }

@@ -14,9 +14,18 @@ import { fromSelf, send, senderOf } from './send.ts';
 import type { RaftState, StepContext } from './state.ts';
 
 /** Handles an append of the current or a newer term; older ones were answered before. */
-export function handleAppendEntries(state: RaftState, context: StepContext, message: AppendEntries): void {
+export function handleAppendEntries(
+  state: RaftState,
+  context: StepContext,
+  message: AppendEntries,
+): void {
   hearLeader(state, context, message);
-  if (message.receiverInDoubt) enterDoubt(state, context, 'the leader remembers acknowledgements that this log no longer holds');
+  if (message.receiverInDoubt)
+    enterDoubt(
+      state,
+      context,
+      'the leader remembers acknowledgements that this log no longer holds',
+    );
   if (!isMatch(state, message)) {
     reject(state, context, message);
     return;
@@ -35,13 +44,27 @@ export function handleHeartbeat(state: RaftState, context: StepContext, message:
   hearLeader(state, context, message);
   state.leaderCommit = Math.max(state.leaderCommit, message.commit) as LogIndex;
   advanceCommit(state, context, state.leaderCommit);
-  send(state, context, senderOf(message), { kind: 'heartbeatEcho', ...fromSelf(state), round: message.round, inDoubt: state.inDoubt });
+  send(state, context, senderOf(message), {
+    kind: 'heartbeatEcho',
+    ...fromSelf(state),
+    round: message.round,
+    inDoubt: state.inDoubt,
+  });
 }
 
 /** Tells a leader of an older term which term it is now, so that it steps down and a stuck node is freed (etcd#8501). */
-export function answerOldLeader(state: RaftState, context: StepContext, message: AppendEntries | Heartbeat): void {
+export function answerOldLeader(
+  state: RaftState,
+  context: StepContext,
+  message: AppendEntries | Heartbeat,
+): void {
   if (message.kind === 'heartbeat') {
-    send(state, context, senderOf(message), { kind: 'heartbeatEcho', ...fromSelf(state), round: message.round, inDoubt: state.inDoubt });
+    send(state, context, senderOf(message), {
+      kind: 'heartbeatEcho',
+      ...fromSelf(state),
+      round: message.round,
+      inDoubt: state.inDoubt,
+    });
   } else {
     reject(state, context, message);
   }
@@ -61,11 +84,23 @@ export function enterDoubt(state: RaftState, context: StepContext, reason: strin
   context.effects.push({ kind: 'persistDoubt', reason });
 }
 
-function hearLeader(state: RaftState, context: StepContext, message: AppendEntries | Heartbeat): void {
+function hearLeader(
+  state: RaftState,
+  context: StepContext,
+  message: AppendEntries | Heartbeat,
+): void {
   assert(message.term >= state.term, 'words of an older term were answered before');
   assert(state.role !== 'leader' || message.term > state.term, 'a term has one leader');
-  if (state.role !== 'follower' || message.term > state.term || state.leaderContact?.replicaId !== message.fromReplica) {
-    becomeFollower(state, context, { term: message.term, leader: senderOf(message), reason: 'heard the leader of the term' });
+  if (
+    state.role !== 'follower' ||
+    message.term > state.term ||
+    state.leaderContact?.replicaId !== message.fromReplica
+  ) {
+    becomeFollower(state, context, {
+      term: message.term,
+      leader: senderOf(message),
+      reason: 'heard the leader of the term',
+    });
   }
   state.leaderHeardTick = state.now;
   state.leaderLost = false;
@@ -80,14 +115,18 @@ function isMatch(state: RaftState, message: AppendEntries): boolean {
 }
 
 function reject(state: RaftState, context: StepContext, message: AppendEntries): void {
-  const conflictTerm = message.prevIndex > state.log.baseIndex ? termAt(state.log, message.prevIndex) : undefined;
+  const conflictTerm =
+    message.prevIndex > state.log.baseIndex ? termAt(state.log, message.prevIndex) : undefined;
   send(state, context, senderOf(message), {
     kind: 'appendRejected',
     ...fromSelf(state),
     rejectedPrevIndex: message.prevIndex,
     lastIndex: state.log.lastIndex,
     conflictTerm: conflictTerm ?? (0 as Term),
-    conflictFirstIndex: conflictTerm === undefined ? ((state.log.lastIndex + 1) as LogIndex) : firstIndexOfRun(state.log, message.prevIndex),
+    conflictFirstIndex:
+      conflictTerm === undefined
+        ? ((state.log.lastIndex + 1) as LogIndex)
+        : firstIndexOfRun(state.log, message.prevIndex),
     ledgerSeq: state.ledgerSeq,
   });
 }
@@ -99,16 +138,30 @@ function appendReceived(state: RaftState, context: StepContext, message: AppendE
   if (firstNew === undefined) return;
   if (firstNew <= state.log.lastIndex) truncate(state, context, firstNew);
   assert(firstNew === state.log.lastIndex + 1, 'entries are appended without a gap');
-  const term = present(termOfReceived(message, lastIndex), 'an append with entries names their terms');
+  const term = present(
+    termOfReceived(message, lastIndex),
+    'an append with entries names their terms',
+  );
   state.appendSequence++;
   extendLog(state, message, firstNew, lastIndex);
   for (const configuration of message.entries.configurations) {
     if (configuration.index >= firstNew) state.configurations.push(configuration);
   }
-  context.effects.push({ kind: 'appendToLog', source: 'received', appendSequence: state.appendSequence, firstIndex: firstNew, lastIndex, term });
+  context.effects.push({
+    kind: 'appendToLog',
+    source: 'received',
+    appendSequence: state.appendSequence,
+    firstIndex: firstNew,
+    lastIndex,
+    term,
+  });
 }
 
-function firstNewIndex(state: RaftState, message: AppendEntries, lastIndex: LogIndex): LogIndex | undefined {
+function firstNewIndex(
+  state: RaftState,
+  message: AppendEntries,
+  lastIndex: LogIndex,
+): LogIndex | undefined {
   const runs = message.entries.termRuns;
   for (let pair = 0; pair < runs.length; pair += 2) {
     const runLast = (pair + 2 < runs.length ? (runs[pair + 2] ?? 0) - 1 : lastIndex) as LogIndex;
@@ -122,7 +175,12 @@ function firstNewIndex(state: RaftState, message: AppendEntries, lastIndex: LogI
   return undefined;
 }
 
-function extendLog(state: RaftState, message: AppendEntries, firstNew: LogIndex, lastIndex: LogIndex): void {
+function extendLog(
+  state: RaftState,
+  message: AppendEntries,
+  firstNew: LogIndex,
+  lastIndex: LogIndex,
+): void {
   const runs = message.entries.termRuns;
   for (let pair = 0; pair < runs.length; pair += 2) {
     const runLast = (pair + 2 < runs.length ? (runs[pair + 2] ?? 0) - 1 : lastIndex) as LogIndex;
@@ -140,11 +198,17 @@ function termOfReceived(message: AppendEntries, index: LogIndex): Term | undefin
 
 function truncate(state: RaftState, context: StepContext, fromIndex: LogIndex): void {
   assert(fromIndex > state.commitIndex, 'a committed entry is never truncated');
-  assert(fromIndex > state.verifiedIndex, 'an entry of this term\'s leader is never truncated in its term');
+  assert(
+    fromIndex > state.verifiedIndex,
+    "an entry of this term's leader is never truncated in its term",
+  );
   truncateTerms(state.log, fromIndex);
   state.durableIndex = Math.min(state.durableIndex, fromIndex - 1) as LogIndex;
   state.truncationSequence = state.appendSequence + 1;
-  while (state.configurations.length > 1 && (state.configurations[state.configurations.length - 1]?.index ?? 0) >= fromIndex) {
+  while (
+    state.configurations.length > 1 &&
+    (state.configurations[state.configurations.length - 1]?.index ?? 0) >= fromIndex
+  ) {
     state.configurations.pop();
   }
   context.effects.push({ kind: 'truncateLog', fromIndex });
@@ -155,5 +219,10 @@ function acknowledge(state: RaftState, context: StepContext): void {
   if (state.inDoubt || state.leaderContact === undefined) return;
   const lastFsyncedIndex = Math.min(state.durableIndex, state.verifiedIndex) as LogIndex;
   if (state.durableIndex >= state.verifiedIndex) state.ackOwed = false;
-  send(state, context, state.leaderContact, { kind: 'durabilityAck', ...fromSelf(state), lastFsyncedIndex, ledgerSeq: state.ledgerSeq });
+  send(state, context, state.leaderContact, {
+    kind: 'durabilityAck',
+    ...fromSelf(state),
+    lastFsyncedIndex,
+    ledgerSeq: state.ledgerSeq,
+  });
 }

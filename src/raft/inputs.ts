@@ -13,7 +13,13 @@ export type Input =
   /** HardState is on stable storage. */
   | { readonly kind: 'hardStateDurable'; readonly term: Term; readonly votedFor: Vote | undefined }
   /** Entries up to `index` are on stable storage, data and ledger record both (KER-12). */
-  | { readonly kind: 'durable'; readonly appendSequence: number; readonly index: LogIndex; readonly term: Term; readonly ledgerSeq: number }
+  | {
+      readonly kind: 'durable';
+      readonly appendSequence: number;
+      readonly index: LogIndex;
+      readonly term: Term;
+      readonly ledgerSeq: number;
+    }
   /** The leader's owner has `count` framed-size-known entries to append. Only for a leader. */
   | { readonly kind: 'propose'; readonly count: number }
   /** Asks for a read index; answered by `readReady` or `readFailed` with the same id. Only for a leader. */

@@ -14,15 +14,33 @@ export function checkRaftState(state: RaftState): void {
   assert(state.durableTerm <= state.term, 'the durable term is not ahead of the term');
   assert(state.durableIndex <= state.log.lastIndex, 'only entries of the log are durable');
   assert(state.verifiedIndex <= state.log.lastIndex, 'only entries of the log are verified');
-  assert(state.commitIndex <= state.verifiedIndex, 'only verified entries are committed (specification §1)');
+  assert(
+    state.commitIndex <= state.verifiedIndex,
+    'only verified entries are committed (specification §1)',
+  );
   assert(state.appliableIndex <= state.commitIndex, 'only committed entries are applied');
-  assert(state.appliableIndex <= Math.max(state.durableIndex, state.log.baseIndex), 'only durable entries are applied');
+  assert(
+    state.appliableIndex <= Math.max(state.durableIndex, state.log.baseIndex),
+    'only durable entries are applied',
+  );
   assert(lastTerm(state.log) <= state.term, 'no entry is from a future term');
-  assert((state.leader !== undefined) === (state.role === 'leader'), 'leader state exists exactly at a leader');
-  assert(state.campaign === undefined || state.role === 'preCandidate' || state.role === 'candidate', 'only candidates count votes');
-  assert(!state.inDoubt || state.role === 'follower', 'a replica in doubt neither campaigns nor leads (KER-9)');
+  assert(
+    (state.leader !== undefined) === (state.role === 'leader'),
+    'leader state exists exactly at a leader',
+  );
+  assert(
+    state.campaign === undefined || state.role === 'preCandidate' || state.role === 'candidate',
+    'only candidates count votes',
+  );
+  assert(
+    !state.inDoubt || state.role === 'follower',
+    'a replica in doubt neither campaigns nor leads (KER-9)',
+  );
   const seated = memberOf(activeConfiguration(state), state.selfReplica);
-  assert(state.role === 'follower' || state.role === 'leader' || seated !== undefined, 'only a member campaigns');
+  assert(
+    state.role === 'follower' || state.role === 'leader' || seated !== undefined,
+    'only a member campaigns',
+  );
   if (state.role === 'leader') checkLeader(state);
 }
 
@@ -38,13 +56,24 @@ export function checkRaftTransition(before: RaftState, after: RaftState): void {
     assert(isSameVote(before.votedFor, after.votedFor), 'a vote is kept for its term (Raft §5.2)');
   }
   for (const index of [before.commitIndex, before.verifiedIndex]) {
-    if (index < after.log.baseIndex || (index === before.verifiedIndex && after.term !== before.term)) continue;
-    assert(termAt(before.log, index) === termAt(after.log, index), 'committed and verified entries are never replaced');
+    if (
+      index < after.log.baseIndex ||
+      (index === before.verifiedIndex && after.term !== before.term)
+    )
+      continue;
+    assert(
+      termAt(before.log, index) === termAt(after.log, index),
+      'committed and verified entries are never replaced',
+    );
   }
   if (before.role === 'leader' && after.role === 'leader' && before.term === after.term) {
     assert(after.log.lastIndex >= before.log.lastIndex, 'a leader only appends to its log');
   }
-  assert(walCommittedIndex(after) >= walCommittedIndex(before) || after.durableIndex < before.durableIndex, 'the durable commit index falls only with a truncation');
+  assert(
+    walCommittedIndex(after) >= walCommittedIndex(before) ||
+      after.durableIndex < before.durableIndex,
+    'the durable commit index falls only with a truncation',
+  );
 }
 
 function checkLog(state: RaftState): void {
@@ -56,7 +85,10 @@ function checkLog(state: RaftState): void {
   let previousTerm = 0;
   for (const [run, first] of log.runFirst.entries()) {
     const term = log.runTerm[run] ?? 0;
-    assert(run === 0 ? first === log.baseIndex + 1 : first > previousFirst, 'runs rise without a gap');
+    assert(
+      run === 0 ? first === log.baseIndex + 1 : first > previousFirst,
+      'runs rise without a gap',
+    );
     assert(term > previousTerm, 'terms of runs rise');
     previousFirst = first;
     previousTerm = term;
@@ -67,16 +99,31 @@ function checkLog(state: RaftState): void {
 function checkLeader(state: RaftState): void {
   const { leader } = state;
   assert(leader !== undefined, 'a leader has its rows');
-  assert(state.durableTerm === state.term, 'a leader\'s term is durable (KER-2)');
-  assert(isSameVote(state.votedFor, { replicaId: state.selfReplica, incarnation: state.selfIncarnation }), 'a leader voted for itself');
+  assert(state.durableTerm === state.term, "a leader's term is durable (KER-2)");
+  assert(
+    isSameVote(state.votedFor, {
+      replicaId: state.selfReplica,
+      incarnation: state.selfIncarnation,
+    }),
+    'a leader voted for itself',
+  );
   assert(state.verifiedIndex === state.log.lastIndex, 'a leader verifies its whole log');
-  assert(termAt(state.log, leader.termStartIndex) === state.term, 'the term-start entry is of the own term');
+  assert(
+    termAt(state.log, leader.termStartIndex) === state.term,
+    'the term-start entry is of the own term',
+  );
   assert(leader.confirmedRound <= leader.round, 'only rounds that were sent are confirmed');
   for (const row of leader.progress) {
     assert(row.matchIndex <= state.log.lastIndex, 'no follower matches past the end of the log');
     assert(row.nextIndex <= state.log.lastIndex + 1, 'nothing past the end of the log is sent');
-    assert(row.state !== 'replicate' || row.nextIndex > row.matchIndex, 'what matches is not sent again');
+    assert(
+      row.state !== 'replicate' || row.nextIndex > row.matchIndex,
+      'what matches is not sent again',
+    );
     assert(row.echoedRound <= leader.round, 'only rounds that were sent are echoed');
-    assert(row.inflight.length === 0 || row.state === 'replicate', 'appends are in flight only while pipelining');
+    assert(
+      row.inflight.length === 0 || row.state === 'replicate',
+      'appends are in flight only while pipelining',
+    );
   }
 }

@@ -11,18 +11,29 @@ import { allMembers, hasQuorum, isVoter, quorumValue } from './quorum.ts';
 import { broadcastRound, confirmRounds, releaseReads } from './read-index.ts';
 import { acknowledged, probe, rejected, replicate } from './replication.ts';
 import { advanceCommit, announceRole, becomeFollower } from './role.ts';
-import { activeConfiguration, type LeaderState, type RaftState, type StepContext } from './state.ts';
+import {
+  activeConfiguration,
+  type LeaderState,
+  type RaftState,
+  type StepContext,
+} from './state.ts';
 
 /** Wins the election: a no-op entry of the own term is appended at once (specification §2.1). */
 export function becomeLeader(state: RaftState, context: StepContext): void {
   assert(state.role === 'candidate', 'only a candidate becomes leader');
-  assert(state.durableTerm === state.term, 'a leader\'s term is durable');
+  assert(state.durableTerm === state.term, "a leader's term is durable");
   const nextIndex = (state.log.lastIndex + 1) as LogIndex;
-  const others = allMembers(activeConfiguration(state)).filter((member) => member.replicaId !== state.selfReplica);
+  const others = allMembers(activeConfiguration(state)).filter(
+    (member) => member.replicaId !== state.selfReplica,
+  );
   state.role = 'leader';
   state.campaign = undefined;
   state.failedElections = 0;
-  state.leaderContact = { replicaId: state.selfReplica, nodeId: state.selfNode, incarnation: state.selfIncarnation };
+  state.leaderContact = {
+    replicaId: state.selfReplica,
+    nodeId: state.selfNode,
+    incarnation: state.selfIncarnation,
+  };
   state.leader = {
     termStartIndex: nextIndex,
     progress: others.map((member) => createProgress(member, nextIndex, state.now)),
@@ -50,7 +61,11 @@ export function leaderDurable(state: RaftState, context: StepContext): void {
 }
 
 /** A follower's word on what is durable there. */
-export function handleDurabilityAck(state: RaftState, context: StepContext, message: DurabilityAck): void {
+export function handleDurabilityAck(
+  state: RaftState,
+  context: StepContext,
+  message: DurabilityAck,
+): void {
   const progress = countedProgress(state, message);
   if (progress === undefined) return;
   progress.heardTick = state.now;
@@ -60,7 +75,11 @@ export function handleDurabilityAck(state: RaftState, context: StepContext, mess
 }
 
 /** A follower refused an append. */
-export function handleAppendRejected(state: RaftState, context: StepContext, message: AppendRejected): void {
+export function handleAppendRejected(
+  state: RaftState,
+  context: StepContext,
+  message: AppendRejected,
+): void {
   const progress = countedProgress(state, message);
   if (progress === undefined) return;
   progress.heardTick = state.now;
@@ -68,7 +87,11 @@ export function handleAppendRejected(state: RaftState, context: StepContext, mes
 }
 
 /** A follower echoed a round. An echo in doubt counts for no read and no check-quorum (KER-9). */
-export function handleHeartbeatEcho(state: RaftState, context: StepContext, message: HeartbeatEcho): void {
+export function handleHeartbeatEcho(
+  state: RaftState,
+  context: StepContext,
+  message: HeartbeatEcho,
+): void {
   const progress = countedProgress(state, message);
   if (progress === undefined || message.inDoubt) return;
   const leader = present(state.leader, 'echoes are counted at a leader');
@@ -83,26 +106,43 @@ export function handleHeartbeatEcho(state: RaftState, context: StepContext, mess
 export function leaderTick(state: RaftState, context: StepContext): void {
   const leader = present(state.leader, 'a leader has its rows');
   if (!hearsQuorum(state, leader)) {
-    becomeFollower(state, context, { term: state.term, leader: undefined, reason: 'heard no quorum for an election timeout' });
+    becomeFollower(state, context, {
+      term: state.term,
+      leader: undefined,
+      reason: 'heard no quorum for an election timeout',
+    });
     return;
   }
   if (state.now < leader.nextHeartbeatTick) return;
   leader.nextHeartbeatTick = state.now + state.settings.heartbeatTicks;
   broadcastRound(state, context);
   for (const progress of leader.progress) {
-    if (!progress.isMatchKnown || progress.matchIndex < state.log.lastIndex) probe(state, context, progress);
+    if (!progress.isMatchKnown || progress.matchIndex < state.log.lastIndex)
+      probe(state, context, progress);
   }
   confirmRounds(state, context);
 }
 
-function appendOwn(state: RaftState, context: StepContext, entries: { readonly source: 'noOp' | 'proposals'; readonly count: number }): void {
+function appendOwn(
+  state: RaftState,
+  context: StepContext,
+  entries: { readonly source: 'noOp' | 'proposals'; readonly count: number },
+): void {
   const firstIndex = (state.log.lastIndex + 1) as LogIndex;
   const lastIndex = (state.log.lastIndex + entries.count) as LogIndex;
   appendTerms(state.log, lastIndex, state.term);
   state.verifiedIndex = lastIndex;
   state.appendSequence++;
-  context.effects.push({ kind: 'appendToLog', source: entries.source, appendSequence: state.appendSequence, firstIndex, lastIndex, term: state.term });
-  for (const progress of present(state.leader, 'a leader has its rows').progress) replicate(state, context, progress);
+  context.effects.push({
+    kind: 'appendToLog',
+    source: entries.source,
+    appendSequence: state.appendSequence,
+    firstIndex,
+    lastIndex,
+    term: state.term,
+  });
+  for (const progress of present(state.leader, 'a leader has its rows').progress)
+    replicate(state, context, progress);
 }
 
 /** Commits by counting, and only entries of the own term (Raft §5.4.2; regressions 11, 17 and 18). */
@@ -114,13 +154,23 @@ function advanceByQuorum(state: RaftState, context: StepContext): void {
     return progress === undefined || progress.inDoubt ? 0 : progress.matchIndex;
   }) as LogIndex;
   const isOwnTerm = durableAtQuorum >= leader.termStartIndex;
-  assert(!isOwnTerm || termAt(state.log, durableAtQuorum) === state.term, 'entries from the term start on are of the own term');
+  assert(
+    !isOwnTerm || termAt(state.log, durableAtQuorum) === state.term,
+    'entries from the term start on are of the own term',
+  );
   advanceCommit(state, context, isOwnTerm ? durableAtQuorum : state.commitIndex);
   releaseReads(state, context);
 }
 
 /** Answers of other lives than the configured one count for nothing (specification §1 Identity). */
-function countedProgress(state: RaftState, message: { readonly fromReplica: ReplicaId; readonly fromIncarnation: string; readonly term: number }): Progress | undefined {
+function countedProgress(
+  state: RaftState,
+  message: {
+    readonly fromReplica: ReplicaId;
+    readonly fromIncarnation: string;
+    readonly term: number;
+  },
+): Progress | undefined {
   if (state.leader === undefined || message.term !== state.term) return undefined;
   const progress = findProgress(state.leader.progress, message.fromReplica);
   return progress?.member.incarnation === message.fromIncarnation ? progress : undefined;

@@ -48,7 +48,9 @@ export function firstIndexOfRun(log: LogTerms, index: LogIndex): LogIndex {
 export function lastIndexNotAfterTerm(log: LogTerms, term: Term): LogIndex {
   for (let run = log.runTerm.length - 1; run >= 0; run--) {
     if ((log.runTerm[run] ?? 0) <= term) {
-      return run === log.runTerm.length - 1 ? log.lastIndex : (((log.runFirst[run + 1] ?? 1) - 1) as LogIndex);
+      return run === log.runTerm.length - 1
+        ? log.lastIndex
+        : (((log.runFirst[run + 1] ?? 1) - 1) as LogIndex);
     }
   }
   return log.baseIndex;

@@ -10,7 +10,12 @@ import { present } from '../base/assert.ts';
 import { findProgress } from './progress.ts';
 import { quorumValue } from './quorum.ts';
 import { fromSelf, send } from './send.ts';
-import { activeConfiguration, walCommittedIndex, type RaftState, type StepContext } from './state.ts';
+import {
+  activeConfiguration,
+  walCommittedIndex,
+  type RaftState,
+  type StepContext,
+} from './state.ts';
 
 /** Takes a read in, beginning a round unless one is out. */
 export function requestRead(state: RaftState, context: StepContext, readId: number): void {
@@ -20,7 +25,11 @@ export function requestRead(state: RaftState, context: StepContext, readId: numb
     return;
   }
   const isRoundOut = leader.confirmedRound < leader.round && leader.reads.length > 0;
-  leader.reads.push({ readId, index: Math.max(state.commitIndex, leader.termStartIndex) as LogIndex, round: leader.round + 1 });
+  leader.reads.push({
+    readId,
+    index: Math.max(state.commitIndex, leader.termStartIndex) as LogIndex,
+    round: leader.round + 1,
+  });
   if (!isRoundOut) beginRound(state, context);
 }
 
@@ -62,7 +71,12 @@ export function broadcastRound(state: RaftState, context: StepContext): void {
   const leader = present(state.leader, 'rounds are sent by a leader');
   leader.round++;
   for (const progress of leader.progress) {
-    send(state, context, progress.member, { kind: 'heartbeat', ...fromSelf(state), round: leader.round, commit: state.commitIndex });
+    send(state, context, progress.member, {
+      kind: 'heartbeat',
+      ...fromSelf(state),
+      round: leader.round,
+      commit: state.commitIndex,
+    });
   }
 }
 

@@ -2,7 +2,13 @@
 import { assert, present } from '../base/assert.ts';
 import type { LogIndex } from '../base/ids.ts';
 import type { AppendRejected, DurabilityAck } from './messages.ts';
-import { addInflight, becomeProbe, becomeReplicate, freeInflight, type Progress } from './progress.ts';
+import {
+  addInflight,
+  becomeProbe,
+  becomeReplicate,
+  freeInflight,
+  type Progress,
+} from './progress.ts';
 import { lastIndexNotAfterTerm, termAt } from './log-terms.ts';
 import type { RaftState, StepContext } from './state.ts';
 
@@ -19,11 +25,19 @@ export function replicate(state: RaftState, context: StepContext, progress: Prog
     return;
   }
   while (progress.nextIndex <= state.log.lastIndex) {
-    if (progress.inflightEntries >= state.settings.inflightEntriesMax || progress.inflightBytes >= state.settings.inflightBytesMax) return;
+    if (
+      progress.inflightEntries >= state.settings.inflightEntriesMax ||
+      progress.inflightBytes >= state.settings.inflightBytesMax
+    )
+      return;
     const lastIndex = lastIndexThatFits(state, context, progress.nextIndex);
     const first = progress.nextIndex;
     emitAppend(state, context, { progress, prevIndex: (first - 1) as LogIndex, lastIndex });
-    addInflight(progress, { lastIndex, entries: lastIndex - first + 1, bytes: context.log.bytes(first, lastIndex) });
+    addInflight(progress, {
+      lastIndex,
+      entries: lastIndex - first + 1,
+      bytes: context.log.bytes(first, lastIndex),
+    });
     progress.nextIndex = (lastIndex + 1) as LogIndex;
   }
 }
@@ -31,7 +45,11 @@ export function replicate(state: RaftState, context: StepContext, progress: Prog
 /** The heartbeat's empty append: asks for an answer while the match is unknown or behind (specification §2.4). */
 export function probe(state: RaftState, context: StepContext, progress: Progress): void {
   if (progress.inDoubt) {
-    emitAppend(state, context, { progress, prevIndex: progress.matchIndex, lastIndex: progress.matchIndex });
+    emitAppend(state, context, {
+      progress,
+      prevIndex: progress.matchIndex,
+      lastIndex: progress.matchIndex,
+    });
     return;
   }
   if (progress.state === 'snapshot') return;
@@ -41,7 +59,8 @@ export function probe(state: RaftState, context: StepContext, progress: Progress
     return;
   }
   const prevIndex = (progress.nextIndex - 1) as LogIndex;
-  if (prevIndex >= state.log.baseIndex) emitAppend(state, context, { progress, prevIndex, lastIndex: prevIndex });
+  if (prevIndex >= state.log.baseIndex)
+    emitAppend(state, context, { progress, prevIndex, lastIndex: prevIndex });
 }
 
 /**
@@ -50,11 +69,19 @@ export function probe(state: RaftState, context: StepContext, progress: Progress
  * The ledger number orders the words of one data directory: a lower one is late, unless the node has come up anew since:
  * then its ledger went back, and nothing that it says is believed any more (KER-9).
  */
-export function acknowledged(state: RaftState, context: StepContext, word: { readonly progress: Progress; readonly message: DurabilityAck }): boolean {
+export function acknowledged(
+  state: RaftState,
+  context: StepContext,
+  word: { readonly progress: Progress; readonly message: DurabilityAck },
+): boolean {
   const { progress, message } = word;
   if (progress.inDoubt || !isCurrentWord(state, context, word)) return false;
   // Past the end of this log nothing can have been verified: the word of a broken peer, which must not stop a leader.
-  if (message.lastFsyncedIndex > state.log.lastIndex || message.lastFsyncedIndex < progress.matchIndex) return false;
+  if (
+    message.lastFsyncedIndex > state.log.lastIndex ||
+    message.lastFsyncedIndex < progress.matchIndex
+  )
+    return false;
   progress.matchIndex = message.lastFsyncedIndex;
   progress.isMatchKnown = true;
   if (progress.state === 'replicate') freeInflight(progress, message.lastFsyncedIndex);
@@ -64,16 +91,26 @@ export function acknowledged(state: RaftState, context: StepContext, word: { rea
 }
 
 /** Steps back to where the logs may meet, a whole term at a time. */
-export function rejected(state: RaftState, context: StepContext, word: { readonly progress: Progress; readonly message: AppendRejected }): void {
+export function rejected(
+  state: RaftState,
+  context: StepContext,
+  word: { readonly progress: Progress; readonly message: AppendRejected },
+): void {
   const { progress, message } = word;
   if (progress.inDoubt || !isCurrentWord(state, context, word)) return;
   if (message.lastIndex < progress.matchIndex) {
     doubtPeer(state, context, progress);
     return;
   }
-  const isStale = progress.state === 'probe' ? message.rejectedPrevIndex !== progress.nextIndex - 1 : message.rejectedPrevIndex < progress.matchIndex;
+  const isStale =
+    progress.state === 'probe'
+      ? message.rejectedPrevIndex !== progress.nextIndex - 1
+      : message.rejectedPrevIndex < progress.matchIndex;
   if (isStale) return;
-  const meeting = message.conflictTerm === 0 ? message.lastIndex : lastIndexNotAfterTerm(state.log, message.conflictTerm);
+  const meeting =
+    message.conflictTerm === 0
+      ? message.lastIndex
+      : lastIndexNotAfterTerm(state.log, message.conflictTerm);
   const guess = Math.min(meeting, message.rejectedPrevIndex - 1);
   const floor = Math.max(progress.matchIndex, Math.min(guess, message.rejectedPrevIndex - 1));
   becomeProbe(progress, (Math.max(floor, 0) + 1) as LogIndex);
@@ -81,15 +118,27 @@ export function rejected(state: RaftState, context: StepContext, word: { readonl
 }
 
 /** A new connection: what was in flight is lost. */
-export function peerConnected(state: RaftState, context: StepContext, connected: { readonly progress: Progress; readonly newBoot: boolean }): void {
+export function peerConnected(
+  state: RaftState,
+  context: StepContext,
+  connected: { readonly progress: Progress; readonly newBoot: boolean },
+): void {
   const { progress, newBoot } = connected;
   if (newBoot) progress.isBootFresh = true;
   if (progress.inDoubt) return;
-  if (progress.state !== 'snapshot') becomeProbe(progress, progress.isMatchKnown ? ((progress.matchIndex + 1) as LogIndex) : progress.nextIndex);
+  if (progress.state !== 'snapshot')
+    becomeProbe(
+      progress,
+      progress.isMatchKnown ? ((progress.matchIndex + 1) as LogIndex) : progress.nextIndex,
+    );
   replicate(state, context, progress);
 }
 
-function isCurrentWord(state: RaftState, context: StepContext, word: { readonly progress: Progress; readonly message: { readonly ledgerSeq: number } }): boolean {
+function isCurrentWord(
+  state: RaftState,
+  context: StepContext,
+  word: { readonly progress: Progress; readonly message: { readonly ledgerSeq: number } },
+): boolean {
   const { progress, message } = word;
   const isBootFresh = progress.isBootFresh;
   progress.isBootFresh = false;
@@ -103,25 +152,47 @@ function isCurrentWord(state: RaftState, context: StepContext, word: { readonly 
 
 function doubtPeer(state: RaftState, context: StepContext, progress: Progress): void {
   progress.inDoubt = true;
-  context.effects.push({ kind: 'peerInDoubt', member: progress.member, matchIndex: progress.matchIndex });
-  emitAppend(state, context, { progress, prevIndex: progress.matchIndex, lastIndex: progress.matchIndex });
+  context.effects.push({
+    kind: 'peerInDoubt',
+    member: progress.member,
+    matchIndex: progress.matchIndex,
+  });
+  emitAppend(state, context, {
+    progress,
+    prevIndex: progress.matchIndex,
+    lastIndex: progress.matchIndex,
+  });
 }
 
 function sendProbe(state: RaftState, context: StepContext, progress: Progress): void {
   const prevIndex = (progress.nextIndex - 1) as LogIndex;
-  const lastIndex = progress.nextIndex > state.log.lastIndex ? prevIndex : lastIndexThatFits(state, context, progress.nextIndex);
+  const lastIndex =
+    progress.nextIndex > state.log.lastIndex
+      ? prevIndex
+      : lastIndexThatFits(state, context, progress.nextIndex);
   emitAppend(state, context, { progress, prevIndex, lastIndex });
   progress.isProbeSent = true;
 }
 
 function lastIndexThatFits(state: RaftState, context: StepContext, firstIndex: LogIndex): LogIndex {
-  const lastIndexMax = Math.min(state.log.lastIndex, firstIndex + state.settings.appendEntriesMax - 1) as LogIndex;
+  const lastIndexMax = Math.min(
+    state.log.lastIndex,
+    firstIndex + state.settings.appendEntriesMax - 1,
+  ) as LogIndex;
   return context.log.fit(firstIndex, lastIndexMax, state.settings.appendBytesMax);
 }
 
-function emitAppend(state: RaftState, context: StepContext, append: { readonly progress: Progress; readonly prevIndex: LogIndex; readonly lastIndex: LogIndex }): void {
+function emitAppend(
+  state: RaftState,
+  context: StepContext,
+  append: {
+    readonly progress: Progress;
+    readonly prevIndex: LogIndex;
+    readonly lastIndex: LogIndex;
+  },
+): void {
   const { progress, prevIndex, lastIndex } = append;
-  assert(state.durableTerm === state.term, 'a leader\'s term is durable');
+  assert(state.durableTerm === state.term, "a leader's term is durable");
   context.effects.push({
     kind: 'sendAppend',
     to: progress.member,

@@ -5,7 +5,13 @@ import { nextBetween } from '../base/prng.ts';
 import type { Recipient } from './messages.ts';
 import { isVoter } from './quorum.ts';
 import { dropHeld } from './send.ts';
-import { activeConfiguration, leaderNodeId, type RaftState, type StepContext, type Vote } from './state.ts';
+import {
+  activeConfiguration,
+  leaderNodeId,
+  type RaftState,
+  type StepContext,
+  type Vote,
+} from './state.ts';
 
 /** Whether this replica may campaign: a voter of the configuration in force, in the life it names, not in doubt. */
 export function mayCampaign(state: RaftState): boolean {
@@ -14,15 +20,26 @@ export function mayCampaign(state: RaftState): boolean {
 
 /** Draws the next election deadline; failed elections widen the window by ×1.5 each (specification §2.2). */
 export function resetElectionDeadline(state: RaftState): void {
-  const { electionTimeoutTicksMin, electionTimeoutTicksMax, electionBackoffTicksMax } = state.settings;
+  const { electionTimeoutTicksMin, electionTimeoutTicksMax, electionBackoffTicksMax } =
+    state.settings;
   const widening = Math.pow(1.5, Math.min(state.failedElections, 8));
-  const low = Math.min(Math.round(electionTimeoutTicksMin * widening), Math.max(electionBackoffTicksMax >> 1, electionTimeoutTicksMin));
-  const high = Math.min(Math.round(electionTimeoutTicksMax * widening), Math.max(electionBackoffTicksMax, electionTimeoutTicksMax));
+  const low = Math.min(
+    Math.round(electionTimeoutTicksMin * widening),
+    Math.max(electionBackoffTicksMax >> 1, electionTimeoutTicksMin),
+  );
+  const high = Math.min(
+    Math.round(electionTimeoutTicksMax * widening),
+    Math.max(electionBackoffTicksMax, electionTimeoutTicksMax),
+  );
   state.electionDeadlineTick = state.now + nextBetween(state.prng, low, high);
 }
 
 /** Sets term and vote and asks for them to be made durable. */
-export function changeHardState(state: RaftState, context: StepContext, next: { readonly term: Term; readonly votedFor: Vote | undefined }): void {
+export function changeHardState(
+  state: RaftState,
+  context: StepContext,
+  next: { readonly term: Term; readonly votedFor: Vote | undefined },
+): void {
   assert(next.term >= state.term, 'a term never falls');
   assert(next.term > state.term || state.votedFor === undefined, 'a vote is cast once in a term');
   if (next.term > state.term) {
@@ -38,13 +55,22 @@ export function changeHardState(state: RaftState, context: StepContext, next: { 
 }
 
 /** Becomes a follower of `leader` (or of nobody known) in `term`. Stepping down in the same term keeps the vote. */
-export function becomeFollower(state: RaftState, context: StepContext, next: { readonly term: Term; readonly leader: Recipient | undefined; readonly reason: string }): void {
+export function becomeFollower(
+  state: RaftState,
+  context: StepContext,
+  next: { readonly term: Term; readonly leader: Recipient | undefined; readonly reason: string },
+): void {
   const wasLeader = state.leader;
-  const isChange = state.role !== 'follower' || next.term !== state.term || next.leader?.replicaId !== state.leaderContact?.replicaId;
-  if (next.term > state.term) changeHardState(state, context, { term: next.term, votedFor: undefined });
+  const isChange =
+    state.role !== 'follower' ||
+    next.term !== state.term ||
+    next.leader?.replicaId !== state.leaderContact?.replicaId;
+  if (next.term > state.term)
+    changeHardState(state, context, { term: next.term, votedFor: undefined });
   if (wasLeader !== undefined) {
     state.verifiedIndex = Math.max(state.log.baseIndex, state.commitIndex) as LogIndex;
-    for (const read of wasLeader.reads) context.effects.push({ kind: 'readFailed', readId: read.readId });
+    for (const read of wasLeader.reads)
+      context.effects.push({ kind: 'readFailed', readId: read.readId });
   }
   const wasFollower = state.role === 'follower';
   state.role = 'follower';
@@ -61,14 +87,26 @@ export function becomeFollower(state: RaftState, context: StepContext, next: { r
 
 /** Tells the owner who is what. */
 export function announceRole(state: RaftState, context: StepContext, reason: string): void {
-  context.effects.push({ kind: 'roleChanged', role: state.role, term: state.term, leaderNodeId: leaderNodeId(state), reason });
+  context.effects.push({
+    kind: 'roleChanged',
+    role: state.role,
+    term: state.term,
+    leaderNodeId: leaderNodeId(state),
+    reason,
+  });
 }
 
 /** Raises the indexes up to which entries are committed and may be applied; tells the owner when they rose. */
 export function advanceCommit(state: RaftState, context: StepContext, candidate: LogIndex): void {
   assert(state.verifiedIndex <= state.log.lastIndex, 'nothing past the end of the log is verified');
-  const commitIndex = Math.max(state.commitIndex, Math.min(candidate, state.verifiedIndex)) as LogIndex;
-  const appliableIndex = Math.max(state.appliableIndex, Math.min(commitIndex, state.durableIndex)) as LogIndex;
+  const commitIndex = Math.max(
+    state.commitIndex,
+    Math.min(candidate, state.verifiedIndex),
+  ) as LogIndex;
+  const appliableIndex = Math.max(
+    state.appliableIndex,
+    Math.min(commitIndex, state.durableIndex),
+  ) as LogIndex;
   if (commitIndex === state.commitIndex && appliableIndex === state.appliableIndex) return;
   state.commitIndex = commitIndex;
   state.appliableIndex = appliableIndex;

@@ -16,21 +16,44 @@ export function fromSelf(state: RaftState): {
   readonly fromIncarnation: Incarnation;
   readonly term: Term;
 } {
-  return { fromNode: state.selfNode, fromReplica: state.selfReplica, fromIncarnation: state.selfIncarnation, term: state.term };
+  return {
+    fromNode: state.selfNode,
+    fromReplica: state.selfReplica,
+    fromIncarnation: state.selfIncarnation,
+    term: state.term,
+  };
 }
 
 /** The sender of a received message, as the recipient of its answer. */
-export function senderOf(message: { readonly fromNode: NodeId; readonly fromReplica: ReplicaId; readonly fromIncarnation: Incarnation }): Recipient {
-  return { replicaId: message.fromReplica, nodeId: message.fromNode, incarnation: message.fromIncarnation };
+export function senderOf(message: {
+  readonly fromNode: NodeId;
+  readonly fromReplica: ReplicaId;
+  readonly fromIncarnation: Incarnation;
+}): Recipient {
+  return {
+    replicaId: message.fromReplica,
+    nodeId: message.fromNode,
+    incarnation: message.fromIncarnation,
+  };
 }
 
 /** Sends once the current term is durable. */
-export function send(state: RaftState, context: StepContext, to: Recipient, message: OutgoingMessage): void {
+export function send(
+  state: RaftState,
+  context: StepContext,
+  to: Recipient,
+  message: OutgoingMessage,
+): void {
   dispatch(state, context, { to, message, needsVote: false });
 }
 
 /** Sends once the current term and vote are durable. */
-export function sendAfterVote(state: RaftState, context: StepContext, to: Recipient, message: OutgoingMessage): void {
+export function sendAfterVote(
+  state: RaftState,
+  context: StepContext,
+  to: Recipient,
+  message: OutgoingMessage,
+): void {
   dispatch(state, context, { to, message, needsVote: true });
 }
 

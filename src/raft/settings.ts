@@ -40,13 +40,22 @@ export const defaultRaftSettings: RaftSettings = {
 export function checkRaftSettings(settings: RaftSettings): void {
   for (const [name, value] of Object.entries(settings) as [string, number][]) {
     if (!Number.isSafeInteger(value) || value < 1) {
-      throw new ClustorError('CLUSTOR_INVALID_ARGUMENT', `raft setting ${name} must be a whole number of at least 1, got ${value}`);
+      throw new ClustorError(
+        'CLUSTOR_INVALID_ARGUMENT',
+        `raft setting ${name} must be a whole number of at least 1, got ${value}`,
+      );
     }
   }
   if (settings.electionTimeoutTicksMax <= settings.electionTimeoutTicksMin) {
-    throw new ClustorError('CLUSTOR_INVALID_ARGUMENT', 'electionTimeoutTicksMax must be above electionTimeoutTicksMin, or candidates collide for ever');
+    throw new ClustorError(
+      'CLUSTOR_INVALID_ARGUMENT',
+      'electionTimeoutTicksMax must be above electionTimeoutTicksMin, or candidates collide for ever',
+    );
   }
   if (settings.electionTimeoutTicksMin < 2 * settings.heartbeatTicks) {
-    throw new ClustorError('CLUSTOR_INVALID_ARGUMENT', 'electionTimeoutTicksMin must be at least two heartbeats, or one lost heartbeat ends a reign');
+    throw new ClustorError(
+      'CLUSTOR_INVALID_ARGUMENT',
+      'electionTimeoutTicksMin must be at least two heartbeats, or one lost heartbeat ends a reign',
+    );
   }
 }

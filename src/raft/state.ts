@@ -153,10 +153,17 @@ export function createRaftState(start: RaftStart): RaftState {
   const log = emptyLogTerms(start.baseIndex, start.baseTerm);
   start.termRuns.forEach((run, position) => {
     const next = start.termRuns[position + 1];
-    appendTerms(log, next === undefined ? start.lastIndex : ((next.firstIndex - 1) as LogIndex), run.term);
+    appendTerms(
+      log,
+      next === undefined ? start.lastIndex : ((next.firstIndex - 1) as LogIndex),
+      run.term,
+    );
   });
   assert(log.lastIndex === start.lastIndex, 'the recovered term runs cover the recovered log');
-  const commitIndex = Math.max(start.baseIndex, Math.min(start.recordedCommitIndex, start.lastIndex)) as LogIndex;
+  const commitIndex = Math.max(
+    start.baseIndex,
+    Math.min(start.recordedCommitIndex, start.lastIndex),
+  ) as LogIndex;
   const state: RaftState = {
     selfNode: start.selfNode,
     selfReplica: start.selfReplica,
@@ -195,7 +202,10 @@ export function createRaftState(start: RaftStart): RaftState {
 
 /** The configuration in force: the newest appended one. @public */
 export function activeConfiguration(state: RaftState): Configuration {
-  return present(state.configurations[state.configurations.length - 1], 'a replica always has a configuration');
+  return present(
+    state.configurations[state.configurations.length - 1],
+    'a replica always has a configuration',
+  );
 }
 
 /** The node that leads as far as this replica knows. @public */

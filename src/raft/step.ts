@@ -11,9 +11,21 @@ import {
   isSticky,
   leaderNodeUnreachable,
 } from './election.ts';
-import { answerOldLeader, followerDurable, handleAppendEntries, handleHeartbeat } from './follower.ts';
+import {
+  answerOldLeader,
+  followerDurable,
+  handleAppendEntries,
+  handleHeartbeat,
+} from './follower.ts';
 import type { Input } from './inputs.ts';
-import { handleAppendRejected, handleDurabilityAck, handleHeartbeatEcho, leaderDurable, leaderTick, propose } from './leader.ts';
+import {
+  handleAppendRejected,
+  handleDurabilityAck,
+  handleHeartbeatEcho,
+  leaderDurable,
+  leaderTick,
+  propose,
+} from './leader.ts';
 import { termAt } from './log-terms.ts';
 import type { PeerMessage } from './messages.ts';
 import { advanceCommit, becomeFollower, resetElectionDeadline } from './role.ts';
@@ -111,25 +123,46 @@ function receive(state: RaftState, context: StepContext, message: PeerMessage): 
  * Adopts a newer term, except where the message must not unseat anybody: a granted pre-vote carries the term that was
  * asked for, a vote request meets a sticky voter. Returns whether the message is to be handled.
  */
-function adoptTerm(state: RaftState, context: StepContext, message: Exclude<PeerMessage, { kind: 'preVoteRequest' }>): boolean {
+function adoptTerm(
+  state: RaftState,
+  context: StepContext,
+  message: Exclude<PeerMessage, { kind: 'preVoteRequest' }>,
+): boolean {
   switch (message.kind) {
     case 'preVoteResponse':
-      if (!message.voteGranted) becomeFollower(state, context, { term: message.term, leader: undefined, reason: 'another replica is in a newer term' });
+      if (!message.voteGranted)
+        becomeFollower(state, context, {
+          term: message.term,
+          leader: undefined,
+          reason: 'another replica is in a newer term',
+        });
       return message.voteGranted;
     case 'voteRequest':
       if (isSticky(state) || state.inDoubt) return false;
-      becomeFollower(state, context, { term: message.term, leader: undefined, reason: 'a candidate is in a newer term' });
+      becomeFollower(state, context, {
+        term: message.term,
+        leader: undefined,
+        reason: 'a candidate is in a newer term',
+      });
       return true;
     case 'appendEntries':
     case 'heartbeat':
       return true;
     default:
-      becomeFollower(state, context, { term: message.term, leader: undefined, reason: 'another replica is in a newer term' });
+      becomeFollower(state, context, {
+        term: message.term,
+        leader: undefined,
+        reason: 'another replica is in a newer term',
+      });
       return true;
   }
 }
 
-function hardStateDurable(state: RaftState, context: StepContext, input: Extract<Input, { kind: 'hardStateDurable' }>): void {
+function hardStateDurable(
+  state: RaftState,
+  context: StepContext,
+  input: Extract<Input, { kind: 'hardStateDurable' }>,
+): void {
   assert(input.term >= state.durableTerm, 'hard states become durable in order');
   state.durableTerm = input.term;
   state.durableVote = input.votedFor;
@@ -138,40 +171,64 @@ function hardStateDurable(state: RaftState, context: StepContext, input: Extract
   if (state.role === 'candidate') candidateVoteDurable(state, context);
 }
 
-function durable(state: RaftState, context: StepContext, input: Extract<Input, { kind: 'durable' }>): void {
+function durable(
+  state: RaftState,
+  context: StepContext,
+  input: Extract<Input, { kind: 'durable' }>,
+): void {
   state.ledgerSeq = Math.max(state.ledgerSeq, input.ledgerSeq);
   if (input.appendSequence < state.truncationSequence) return;
   assert(input.index <= state.log.lastIndex, 'a completion speaks of entries of the log');
-  assert(termAt(state.log, input.index) === input.term, 'a completion speaks for the very entry that it wrote');
+  assert(
+    termAt(state.log, input.index) === input.term,
+    'a completion speaks for the very entry that it wrote',
+  );
   if (input.index <= state.durableIndex) return;
   state.durableIndex = input.index;
   if (state.role === 'leader') leaderDurable(state, context);
   else followerDurable(state, context);
 }
 
-function leaderCommit(state: RaftState, context: StepContext, input: Extract<Input, { kind: 'leaderCommit' }>): void {
+function leaderCommit(
+  state: RaftState,
+  context: StepContext,
+  input: Extract<Input, { kind: 'leaderCommit' }>,
+): void {
   if (input.term !== state.term || state.role !== 'follower') return;
   if (input.commit <= state.leaderCommit) return;
   state.leaderCommit = input.commit;
   advanceCommit(state, context, input.commit);
 }
 
-function nodeConnected(state: RaftState, context: StepContext, input: { readonly nodeId: NodeId; readonly newBoot: boolean }): void {
+function nodeConnected(
+  state: RaftState,
+  context: StepContext,
+  input: { readonly nodeId: NodeId; readonly newBoot: boolean },
+): void {
   if (state.leader === undefined) return;
   for (const progress of state.leader.progress) {
-    if (progress.member.nodeId === input.nodeId) peerConnected(state, context, { progress, newBoot: input.newBoot });
+    if (progress.member.nodeId === input.nodeId)
+      peerConnected(state, context, { progress, newBoot: input.newBoot });
   }
 }
 
 function doubt(state: RaftState, context: StepContext): void {
   state.inDoubt = true;
   state.ackOwed = false;
-  if (state.role !== 'follower') becomeFollower(state, context, { term: state.term, leader: undefined, reason: 'this replica is in doubt' });
+  if (state.role !== 'follower')
+    becomeFollower(state, context, {
+      term: state.term,
+      leader: undefined,
+      reason: 'this replica is in doubt',
+    });
 }
 
 /** The earliest tick at which a `tick` input can matter; the owner need not step before. @public */
 export function nextTickDue(state: RaftState): number {
   if (state.leader !== undefined) return state.leader.nextHeartbeatTick;
-  const resend = state.role === 'preCandidate' && state.campaign?.leaderUnreachable === true ? state.campaign.nextResendTick : Number.POSITIVE_INFINITY;
+  const resend =
+    state.role === 'preCandidate' && state.campaign?.leaderUnreachable === true
+      ? state.campaign.nextResendTick
+      : Number.POSITIVE_INFINITY;
   return Math.min(resend, state.electionDeadlineTick);
 }

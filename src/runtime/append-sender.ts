@@ -49,7 +49,9 @@ export class AppendSender {
 
   #sendWarm(link: PeerLink, effect: SendAppend): boolean {
     const isProbe = effect.lastIndex <= effect.prevIndex;
-    const views = isProbe ? [] : this.#options.tail.slice((effect.prevIndex + 1) as LogIndex, effect.lastIndex);
+    const views = isProbe
+      ? []
+      : this.#options.tail.slice((effect.prevIndex + 1) as LogIndex, effect.lastIndex);
     if (views === undefined) return false;
     if (link.isCongested && !isProbe) return true;
     this.#write(link, effect, views);
@@ -62,7 +64,11 @@ export class AppendSender {
     this.#waiting.set(replicaId, []);
     try {
       await this.#readAndSend(effect);
-      for (let next = this.#waiting.get(replicaId)?.shift(); next !== undefined; next = this.#waiting.get(replicaId)?.shift()) {
+      for (
+        let next = this.#waiting.get(replicaId)?.shift();
+        next !== undefined;
+        next = this.#waiting.get(replicaId)?.shift()
+      ) {
         const link = this.#currentLink(next);
         if (link !== undefined && !this.#sendWarm(link, next)) await this.#readAndSend(next);
       }
@@ -77,18 +83,27 @@ export class AppendSender {
     let prevIndex = effect.prevIndex;
     let prevTerm = effect.prevTerm;
     while (prevIndex < effect.lastIndex) {
-      const batch = await this.#options.log.read((prevIndex + 1) as LogIndex, effect.lastIndex, coldReadBytesMax);
+      const batch = await this.#options.log.read(
+        (prevIndex + 1) as LogIndex,
+        effect.lastIndex,
+        coldReadBytesMax,
+      );
       const link = this.#currentLink(effect);
       if (link === undefined || termAt(this.#options.state.log, prevIndex) !== prevTerm) return;
       assert(batch.firstIndex === prevIndex + 1, 'a cold read begins where it was asked to');
-      this.#write(link, { ...effect, prevIndex, prevTerm, lastIndex: batch.lastIndex }, [batch.bytes]);
+      this.#write(link, { ...effect, prevIndex, prevTerm, lastIndex: batch.lastIndex }, [
+        batch.bytes,
+      ]);
       prevIndex = batch.lastIndex;
       prevTerm = lastTermOf(batch);
     }
   }
 
   /** The link, unless the world has moved on since the effect. */
-  #currentLink(effect: { readonly to: SendAppend['to']; readonly term: Term }): PeerLink | undefined {
+  #currentLink(effect: {
+    readonly to: SendAppend['to'];
+    readonly term: Term;
+  }): PeerLink | undefined {
     const { state, links } = this.#options;
     if (state.role !== 'leader' || state.term !== effect.term) return undefined;
     const link = links.get(effect.to.nodeId);

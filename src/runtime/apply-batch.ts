@@ -40,7 +40,14 @@ export class ApplyBatch implements EntryBatch, ApplyContext {
   }
 
   /** Adds an entry whose payload is `bytes[start, end)`. */
-  add(entry: { readonly bytes: Uint8Array; readonly start: number; readonly end: number; readonly index: LogIndex; readonly term: Term; readonly timeMs: number }): void {
+  add(entry: {
+    readonly bytes: Uint8Array;
+    readonly start: number;
+    readonly end: number;
+    readonly index: LogIndex;
+    readonly term: Term;
+    readonly timeMs: number;
+  }): void {
     assert(!this.isFull, 'a batch has room for the entry');
     const at = this.#length++;
     this.#buffers[at] = entry.bytes;
@@ -55,7 +62,8 @@ export class ApplyBatch implements EntryBatch, ApplyContext {
   advance(count: number): void {
     assert(count >= 0 && count <= this.#length, 'only entries of the batch take effect');
     this.#buffers.splice(0, count);
-    for (const column of [this.#starts, this.#ends, this.#indexes, this.#terms, this.#times]) column.copyWithin(0, count, this.#length);
+    for (const column of [this.#starts, this.#ends, this.#indexes, this.#terms, this.#times])
+      column.copyWithin(0, count, this.#length);
     this.#length -= count;
   }
 

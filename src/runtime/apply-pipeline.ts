@@ -10,7 +10,16 @@ import { assert, unreachable } from '../base/assert.ts';
 import { crc32c } from '../base/crc32c.ts';
 import { ClustorError, messageOf } from '../base/errors.ts';
 import type { LogIndex, PartitionId, Term } from '../base/ids.ts';
-import { frameBytesAt, frameIndex, frameIsSystem, frameMetadataEnd, frameMetadataStart, framePayloadEnd, framePayloadStart, frameTerm } from '../codec/entry-frame.ts';
+import {
+  frameBytesAt,
+  frameIndex,
+  frameIsSystem,
+  frameMetadataEnd,
+  frameMetadataStart,
+  framePayloadEnd,
+  framePayloadStart,
+  frameTerm,
+} from '../codec/entry-frame.ts';
 import { createEntryMetadata, readEntryMetadata } from '../codec/entry-metadata.ts';
 import { readSystemEntry } from '../codec/system-entry.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -25,7 +34,10 @@ export interface ApplyListener {
   /** An entry took effect; called in order, also for system entries (no result). */
   applied(index: LogIndex, term: Term, result: Uint8Array | undefined): void;
   /** An entry is committed but had no (new) effect: a duplicate, or refused by its key. */
-  answered(index: LogIndex, answer: { readonly row: IdempotencyRow } | { readonly error: ClustorError }): void;
+  answered(
+    index: LogIndex,
+    answer: { readonly row: IdempotencyRow } | { readonly error: ClustorError },
+  ): void;
   /** All entries up to here are dealt with. */
   advanced(appliedIndex: LogIndex): void;
   /** Applying stopped for good in this process. */
@@ -121,7 +133,10 @@ export class ApplyPipeline {
 
   #runOnce(): Promise<void> | undefined {
     try {
-      const views = this.#options.source.slice((this.#appliedIndex + 1) as LogIndex, this.#lastOfRun());
+      const views = this.#options.source.slice(
+        (this.#appliedIndex + 1) as LogIndex,
+        this.#lastOfRun(),
+      );
       return views === undefined ? this.#readCold() : this.#applyViews(views);
     } catch (error) {
       this.#stop(error);
@@ -134,11 +149,17 @@ export class ApplyPipeline {
   }
 
   #lastOfRun(): LogIndex {
-    return Math.min(this.#targetIndex, this.#appliedIndex + this.#options.limits.applyEntriesMax) as LogIndex;
+    return Math.min(
+      this.#targetIndex,
+      this.#appliedIndex + this.#options.limits.applyEntriesMax,
+    ) as LogIndex;
   }
 
   async #readCold(): Promise<void> {
-    const batch = await this.#options.source.read((this.#appliedIndex + 1) as LogIndex, this.#lastOfRun());
+    const batch = await this.#options.source.read(
+      (this.#appliedIndex + 1) as LogIndex,
+      this.#lastOfRun(),
+    );
     if (this.#isClosed) return;
     await this.#applyViews([batch.bytes]);
   }
@@ -174,14 +195,23 @@ export class ApplyPipeline {
     const start = framePayloadStart(bytes, offset);
     const end = framePayloadEnd(bytes, offset);
     const metadata = this.#metadata;
-    readEntryMetadata(bytes, { start: frameMetadataStart(bytes, offset), end: frameMetadataEnd(bytes, offset) }, metadata);
+    readEntryMetadata(
+      bytes,
+      { start: frameMetadataStart(bytes, offset), end: frameMetadataEnd(bytes, offset) },
+      metadata,
+    );
     let row: IdempotencyRow | undefined;
     if (metadata.clientKey !== undefined || metadata.opaqueKey !== undefined) {
       const digest = crc32c(bytes, start, end);
       const verdict = this.table.judge(metadata, digest);
       if (verdict.kind !== 'new') {
         if (this.#batch.length > 0) return false;
-        this.#answer(index, verdict.kind === 'duplicate' ? { row: verdict.row } : { error: keyError(verdict.kind, index) });
+        this.#answer(
+          index,
+          verdict.kind === 'duplicate'
+            ? { row: verdict.row }
+            : { error: keyError(verdict.kind, index) },
+        );
         return true;
       }
       row = this.table.record(metadata, { term, index, digest });
@@ -192,11 +222,21 @@ export class ApplyPipeline {
     return true;
   }
 
-  #collectSystem(bytes: Uint8Array, entry: { readonly offset: number; readonly index: LogIndex; readonly term: Term }): boolean {
+  #collectSystem(
+    bytes: Uint8Array,
+    entry: { readonly offset: number; readonly index: LogIndex; readonly term: Term },
+  ): boolean {
     if (this.#batch.length > 0) return false;
-    const system = readSystemEntry(bytes, framePayloadStart(bytes, entry.offset), framePayloadEnd(bytes, entry.offset));
+    const system = readSystemEntry(
+      bytes,
+      framePayloadStart(bytes, entry.offset),
+      framePayloadEnd(bytes, entry.offset),
+    );
     if (system.kind === 'unknown') {
-      throw new ClustorError('CLUSTOR_APPLY_FAULT', `entry ${entry.index} is of a system kind (${system.id}) that this version does not know`);
+      throw new ClustorError(
+        'CLUSTOR_APPLY_FAULT',
+        `entry ${entry.index} is of a system kind (${system.id}) that this version does not know`,
+      );
     }
     this.#appliedIndex = entry.index;
     this.#options.listener.applied(entry.index, entry.term, undefined);
@@ -204,7 +244,10 @@ export class ApplyPipeline {
     return true;
   }
 
-  #answer(index: LogIndex, answer: { readonly row: IdempotencyRow } | { readonly error: ClustorError }): void {
+  #answer(
+    index: LogIndex,
+    answer: { readonly row: IdempotencyRow } | { readonly error: ClustorError },
+  ): void {
     this.#appliedIndex = index;
     this.#options.listener.answered(index, answer);
     this.#options.listener.advanced(index);
@@ -276,12 +319,23 @@ export class ApplyPipeline {
   #stop(error: unknown): void {
     if (this.#fault !== undefined || this.#isClosed) return;
     const index = this.#appliedIndex + 1;
-    this.#fault = new ClustorError('CLUSTOR_APPLY_FAULT', `the state machine failed at or behind entry ${index}: ${messageOf(error)}`, { cause: error, details: { index } });
+    this.#fault = new ClustorError(
+      'CLUSTOR_APPLY_FAULT',
+      `the state machine failed at or behind entry ${index}: ${messageOf(error)}`,
+      { cause: error, details: { index } },
+    );
     this.#options.listener.faulted(this.#fault);
   }
 }
 
 function keyError(kind: 'reuse' | 'horizonPassed', index: LogIndex): ClustorError {
-  if (kind === 'reuse') return new ClustorError('CLUSTOR_IDEMPOTENCY_KEY_REUSE', `the key of entry ${index} was used for other bytes before`);
-  return new ClustorError('CLUSTOR_IDEMPOTENCY_HORIZON_PASSED', `the key of entry ${index} is older than what this partition remembers`);
+  if (kind === 'reuse')
+    return new ClustorError(
+      'CLUSTOR_IDEMPOTENCY_KEY_REUSE',
+      `the key of entry ${index} was used for other bytes before`,
+    );
+  return new ClustorError(
+    'CLUSTOR_IDEMPOTENCY_HORIZON_PASSED',
+    `the key of entry ${index} is older than what this partition remembers`,
+  );
 }

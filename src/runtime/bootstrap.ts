@@ -2,7 +2,17 @@
  * How replicas come to be (specification §1 Identity): only by `init`, which writes all incarnations into the initial
  * configuration on every member's node, before any of them runs. A node on an empty directory hosts nothing.
  */
-import { incarnation, uuidFromBytes, type ClusterId, type Incarnation, type LogIndex, type NodeId, type PartitionId, type ReplicaId, type Term } from '../base/ids.ts';
+import {
+  incarnation,
+  uuidFromBytes,
+  type ClusterId,
+  type Incarnation,
+  type LogIndex,
+  type NodeId,
+  type PartitionId,
+  type ReplicaId,
+  type Term,
+} from '../base/ids.ts';
 import { ClustorError } from '../base/errors.ts';
 import type { Configuration, Member } from '../base/membership.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -68,10 +78,23 @@ export async function initializeNode(parts: InitializeParts): Promise<void> {
     for (const plan of partitions) {
       const own = plan.members.find((member) => member.nodeId === nodeId);
       if (own === undefined) {
-        throw new ClustorError('CLUSTOR_INVALID_ARGUMENT', `node ${nodeId} is no member of partition ${plan.partitionId}; init it on the members' nodes only`);
+        throw new ClustorError(
+          'CLUSTOR_INVALID_ARGUMENT',
+          `node ${nodeId} is no member of partition ${plan.partitionId}; init it on the members' nodes only`,
+        );
       }
-      const configuration: Configuration = { term: 0 as Term, index: 0 as LogIndex, members: plan.members, outgoingMembers: [] };
-      await store.createReplica({ partitionId: plan.partitionId, replicaId: own.replicaId, incarnation: own.incarnation, configuration });
+      const configuration: Configuration = {
+        term: 0 as Term,
+        index: 0 as LogIndex,
+        members: plan.members,
+        outgoingMembers: [],
+      };
+      await store.createReplica({
+        partitionId: plan.partitionId,
+        replicaId: own.replicaId,
+        incarnation: own.incarnation,
+        configuration,
+      });
     }
   } finally {
     await store.close();

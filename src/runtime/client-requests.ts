@@ -16,7 +16,10 @@ import type { TurnScheduler, TurnWork } from './turn.ts';
 import type { Message, WireSession } from './wire-session.ts';
 
 /** A request message of the data path. */
-export type ClientRequest = Extract<Message, { readonly kind: 'appendRequest' | 'readIndexRequest' | 'readRequest' | 'describeRequest' }>;
+export type ClientRequest = Extract<
+  Message,
+  { readonly kind: 'appendRequest' | 'readIndexRequest' | 'readRequest' | 'describeRequest' }
+>;
 
 /** What requests need from the node. */
 export interface ClientRequestOptions {
@@ -37,19 +40,37 @@ class AppendResponder implements ProposalSink, TurnWork {
   #results: Extract<Message, { readonly kind: 'appendResponse' }>['results'][number][] = [];
   #isMarked = false;
 
-  constructor(session: WireSession, request: Extract<Message, { readonly kind: 'appendRequest' }>, turn: TurnScheduler) {
+  constructor(
+    session: WireSession,
+    request: Extract<Message, { readonly kind: 'appendRequest' }>,
+    turn: TurnScheduler,
+  ) {
     this.#session = session;
     this.#request = request;
     this.#turn = turn;
   }
 
   proposalCommitted(slot: number, receipt: ProposalReceipt): void {
-    this.#results.push({ position: slot, errorCode: 0, term: receipt.term, index: receipt.index, detail: 0, result: receipt.result ?? noBytes });
+    this.#results.push({
+      position: slot,
+      errorCode: 0,
+      term: receipt.term,
+      index: receipt.index,
+      detail: 0,
+      result: receipt.result ?? noBytes,
+    });
     this.#mark();
   }
 
   proposalFailed(slot: number, error: ClustorError): void {
-    this.#results.push({ position: slot, errorCode: wireNumberOf(error.code), term: noTerm, index: noIndex, detail: detailOf(error), result: noBytes });
+    this.#results.push({
+      position: slot,
+      errorCode: wireNumberOf(error.code),
+      term: noTerm,
+      index: noIndex,
+      detail: detailOf(error),
+      result: noBytes,
+    });
     this.#mark();
   }
 
@@ -59,10 +80,18 @@ class AppendResponder implements ProposalSink, TurnWork {
     if (results.length === 0) return;
     this.#results = [];
     const { requestId, partitionId, toIncarnation } = this.#request;
-    for (let at = 0; at < results.length; ) {
+    for (let at = 0; at < results.length;) {
       const end = responseEnd(results, at);
       const part = at === 0 && end === results.length ? results : results.slice(at, end);
-      this.#session.send({ kind: 'appendResponse', requestId, deadlineMs: 0, routingEpoch: 1, partitionId, toIncarnation, results: part });
+      this.#session.send({
+        kind: 'appendResponse',
+        requestId,
+        deadlineMs: 0,
+        routingEpoch: 1,
+        partitionId,
+        toIncarnation,
+        results: part,
+      });
       at = end;
     }
   }
@@ -101,7 +130,8 @@ export class ClientRequests {
   handle(session: WireSession, request: ClientRequest): void {
     try {
       this.#authorize(session, request);
-      if (request.kind === 'describeRequest') session.send(this.#options.describe(request.requestId));
+      if (request.kind === 'describeRequest')
+        session.send(this.#options.describe(request.requestId));
       else this.#handlePartition(session, request, this.#replica(request));
     } catch (error) {
       if (!isClustorError(error)) throw error;
@@ -109,18 +139,28 @@ export class ClientRequests {
     }
   }
 
-  #handlePartition(session: WireSession, request: Exclude<ClientRequest, { kind: 'describeRequest' }>, replica: Replica): void {
+  #handlePartition(
+    session: WireSession,
+    request: Exclude<ClientRequest, { kind: 'describeRequest' }>,
+    replica: Replica,
+  ): void {
     if (request.kind === 'appendRequest') this.#append(session, request, replica);
     else if (request.kind === 'readRequest') read(session, request, replica);
     else readIndex(session, request, replica);
   }
 
-  #append(session: WireSession, request: Extract<ClientRequest, { kind: 'appendRequest' }>, replica: Replica): void {
+  #append(
+    session: WireSession,
+    request: Extract<ClientRequest, { kind: 'appendRequest' }>,
+    replica: Replica,
+  ): void {
     if (!replica.isLeader) throw replica.notLeader();
     const responder = new AppendResponder(session, request, this.#options.turn);
     let position = 0;
     for (const entry of request.entries) {
-      const refusal = this.#checkKey(entry.metadata, replica) ?? replica.offer(proposalOf(entry, responder, position));
+      const refusal =
+        this.#checkKey(entry.metadata, replica) ??
+        replica.offer(proposalOf(entry, responder, position));
       if (refusal !== undefined) responder.proposalFailed(position, refusal);
       position++;
     }
@@ -130,26 +170,44 @@ export class ClientRequests {
   #checkKey(metadata: Uint8Array, replica: Replica): ClustorError | undefined {
     if (metadata.length === 0) return undefined;
     readEntryMetadata(metadata, { start: 0, end: metadata.length }, this.#metadata);
-    const isKeyed = this.#metadata.clientKey !== undefined || this.#metadata.opaqueKey !== undefined;
+    const isKeyed =
+      this.#metadata.clientKey !== undefined || this.#metadata.opaqueKey !== undefined;
     if (!isKeyed || this.#metadata.firstSeenCommit >= 0) return undefined;
     const commitIndex = replica.state.commitIndex;
-    return new ClustorError('CLUSTOR_IDEMPOTENCY_INDEX_NEEDED', `a keyed append names the commit index known at its first attempt; it is ${commitIndex} now`, { details: { commitIndex } });
+    return new ClustorError(
+      'CLUSTOR_IDEMPOTENCY_INDEX_NEEDED',
+      `a keyed append names the commit index known at its first attempt; it is ${commitIndex} now`,
+      { details: { commitIndex } },
+    );
   }
 
   #replica(request: Exclude<ClientRequest, { kind: 'describeRequest' }>): Replica {
     const replica = this.#options.replicaOf(request.partitionId);
-    if (replica === undefined) throw new ClustorError('CLUSTOR_UNKNOWN_PARTITION', `this node hosts no replica of partition ${request.partitionId}`);
-    if (request.routingEpoch !== 1) throw new ClustorError('CLUSTOR_ROUTING_EPOCH_MISMATCH', `routing epoch ${request.routingEpoch} was observed, 1 is expected`);
+    if (replica === undefined)
+      throw new ClustorError(
+        'CLUSTOR_UNKNOWN_PARTITION',
+        `this node hosts no replica of partition ${request.partitionId}`,
+      );
+    if (request.routingEpoch !== 1)
+      throw new ClustorError(
+        'CLUSTOR_ROUTING_EPOCH_MISMATCH',
+        `routing epoch ${request.routingEpoch} was observed, 1 is expected`,
+      );
     return replica;
   }
 
   #authorize(session: WireSession, request: ClientRequest): void {
     const verdict = judgeAccess(session.role, actionOf(request.kind));
-    if (verdict.kind === 'denied') throw new ClustorError('CLUSTOR_PERMISSION_DENIED', verdict.reason);
+    if (verdict.kind === 'denied')
+      throw new ClustorError('CLUSTOR_PERMISSION_DENIED', verdict.reason);
   }
 }
 
-function proposalOf(entry: { readonly metadata: Uint8Array; readonly payload: Uint8Array }, sink: ProposalSink, slot: number): Proposal {
+function proposalOf(
+  entry: { readonly metadata: Uint8Array; readonly payload: Uint8Array },
+  sink: ProposalSink,
+  slot: number,
+): Proposal {
   return { metadata: entry.metadata, payload: entry.payload, sink, slot };
 }
 
@@ -159,11 +217,24 @@ function actionOf(kind: ClientRequest['kind']): AccessAction {
   return kind === 'readIndexRequest' ? 'peerMessage' : 'read';
 }
 
-function readIndex(session: WireSession, request: Extract<ClientRequest, { kind: 'readIndexRequest' }>, replica: Replica): void {
+function readIndex(
+  session: WireSession,
+  request: Extract<ClientRequest, { kind: 'readIndexRequest' }>,
+  replica: Replica,
+): void {
   const { requestId, partitionId, toIncarnation } = request;
   const refusal = replica.requestRead({
     confirmed: (index) => {
-      session.send({ kind: 'readIndexResponse', requestId, deadlineMs: 0, routingEpoch: 1, partitionId, toIncarnation, term: replica.state.term, index });
+      session.send({
+        kind: 'readIndexResponse',
+        requestId,
+        deadlineMs: 0,
+        routingEpoch: 1,
+        partitionId,
+        toIncarnation,
+        term: replica.state.term,
+        index,
+      });
     },
     failed: (error) => {
       answerError(session, requestId, error);
@@ -172,7 +243,11 @@ function readIndex(session: WireSession, request: Extract<ClientRequest, { kind:
   if (refusal !== undefined) throw refusal;
 }
 
-function read(session: WireSession, request: Extract<ClientRequest, { kind: 'readRequest' }>, replica: Replica): void {
+function read(
+  session: WireSession,
+  request: Extract<ClientRequest, { kind: 'readRequest' }>,
+  replica: Replica,
+): void {
   if (request.consistency === 'snapshotOnly') {
     serve(session, request, replica);
     return;
@@ -192,13 +267,33 @@ function read(session: WireSession, request: Extract<ClientRequest, { kind: 'rea
   if (refusal !== undefined) throw refusal;
 }
 
-function serve(session: WireSession, request: Extract<ClientRequest, { kind: 'readRequest' }>, replica: Replica): void {
+function serve(
+  session: WireSession,
+  request: Extract<ClientRequest, { kind: 'readRequest' }>,
+  replica: Replica,
+): void {
   const { requestId, partitionId, toIncarnation, consistency } = request;
   try {
     const result = replica.machine.query(request.query);
-    session.send({ kind: 'readResponse', requestId, deadlineMs: 0, routingEpoch: 1, partitionId, toIncarnation, appliedIndex: replica.apply.appliedIndex, consistency, result });
+    session.send({
+      kind: 'readResponse',
+      requestId,
+      deadlineMs: 0,
+      routingEpoch: 1,
+      partitionId,
+      toIncarnation,
+      appliedIndex: replica.apply.appliedIndex,
+      consistency,
+      result,
+    });
   } catch (error) {
-    const refusal = isClustorError(error) ? error : new ClustorError('CLUSTOR_INVALID_ARGUMENT', `the state machine refused the query: ${messageOf(error)}`, { cause: error });
+    const refusal = isClustorError(error)
+      ? error
+      : new ClustorError(
+          'CLUSTOR_INVALID_ARGUMENT',
+          `the state machine refused the query: ${messageOf(error)}`,
+          { cause: error },
+        );
     answerError(session, requestId, refusal);
   }
 }
@@ -206,7 +301,16 @@ function serve(session: WireSession, request: Extract<ClientRequest, { kind: 're
 /** Answers a request with a code. */
 export function answerError(session: WireSession, requestId: number, error: ClustorError): void {
   const message = error.message.slice(0, 512);
-  session.send({ kind: 'errorResponse', requestId, deadlineMs: 0, routingEpoch: 1, errorCode: wireNumberOf(error.code), outcome: error.outcome, detail: detailOf(error), message });
+  session.send({
+    kind: 'errorResponse',
+    requestId,
+    deadlineMs: 0,
+    routingEpoch: 1,
+    errorCode: wireNumberOf(error.code),
+    outcome: error.outcome,
+    detail: detailOf(error),
+    message,
+  });
 }
 
 /** The one number that goes with a code on the wire: the leader's node, or the commit index. */
@@ -217,9 +321,15 @@ function detailOf(error: ClustorError): number {
 }
 
 /** An answered code as an error again, with its number under the name that belongs to the code. */
-export function answeredError(code: keyof typeof errorCodes, message: string, detail: number): ClustorError {
+export function answeredError(
+  code: keyof typeof errorCodes,
+  message: string,
+  detail: number,
+): ClustorError {
   assert(code in errorCodes, 'a code of the table');
-  if (code === 'CLUSTOR_NOT_LEADER') return new ClustorError(code, message, { details: { leaderNodeId: detail } });
-  if (code === 'CLUSTOR_IDEMPOTENCY_INDEX_NEEDED') return new ClustorError(code, message, { details: { commitIndex: detail } });
+  if (code === 'CLUSTOR_NOT_LEADER')
+    return new ClustorError(code, message, { details: { leaderNodeId: detail } });
+  if (code === 'CLUSTOR_IDEMPOTENCY_INDEX_NEEDED')
+    return new ClustorError(code, message, { details: { commitIndex: detail } });
   return new ClustorError(code, message);
 }

@@ -42,7 +42,10 @@ export class EntryTail implements LogMeasure {
   /** Takes the newest entries. */
   push(batch: TailBatch): void {
     const newest = this.#batches[this.#batches.length - 1];
-    assert(newest === undefined || batch.firstIndex === newest.lastIndex + 1, 'the tail has no gap');
+    assert(
+      newest === undefined || batch.firstIndex === newest.lastIndex + 1,
+      'the tail has no gap',
+    );
     this.#batches.push(batch);
     this.#bytes += batch.bytes.length;
   }
@@ -56,7 +59,11 @@ export class EntryTail implements LogMeasure {
       this.#bytes -= newest.bytes.length;
       if (newest.firstIndex >= fromIndex) continue;
       const end = offsetOf(newest, fromIndex);
-      const kept = { firstIndex: newest.firstIndex, lastIndex: (fromIndex - 1) as LogIndex, bytes: newest.bytes.subarray(0, end) };
+      const kept = {
+        firstIndex: newest.firstIndex,
+        lastIndex: (fromIndex - 1) as LogIndex,
+        bytes: newest.bytes.subarray(0, end),
+      };
       this.#batches.push(kept);
       this.#bytes += kept.bytes.length;
       return;
@@ -87,8 +94,13 @@ export class EntryTail implements LogMeasure {
     for (; at < this.#batches.length; at++) {
       const batch = present(this.#batches[at], 'within the tail');
       const start = batch.firstIndex >= firstIndex ? 0 : offsetOf(batch, firstIndex);
-      const end = batch.lastIndex <= lastIndex ? batch.bytes.length : offsetOf(batch, (lastIndex + 1) as LogIndex);
-      views.push(start === 0 && end === batch.bytes.length ? batch.bytes : batch.bytes.subarray(start, end));
+      const end =
+        batch.lastIndex <= lastIndex
+          ? batch.bytes.length
+          : offsetOf(batch, (lastIndex + 1) as LogIndex);
+      views.push(
+        start === 0 && end === batch.bytes.length ? batch.bytes : batch.bytes.subarray(start, end),
+      );
       if (batch.lastIndex >= lastIndex) return views;
     }
     return undefined;
@@ -97,7 +109,11 @@ export class EntryTail implements LogMeasure {
   /** Implements {@link LogMeasure.fit}. */
   fit(firstIndex: LogIndex, lastIndexMax: LogIndex, bytesMax: number): LogIndex {
     let at = this.#find(firstIndex);
-    if (at < 0) return Math.min(lastIndexMax, firstIndex + Math.max(0, Math.floor(bytesMax / coldEntryBytes) - 1)) as LogIndex;
+    if (at < 0)
+      return Math.min(
+        lastIndexMax,
+        firstIndex + Math.max(0, Math.floor(bytesMax / coldEntryBytes) - 1),
+      ) as LogIndex;
     let room = bytesMax;
     let next = firstIndex as number;
     while (next <= lastIndexMax) {
@@ -135,9 +151,13 @@ export class EntryTail implements LogMeasure {
 
 /** Offset of the frame of `index` within a batch; `index` may be one past its end. */
 export function offsetOf(batch: TailBatch, index: LogIndex): number {
-  assert(index >= batch.firstIndex && index <= batch.lastIndex + 1, 'an offset is asked for an entry of the batch');
+  assert(
+    index >= batch.firstIndex && index <= batch.lastIndex + 1,
+    'an offset is asked for an entry of the batch',
+  );
   let offset = 0;
-  for (let at = batch.firstIndex as number; at < index; at++) offset += frameBytesAt(batch.bytes, offset, batch.bytes.length);
+  for (let at = batch.firstIndex as number; at < index; at++)
+    offset += frameBytesAt(batch.bytes, offset, batch.bytes.length);
   return offset;
 }
 
@@ -149,7 +169,12 @@ export function lastTermOf(batch: TailBatch): Term {
 /** The first index behind those that fit into `room`. */
 function walkWhileFits(
   batch: TailBatch,
-  from: { readonly offset: number; readonly next: number; readonly lastIndexMax: number; readonly room: number },
+  from: {
+    readonly offset: number;
+    readonly next: number;
+    readonly lastIndexMax: number;
+    readonly room: number;
+  },
 ): number {
   let { offset, next, room } = from;
   while (next <= Math.min(batch.lastIndex, from.lastIndexMax)) {

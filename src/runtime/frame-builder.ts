@@ -29,20 +29,41 @@ export class FrameBuilder {
   }
 
   /** The term-start entry. */
-  noOp(place: { readonly term: Term; readonly index: LogIndex; readonly ingestMs: number }): Uint8Array {
+  noOp(place: {
+    readonly term: Term;
+    readonly index: LogIndex;
+    readonly ingestMs: number;
+  }): Uint8Array {
     const bytes = new Uint8Array(entryFrameOverheadBytes + noOpPayload.length);
     const view = new DataView(bytes.buffer);
-    this.#writer.write(bytes, view, 0, { term: place.term, index: place.index, isSystem: true, metadata: noBytes, payload: noOpPayload });
+    this.#writer.write(bytes, view, 0, {
+      term: place.term,
+      index: place.index,
+      isSystem: true,
+      metadata: noBytes,
+      payload: noOpPayload,
+    });
     return bytes;
   }
 
   /** Frames of a batch, contiguous. */
   proposals(batch: readonly Proposal[], place: BatchPlace): Uint8Array {
     let total = 0;
-    for (const proposal of batch) total += entryFrameOverheadBytes + proposal.metadata.length + ingestMetadataBytes + proposal.payload.length;
+    for (const proposal of batch)
+      total +=
+        entryFrameOverheadBytes +
+        proposal.metadata.length +
+        ingestMetadataBytes +
+        proposal.payload.length;
     const bytes = new Uint8Array(total);
     const view = new DataView(bytes.buffer);
-    const entry = { term: place.term, index: place.firstIndex, isSystem: false, metadata: noBytes, payload: noBytes };
+    const entry = {
+      term: place.term,
+      index: place.firstIndex,
+      isSystem: false,
+      metadata: noBytes,
+      payload: noBytes,
+    };
     writeIngestMetadata(this.#metadata, place.ingestMs);
     let offset = 0;
     let index = place.firstIndex as number;

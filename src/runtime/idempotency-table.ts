@@ -92,7 +92,10 @@ export class IdempotencyTable {
   }
 
   /** Notes that a keyed entry takes effect at `index`; its result follows in {@link IdempotencyTable.complete}. */
-  record(key: RequestKey, entry: { readonly term: Term; readonly index: LogIndex; readonly digest: number }): IdempotencyRow {
+  record(
+    key: RequestKey,
+    entry: { readonly term: Term; readonly index: LogIndex; readonly digest: number },
+  ): IdempotencyRow {
     const client = key.clientKey === undefined ? undefined : this.#clientOf(key.clientKey);
     const row: IdempotencyRow = {
       client,
@@ -109,7 +112,8 @@ export class IdempotencyTable {
     this.#order.push(row);
     this.#rows++;
     this.#bytes += rowOverheadBytes + row.key.length;
-    if (client !== undefined && key.ackedThrough > client.ackedThrough) this.#confirm(client, Math.min(key.ackedThrough, key.sequence - 1));
+    if (client !== undefined && key.ackedThrough > client.ackedThrough)
+      this.#confirm(client, Math.min(key.ackedThrough, key.sequence - 1));
     this.#enforce();
     return row;
   }
@@ -123,7 +127,8 @@ export class IdempotencyTable {
   }
 
   #find(key: RequestKey): IdempotencyRow | undefined {
-    if (key.clientKey !== undefined) return this.#clients.get(key.clientKey)?.rows.get(key.sequence);
+    if (key.clientKey !== undefined)
+      return this.#clients.get(key.clientKey)?.rows.get(key.sequence);
     return key.opaqueKey === undefined ? undefined : this.#opaque.get(key.opaqueKey);
   }
 
@@ -149,7 +154,10 @@ export class IdempotencyTable {
   }
 
   #enforce(): void {
-    while (this.#rows > this.#limits.idempotencyRowsMax || this.#bytes > this.#limits.idempotencyBytesMax) {
+    while (
+      this.#rows > this.#limits.idempotencyRowsMax ||
+      this.#bytes > this.#limits.idempotencyBytesMax
+    ) {
       const row = this.#oldest();
       if (row === undefined) return;
       this.#horizon = Math.max(this.#horizon, row.index) as LogIndex;
@@ -170,7 +178,8 @@ export class IdempotencyTable {
 
   /** The oldest live row; dead ones in front of it are forgotten. */
   #oldest(): IdempotencyRow | undefined {
-    while (this.#orderStart < this.#order.length && this.#order[this.#orderStart]?.isLive === false) this.#orderStart++;
+    while (this.#orderStart < this.#order.length && this.#order[this.#orderStart]?.isLive === false)
+      this.#orderStart++;
     if (this.#orderStart > 1024 && this.#orderStart * 2 > this.#order.length) {
       this.#order = this.#order.slice(this.#orderStart);
       this.#orderStart = 0;

@@ -47,7 +47,10 @@ export function nodeLimits(given: Partial<NodeLimits> = {}): NodeLimits {
   const limits = { ...defaultNodeLimits, ...given };
   for (const [name, value] of Object.entries(limits)) {
     if (!Number.isSafeInteger(value) || value < 1) {
-      throw new ClustorError('CLUSTOR_INVALID_ARGUMENT', `limit ${name} must be a whole number of at least 1, got ${value}`);
+      throw new ClustorError(
+        'CLUSTOR_INVALID_ARGUMENT',
+        `limit ${name} must be a whole number of at least 1, got ${value}`,
+      );
     }
   }
   return limits;

@@ -90,7 +90,8 @@ export class LocalAppender implements ProposalSink, TurnWork {
 
   proposalCommitted(slot: number, receipt: ProposalReceipt): void {
     const append = this.#take(slot);
-    if (append !== undefined) finish(append, { term: receipt.term, index: receipt.index, result: receipt.result });
+    if (append !== undefined)
+      finish(append, { term: receipt.term, index: receipt.index, result: receipt.result });
   }
 
   proposalFailed(slot: number, error: ClustorError): void {
@@ -116,7 +117,12 @@ export class LocalAppender implements ProposalSink, TurnWork {
       const slot = this.#nextSlot++;
       this.#proposed.set(slot, append);
       append.isSent = true;
-      const refusal = this.#options.replica.offer({ metadata: append.metadata, payload: append.payload, sink: this, slot });
+      const refusal = this.#options.replica.offer({
+        metadata: append.metadata,
+        payload: append.payload,
+        sink: this,
+        slot,
+      });
       if (refusal !== undefined) this.proposalFailed(slot, refusal);
     }
   }
@@ -137,7 +143,15 @@ export class LocalAppender implements ProposalSink, TurnWork {
       }
       const missing = new Set(batch.keys());
       session.request(
-        (requestId) => ({ kind: 'appendRequest', requestId, deadlineMs: 0, routingEpoch: 1, partitionId: replica.partitionId, toIncarnation: leaderIncarnation, entries }),
+        (requestId) => ({
+          kind: 'appendRequest',
+          requestId,
+          deadlineMs: 0,
+          routingEpoch: 1,
+          partitionId: replica.partitionId,
+          toIncarnation: leaderIncarnation,
+          entries,
+        }),
         (answer) => this.#answered(batch, missing, answer),
       );
     }
@@ -148,7 +162,11 @@ export class LocalAppender implements ProposalSink, TurnWork {
     let bytes = 0;
     let taken = 0;
     for (const append of this.#queue) {
-      if (batch.length >= forwardEntriesMax || (batch.length > 0 && bytes + append.payload.length > forwardBytesMax)) break;
+      if (
+        batch.length >= forwardEntriesMax ||
+        (batch.length > 0 && bytes + append.payload.length > forwardBytesMax)
+      )
+        break;
       taken++;
       if (append.isSettled) continue;
       bytes += append.payload.length;
@@ -159,9 +177,16 @@ export class LocalAppender implements ProposalSink, TurnWork {
   }
 
   /** Takes an answer to a forwarded batch; returns whether more are to come. */
-  #answered(batch: readonly LocalAppend[], missing: Set<number>, answer: Message | ClustorError): boolean {
+  #answered(
+    batch: readonly LocalAppend[],
+    missing: Set<number>,
+    answer: Message | ClustorError,
+  ): boolean {
     if (answer instanceof ClustorError || answer.kind !== 'appendResponse') {
-      const error = answer instanceof ClustorError ? answer : new ClustorError('CLUSTOR_INTERNAL', `an append was answered by ${answer.kind}`);
+      const error =
+        answer instanceof ClustorError
+          ? answer
+          : new ClustorError('CLUSTOR_INTERNAL', `an append was answered by ${answer.kind}`);
       for (const position of missing) this.#settleForwarded(batch[position], error);
       missing.clear();
       return false;
@@ -169,8 +194,21 @@ export class LocalAppender implements ProposalSink, TurnWork {
     for (const result of answer.results) {
       if (!missing.delete(result.position)) continue;
       const { term, index } = result;
-      if (result.errorCode === 0) this.#settleForwarded(batch[result.position], { term, index, result: result.result.length === 0 ? undefined : result.result });
-      else this.#settleForwarded(batch[result.position], answeredError(errorCodeOfWireNumber(result.errorCode), 'the leader refused the append', result.detail));
+      if (result.errorCode === 0)
+        this.#settleForwarded(batch[result.position], {
+          term,
+          index,
+          result: result.result.length === 0 ? undefined : result.result,
+        });
+      else
+        this.#settleForwarded(
+          batch[result.position],
+          answeredError(
+            errorCodeOfWireNumber(result.errorCode),
+            'the leader refused the append',
+            result.detail,
+          ),
+        );
     }
     return missing.size > 0;
   }
@@ -186,11 +224,20 @@ export class LocalAppender implements ProposalSink, TurnWork {
     if (append.isSettled) return;
     append.isSent = false;
     if (error.outcome !== 'surelyNot') append.isUncertain = true;
-    const isFinal = !errorCodes[error.code].retryable || this.#isClosed || error.code === 'CLUSTOR_OVERLOADED' || error.code === 'CLUSTOR_DISK_HARD';
-    if (isFinal) finish(append, append.isUncertain && error.outcome === 'surelyNot' ? unknownOutcome(error) : error);
+    const isFinal =
+      !errorCodes[error.code].retryable ||
+      this.#isClosed ||
+      error.code === 'CLUSTOR_OVERLOADED' ||
+      error.code === 'CLUSTOR_DISK_HARD';
+    if (isFinal)
+      finish(
+        append,
+        append.isUncertain && error.outcome === 'surelyNot' ? unknownOutcome(error) : error,
+      );
     else {
       this.#queue.push(append);
-      if (error.code === 'CLUSTOR_LEADERSHIP_LOST' || error.code === 'CLUSTOR_ENTRY_SUPERSEDED') this.#mark();
+      if (error.code === 'CLUSTOR_LEADERSHIP_LOST' || error.code === 'CLUSTOR_ENTRY_SUPERSEDED')
+        this.#mark();
     }
   }
 
@@ -230,11 +277,21 @@ function outcomeSoFar(append: LocalAppend): 'unknown' | 'surelyNot' {
 }
 
 function unknownOutcome(error: ClustorError): ClustorError {
-  return new ClustorError(error.code, error.message, { outcome: 'unknown', details: error.details });
+  return new ClustorError(error.code, error.message, {
+    outcome: 'unknown',
+    details: error.details,
+  });
 }
 
 function deadlineError(append: LocalAppend, replica: Replica): ClustorError {
-  const cause = replica.leaderNodeId === undefined ? 'no leader is known' : `node ${replica.leaderNodeId} leads and has not answered`;
+  const cause =
+    replica.leaderNodeId === undefined
+      ? 'no leader is known'
+      : `node ${replica.leaderNodeId} leads and has not answered`;
   const outcome = outcomeSoFar(append);
-  return new ClustorError('CLUSTOR_DEADLINE_EXCEEDED', `the append was not acknowledged in time: ${cause}`, { outcome });
+  return new ClustorError(
+    'CLUSTOR_DEADLINE_EXCEEDED',
+    `the append was not acknowledged in time: ${cause}`,
+    { outcome },
+  );
 }

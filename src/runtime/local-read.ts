@@ -41,31 +41,45 @@ export class LocalReader implements TurnWork {
 
   /** A confirmed read index. */
   readIndex(deadlineAtMs: number, signal: AbortSignal | undefined): Promise<LogIndex> {
-    return this.#begin({ deadlineAtMs, signal, what: 'no leader confirmed the read in time' }, (read) => {
-      this.#queue.push(read);
-      this.#mark();
-    });
+    return this.#begin(
+      { deadlineAtMs, signal, what: 'no leader confirmed the read in time' },
+      (read) => {
+        this.#queue.push(read);
+        this.#mark();
+      },
+    );
   }
 
   /** Resolves once `index` is applied here. */
-  waitApplied(index: LogIndex, deadlineAtMs: number, signal: AbortSignal | undefined): Promise<LogIndex> {
+  waitApplied(
+    index: LogIndex,
+    deadlineAtMs: number,
+    signal: AbortSignal | undefined,
+  ): Promise<LogIndex> {
     if (this.#options.replica.apply.appliedIndex >= index) return Promise.resolve(index);
-    return this.#begin({ deadlineAtMs, signal, what: `entry ${index} was not applied here in time` }, (read) => {
-      this.#options.replica.reads.whenApplied(index, {
-        applied: (appliedIndex) => {
-          this.#settle(read, appliedIndex);
-        },
-        failed: (error) => {
-          this.#settle(read, error);
-        },
-      });
-    });
+    return this.#begin(
+      { deadlineAtMs, signal, what: `entry ${index} was not applied here in time` },
+      (read) => {
+        this.#options.replica.reads.whenApplied(index, {
+          applied: (appliedIndex) => {
+            this.#settle(read, appliedIndex);
+          },
+          failed: (error) => {
+            this.#settle(read, error);
+          },
+        });
+      },
+    );
   }
 
   /** The leader changed, or time passed. */
   retry(nowMs: number): void {
     for (const read of this.#pending) {
-      if (nowMs >= read.deadlineAtMs) this.#settle(read, new ClustorError('CLUSTOR_DEADLINE_EXCEEDED', read.what, { outcome: 'surelyNot' }));
+      if (nowMs >= read.deadlineAtMs)
+        this.#settle(
+          read,
+          new ClustorError('CLUSTOR_DEADLINE_EXCEEDED', read.what, { outcome: 'surelyNot' }),
+        );
     }
     if (this.#queue.length > 0) this.#mark();
   }
@@ -82,18 +96,35 @@ export class LocalReader implements TurnWork {
   /** Fails what is left. */
   close(): void {
     this.#isClosed = true;
-    for (const read of this.#pending) this.#settle(read, new ClustorError('CLUSTOR_CLOSED', 'the node closed', { outcome: 'surelyNot' }));
+    for (const read of this.#pending)
+      this.#settle(
+        read,
+        new ClustorError('CLUSTOR_CLOSED', 'the node closed', { outcome: 'surelyNot' }),
+      );
     this.#queue = [];
   }
 
   #begin(
-    request: { readonly deadlineAtMs: number; readonly signal: AbortSignal | undefined; readonly what: string },
+    request: {
+      readonly deadlineAtMs: number;
+      readonly signal: AbortSignal | undefined;
+      readonly what: string;
+    },
     start: (read: LocalRead) => void,
   ): Promise<LogIndex> {
     const { signal } = request;
-    if (this.#isClosed) return Promise.reject(new ClustorError('CLUSTOR_CLOSED', 'the node is closed', { outcome: 'surelyNot' }));
+    if (this.#isClosed)
+      return Promise.reject(
+        new ClustorError('CLUSTOR_CLOSED', 'the node is closed', { outcome: 'surelyNot' }),
+      );
     if (signal?.aborted === true) return Promise.reject(aborted(signal));
-    if (this.#pending.size >= this.#options.readsMax) return Promise.reject(new ClustorError('CLUSTOR_OVERLOADED', `${this.#options.readsMax} reads of this partition wait`));
+    if (this.#pending.size >= this.#options.readsMax)
+      return Promise.reject(
+        new ClustorError(
+          'CLUSTOR_OVERLOADED',
+          `${this.#options.readsMax} reads of this partition wait`,
+        ),
+      );
     return new Promise<LogIndex>((resolve, reject) => {
       const onAbort = (): void => {
         this.#settle(read, aborted(signal));
@@ -138,7 +169,14 @@ export class LocalReader implements TurnWork {
       return;
     }
     session.request(
-      (requestId) => ({ kind: 'readIndexRequest', requestId, deadlineMs: 0, routingEpoch: 1, partitionId: replica.partitionId, toIncarnation: leader.incarnation }),
+      (requestId) => ({
+        kind: 'readIndexRequest',
+        requestId,
+        deadlineMs: 0,
+        routingEpoch: 1,
+        partitionId: replica.partitionId,
+        toIncarnation: leader.incarnation,
+      }),
       (answer) => {
         this.#answered(reads, answer);
         return false;
@@ -148,7 +186,12 @@ export class LocalReader implements TurnWork {
 
   #answered(reads: readonly LocalRead[], answer: Message | ClustorError): void {
     if (answer instanceof ClustorError || answer.kind !== 'readIndexResponse') {
-      this.#again(reads, answer instanceof ClustorError ? answer : new ClustorError('CLUSTOR_INTERNAL', `a read index was answered by ${answer.kind}`));
+      this.#again(
+        reads,
+        answer instanceof ClustorError
+          ? answer
+          : new ClustorError('CLUSTOR_INTERNAL', `a read index was answered by ${answer.kind}`),
+      );
       return;
     }
     this.#options.replica.input({ kind: 'leaderCommit', term: answer.term, commit: answer.index });
@@ -180,5 +223,8 @@ export class LocalReader implements TurnWork {
 }
 
 function aborted(signal: AbortSignal | undefined): ClustorError {
-  return new ClustorError('CLUSTOR_ABORTED', 'the caller gave up waiting for the read', { outcome: 'surelyNot', cause: signal?.reason });
+  return new ClustorError('CLUSTOR_ABORTED', 'the caller gave up waiting for the read', {
+    outcome: 'surelyNot',
+    cause: signal?.reason,
+  });
 }

@@ -15,7 +15,13 @@ import { ReceivedFrames } from './received-frames.ts';
 import type { Replica } from './replica.ts';
 import type { TurnScheduler } from './turn.ts';
 import { peerMessageOf } from './wire-mapping.ts';
-import { guardedHandlers, WireSession, type Message, type SessionEnd, type SessionOwner } from './wire-session.ts';
+import {
+  guardedHandlers,
+  WireSession,
+  type Message,
+  type SessionEnd,
+  type SessionOwner,
+} from './wire-session.ts';
 
 /** What sessions need from their node. */
 export interface NodeSessionsOptions {
@@ -46,7 +52,13 @@ export class NodeSessions implements SessionOwner {
   /** Takes an accepted connection in. */
   accept(connection: Connection): ConnectionHandlers {
     const { handshake, turn, queueBytesMax } = this.#options;
-    const session = new WireSession(connection, { isDialer: false, handshake, turn, owner: this, queueBytesMax });
+    const session = new WireSession(connection, {
+      isDialer: false,
+      handshake,
+      turn,
+      owner: this,
+      queueBytesMax,
+    });
     this.#sessions.add(session);
     return guardedHandlers(session, this.#options.fail);
   }
@@ -73,10 +85,20 @@ export class NodeSessions implements SessionOwner {
 
   closed(session: WireSession, reason: SessionEnd): void {
     this.#sessions.delete(session);
-    if (session.peer.kind === 'node' && this.#peers.get(session.peer.nodeId) === session) this.#peers.delete(session.peer.nodeId);
+    if (session.peer.kind === 'node' && this.#peers.get(session.peer.nodeId) === session)
+      this.#peers.delete(session.peer.nodeId);
     if (reason.kind !== 'goodbye') return;
     const { spiffeId } = session.peer;
-    this.#options.observer.emit({ level: 'warn', kind: 'sessionRefused', fields: { code: reason.code, detail: reason.detail, spiffeId, remoteAddress: session.connection.remoteAddress } });
+    this.#options.observer.emit({
+      level: 'warn',
+      kind: 'sessionRefused',
+      fields: {
+        code: reason.code,
+        detail: reason.detail,
+        spiffeId,
+        remoteAddress: session.connection.remoteAddress,
+      },
+    });
   }
 
   /** Destroys all. */
@@ -107,7 +129,10 @@ export class NodeSessions implements SessionOwner {
           term: replica.state.durableTerm,
           commit: replica.state.commitIndex,
           isLeader: replica.isLeader,
-          members: members.map((member) => ({ nodeId: member.nodeId, address: member.addresses[0] ?? '' })),
+          members: members.map((member) => ({
+            nodeId: member.nodeId,
+            address: member.addresses[0] ?? '',
+          })),
         };
       }),
     };
@@ -118,13 +143,27 @@ export class NodeSessions implements SessionOwner {
     if (peer.kind !== 'node' || this.#peers.get(peer.nodeId) !== session) return;
     switch (message.kind) {
       case 'heartbeatBatch':
-        for (const { flags: _flags, partitionId, toIncarnation, ...heartbeat } of message.elements) {
-          this.#replica(partitionId, toIncarnation)?.receive({ kind: 'heartbeat', fromNode: peer.nodeId, ...heartbeat });
+        for (const {
+          flags: _flags,
+          partitionId,
+          toIncarnation,
+          ...heartbeat
+        } of message.elements) {
+          this.#replica(partitionId, toIncarnation)?.receive({
+            kind: 'heartbeat',
+            fromNode: peer.nodeId,
+            ...heartbeat,
+          });
         }
         return;
       case 'heartbeatBatchResponse':
         for (const { flags, partitionId, toIncarnation, ...echo } of message.elements) {
-          this.#replica(partitionId, toIncarnation)?.receive({ kind: 'heartbeatEcho', fromNode: peer.nodeId, inDoubt: (flags & 1) !== 0, ...echo });
+          this.#replica(partitionId, toIncarnation)?.receive({
+            kind: 'heartbeatEcho',
+            fromNode: peer.nodeId,
+            inDoubt: (flags & 1) !== 0,
+            ...echo,
+          });
         }
         return;
       case 'appendEntries':
@@ -142,12 +181,30 @@ export class NodeSessions implements SessionOwner {
     const received = ReceivedFrames.verify(message);
     const { fromReplica, fromIncarnation, term, prevIndex, prevTerm, commit } = message;
     const receiverInDoubt = (message.flags & 1) !== 0;
-    replica.receive({ kind: 'appendEntries', fromNode, fromReplica, fromIncarnation, term, prevIndex, prevTerm, commit, receiverInDoubt, entries: received.entries }, received);
+    replica.receive(
+      {
+        kind: 'appendEntries',
+        fromNode,
+        fromReplica,
+        fromIncarnation,
+        term,
+        prevIndex,
+        prevTerm,
+        commit,
+        receiverInDoubt,
+        entries: received.entries,
+      },
+      received,
+    );
   }
 
   #coreMessage(fromNode: NodeId, message: Message): void {
     const core = peerMessageOf(message, fromNode);
-    if (core === undefined || !('partitionId' in message)) throw new ClustorError('CLUSTOR_WIRE_UNKNOWN_MESSAGE', `${message.kind} is not expected here`);
+    if (core === undefined || !('partitionId' in message))
+      throw new ClustorError(
+        'CLUSTOR_WIRE_UNKNOWN_MESSAGE',
+        `${message.kind} is not expected here`,
+      );
     this.#replica(message.partitionId, message.toIncarnation)?.receive(core);
   }
 

@@ -6,7 +6,14 @@
  */
 import { present } from '../base/assert.ts';
 import { ClustorError, isClustorError, messageOf } from '../base/errors.ts';
-import { incarnation, type ClusterId, type Incarnation, type LogIndex, type NodeId, type PartitionId } from '../base/ids.ts';
+import {
+  incarnation,
+  type ClusterId,
+  type Incarnation,
+  type LogIndex,
+  type NodeId,
+  type PartitionId,
+} from '../base/ids.ts';
 import { uuidFromBytes } from '../base/ids.ts';
 import { ownHandshake, type Handshake } from '../codec/handshake.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -15,7 +22,12 @@ import type { FileSystem } from '../ports/file-system.ts';
 import type { Observer } from '../ports/observer.ts';
 import type { StateMachine } from '../ports/state-machine.ts';
 import type { NodeAddress, Transport } from '../ports/transport.ts';
-import { activeConfiguration, defaultRaftSettings, tickMs, type RaftSettings } from '../raft/index.ts';
+import {
+  activeConfiguration,
+  defaultRaftSettings,
+  tickMs,
+  type RaftSettings,
+} from '../raft/index.ts';
 import { LogStore } from '../storage/log-store.ts';
 import type { LogStoreLimits } from '../storage/log-store-types.ts';
 import { ClientRequests } from './client-requests.ts';
@@ -100,13 +112,26 @@ export class ClustorNode {
     this.#turn = new TurnScheduler(parts.clock, (error) => {
       this.#fail(error);
     });
-    this.#handshake = ownHandshake({ clusterId: parts.clusterId, nodeId: parts.nodeId, bootId: this.bootId });
+    this.#handshake = ownHandshake({
+      clusterId: parts.clusterId,
+      nodeId: parts.nodeId,
+      bootId: this.bootId,
+    });
     const { transport, clock, observer } = parts;
     const queueBytesMax = this.#limits.connectionQueueBytesMax;
     const fail = (error: unknown): void => {
       this.#fail(error);
     };
-    this.#links = new PeerLinks({ transport, clock, observer, turn: this.#turn, handshake: this.#handshake, queueBytesMax, listener: this.#linkListener(), fail });
+    this.#links = new PeerLinks({
+      transport,
+      clock,
+      observer,
+      turn: this.#turn,
+      handshake: this.#handshake,
+      queueBytesMax,
+      listener: this.#linkListener(),
+      fail,
+    });
     const requests = new ClientRequests({
       turn: this.#turn,
       replicaOf: (partitionId) => this.#hosted.get(partitionId as PartitionId)?.replica,
@@ -128,7 +153,9 @@ export class ClustorNode {
     const node = new ClustorNode(parts);
     try {
       await node.#recover();
-      node.#address = await parts.transport.listen((connection) => node.#sessions.accept(connection));
+      node.#address = await parts.transport.listen((connection) =>
+        node.#sessions.accept(connection),
+      );
       node.#begin();
     } catch (error) {
       await node.close();
@@ -150,7 +177,11 @@ export class ClustorNode {
   /** One hosted partition. @throws ClustorError `CLUSTOR_UNKNOWN_PARTITION`. */
   partition(partitionId: PartitionId): Partition {
     const hosted = this.#hosted.get(partitionId);
-    if (hosted === undefined) throw new ClustorError('CLUSTOR_UNKNOWN_PARTITION', `node ${this.nodeId} hosts no replica of partition ${partitionId}`);
+    if (hosted === undefined)
+      throw new ClustorError(
+        'CLUSTOR_UNKNOWN_PARTITION',
+        `node ${this.nodeId} hosts no replica of partition ${partitionId}`,
+      );
     return hosted.partition;
   }
 
@@ -166,7 +197,9 @@ export class ClustorNode {
       linksUp: [...this.#links.all()].filter((link) => link.isUp).map((link) => link.nodeId),
       sessions: this.#sessions.count,
       journal: store.statistics(),
-      partitions: [...this.#hosted.values()].map(({ replica, appender }) => partitionStatus(replica, appender.pendingCount)),
+      partitions: [...this.#hosted.values()].map(({ replica, appender }) =>
+        partitionStatus(replica, appender.pendingCount),
+      ),
     };
   }
 
@@ -198,7 +231,9 @@ export class ClustorNode {
       ...(this.#parts.storage === undefined ? {} : { limits: this.#parts.storage }),
       listener: {
         hardStateDurable: (log, hardState) => {
-          this.#guarded(() => this.#hosted.get(log.partitionId)?.replica.hardStateDurable(hardState));
+          this.#guarded(() =>
+            this.#hosted.get(log.partitionId)?.replica.hardStateDurable(hardState),
+          );
         },
         appendDurable: (log, completion) => {
           this.#guarded(() => this.#hosted.get(log.partitionId)?.replica.appendDurable(completion));
@@ -219,7 +254,10 @@ export class ClustorNode {
 
   #host(partitionId: PartitionId): void {
     const store = present(this.#store, 'replicas are hosted after recovery');
-    const recovered = present(store.recovered.find((row) => row.partitionId === partitionId), 'a hosted partition was recovered');
+    const recovered = present(
+      store.recovered.find((row) => row.partitionId === partitionId),
+      'a hosted partition was recovered',
+    );
     const { clock, observer, entropy, raft } = this.#parts;
     const turn = this.#turn;
     const links = this.#links;
@@ -248,21 +286,31 @@ export class ClustorNode {
     const reader = new LocalReader({ replica, links, turn, readsMax: this.#limits.readsMax });
     const feed = {
       source: {
-        slice: (firstIndex: LogIndex, lastIndex: LogIndex) => replica.tail.slice(firstIndex, lastIndex),
-        read: (firstIndex: LogIndex, lastIndex: LogIndex) => replica.log.read(firstIndex, lastIndex, this.#limits.batchBytesMax),
+        slice: (firstIndex: LogIndex, lastIndex: LogIndex) =>
+          replica.tail.slice(firstIndex, lastIndex),
+        read: (firstIndex: LogIndex, lastIndex: LogIndex) =>
+          replica.log.read(firstIndex, lastIndex, this.#limits.batchBytesMax),
       },
       baseIndex: () => replica.state.log.baseIndex,
       appliedIndex: () => replica.apply.appliedIndex,
       whenApplied: replica.reads.whenApplied.bind(replica.reads),
     };
-    const partition = new Partition({ replica, appender, reader, clock, clientId: entropy.bytes(16), feed });
+    const partition = new Partition({
+      replica,
+      appender,
+      reader,
+      clock,
+      clientId: entropy.bytes(16),
+      feed,
+    });
     this.#hosted.set(partitionId, { replica, partition, appender, reader });
   }
 
   #begin(): void {
     for (const { replica } of this.#hosted.values()) {
       replica.begin();
-      for (const member of activeConfiguration(replica.state).members) this.#links.ensure(member.nodeId, member.addresses.map(parseAddress));
+      for (const member of activeConfiguration(replica.state).members)
+        this.#links.ensure(member.nodeId, member.addresses.map(parseAddress));
     }
     this.#lastTickMs = this.#parts.clock.monotonicMs();
     this.#cancelTimer = () => undefined;
@@ -298,7 +346,11 @@ export class ClustorNode {
       this.#armTimer();
       return;
     }
-    this.#parts.observer.emit({ level: 'warn', kind: 'stalled', fields: { gapMs: Math.round(gapMs) } });
+    this.#parts.observer.emit({
+      level: 'warn',
+      kind: 'stalled',
+      fields: { gapMs: Math.round(gapMs) },
+    });
     this.#isStalled = true;
     this.#cancelTimer = this.#parts.clock.setTimer(1, () => {
       this.#isStalled = false;
@@ -334,7 +386,11 @@ export class ClustorNode {
     hosted?.reader.retry(nowMs);
   }
 
-  #linkListener(): { linkUp: (nodeId: NodeId, newBoot: boolean) => void; linkDown: () => void; nodeUnreachable: (nodeId: NodeId) => void } {
+  #linkListener(): {
+    linkUp: (nodeId: NodeId, newBoot: boolean) => void;
+    linkDown: () => void;
+    nodeUnreachable: (nodeId: NodeId) => void;
+  } {
     return {
       linkUp: (nodeId, newBoot) => {
         this.#guarded(() => {
@@ -347,7 +403,8 @@ export class ClustorNode {
       linkDown: () => undefined,
       nodeUnreachable: (nodeId) => {
         this.#guarded(() => {
-          for (const { replica } of this.#hosted.values()) replica.input({ kind: 'nodeUnreachable', nodeId });
+          for (const { replica } of this.#hosted.values())
+            replica.input({ kind: 'nodeUnreachable', nodeId });
         });
         this.#armTimer();
       },
@@ -370,8 +427,18 @@ export class ClustorNode {
   /** Stops the node because of an error: nothing is said any more. */
   #fail(error: unknown): void {
     if (this.#failure !== undefined) return;
-    this.#failure = isClustorError(error) ? error : new ClustorError('CLUSTOR_INTERNAL', messageOf(error), { cause: error });
-    this.#parts.observer.emit({ level: 'error', kind: 'nodeFailed', fields: { code: this.#failure.code, message: this.#failure.message, stack: error instanceof Error ? error.stack : undefined } });
+    this.#failure = isClustorError(error)
+      ? error
+      : new ClustorError('CLUSTOR_INTERNAL', messageOf(error), { cause: error });
+    this.#parts.observer.emit({
+      level: 'error',
+      kind: 'nodeFailed',
+      fields: {
+        code: this.#failure.code,
+        message: this.#failure.message,
+        stack: error instanceof Error ? error.stack : undefined,
+      },
+    });
     void this.close();
   }
 
@@ -397,7 +464,10 @@ export function parseAddress(text: string): NodeAddress {
   const colon = text.lastIndexOf(':');
   const port = Number(text.slice(colon + 1));
   if (colon < 1 || !Number.isInteger(port) || port < 0 || port > 65_535) {
-    throw new ClustorError('CLUSTOR_INVALID_ARGUMENT', `an address looks like 127.0.0.1:7400, got "${text}"`);
+    throw new ClustorError(
+      'CLUSTOR_INVALID_ARGUMENT',
+      `an address looks like 127.0.0.1:7400, got "${text}"`,
+    );
   }
   return { host: text.slice(0, colon).replace(/^\[|\]$/g, ''), port };
 }

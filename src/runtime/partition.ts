@@ -93,7 +93,11 @@ export class Partition {
   }
 
   /** Like {@link Partition.append}, without a promise. */
-  appendWith(bytes: Uint8Array, options: AppendOptions, settled: (outcome: AppendReceipt | ClustorError) => void): void {
+  appendWith(
+    bytes: Uint8Array,
+    options: AppendOptions,
+    settled: (outcome: AppendReceipt | ClustorError) => void,
+  ): void {
     const refusal = this.#parts.replica.entryRefusal(bytes.length);
     if (refusal !== undefined) {
       settled(refusal);
@@ -104,7 +108,11 @@ export class Partition {
     const onAbort = (): void => {
       if (append.isSettled) return;
       append.isSettled = true;
-      append.settle(new ClustorError('CLUSTOR_ABORTED', 'the caller gave up waiting for the append', { cause: signal?.reason }));
+      append.settle(
+        new ClustorError('CLUSTOR_ABORTED', 'the caller gave up waiting for the append', {
+          cause: signal?.reason,
+        }),
+      );
     };
     const append: LocalAppend = {
       metadata: key.metadata,
@@ -121,7 +129,11 @@ export class Partition {
     };
     if (signal?.aborted === true) {
       append.isSettled = true;
-      append.settle(new ClustorError('CLUSTOR_ABORTED', 'the signal was aborted before the append', { outcome: 'surelyNot' }));
+      append.settle(
+        new ClustorError('CLUSTOR_ABORTED', 'the signal was aborted before the append', {
+          outcome: 'surelyNot',
+        }),
+      );
       return;
     }
     signal?.addEventListener('abort', onAbort, { once: true });
@@ -153,7 +165,10 @@ export class Partition {
    * holds nothing up.
    * @throws ClustorError `CLUSTOR_LOG_COMPACTED` when the log no longer begins early enough.
    */
-  subscribe(options: { readonly from: LogIndex; readonly signal?: AbortSignal }): AsyncGenerator<CommittedEntry, void, undefined> {
+  subscribe(options: {
+    readonly from: LogIndex;
+    readonly signal?: AbortSignal;
+  }): AsyncGenerator<CommittedEntry, void, undefined> {
     return subscribeToEntries(this.#parts.feed, options.from, options.signal);
   }
 
@@ -166,7 +181,10 @@ export class Partition {
     return this.#parts.clock.monotonicMs() + (options.deadlineMs ?? deadlineMsDefault);
   }
 
-  #key(given: IdempotencyKey | undefined): { readonly sequence: number | undefined; readonly metadata: Uint8Array } {
+  #key(given: IdempotencyKey | undefined): {
+    readonly sequence: number | undefined;
+    readonly metadata: Uint8Array;
+  } {
     if (given === undefined) return this.#keys.next(this.commitIndex);
     return { sequence: undefined, metadata: keyMetadata(this.#writer, given) };
   }

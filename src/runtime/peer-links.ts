@@ -12,7 +12,13 @@ import type { Observer } from '../ports/observer.ts';
 import type { Connection, ConnectionHandlers, NodeAddress, Transport } from '../ports/transport.ts';
 import type { Heartbeat, HeartbeatEcho, Recipient } from '../raft/index.ts';
 import type { TurnScheduler, TurnWork } from './turn.ts';
-import { guardedHandlers, WireSession, type Message, type SessionEnd, type SessionOwner } from './wire-session.ts';
+import {
+  guardedHandlers,
+  WireSession,
+  type Message,
+  type SessionEnd,
+  type SessionOwner,
+} from './wire-session.ts';
 
 const redialDelayMsMin = 20;
 const redialDelayMsMax = 500;
@@ -89,7 +95,16 @@ export class PeerLink implements SessionOwner, TurnWork {
   heartbeat(partitionId: PartitionId, to: Recipient, message: Heartbeat): void {
     if (!this.isUp) return;
     const { fromReplica, fromIncarnation, term, round, commit } = message;
-    this.#heartbeats.push({ partitionId, toIncarnation: to.incarnation, fromReplica, fromIncarnation, term, round, commit, flags: 0 });
+    this.#heartbeats.push({
+      partitionId,
+      toIncarnation: to.incarnation,
+      fromReplica,
+      fromIncarnation,
+      term,
+      round,
+      commit,
+      flags: 0,
+    });
     this.#mark();
   }
 
@@ -97,7 +112,15 @@ export class PeerLink implements SessionOwner, TurnWork {
   echo(partitionId: PartitionId, to: Recipient, message: HeartbeatEcho): void {
     if (!this.isUp) return;
     const { fromReplica, fromIncarnation, term, round } = message;
-    this.#echoes.push({ partitionId, toIncarnation: to.incarnation, fromReplica, fromIncarnation, term, round, flags: message.inDoubt ? 1 : 0 });
+    this.#echoes.push({
+      partitionId,
+      toIncarnation: to.incarnation,
+      fromReplica,
+      fromIncarnation,
+      term,
+      round,
+      flags: message.inDoubt ? 1 : 0,
+    });
     this.#mark();
   }
 
@@ -108,7 +131,10 @@ export class PeerLink implements SessionOwner, TurnWork {
       this.send({ kind: 'heartbeatBatch', elements: this.#heartbeats.slice(at, at + elementsMax) });
     }
     for (let at = 0; at < this.#echoes.length; at += elementsMax) {
-      this.send({ kind: 'heartbeatBatchResponse', elements: this.#echoes.slice(at, at + elementsMax) });
+      this.send({
+        kind: 'heartbeatBatchResponse',
+        elements: this.#echoes.slice(at, at + elementsMax),
+      });
     }
     this.#heartbeats = [];
     this.#echoes = [];
@@ -127,12 +153,19 @@ export class PeerLink implements SessionOwner, TurnWork {
     this.#lastBootId = session.remoteBootId;
     this.#wasUp = true;
     this.#delayMs = redialDelayMsMin;
-    this.#options.observer.emit({ level: 'info', kind: 'linkUp', fields: { nodeId: this.nodeId, address: session.connection.remoteAddress } });
+    this.#options.observer.emit({
+      level: 'info',
+      kind: 'linkUp',
+      fields: { nodeId: this.nodeId, address: session.connection.remoteAddress },
+    });
     this.#options.listener.linkUp(this.nodeId, newBoot);
   }
 
   message(session: WireSession, message: Message): void {
-    session.goodbye('CLUSTOR_WIRE_UNKNOWN_MESSAGE', `${message.kind} does not travel against the direction of dialing`);
+    session.goodbye(
+      'CLUSTOR_WIRE_UNKNOWN_MESSAGE',
+      `${message.kind} does not travel against the direction of dialing`,
+    );
   }
 
   closed(session: WireSession, reason: SessionEnd): void {
@@ -140,7 +173,15 @@ export class PeerLink implements SessionOwner, TurnWork {
     this.#session = undefined;
     this.#heartbeats = [];
     this.#echoes = [];
-    this.#options.observer.emit({ level: 'info', kind: 'linkDown', fields: { nodeId: this.nodeId, reason: reason.kind, detail: 'detail' in reason ? reason.detail : undefined } });
+    this.#options.observer.emit({
+      level: 'info',
+      kind: 'linkDown',
+      fields: {
+        nodeId: this.nodeId,
+        reason: reason.kind,
+        detail: 'detail' in reason ? reason.detail : undefined,
+      },
+    });
     if (this.#isClosed) return;
     if (this.#wasUp) this.#options.listener.linkDown(this.nodeId);
     if (this.#wasUp && reason.kind !== 'goodbye') this.#dial();
@@ -164,7 +205,13 @@ export class PeerLink implements SessionOwner, TurnWork {
 
   #adopt(connection: Connection): ConnectionHandlers {
     const { handshake, turn, queueBytesMax, fail } = this.#options;
-    const session = new WireSession(connection, { isDialer: true, handshake, turn, owner: this, queueBytesMax });
+    const session = new WireSession(connection, {
+      isDialer: true,
+      handshake,
+      turn,
+      owner: this,
+      queueBytesMax,
+    });
     this.#session = session;
     if (this.#isClosed) session.destroy();
     else session.begin(this.nodeId);

@@ -91,10 +91,16 @@ export class ProposalQueue {
   /** Takes a proposal in, or says which bound it would break. */
   offer(proposal: Proposal): ClustorError | undefined {
     if (this.#waiting.length + this.#appended.length >= this.#bounds.proposalsMax) {
-      return new ClustorError('CLUSTOR_OVERLOADED', `${this.#bounds.proposalsMax} proposals of this partition are under way`);
+      return new ClustorError(
+        'CLUSTOR_OVERLOADED',
+        `${this.#bounds.proposalsMax} proposals of this partition are under way`,
+      );
     }
     if (this.#bytes + proposal.payload.length > this.#bounds.proposalBytesMax && this.#bytes > 0) {
-      return new ClustorError('CLUSTOR_OVERLOADED', `${this.#bounds.proposalBytesMax} bytes of proposals of this partition are under way`);
+      return new ClustorError(
+        'CLUSTOR_OVERLOADED',
+        `${this.#bounds.proposalBytesMax} bytes of proposals of this partition are under way`,
+      );
     }
     this.#bytes += proposal.payload.length;
     this.#waiting.push(proposal);
@@ -102,11 +108,15 @@ export class ProposalQueue {
   }
 
   /** Moves proposals of the next batch from waiting into `batch`; at least one if any waits. */
-  takeBatch(batch: Proposal[], bounds: { readonly entriesMax: number; readonly bytesMax: number }): void {
+  takeBatch(
+    batch: Proposal[],
+    bounds: { readonly entriesMax: number; readonly bytesMax: number },
+  ): void {
     let bytes = 0;
     while (batch.length < bounds.entriesMax) {
       const next = this.#waiting.peek();
-      if (next === undefined || (batch.length > 0 && bytes + next.payload.length > bounds.bytesMax)) return;
+      if (next === undefined || (batch.length > 0 && bytes + next.payload.length > bounds.bytesMax))
+        return;
       bytes += next.payload.length;
       batch.push(present(this.#waiting.shift(), 'a proposal that was seen is there'));
     }
@@ -115,10 +125,12 @@ export class ProposalQueue {
   /** Notes that a batch stands in the log from `firstIndex` on. */
   appended(batch: readonly Proposal[], firstIndex: LogIndex): void {
     if (this.#appended.length === 0) this.#headIndex = firstIndex;
-    assert(this.#headIndex + this.#appended.length === firstIndex, 'batches of proposals are contiguous in the log');
+    assert(
+      this.#headIndex + this.#appended.length === firstIndex,
+      'batches of proposals are contiguous in the log',
+    );
     for (const proposal of batch) this.#appended.push(proposal);
   }
-
 
   /** The proposal at `index`, taken out, if this replica proposed it. */
   takeApplied(index: LogIndex): Proposal | undefined {
@@ -131,10 +143,18 @@ export class ProposalQueue {
 
   /** Answers everything: the replica leads no more. */
   failAll(reason: { readonly waiting: ClustorError; readonly appended: ClustorError }): void {
-    for (let proposal = this.#appended.shift(); proposal !== undefined; proposal = this.#appended.shift()) {
+    for (
+      let proposal = this.#appended.shift();
+      proposal !== undefined;
+      proposal = this.#appended.shift()
+    ) {
       proposal.sink.proposalFailed(proposal.slot, reason.appended);
     }
-    for (let proposal = this.#waiting.shift(); proposal !== undefined; proposal = this.#waiting.shift()) {
+    for (
+      let proposal = this.#waiting.shift();
+      proposal !== undefined;
+      proposal = this.#waiting.shift()
+    ) {
       proposal.sink.proposalFailed(proposal.slot, reason.waiting);
     }
     this.#bytes = 0;

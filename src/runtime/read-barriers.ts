@@ -39,7 +39,11 @@ export class ReadBarriers {
 
   /** Takes a read in, or says that too many wait. */
   gather(waiter: ReadWaiter): ClustorError | undefined {
-    if (this.waitingCount >= this.#readsMax) return new ClustorError('CLUSTOR_OVERLOADED', `${this.#readsMax} reads of this partition wait`);
+    if (this.waitingCount >= this.#readsMax)
+      return new ClustorError(
+        'CLUSTOR_OVERLOADED',
+        `${this.#readsMax} reads of this partition wait`,
+      );
     this.#gathering.push(waiter);
     return undefined;
   }
@@ -61,7 +65,10 @@ export class ReadBarriers {
 
   /** The core could not confirm a group. */
   unconfirmed(readId: number): void {
-    const error = new ClustorError('CLUSTOR_READ_UNCONFIRMED', 'this node stopped leading before it could confirm the read');
+    const error = new ClustorError(
+      'CLUSTOR_READ_UNCONFIRMED',
+      'this node stopped leading before it could confirm the read',
+    );
     for (const waiter of this.#takeGroup(readId)) waiter.failed(error);
   }
 
@@ -100,7 +107,8 @@ export class ReadBarriers {
   /** Fails everything. */
   failAll(error: ClustorError): void {
     this.failGathered(error);
-    for (const readId of [...this.#groups.keys()]) for (const waiter of this.#takeGroup(readId)) waiter.failed(error);
+    for (const readId of [...this.#groups.keys()])
+      for (const waiter of this.#takeGroup(readId)) waiter.failed(error);
     this.failApplied(error);
   }
 

@@ -22,11 +22,30 @@ export class ReceivedFrames {
    * Verifies the frames behind `prevIndex`: partition, contiguous indexes, terms that do not fall, CRCs.
    * @throws ClustorError `CLUSTOR_WIRE_FRAME_CORRUPT`.
    */
-  static verify(append: { readonly partitionId: PartitionId; readonly prevIndex: LogIndex; readonly prevTerm: Term; readonly entryCount: number; readonly entries: Uint8Array }): ReceivedFrames {
+  static verify(append: {
+    readonly partitionId: PartitionId;
+    readonly prevIndex: LogIndex;
+    readonly prevTerm: Term;
+    readonly entryCount: number;
+    readonly entries: Uint8Array;
+  }): ReceivedFrames {
     const firstIndex = (append.prevIndex + 1) as LogIndex;
-    const check = checkFrames(append.entries, { partitionId: append.partitionId, firstIndex, count: append.entryCount, prevTerm: append.prevTerm });
-    if (check.kind === 'bad') throw new ClustorError('CLUSTOR_WIRE_FRAME_CORRUPT', `an append behind entry ${append.prevIndex}: ${check.reason}`);
-    return new ReceivedFrames(firstIndex, append.entries, { count: append.entryCount, termRuns: check.termRuns, configurations: [] });
+    const check = checkFrames(append.entries, {
+      partitionId: append.partitionId,
+      firstIndex,
+      count: append.entryCount,
+      prevTerm: append.prevTerm,
+    });
+    if (check.kind === 'bad')
+      throw new ClustorError(
+        'CLUSTOR_WIRE_FRAME_CORRUPT',
+        `an append behind entry ${append.prevIndex}: ${check.reason}`,
+      );
+    return new ReceivedFrames(firstIndex, append.entries, {
+      count: append.entryCount,
+      termRuns: check.termRuns,
+      configurations: [],
+    });
   }
 
   /** The frames from `index` on. */

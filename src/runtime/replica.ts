@@ -16,49 +16,21 @@ import {
   type Effect,
   type Input,
   type PeerMessage,
-  type RaftSettings,
   type RaftState,
 } from '../raft/index.ts';
-import type { Clock } from '../ports/clock.ts';
-import type { Observer } from '../ports/observer.ts';
 import type { StateMachine } from '../ports/state-machine.ts';
-import type { HardState, RecoveredPartition } from '../storage/log-store-types.ts';
+import type { HardState } from '../storage/log-store-types.ts';
 import type { PartitionLog } from '../storage/partition-log.ts';
 import { AppendSender } from './append-sender.ts';
-import { ApplyPipeline } from './apply-pipeline.ts';
+import { ApplyPipeline, type ApplyListener } from './apply-pipeline.ts';
 import { EntryTail, type TailBatch } from './entry-tail.ts';
 import { FrameBuilder } from './frame-builder.ts';
-import type { NodeLimits } from './limits.ts';
-import type { PeerLinks } from './peer-links.ts';
 import { ProposalQueue, type Proposal, type ProposalReceipt } from './proposals.ts';
 import { ReadBarriers, type ReadWaiter } from './read-barriers.ts';
 import type { ReceivedFrames } from './received-frames.ts';
-import type { TurnScheduler, TurnWork } from './turn.ts';
+import type { ReplicaOptions } from './replica-options.ts';
+import type { TurnWork } from './turn.ts';
 import { wireOf } from './wire-mapping.ts';
-
-/** What a replica needs from its node. */
-export interface ReplicaOptions {
-  readonly nodeId: NodeId;
-  readonly recovered: RecoveredPartition;
-  readonly log: PartitionLog;
-  readonly machine: StateMachine;
-  readonly settings: RaftSettings;
-  readonly limits: NodeLimits;
-  readonly clock: Clock;
-  readonly observer: Observer;
-  readonly turn: TurnScheduler;
-  readonly links: PeerLinks;
-  readonly seed: number;
-  readonly nowTick: number;
-  readonly ledgerSeq: number;
-  readonly listener: ReplicaListener;
-}
-
-/** What a replica tells its node. */
-export interface ReplicaListener {
-  roleChanged(replica: Replica): void;
-
-}
 
 /** See the file comment. */
 export class Replica implements TurnWork {
@@ -119,7 +91,13 @@ export class Replica implements TurnWork {
     start(this.state);
     this.#proposals = new ProposalQueue(limits);
     this.#frames = new FrameBuilder(recovered.partitionId);
-    this.#sender = new AppendSender({ partitionId: recovered.partitionId, tail: this.tail, log, links: options.links, state: this.state });
+    this.#sender = new AppendSender({
+      partitionId: recovered.partitionId,
+      tail: this.tail,
+      log,
+      links: options.links,
+      state: this.state,
+    });
     this.reads = new ReadBarriers({ readsMax: limits.readsMax });
     this.apply = new ApplyPipeline({
       partitionId: recovered.partitionId,
@@ -131,28 +109,7 @@ export class Replica implements TurnWork {
         slice: (firstIndex, lastIndex) => this.tail.slice(firstIndex, lastIndex),
         read: (firstIndex, lastIndex) => log.read(firstIndex, lastIndex, limits.batchBytesMax),
       },
-      listener: {
-        applied: (index, term, result) => {
-          this.#committed(index, { term, index, result });
-        },
-        answered: (index, answer) => {
-          if ('row' in answer) this.#committed(index, answer.row);
-          else this.#refused(index, answer.error);
-        },
-        advanced: (appliedIndex) => {
-          this.reads.applied(appliedIndex);
-        },
-        faulted: (error) => {
-          options.observer.emit({ level: 'error', kind: 'applyFault', fields: { partitionId: this.partitionId, message: error.message } });
-          this.reads.failApplied(error);
-          // What was appended may be committed, and is then applied once the machine is mended.
-          const { message, details } = error;
-          this.#proposals.failAll({
-            waiting: new ClustorError('CLUSTOR_APPLY_FAULT', message, { outcome: 'surelyNot', details }),
-            appended: new ClustorError('CLUSTOR_APPLY_FAULT', message, { outcome: 'unknown', details }),
-          });
-        },
-      },
+      listener: this.#applyListener(),
     });
   }
 
@@ -185,11 +142,15 @@ export class Replica implements TurnWork {
   offer(proposal: Proposal): ClustorError | undefined {
     if (!this.isLeader) return this.notLeader();
     const { fault } = this.apply;
-    if (fault !== undefined) return new ClustorError('CLUSTOR_APPLY_FAULT', fault.message, { outcome: 'surelyNot' });
+    if (fault !== undefined)
+      return new ClustorError('CLUSTOR_APPLY_FAULT', fault.message, { outcome: 'surelyNot' });
     const tooLarge = this.entryRefusal(proposal.payload.length);
     if (tooLarge !== undefined) return tooLarge;
     if (!this.log.admits(proposal.payload.length)) {
-      return new ClustorError('CLUSTOR_DISK_HARD', 'the log of this partition or node has reached its bound (log_bytes_max)');
+      return new ClustorError(
+        'CLUSTOR_DISK_HARD',
+        'the log of this partition or node has reached its bound (log_bytes_max)',
+      );
     }
     const refusal = this.#proposals.offer(proposal);
     if (refusal === undefined) this.#mark();
@@ -200,7 +161,10 @@ export class Replica implements TurnWork {
   entryRefusal(payloadBytes: number): ClustorError | undefined {
     const { entryBytesMax } = this.#options.limits;
     if (payloadBytes <= entryBytesMax) return undefined;
-    return new ClustorError('CLUSTOR_ENTRY_TOO_LARGE', `an entry of ${payloadBytes} bytes exceeds the maximum of ${entryBytesMax}`);
+    return new ClustorError(
+      'CLUSTOR_ENTRY_TOO_LARGE',
+      `an entry of ${payloadBytes} bytes exceeds the maximum of ${entryBytesMax}`,
+    );
   }
 
   /** Asks the core for a read index; only at a leader. */
@@ -214,8 +178,16 @@ export class Replica implements TurnWork {
   /** The error that sends a caller to the leader. */
   notLeader(): ClustorError {
     const leader = this.leaderNodeId;
-    if (leader === undefined) return new ClustorError('CLUSTOR_NO_LEADER', `partition ${this.partitionId} has no leader that this node knows of`);
-    return new ClustorError('CLUSTOR_NOT_LEADER', `node ${leader} leads partition ${this.partitionId}`, { details: { leaderNodeId: leader } });
+    if (leader === undefined)
+      return new ClustorError(
+        'CLUSTOR_NO_LEADER',
+        `partition ${this.partitionId} has no leader that this node knows of`,
+      );
+    return new ClustorError(
+      'CLUSTOR_NOT_LEADER',
+      `node ${leader} leads partition ${this.partitionId}`,
+      { details: { leaderNodeId: leader } },
+    );
   }
 
   /** Ends the turn: one batch of proposals, one group of reads. The rest waits for the next turn, so that partitions take turns. */
@@ -227,7 +199,10 @@ export class Replica implements TurnWork {
     if (this.#proposals.waitingCount === 0 || !this.isLeader) return;
     const { batchEntriesMax, batchBytesMax } = this.#options.limits;
     this.#batch = [];
-    this.#proposals.takeBatch(this.#batch, { entriesMax: batchEntriesMax, bytesMax: batchBytesMax });
+    this.#proposals.takeBatch(this.#batch, {
+      entriesMax: batchEntriesMax,
+      bytesMax: batchBytesMax,
+    });
     this.#step({ kind: 'propose', count: this.#batch.length });
     this.#batch = [];
     if (this.#proposals.waitingCount > 0) this.#mark();
@@ -252,7 +227,12 @@ export class Replica implements TurnWork {
   }
 
   /** An input that needs no more than the core. */
-  input(input: Extract<Input, { kind: 'stalled' | 'peerConnected' | 'nodeUnreachable' | 'leaderCommit' }>): void {
+  input(
+    input: Extract<
+      Input,
+      { kind: 'stalled' | 'peerConnected' | 'nodeUnreachable' | 'leaderCommit' }
+    >,
+  ): void {
     this.#step(input);
   }
 
@@ -262,7 +242,12 @@ export class Replica implements TurnWork {
   }
 
   /** Storage finished an append. */
-  appendDurable(completion: { readonly appendSequence: number; readonly lastIndex: LogIndex; readonly lastTerm: Term; readonly ledgerSequence: number }): void {
+  appendDurable(completion: {
+    readonly appendSequence: number;
+    readonly lastIndex: LogIndex;
+    readonly lastTerm: Term;
+    readonly ledgerSequence: number;
+  }): void {
     this.#step({
       kind: 'durable',
       appendSequence: completion.appendSequence,
@@ -276,10 +261,50 @@ export class Replica implements TurnWork {
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    const surely = new ClustorError('CLUSTOR_CLOSED', 'the node is closing', { outcome: 'surelyNot' });
-    this.#proposals.failAll({ waiting: surely, appended: new ClustorError('CLUSTOR_CLOSED', 'the node closed before the outcome was known') });
+    const surely = new ClustorError('CLUSTOR_CLOSED', 'the node is closing', {
+      outcome: 'surelyNot',
+    });
+    this.#proposals.failAll({
+      waiting: surely,
+      appended: new ClustorError('CLUSTOR_CLOSED', 'the node closed before the outcome was known'),
+    });
     this.reads.failAll(surely);
     this.apply.close();
+  }
+
+  #applyListener(): ApplyListener {
+    return {
+      applied: (index, term, result) => {
+        this.#committed(index, { term, index, result });
+      },
+      answered: (index, answer) => {
+        if ('row' in answer) this.#committed(index, answer.row);
+        else this.#refused(index, answer.error);
+      },
+      advanced: (appliedIndex) => {
+        this.reads.applied(appliedIndex);
+      },
+      faulted: (error) => {
+        this.#options.observer.emit({
+          level: 'error',
+          kind: 'applyFault',
+          fields: { partitionId: this.partitionId, message: error.message },
+        });
+        this.reads.failApplied(error);
+        // What was appended may be committed, and is then applied once the machine is mended.
+        const { message, details } = error;
+        this.#proposals.failAll({
+          waiting: new ClustorError('CLUSTOR_APPLY_FAULT', message, {
+            outcome: 'surelyNot',
+            details,
+          }),
+          appended: new ClustorError('CLUSTOR_APPLY_FAULT', message, {
+            outcome: 'unknown',
+            details,
+          }),
+        });
+      },
+    };
   }
 
   #step(input: Input): void {
@@ -351,7 +376,11 @@ export class Replica implements TurnWork {
         this.#emit('error', 'replicaInDoubt', { reason: effect.reason });
         return;
       case 'peerInDoubt':
-        this.#emit('error', 'peerInDoubt', { replicaId: effect.member.replicaId, nodeId: effect.member.nodeId, matchIndex: effect.matchIndex });
+        this.#emit('error', 'peerInDoubt', {
+          replicaId: effect.member.replicaId,
+          nodeId: effect.member.nodeId,
+          matchIndex: effect.matchIndex,
+        });
         return;
       default:
         unreachable(effect);
@@ -369,13 +398,28 @@ export class Replica implements TurnWork {
     const ingestMs = this.#options.clock.wallMs();
     switch (effect.source) {
       case 'noOp':
-        return { firstIndex, lastIndex, bytes: this.#frames.noOp({ term, index: firstIndex, ingestMs }) };
+        return {
+          firstIndex,
+          lastIndex,
+          bytes: this.#frames.noOp({ term, index: firstIndex, ingestMs }),
+        };
       case 'proposals':
-        assert(this.#batch.length === lastIndex - firstIndex + 1, 'the batch fills the indexes that the core gave it');
+        assert(
+          this.#batch.length === lastIndex - firstIndex + 1,
+          'the batch fills the indexes that the core gave it',
+        );
         this.#proposals.appended(this.#batch, firstIndex);
-        return { firstIndex, lastIndex, bytes: this.#frames.proposals(this.#batch, { term, firstIndex, ingestMs }) };
+        return {
+          firstIndex,
+          lastIndex,
+          bytes: this.#frames.proposals(this.#batch, { term, firstIndex, ingestMs }),
+        };
       case 'received':
-        return { firstIndex, lastIndex, bytes: present(this.#received, 'a received append has its frames').from(firstIndex) };
+        return {
+          firstIndex,
+          lastIndex,
+          bytes: present(this.#received, 'a received append has its frames').from(firstIndex),
+        };
       default:
         return unreachable(effect.source);
     }
@@ -387,17 +431,28 @@ export class Replica implements TurnWork {
     const { message, to } = effect;
     if (message.kind === 'heartbeat') link.heartbeat(this.partitionId, to, message);
     else if (message.kind === 'heartbeatEcho') link.echo(this.partitionId, to, message);
-    else link.send(wireOf(message, { partitionId: this.partitionId, to, storage: this.log.ackFields() }));
+    else
+      link.send(
+        wireOf(message, { partitionId: this.partitionId, to, storage: this.log.ackFields() }),
+      );
   }
 
   #roleChanged(effect: Extract<Effect, { kind: 'roleChanged' }>): void {
     this.#roleSinceMs = this.#options.clock.monotonicMs();
     this.roleReason = effect.reason;
-    this.#emit('info', 'roleChanged', { role: effect.role, term: effect.term, leaderNodeId: effect.leaderNodeId, reason: effect.reason });
+    this.#emit('info', 'roleChanged', {
+      role: effect.role,
+      term: effect.term,
+      leaderNodeId: effect.leaderNodeId,
+      reason: effect.reason,
+    });
     if (effect.role !== 'leader') {
       this.#proposals.failAll({
         waiting: this.notLeader(),
-        appended: new ClustorError('CLUSTOR_LEADERSHIP_LOST', 'this node stopped leading before the outcome was known'),
+        appended: new ClustorError(
+          'CLUSTOR_LEADERSHIP_LOST',
+          'this node stopped leading before the outcome was known',
+        ),
       });
       this.reads.failGathered(this.notLeader());
     }
@@ -420,8 +475,15 @@ export class Replica implements TurnWork {
     this.#options.turn.markReplica(this);
   }
 
-  #emit(level: 'info' | 'warn' | 'error', kind: string, fields: Readonly<Record<string, string | number | boolean | undefined>>): void {
-    this.#options.observer.emit({ level, kind, fields: { partitionId: this.partitionId, replicaId: this.replicaId, ...fields } });
+  #emit(
+    level: 'info' | 'warn' | 'error',
+    kind: string,
+    fields: Readonly<Record<string, string | number | boolean | undefined>>,
+  ): void {
+    this.#options.observer.emit({
+      level,
+      kind,
+      fields: { partitionId: this.partitionId, replicaId: this.replicaId, ...fields },
+    });
   }
 }
-

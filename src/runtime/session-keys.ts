@@ -41,7 +41,15 @@ export class SessionKeys {
     const sequence = this.#nextSequence++;
     const oldestOpen = this.#oldestOpen() ?? sequence;
     this.#open.add(sequence);
-    return { sequence, metadata: keyMetadata(this.#writer, { clientId: this.#clientId, sequence, ackedThrough: oldestOpen - 1, firstSeenCommit }) };
+    return {
+      sequence,
+      metadata: keyMetadata(this.#writer, {
+        clientId: this.#clientId,
+        sequence,
+        ackedThrough: oldestOpen - 1,
+        firstSeenCommit,
+      }),
+    };
   }
 
   /** The request is settled; its row may be forgotten. */
@@ -59,7 +67,8 @@ export class SessionKeys {
 export function keyMetadata(writer: ByteWriter, key: IdempotencyKey): Uint8Array {
   writer.reset();
   if ('clientId' in key) {
-    const ackedThrough = key.ackedThrough === undefined || key.ackedThrough < 1 ? undefined : key.ackedThrough;
+    const ackedThrough =
+      key.ackedThrough === undefined || key.ackedThrough < 1 ? undefined : key.ackedThrough;
     writeEntryMetadata(writer, {
       clientId: key.clientId,
       sequence: key.sequence,

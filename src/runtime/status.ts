@@ -1,5 +1,13 @@
 /** What a node says of itself: plain JSON-able data for the admin service, the CLI and tests. */
-import type { ClusterId, Incarnation, LogIndex, NodeId, PartitionId, ReplicaId, Term } from '../base/ids.ts';
+import type {
+  ClusterId,
+  Incarnation,
+  LogIndex,
+  NodeId,
+  PartitionId,
+  ReplicaId,
+  Term,
+} from '../base/ids.ts';
 import { activeConfiguration, walCommittedIndex, type Role } from '../raft/index.ts';
 import type { LogStoreStatistics } from '../storage/log-store-types.ts';
 import type { Replica } from './replica.ts';
@@ -93,7 +101,9 @@ export function partitionStatus(replica: Replica, localAppendsPending: number): 
     idempotencyRows: replica.apply.table.size,
     tailBytes: replica.tail.bytesHeld,
     members: configuration.members.map((member) => {
-      const row = state.leader?.progress.find((progress) => progress.member.replicaId === member.replicaId);
+      const row = state.leader?.progress.find(
+        (progress) => progress.member.replicaId === member.replicaId,
+      );
       const isSelf = member.replicaId === replica.replicaId;
       return {
         replicaId: member.replicaId,

@@ -28,21 +28,54 @@ export function wireOf(message: SingleMessage, envelope: Envelope): Message {
     case 'preVoteRequest':
     case 'voteRequest': {
       const flags = message.kind === 'preVoteRequest' && message.leaderUnreachable ? 1 : 0;
-      return { kind: message.kind, ...head, ...from, lastIndex: message.lastIndex, lastTerm: message.lastTerm, flags };
+      return {
+        kind: message.kind,
+        ...head,
+        ...from,
+        lastIndex: message.lastIndex,
+        lastTerm: message.lastTerm,
+        flags,
+      };
     }
     case 'preVoteResponse':
-      return { kind: 'preVoteResponse', ...head, ...from, voteGranted: message.voteGranted, highRtt: false };
+      return {
+        kind: 'preVoteResponse',
+        ...head,
+        ...from,
+        voteGranted: message.voteGranted,
+        highRtt: false,
+      };
     case 'voteResponse':
       return { kind: 'voteResponse', ...head, ...from, voteGranted: message.voteGranted };
     case 'appendRejected': {
       const { rejectedPrevIndex, lastIndex, conflictTerm, conflictFirstIndex, ledgerSeq } = message;
-      return { kind: 'appendRejected', ...head, ...from, rejectedPrevIndex, lastIndex, conflictTerm, conflictFirstIndex, ledgerSeq };
+      return {
+        kind: 'appendRejected',
+        ...head,
+        ...from,
+        rejectedPrevIndex,
+        lastIndex,
+        conflictTerm,
+        conflictFirstIndex,
+        ledgerSeq,
+      };
     }
     case 'durabilityAck': {
       const { lastFsyncedIndex, ledgerSeq } = message;
       const { segmentSeq, ioWriterMode } = envelope.storage;
       const machine = { smDurableIndex: 0 as typeof lastFsyncedIndex };
-      return { kind: 'durabilityAck', ...head, replicaId: fromReplica, incarnation: fromIncarnation, term, lastFsyncedIndex, ledgerSeq, segmentSeq, ioWriterMode, ...machine };
+      return {
+        kind: 'durabilityAck',
+        ...head,
+        replicaId: fromReplica,
+        incarnation: fromIncarnation,
+        term,
+        lastFsyncedIndex,
+        ledgerSeq,
+        segmentSeq,
+        ioWriterMode,
+        ...machine,
+      };
     }
     default:
       return unreachable(message);
@@ -53,15 +86,38 @@ export function wireOf(message: SingleMessage, envelope: Envelope): Message {
 export function peerMessageOf(message: Message, fromNode: NodeId): PeerMessage | undefined {
   switch (message.kind) {
     case 'preVoteRequest':
-      return { ...fromFields(message, fromNode), kind: 'preVoteRequest', lastIndex: message.lastIndex, lastTerm: message.lastTerm, leaderUnreachable: (message.flags & 1) !== 0 };
+      return {
+        ...fromFields(message, fromNode),
+        kind: 'preVoteRequest',
+        lastIndex: message.lastIndex,
+        lastTerm: message.lastTerm,
+        leaderUnreachable: (message.flags & 1) !== 0,
+      };
     case 'voteRequest':
-      return { ...fromFields(message, fromNode), kind: 'voteRequest', lastIndex: message.lastIndex, lastTerm: message.lastTerm };
+      return {
+        ...fromFields(message, fromNode),
+        kind: 'voteRequest',
+        lastIndex: message.lastIndex,
+        lastTerm: message.lastTerm,
+      };
     case 'preVoteResponse':
     case 'voteResponse':
-      return { ...fromFields(message, fromNode), kind: message.kind, voteGranted: message.voteGranted };
+      return {
+        ...fromFields(message, fromNode),
+        kind: message.kind,
+        voteGranted: message.voteGranted,
+      };
     case 'appendRejected': {
       const { rejectedPrevIndex, lastIndex, conflictTerm, conflictFirstIndex, ledgerSeq } = message;
-      return { ...fromFields(message, fromNode), kind: 'appendRejected', rejectedPrevIndex, lastIndex, conflictTerm, conflictFirstIndex, ledgerSeq };
+      return {
+        ...fromFields(message, fromNode),
+        kind: 'appendRejected',
+        rejectedPrevIndex,
+        lastIndex,
+        conflictTerm,
+        conflictFirstIndex,
+        ledgerSeq,
+      };
     }
     case 'durabilityAck':
       return {
@@ -82,5 +138,10 @@ function fromFields<M extends Pick<PeerMessage, 'fromReplica' | 'fromIncarnation
   message: M,
   fromNode: NodeId,
 ): Pick<PeerMessage, 'fromNode' | 'fromReplica' | 'fromIncarnation' | 'term'> {
-  return { fromNode, fromReplica: message.fromReplica, fromIncarnation: message.fromIncarnation, term: message.term };
+  return {
+    fromNode,
+    fromReplica: message.fromReplica,
+    fromIncarnation: message.fromIncarnation,
+    term: message.term,
+  };
 }

@@ -16,7 +16,12 @@ import { audienceOf } from '../codec/wire-catalog.ts';
 import { decodeBody, encodeMessage } from '../codec/wire-messages.ts';
 import type { WireMessage } from '../codec/wire-messages.ts';
 import { judgeAccess, type PrincipalRole } from '../policy/access.ts';
-import type { CloseReason, Connection, ConnectionHandlers, PeerIdentity } from '../ports/transport.ts';
+import type {
+  CloseReason,
+  Connection,
+  ConnectionHandlers,
+  PeerIdentity,
+} from '../ports/transport.ts';
 import type { TurnScheduler } from './turn.ts';
 
 /** Largest frame before the handshake is done, bytes. */
@@ -36,7 +41,8 @@ export interface SessionOwner {
 }
 
 /** Why a session ended. */
-export type SessionEnd = CloseReason | { readonly kind: 'goodbye'; readonly code: ErrorCode; readonly detail: string };
+export type SessionEnd =
+  CloseReason | { readonly kind: 'goodbye'; readonly code: ErrorCode; readonly detail: string };
 
 /** The answer to a request, or why there is none. */
 export type RequestHandler = (answer: Message | ClustorError) => boolean;
@@ -172,7 +178,10 @@ export class WireSession implements ConnectionHandlers {
   closed(reason: CloseReason): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    const error = new ClustorError('CLUSTOR_LEADERSHIP_LOST', 'the connection closed before the answer came');
+    const error = new ClustorError(
+      'CLUSTOR_LEADERSHIP_LOST',
+      'the connection closed before the answer came',
+    );
     const handlers = [...this.#requests.values()];
     this.#requests.clear();
     for (const handler of handlers) handler(error);
@@ -182,7 +191,11 @@ export class WireSession implements ConnectionHandlers {
   #receive(body: Uint8Array): void {
     const message = decodeBody(body, { forwardCompat: this.#forwardCompat });
     if (message.kind === 'goodbye') {
-      this.#end = { kind: 'goodbye', code: errorCodeOfWireNumber(message.errorCode), detail: message.message };
+      this.#end = {
+        kind: 'goodbye',
+        code: errorCodeOfWireNumber(message.errorCode),
+        detail: message.message,
+      };
       this.connection.end();
       return;
     }
@@ -203,7 +216,12 @@ export class WireSession implements ConnectionHandlers {
     if (handler === undefined) return true;
     const isMoreToCome =
       message.kind === 'errorResponse'
-        ? handler(new ClustorError(errorCodeOfWireNumber(message.errorCode), message.message, { outcome: message.outcome, details: { detail: message.detail } }))
+        ? handler(
+            new ClustorError(errorCodeOfWireNumber(message.errorCode), message.message, {
+              outcome: message.outcome,
+              details: { detail: message.detail },
+            }),
+          )
         : handler(message);
     if (!isMoreToCome) this.#requests.delete(message.requestId);
     return true;
@@ -213,13 +231,17 @@ export class WireSession implements ConnectionHandlers {
     const audience = audienceOf(message.kind);
     if (audience === 'any') return;
     const verdict = judgeAccess(this.role, 'peerMessage');
-    if (verdict.kind === 'denied') throw new ClustorError('CLUSTOR_PERMISSION_DENIED', `${message.kind}: ${verdict.reason}`);
+    if (verdict.kind === 'denied')
+      throw new ClustorError('CLUSTOR_PERMISSION_DENIED', `${message.kind}: ${verdict.reason}`);
   }
 
   #shakeHands(message: Message): void {
     const { handshake, isDialer, owner } = this.#options;
     if (message.kind !== (isDialer ? 'helloAccepted' : 'hello')) {
-      throw new ClustorError('CLUSTOR_WIRE_UNKNOWN_MESSAGE', `${message.kind} before the handshake`);
+      throw new ClustorError(
+        'CLUSTOR_WIRE_UNKNOWN_MESSAGE',
+        `${message.kind} before the handshake`,
+      );
     }
     const outcome = negotiate(handshake, message);
     if (outcome.kind === 'refused') throw new ClustorError(outcome.code, outcome.message);
@@ -237,14 +259,23 @@ export class WireSession implements ConnectionHandlers {
   #checkIdentity(hello: Extract<Message, { readonly kind: 'hello' | 'helloAccepted' }>): void {
     const { handshake, isDialer } = this.#options;
     if (hello.clusterId !== handshake.clusterId) {
-      throw new ClustorError('CLUSTOR_WRONG_CLUSTER', `the peer belongs to cluster ${hello.clusterId}, this one is ${handshake.clusterId}`);
+      throw new ClustorError(
+        'CLUSTOR_WRONG_CLUSTER',
+        `the peer belongs to cluster ${hello.clusterId}, this one is ${handshake.clusterId}`,
+      );
     }
     const certified = this.peer.kind === 'node' ? this.peer.nodeId : 0;
     if (hello.nodeId !== certified) {
-      throw new ClustorError('CLUSTOR_WRONG_NODE', `the peer claims to be node ${hello.nodeId}, its certificate says ${certified}`);
+      throw new ClustorError(
+        'CLUSTOR_WRONG_NODE',
+        `the peer claims to be node ${hello.nodeId}, its certificate says ${certified}`,
+      );
     }
     if (!isDialer && hello.targetNodeId !== 0 && hello.targetNodeId !== handshake.nodeId) {
-      throw new ClustorError('CLUSTOR_WRONG_NODE', `the peer wants node ${hello.targetNodeId}, this is node ${handshake.nodeId}`);
+      throw new ClustorError(
+        'CLUSTOR_WRONG_NODE',
+        `the peer wants node ${hello.targetNodeId}, this is node ${handshake.nodeId}`,
+      );
     }
   }
 
@@ -260,7 +291,10 @@ export class WireSession implements ConnectionHandlers {
 }
 
 /** Handlers of a session that hand anything unexpected to `fail` instead of the host. */
-export function guardedHandlers(session: WireSession, fail: (error: unknown) => void): ConnectionHandlers {
+export function guardedHandlers(
+  session: WireSession,
+  fail: (error: unknown) => void,
+): ConnectionHandlers {
   const guarded = (run: () => void): void => {
     try {
       run();
@@ -285,6 +319,10 @@ export function guardedHandlers(session: WireSession, fail: (error: unknown) => 
   };
 }
 
-function helloMessage(kind: 'hello' | 'helloAccepted', own: Handshake, targetNodeId: number): Message {
+function helloMessage(
+  kind: 'hello' | 'helloAccepted',
+  own: Handshake,
+  targetNodeId: number,
+): Message {
   return { kind, ...own, targetNodeId } as Message;
 }

@@ -17,8 +17,21 @@ export function cutAppend(append: PendingAppend, fromIndex: LogIndex): readonly 
     at += frameTotalBytes(batch.bytes, at);
   }
   const lastIndex = (fromIndex - 1) as LogIndex;
-  const configurations = (batch.configurations ?? []).filter((configuration) => configuration.index <= lastIndex);
-  return [{ ...append, batch: { firstIndex: batch.firstIndex, lastIndex, lastTerm, bytes: batch.bytes.subarray(0, at), configurations } }];
+  const configurations = (batch.configurations ?? []).filter(
+    (configuration) => configuration.index <= lastIndex,
+  );
+  return [
+    {
+      ...append,
+      batch: {
+        firstIndex: batch.firstIndex,
+        lastIndex,
+        lastTerm,
+        bytes: batch.bytes.subarray(0, at),
+        configurations,
+      },
+    },
+  ];
 }
 
 /** A batch as parts of one term each; nearly always the batch itself. */
@@ -32,12 +45,22 @@ export function termParts(batch: FrameBatch): readonly FrameBatch[] {
     const frame = frameTerm(batch.bytes, at);
     if (frame === term) continue;
     const index = frameIndex(batch.bytes, at);
-    parts.push({ firstIndex, lastIndex: (index - 1) as LogIndex, lastTerm: term, bytes: batch.bytes.subarray(start, at) });
+    parts.push({
+      firstIndex,
+      lastIndex: (index - 1) as LogIndex,
+      lastTerm: term,
+      bytes: batch.bytes.subarray(start, at),
+    });
     start = at;
     firstIndex = index;
     term = frame;
   }
-  parts.push({ firstIndex, lastIndex: batch.lastIndex, lastTerm: term, bytes: batch.bytes.subarray(start) });
+  parts.push({
+    firstIndex,
+    lastIndex: batch.lastIndex,
+    lastTerm: term,
+    bytes: batch.bytes.subarray(start),
+  });
   return parts;
 }
 
@@ -45,7 +68,10 @@ export function termParts(batch: FrameBatch): readonly FrameBatch[] {
 export function dataRecordBytesMax(appends: readonly PendingAppend[], partitions: number): number {
   let bytes = Math.min(appends.length, partitions) * 64;
   for (const { log, batch } of appends) {
-    for (const configuration of batch.configurations ?? []) bytes += recordBytesMax([{ kind: 'configuration', partitionId: log.partitionId, configuration }]);
+    for (const configuration of batch.configurations ?? [])
+      bytes += recordBytesMax([
+        { kind: 'configuration', partitionId: log.partitionId, configuration },
+      ]);
   }
   return bytes;
 }

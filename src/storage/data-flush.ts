@@ -33,7 +33,11 @@ export class DataFlush {
     this.entryBytes += batch.bytes.length;
     const newest = this.#newest.get(log);
     if (newest === undefined) {
-      this.#newest.set(log, { appendSequence, lastIndex: batch.lastIndex, lastTerm: batch.lastTerm });
+      this.#newest.set(log, {
+        appendSequence,
+        lastIndex: batch.lastIndex,
+        lastTerm: batch.lastTerm,
+      });
       return;
     }
     newest.appendSequence = appendSequence;
@@ -51,7 +55,13 @@ export class DataFlush {
     }
     for (const [log, { lastIndex, lastTerm }] of this.#newest) {
       const commitIndex = Math.min(log.commitIndex, lastIndex) as LogIndex;
-      records.push({ kind: 'durability', partitionId: log.partitionId, term: lastTerm, index: lastIndex, commitIndex });
+      records.push({
+        kind: 'durability',
+        partitionId: log.partitionId,
+        term: lastTerm,
+        index: lastIndex,
+        commitIndex,
+      });
     }
     return records;
   }

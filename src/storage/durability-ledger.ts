@@ -11,7 +11,13 @@ import { assert } from '../base/assert.ts';
 import { ByteWriter } from '../base/bytes.ts';
 import { ClustorError } from '../base/errors.ts';
 import type { ClusterId, NodeId } from '../base/ids.ts';
-import { beginLedgerFlush, endLedgerFlush, writeLedgerFileHeader, writeLedgerRecord, type LedgerRecord } from '../codec/ledger-format.ts';
+import {
+  beginLedgerFlush,
+  endLedgerFlush,
+  writeLedgerFileHeader,
+  writeLedgerRecord,
+  type LedgerRecord,
+} from '../codec/ledger-format.ts';
 import type { FileHandle, FileSystem, IoStep } from '../ports/file-system.ts';
 import type { JournalPosition, LedgerImage } from './ledger-image.ts';
 
@@ -90,7 +96,10 @@ export class DurabilityLedger {
   flush(records: readonly LedgerRecord[], coverage: JournalPosition): readonly IoStep[] {
     const { image } = this.#options;
     const file = this.#openFile();
-    assert(this.#flushSeq === this.#syncedFlushSeq, 'a ledger flush starts only after the one before is synced');
+    assert(
+      this.#flushSeq === this.#syncedFlushSeq,
+      'a ledger flush starts only after the one before is synced',
+    );
     for (const record of records) image.apply(record);
     image.cover(coverage);
     this.#flushSeq++;
@@ -118,7 +127,8 @@ export class DurabilityLedger {
     const nextPath = `${folder}/${nextFileName}`;
     this.#generation++;
     this.#writer.reset();
-    for (let copy = 0; copy < 2; copy++) writeLedgerFileHeader(this.#writer, { clusterId, nodeId, generation: this.#generation });
+    for (let copy = 0; copy < 2; copy++)
+      writeLedgerFileHeader(this.#writer, { clusterId, nodeId, generation: this.#generation });
     this.#flushSeq++;
     this.#layOut(records);
     const sizeBytes = Math.max(ledgerBytes, this.#writer.length * 4);
@@ -136,7 +146,8 @@ export class DurabilityLedger {
     const secondBytes = this.#stage();
     await this.#writeSynced(file, second, secondBytes);
     const old = this.#file;
-    if (old !== undefined) await fileSystem.link(`${folder}/${ledgerFileName}`, `${folder}/${spareFileName}`);
+    if (old !== undefined)
+      await fileSystem.link(`${folder}/${ledgerFileName}`, `${folder}/${spareFileName}`);
     await fileSystem.rename(nextPath, `${folder}/${ledgerFileName}`);
     await fileSystem.syncDirectory(folder);
     this.#syncedFlushSeq = this.#flushSeq;
@@ -158,7 +169,14 @@ export class DurabilityLedger {
   #layOut(records: readonly LedgerRecord[]): void {
     const { image, fileSystem } = this.#options;
     const { segmentSeq, endOffset } = image.coverage;
-    const header = { generation: this.#generation, flushSeq: this.#flushSeq, syncedFlushSeq: this.#syncedFlushSeq, segmentSeq, endOffset, ioWriterMode: fileSystem.ioWriterMode };
+    const header = {
+      generation: this.#generation,
+      flushSeq: this.#flushSeq,
+      syncedFlushSeq: this.#syncedFlushSeq,
+      segmentSeq,
+      endOffset,
+      ioWriterMode: fileSystem.ioWriterMode,
+    };
     const start = beginLedgerFlush(this.#writer, header);
     for (const record of records) writeLedgerRecord(this.#writer, record);
     endLedgerFlush(this.#writer, start);
@@ -179,14 +197,19 @@ export class DurabilityLedger {
   async #prepare(sizeBytes: number, pace?: 'background'): Promise<void> {
     const { fileSystem, folder } = this.#options;
     const nextPath = `${folder}/${nextFileName}`;
-    if (this.#spareBytes >= sizeBytes) await fileSystem.rename(`${folder}/${spareFileName}`, nextPath);
+    if (this.#spareBytes >= sizeBytes)
+      await fileSystem.rename(`${folder}/${spareFileName}`, nextPath);
     else await this.#createNext(nextPath, sizeBytes, pace);
     this.#spareBytes = 0;
     await fileSystem.syncDirectory(folder);
     this.#preparedBytes = sizeBytes;
   }
 
-  async #createNext(path: string, sizeBytes: number, pace: 'background' | undefined): Promise<void> {
+  async #createNext(
+    path: string,
+    sizeBytes: number,
+    pace: 'background' | undefined,
+  ): Promise<void> {
     const { fileSystem, folder } = this.#options;
     // Left by an earlier process, or too small by now.
     await fileSystem.remove(`${folder}/${spareFileName}`);
@@ -202,13 +225,20 @@ export class DurabilityLedger {
       ];
       this.#options.fileSystem.submit(steps, (failure) => {
         if (failure === undefined) resolve();
-        else reject(new ClustorError('CLUSTOR_STORAGE_FAILED', `writing a new ledger generation failed: ${failure.systemCode}`));
+        else
+          reject(
+            new ClustorError(
+              'CLUSTOR_STORAGE_FAILED',
+              `writing a new ledger generation failed: ${failure.systemCode}`,
+            ),
+          );
       });
     });
   }
 
   #openFile(): FileHandle {
-    if (this.#file === undefined) throw new ClustorError('CLUSTOR_STORAGE_FAILED', 'the ledger is not open');
+    if (this.#file === undefined)
+      throw new ClustorError('CLUSTOR_STORAGE_FAILED', 'the ledger is not open');
     return this.#file;
   }
 }
@@ -220,7 +250,10 @@ export function recordBytesMax(records: readonly LedgerRecord[]): number {
     bytes += 64;
     if (record.kind === 'doubt') bytes += record.reason.length * 3;
     if (record.kind !== 'configuration') continue;
-    for (const member of [...record.configuration.members, ...record.configuration.outgoingMembers]) {
+    for (const member of [
+      ...record.configuration.members,
+      ...record.configuration.outgoingMembers,
+    ]) {
       bytes += 64 + member.addresses.reduce((sum, address) => sum + 8 + address.length * 3, 0);
     }
   }

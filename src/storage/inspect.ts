@@ -50,7 +50,11 @@ export interface InspectedPartition {
 export interface Inspection {
   readonly clusterId: string;
   readonly nodeId: number;
-  readonly replicas: readonly { readonly partitionId: PartitionId; readonly replicaId: number; readonly incarnation: string }[];
+  readonly replicas: readonly {
+    readonly partitionId: PartitionId;
+    readonly replicaId: number;
+    readonly incarnation: string;
+  }[];
   readonly ledger: {
     readonly generation: number;
     readonly flushSeq: number;
@@ -65,23 +69,38 @@ export interface Inspection {
 }
 
 /** Reads a data directory whose lock is held. @throws ClustorError `CLUSTOR_NOT_INITIALIZED`. */
-export async function inspectDataDirectory(fileSystem: FileSystem, directory: string): Promise<Inspection> {
+export async function inspectDataDirectory(
+  fileSystem: FileSystem,
+  directory: string,
+): Promise<Inspection> {
   const registry = await readRegistry(fileSystem, directory);
-  if (registry === undefined) throw new ClustorError('CLUSTOR_NOT_INITIALIZED', `there is no ${registryPath(directory)}`);
+  if (registry === undefined)
+    throw new ClustorError('CLUSTOR_NOT_INITIALIZED', `there is no ${registryPath(directory)}`);
   const folder = walFolder(directory);
   const names = await fileSystem.listDirectory(folder);
-  if (!names.includes(ledgerFileName)) throw new ClustorError('CLUSTOR_REPLICA_FILES_MISSING', `there is no ${folder}/${ledgerFileName}`);
+  if (!names.includes(ledgerFileName))
+    throw new ClustorError(
+      'CLUSTOR_REPLICA_FILES_MISSING',
+      `there is no ${folder}/${ledgerFileName}`,
+    );
   const replay = await replayLedger(fileSystem, `${folder}/${ledgerFileName}`, registry);
   const segments: InspectedSegment[] = [];
   for (const name of names) {
     const segmentSeq = segmentSeqOfFileName(name);
-    if (segmentSeq !== undefined) segments.push(await inspectSegment({ fileSystem, folder, segmentSeq, replay, owner: registry }));
+    if (segmentSeq !== undefined)
+      segments.push(
+        await inspectSegment({ fileSystem, folder, segmentSeq, replay, owner: registry }),
+      );
   }
-  const { image, generation, flushSeq, flushesRead, fromSecondCopy, isTornFlushCut, fault } = replay;
+  const { image, generation, flushSeq, flushesRead, fromSecondCopy, isTornFlushCut, fault } =
+    replay;
   const partitions = [...image.partitions].map(([partitionId, row]): InspectedPartition => ({
     partitionId,
     term: row.hardState?.term,
-    votedFor: row.hardState?.votedFor === undefined ? undefined : `replica ${row.hardState.votedFor.replicaId} (${row.hardState.votedFor.incarnation})`,
+    votedFor:
+      row.hardState?.votedFor === undefined
+        ? undefined
+        : `replica ${row.hardState.votedFor.replicaId} (${row.hardState.votedFor.incarnation})`,
     durableIndex: row.durability?.index,
     commitIndex: row.durability?.commitIndex,
     truncations: row.truncations.length,
@@ -92,7 +111,16 @@ export async function inspectDataDirectory(fileSystem: FileSystem, directory: st
     clusterId: registry.clusterId,
     nodeId: registry.nodeId,
     replicas: registry.replicas,
-    ledger: { generation, flushSeq, flushes: flushesRead, fromSecondCopy, isTornFlushCut, fault, coverage: image.coverage, partitions },
+    ledger: {
+      generation,
+      flushSeq,
+      flushes: flushesRead,
+      fromSecondCopy,
+      isTornFlushCut,
+      fault,
+      coverage: image.coverage,
+      partitions,
+    },
     segments,
   };
 }
@@ -105,11 +133,28 @@ interface SegmentToInspect {
   readonly owner: Parameters<typeof scanSegment>[0]['owner'];
 }
 
-async function inspectSegment({ fileSystem, folder, segmentSeq, replay, owner }: SegmentToInspect): Promise<InspectedSegment> {
+async function inspectSegment({
+  fileSystem,
+  folder,
+  segmentSeq,
+  replay,
+  owner,
+}: SegmentToInspect): Promise<InspectedSegment> {
   const row = replay.image.segments.get(segmentSeq);
   const { coverage } = replay.image;
-  const coveredEnd = row?.endOffset ?? (coverage.segmentSeq === segmentSeq ? coverage.endOffset : blockOffset(0));
-  const runs = new Map<PartitionId, { frames: number; bytes: number; firstIndex: LogIndex; lastIndex: LogIndex; firstTerm: Term; lastTerm: Term }>();
+  const coveredEnd =
+    row?.endOffset ?? (coverage.segmentSeq === segmentSeq ? coverage.endOffset : blockOffset(0));
+  const runs = new Map<
+    PartitionId,
+    {
+      frames: number;
+      bytes: number;
+      firstIndex: LogIndex;
+      lastIndex: LogIndex;
+      firstTerm: Term;
+      lastTerm: Term;
+    }
+  >();
   const result = await scanSegment({
     fileSystem,
     path: `${folder}/${segmentFileName(segmentSeq)}`,
@@ -122,7 +167,14 @@ async function inspectSegment({ fileSystem, folder, segmentSeq, replay, owner }:
       const [index, term] = [frameIndex(bytes, start), frameTerm(bytes, start)];
       const run = runs.get(partitionId);
       if (run === undefined) {
-        runs.set(partitionId, { frames: 1, bytes: length, firstIndex: index, lastIndex: index, firstTerm: term, lastTerm: term });
+        runs.set(partitionId, {
+          frames: 1,
+          bytes: length,
+          firstIndex: index,
+          lastIndex: index,
+          firstTerm: term,
+          lastTerm: term,
+        });
         return;
       }
       run.frames++;

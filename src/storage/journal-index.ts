@@ -25,7 +25,9 @@ export interface ClosedRange {
 }
 
 /** Where an entry is. */
-export type JournalPlace = { readonly kind: 'open'; readonly run: JournalRun } | { readonly kind: 'closed'; readonly range: ClosedRange };
+export type JournalPlace =
+  | { readonly kind: 'open'; readonly run: JournalRun }
+  | { readonly kind: 'closed'; readonly range: ClosedRange };
 
 const rowsAtFirst = 8;
 
@@ -41,19 +43,28 @@ export class JournalIndex {
 
   /** Last index held, or 0. */
   get lastIndex(): LogIndex {
-    if (this.#length > 0) return ((this.#firstIndex[this.#length - 1] ?? 0) + (this.#count[this.#length - 1] ?? 0) - 1) as LogIndex;
+    if (this.#length > 0)
+      return ((this.#firstIndex[this.#length - 1] ?? 0) +
+        (this.#count[this.#length - 1] ?? 0) -
+        1) as LogIndex;
     return this.#closed[this.#closed.length - 1]?.lastIndex ?? (0 as LogIndex);
   }
 
   /** Takes in a range of a closed segment; recovery calls it in log order. */
   addClosed(range: ClosedRange): void {
-    assert(this.#length === 0 && (this.#closed.length === 0 || range.firstIndex === this.lastIndex + 1), 'ranges follow each other without a gap');
+    assert(
+      this.#length === 0 && (this.#closed.length === 0 || range.firstIndex === this.lastIndex + 1),
+      'ranges follow each other without a gap',
+    );
     this.#closed.push(range);
   }
 
   /** Adds the newest run of the segment in use. */
   push(run: JournalRun): void {
-    assert(this.lastIndex === 0 || run.firstIndex === this.lastIndex + 1, 'runs follow each other without a gap');
+    assert(
+      this.lastIndex === 0 || run.firstIndex === this.lastIndex + 1,
+      'runs follow each other without a gap',
+    );
     if (this.#length === this.#count.length) this.#resize(this.#length * 2);
     const at = this.#length++;
     this.#firstIndex[at] = run.firstIndex;
@@ -65,14 +76,20 @@ export class JournalIndex {
 
   /** Drops entries from `fromIndex` on. */
   truncateFrom(fromIndex: LogIndex): void {
-    while (this.#length > 0 && (this.#firstIndex[this.#length - 1] ?? 0) >= fromIndex) this.#length--;
+    while (this.#length > 0 && (this.#firstIndex[this.#length - 1] ?? 0) >= fromIndex)
+      this.#length--;
     if (this.#length > 0) {
-      if (this.lastIndex >= fromIndex) this.#count[this.#length - 1] = fromIndex - (this.#firstIndex[this.#length - 1] ?? 0);
+      if (this.lastIndex >= fromIndex)
+        this.#count[this.#length - 1] = fromIndex - (this.#firstIndex[this.#length - 1] ?? 0);
       return;
     }
     for (let newest = this.#closed.pop(); newest !== undefined; newest = this.#closed.pop()) {
       if (newest.firstIndex >= fromIndex) continue;
-      this.#closed.push(newest.lastIndex < fromIndex ? newest : { ...newest, lastIndex: (fromIndex - 1) as LogIndex });
+      this.#closed.push(
+        newest.lastIndex < fromIndex
+          ? newest
+          : { ...newest, lastIndex: (fromIndex - 1) as LogIndex },
+      );
       return;
     }
   }
@@ -81,7 +98,11 @@ export class JournalIndex {
   closeSegment(segmentSeq: number, take: (run: JournalRun) => void): void {
     if (this.#length === 0) return;
     for (let row = 0; row < this.#length; row++) take(this.#run(row));
-    const range = { segmentSeq, firstIndex: (this.#firstIndex[0] ?? 0) as LogIndex, lastIndex: this.lastIndex };
+    const range = {
+      segmentSeq,
+      firstIndex: (this.#firstIndex[0] ?? 0) as LogIndex,
+      lastIndex: this.lastIndex,
+    };
     this.#length = 0;
     this.#resize(rowsAtFirst);
     this.#closed.push(range);
@@ -90,12 +111,16 @@ export class JournalIndex {
   /** Where an entry is; `undefined` when it is not held. */
   locate(index: LogIndex): JournalPlace | undefined {
     if (this.#length > 0 && index >= (this.#firstIndex[0] ?? 0)) {
-      const row = search(this.#length, (middle) => compare(index, this.#firstIndex[middle] ?? 0, this.#count[middle] ?? 0));
+      const row = search(this.#length, (middle) =>
+        compare(index, this.#firstIndex[middle] ?? 0, this.#count[middle] ?? 0),
+      );
       return row < 0 ? undefined : { kind: 'open', run: this.#run(row) };
     }
     const at = search(this.#closed.length, (middle) => {
       const range = this.#closed[middle];
-      return range === undefined ? -1 : compare(index, range.firstIndex, range.lastIndex - range.firstIndex + 1);
+      return range === undefined
+        ? -1
+        : compare(index, range.firstIndex, range.lastIndex - range.firstIndex + 1);
     });
     const range = this.#closed[at];
     return range === undefined ? undefined : { kind: 'closed', range };

@@ -7,7 +7,11 @@
  */
 import { ClustorError, messageOf } from '../base/errors.ts';
 import type { ClusterId, NodeId } from '../base/ids.ts';
-import { encodeSegmentIndex, segmentIndexFileName, type SegmentIndexRow } from '../codec/idx-format.ts';
+import {
+  encodeSegmentIndex,
+  segmentIndexFileName,
+  type SegmentIndexRow,
+} from '../codec/idx-format.ts';
 import type { LedgerRecord } from '../codec/ledger-format.ts';
 import { blockBytes, segmentFileName, writeSegmentHeader } from '../codec/segment-format.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -61,7 +65,8 @@ export class Journal {
 
   /** The segment in use. */
   get writer(): SegmentWriter {
-    if (this.#writer === undefined) throw new ClustorError('CLUSTOR_STORAGE_FAILED', 'no segment is open');
+    if (this.#writer === undefined)
+      throw new ClustorError('CLUSTOR_STORAGE_FAILED', 'no segment is open');
     return this.#writer;
   }
 
@@ -76,21 +81,33 @@ export class Journal {
   }
 
   /** Takes in a segment of an earlier process; its `.idx` is written if it has none. */
-  async adopt(segment: { readonly segmentSeq: number; readonly endOffset: number; readonly rowsToWrite: readonly SegmentIndexRow[] | undefined }): Promise<void> {
+  async adopt(segment: {
+    readonly segmentSeq: number;
+    readonly endOffset: number;
+    readonly rowsToWrite: readonly SegmentIndexRow[] | undefined;
+  }): Promise<void> {
     this.#closed.set(segment.segmentSeq, segment.endOffset);
     this.#closedBytes += segment.endOffset;
-    if (segment.rowsToWrite !== undefined) await this.#writeIndex(segment.segmentSeq, segment.endOffset, segment.rowsToWrite);
+    if (segment.rowsToWrite !== undefined)
+      await this.#writeIndex(segment.segmentSeq, segment.endOffset, segment.rowsToWrite);
   }
 
   /** Creates the first segment of this process, header synced; returns the record that opens it. */
   async begin(): Promise<LedgerRecord> {
     await this.#prepare(undefined);
     const next = this.#next;
-    if (next === undefined) throw new ClustorError('CLUSTOR_STORAGE_FAILED', 'no segment could be created');
+    if (next === undefined)
+      throw new ClustorError('CLUSTOR_STORAGE_FAILED', 'no segment could be created');
     await new Promise<void>((resolve, reject) => {
       this.#options.fileSystem.submit(this.#headerSteps(next), (failure) => {
         if (failure === undefined) resolve();
-        else reject(new ClustorError('CLUSTOR_STORAGE_FAILED', `writing the header of ${next.path} failed: ${failure.systemCode}`));
+        else
+          reject(
+            new ClustorError(
+              'CLUSTOR_STORAGE_FAILED',
+              `writing the header of ${next.path} failed: ${failure.systemCode}`,
+            ),
+          );
       });
     });
     return this.#enter(next);
@@ -104,13 +121,19 @@ export class Journal {
   /** Makes the next segment ready in the background; `ready` is called once it is. Goes on trying where the disk refuses. */
   prepareAhead(ready: () => void): void {
     if (this.#preparing !== undefined || this.#next !== undefined || this.#isClosed) return;
-    this.#preparing = this.#prepare(this.#writer?.isNearlyFull === true ? undefined : 'background').then(
+    this.#preparing = this.#prepare(
+      this.#writer?.isNearlyFull === true ? undefined : 'background',
+    ).then(
       () => {
         this.#preparing = undefined;
         ready();
       },
       (error: unknown) => {
-        this.#options.observer.emit({ level: 'error', kind: 'segmentNotPrepared', fields: { message: messageOf(error), retryMs } });
+        this.#options.observer.emit({
+          level: 'error',
+          kind: 'segmentNotPrepared',
+          fields: { message: messageOf(error), retryMs },
+        });
         this.#cancelRetry = this.#options.clock.setTimer(retryMs, () => {
           this.#preparing = undefined;
           this.prepareAhead(ready);
@@ -120,10 +143,14 @@ export class Journal {
   }
 
   /** Leaves the segment in use for the next one: the steps to run before the ledger flush that carries `records`. */
-  switchSegment(logs: Iterable<PartitionLog>): { readonly steps: readonly IoStep[]; readonly records: readonly LedgerRecord[] } {
+  switchSegment(logs: Iterable<PartitionLog>): {
+    readonly steps: readonly IoStep[];
+    readonly records: readonly LedgerRecord[];
+  } {
     const next = this.#next;
     const old = this.writer;
-    if (next === undefined) throw new ClustorError('CLUSTOR_STORAGE_FAILED', 'the next segment is not ready');
+    if (next === undefined)
+      throw new ClustorError('CLUSTOR_STORAGE_FAILED', 'the next segment is not ready');
     const { segmentSeq } = old.segment;
     const endOffset = old.endOffset;
     const rows: SegmentIndexRow[] = [];
@@ -155,12 +182,24 @@ export class Journal {
   #enter(next: OpenSegment): LedgerRecord {
     this.#writer = new SegmentWriter(next, this.#staging);
     this.#next = undefined;
-    return { kind: 'segmentOpened', segmentSeq: next.segmentSeq, reservedBlocks: next.sizeBytes / blockBytes - 1 };
+    return {
+      kind: 'segmentOpened',
+      segmentSeq: next.segmentSeq,
+      reservedBlocks: next.sizeBytes / blockBytes - 1,
+    };
   }
 
   #headerSteps(next: OpenSegment): readonly IoStep[] {
     const { clusterId, nodeId, clock } = this.#options;
-    writeSegmentHeader(this.#headerStaging, { clusterId, nodeId, segmentSeq: next.segmentSeq, dekEpoch: 0, integrityMacEpoch: 0, salt: next.salt, createdMs: clock.wallMs() });
+    writeSegmentHeader(this.#headerStaging, {
+      clusterId,
+      nodeId,
+      segmentSeq: next.segmentSeq,
+      dekEpoch: 0,
+      integrityMacEpoch: 0,
+      salt: next.salt,
+      createdMs: clock.wallMs(),
+    });
     return [
       { kind: 'write', file: next.file, position: 0, bytes: this.#headerStaging },
       { kind: 'sync', file: next.file },
@@ -187,14 +226,24 @@ export class Journal {
         await fileSystem.close(segment.file);
         await this.#writeIndex(segment.segmentSeq, endOffset, rows);
       } catch (error) {
-        observer.emit({ level: 'warn', kind: 'segmentNotTidied', fields: { segmentSeq: segment.segmentSeq, message: messageOf(error) } });
+        observer.emit({
+          level: 'warn',
+          kind: 'segmentNotTidied',
+          fields: { segmentSeq: segment.segmentSeq, message: messageOf(error) },
+        });
       }
     });
   }
 
-  async #writeIndex(segmentSeq: number, endOffset: number, rows: readonly SegmentIndexRow[]): Promise<void> {
+  async #writeIndex(
+    segmentSeq: number,
+    endOffset: number,
+    rows: readonly SegmentIndexRow[],
+  ): Promise<void> {
     const { fileSystem, folder } = this.#options;
-    await fileSystem.replaceFile(`${folder}/${segmentIndexFileName(segmentSeq)}`, encodeSegmentIndex({ segmentSeq, endOffset, rows }));
+    await fileSystem.replaceFile(
+      `${folder}/${segmentIndexFileName(segmentSeq)}`,
+      encodeSegmentIndex({ segmentSeq, endOffset, rows }),
+    );
   }
 }
-

@@ -17,7 +17,10 @@ export interface JournalPosition {
 
 /** Whether `left` lies before `right`. */
 export function isBefore(left: JournalPosition, right: JournalPosition): boolean {
-  return left.segmentSeq < right.segmentSeq || (left.segmentSeq === right.segmentSeq && left.endOffset < right.endOffset);
+  return (
+    left.segmentSeq < right.segmentSeq ||
+    (left.segmentSeq === right.segmentSeq && left.endOffset < right.endOffset)
+  );
 }
 
 /** Frames from `fromIndex` on that stand before the position are dead. */
@@ -42,7 +45,8 @@ export interface PartitionRow {
   /** Newest last, at most two. */
   configurations: readonly Configuration[];
   base: { readonly index: LogIndex; readonly term: Term } | undefined;
-  durability: { readonly term: Term; readonly index: LogIndex; readonly commitIndex: LogIndex } | undefined;
+  durability:
+    { readonly term: Term; readonly index: LogIndex; readonly commitIndex: LogIndex } | undefined;
   /** Ascending in index and position; a newer one swallows older ones from the same or a higher index. */
   truncations: readonly Truncation[];
   readonly doubts: Map<Incarnation, string>;
@@ -68,7 +72,15 @@ export class LedgerImage {
   row(partitionId: PartitionId): PartitionRow {
     let row = this.partitions.get(partitionId);
     if (row === undefined) {
-      row = { hardState: undefined, durabilityModeEpoch: 0, configurations: [], base: undefined, durability: undefined, truncations: [], doubts: new Map() };
+      row = {
+        hardState: undefined,
+        durabilityModeEpoch: 0,
+        configurations: [],
+        base: undefined,
+        durability: undefined,
+        truncations: [],
+        doubts: new Map(),
+      };
       this.partitions.set(partitionId, row);
     }
     return row;
@@ -78,11 +90,19 @@ export class LedgerImage {
   apply(record: LedgerRecord): void {
     switch (record.kind) {
       case 'segmentOpened':
-        this.segments.set(record.segmentSeq, { segmentSeq: record.segmentSeq, reservedBlocks: record.reservedBlocks, endOffset: undefined });
+        this.segments.set(record.segmentSeq, {
+          segmentSeq: record.segmentSeq,
+          reservedBlocks: record.reservedBlocks,
+          endOffset: undefined,
+        });
         return;
       case 'segmentClosed': {
         const segment = this.segments.get(record.segmentSeq);
-        if (segment === undefined) throw new ClustorError('CLUSTOR_INTEGRITY', `the ledger closes segment ${record.segmentSeq}, which it never opened`);
+        if (segment === undefined)
+          throw new ClustorError(
+            'CLUSTOR_INTEGRITY',
+            `the ledger closes segment ${record.segmentSeq}, which it never opened`,
+          );
         segment.endOffset = record.endOffset;
         return;
       }
@@ -97,7 +117,9 @@ export class LedgerImage {
         return;
       case 'configuration': {
         const row = this.row(record.partitionId);
-        const older = row.configurations.filter((configuration) => configuration.index < record.configuration.index);
+        const older = row.configurations.filter(
+          (configuration) => configuration.index < record.configuration.index,
+        );
         row.configurations = [...older.slice(-1), record.configuration];
         return;
       }
@@ -119,18 +141,32 @@ export class LedgerImage {
   records(): LedgerRecord[] {
     const records: LedgerRecord[] = [];
     for (const segment of this.segments.values()) {
-      records.push({ kind: 'segmentOpened', segmentSeq: segment.segmentSeq, reservedBlocks: segment.reservedBlocks });
-      if (segment.endOffset !== undefined) records.push(segmentClosedRecord(segment.segmentSeq, segment.endOffset));
+      records.push({
+        kind: 'segmentOpened',
+        segmentSeq: segment.segmentSeq,
+        reservedBlocks: segment.reservedBlocks,
+      });
+      if (segment.endOffset !== undefined)
+        records.push(segmentClosedRecord(segment.segmentSeq, segment.endOffset));
     }
     for (const [partitionId, row] of this.partitions) {
       if (row.hardState !== undefined) {
-        records.push({ kind: 'hardState', partitionId, ...row.hardState, durabilityModeEpoch: row.durabilityModeEpoch });
+        records.push({
+          kind: 'hardState',
+          partitionId,
+          ...row.hardState,
+          durabilityModeEpoch: row.durabilityModeEpoch,
+        });
       }
       if (row.base !== undefined) records.push({ kind: 'snapshotBase', partitionId, ...row.base });
-      for (const truncation of row.truncations) records.push({ kind: 'truncated', partitionId, ...truncation });
-      for (const configuration of row.configurations) records.push({ kind: 'configuration', partitionId, configuration });
-      if (row.durability !== undefined) records.push({ kind: 'durability', partitionId, ...row.durability });
-      for (const [incarnation, reason] of row.doubts) records.push({ kind: 'doubt', partitionId, incarnation, reason });
+      for (const truncation of row.truncations)
+        records.push({ kind: 'truncated', partitionId, ...truncation });
+      for (const configuration of row.configurations)
+        records.push({ kind: 'configuration', partitionId, configuration });
+      if (row.durability !== undefined)
+        records.push({ kind: 'durability', partitionId, ...row.durability });
+      for (const [incarnation, reason] of row.doubts)
+        records.push({ kind: 'doubt', partitionId, incarnation, reason });
     }
     return records;
   }
@@ -138,7 +174,10 @@ export class LedgerImage {
   #applyHardState(record: Extract<LedgerRecord, { kind: 'hardState' }>): void {
     const row = this.row(record.partitionId);
     if (row.hardState !== undefined && record.term < row.hardState.term) {
-      throw new ClustorError('CLUSTOR_INTEGRITY', `the ledger's term of partition ${record.partitionId} falls from ${row.hardState.term} to ${record.term}`);
+      throw new ClustorError(
+        'CLUSTOR_INTEGRITY',
+        `the ledger's term of partition ${record.partitionId} falls from ${row.hardState.term} to ${record.term}`,
+      );
     }
     row.hardState = { term: record.term, votedFor: record.votedFor };
     row.durabilityModeEpoch = record.durabilityModeEpoch;
@@ -147,7 +186,10 @@ export class LedgerImage {
   #applyDurability(record: Extract<LedgerRecord, { kind: 'durability' }>): void {
     const row = this.row(record.partitionId);
     if (row.durability !== undefined && record.index < row.durability.index) {
-      throw new ClustorError('CLUSTOR_INTEGRITY', `the ledger's durable index of partition ${record.partitionId} falls without a truncation`);
+      throw new ClustorError(
+        'CLUSTOR_INTEGRITY',
+        `the ledger's durable index of partition ${record.partitionId} falls without a truncation`,
+      );
     }
     row.durability = { term: record.term, index: record.index, commitIndex: record.commitIndex };
   }
@@ -155,8 +197,13 @@ export class LedgerImage {
   #applyTruncated(record: Extract<LedgerRecord, { kind: 'truncated' }>): void {
     const row = this.row(record.partitionId);
     const { fromIndex, segmentSeq, offset } = record;
-    row.truncations = [...row.truncations.filter((older) => older.fromIndex < fromIndex), { fromIndex, segmentSeq, offset }];
-    row.configurations = row.configurations.filter((configuration) => configuration.index < fromIndex);
+    row.truncations = [
+      ...row.truncations.filter((older) => older.fromIndex < fromIndex),
+      { fromIndex, segmentSeq, offset },
+    ];
+    row.configurations = row.configurations.filter(
+      (configuration) => configuration.index < fromIndex,
+    );
     const { durability } = row;
     if (durability !== undefined && durability.index >= fromIndex) {
       row.durability = { ...durability, index: (fromIndex - 1) as LogIndex };
@@ -166,5 +213,11 @@ export class LedgerImage {
 
 /** The record that ends a segment. */
 export function segmentClosedRecord(segmentSeq: number, endOffset: number): LedgerRecord {
-  return { kind: 'segmentClosed', segmentSeq, endOffset, trailerOffset: 0, blocksSpent: (endOffset - blockOffset(0)) / (blockOffset(1) - blockOffset(0)) };
+  return {
+    kind: 'segmentClosed',
+    segmentSeq,
+    endOffset,
+    trailerOffset: 0,
+    blocksSpent: (endOffset - blockOffset(0)) / (blockOffset(1) - blockOffset(0)),
+  };
 }

@@ -8,7 +8,13 @@
  */
 import type { ClusterId, NodeId } from '../base/ids.ts';
 import { ClustorError } from '../base/errors.ts';
-import { ledgerBlockBytes, ledgerHeaderBytes, readLedgerFileHeader, readLedgerFlush, type LedgerFlush } from '../codec/ledger-format.ts';
+import {
+  ledgerBlockBytes,
+  ledgerHeaderBytes,
+  readLedgerFileHeader,
+  readLedgerFlush,
+  type LedgerFlush,
+} from '../codec/ledger-format.ts';
 import type { FileSystem } from '../ports/file-system.ts';
 import { LedgerImage } from './ledger-image.ts';
 
@@ -30,19 +36,37 @@ export interface LedgerReplay {
 }
 
 /** Reads the ledger file. @throws ClustorError `CLUSTOR_WRONG_DATA_DIRECTORY`, `CLUSTOR_FORMAT_UNSUPPORTED`. */
-export async function replayLedger(fileSystem: FileSystem, path: string, owner: { readonly clusterId: ClusterId; readonly nodeId: NodeId }): Promise<LedgerReplay> {
+export async function replayLedger(
+  fileSystem: FileSystem,
+  path: string,
+  owner: { readonly clusterId: ClusterId; readonly nodeId: NodeId },
+): Promise<LedgerReplay> {
   return replayLedgerBytes(await readWhole(fileSystem, path), owner);
 }
 
 /** Replays the content of a ledger file. @throws ClustorError as {@link replayLedger}. */
-export function replayLedgerBytes(bytes: Uint8Array, owner: { readonly clusterId: ClusterId; readonly nodeId: NodeId }): LedgerReplay {
+export function replayLedgerBytes(
+  bytes: Uint8Array,
+  owner: { readonly clusterId: ClusterId; readonly nodeId: NodeId },
+): LedgerReplay {
   const image = new LedgerImage();
   const header = readLedgerFileHeader(bytes, 0) ?? readLedgerFileHeader(bytes, ledgerBlockBytes);
   if (header === undefined) {
-    return { image, generation: 0, flushSeq: 0, flushesRead: 0, fromSecondCopy: 0, isTornFlushCut: false, fault: 'both copies of the ledger header are damaged' };
+    return {
+      image,
+      generation: 0,
+      flushSeq: 0,
+      flushesRead: 0,
+      fromSecondCopy: 0,
+      isTornFlushCut: false,
+      fault: 'both copies of the ledger header are damaged',
+    };
   }
   if (header.clusterId !== owner.clusterId || header.nodeId !== owner.nodeId) {
-    throw new ClustorError('CLUSTOR_WRONG_DATA_DIRECTORY', `the ledger belongs to node ${header.nodeId} of cluster ${header.clusterId}`);
+    throw new ClustorError(
+      'CLUSTOR_WRONG_DATA_DIRECTORY',
+      `the ledger belongs to node ${header.nodeId} of cluster ${header.clusterId}`,
+    );
   }
   return replayFlushes(bytes, image, header.generation);
 }
@@ -54,7 +78,10 @@ function replayFlushes(bytes: Uint8Array, image: LedgerImage, generation: number
   let fromSecondCopy = 0;
   let fault: string | undefined;
   for (;;) {
-    const found = flushAt(bytes, offset, { generation, flushSeq: flushesRead === 0 ? undefined : flushSeq + 1 });
+    const found = flushAt(bytes, offset, {
+      generation,
+      flushSeq: flushesRead === 0 ? undefined : flushSeq + 1,
+    });
     if (found === undefined) break;
     const { flush, isSecondCopy } = found;
     try {
@@ -70,8 +97,10 @@ function replayFlushes(bytes: Uint8Array, image: LedgerImage, generation: number
     if (isSecondCopy) fromSecondCopy++;
     offset += flush.blocks * 2 * ledgerBlockBytes;
   }
-  const later = fault === undefined ? laterFlush(bytes, offset, { generation, flushSeq }) : undefined;
-  if (later !== undefined) fault = `ledger flush ${flushSeq + 1} is unreadable, and flush ${later.flushSeq} knew flush ${later.syncedFlushSeq} as synced`;
+  const later =
+    fault === undefined ? laterFlush(bytes, offset, { generation, flushSeq }) : undefined;
+  if (later !== undefined)
+    fault = `ledger flush ${flushSeq + 1} is unreadable, and flush ${later.flushSeq} knew flush ${later.syncedFlushSeq} as synced`;
   if (fault === undefined && flushesRead === 0) fault = 'the ledger has a header and no flush';
   const isTornFlushCut = fault === undefined && isTornAt(bytes, offset, generation);
   return { image, generation, flushSeq, flushesRead, fromSecondCopy, isTornFlushCut, fault };
@@ -90,9 +119,14 @@ interface Wanted {
   readonly flushSeq: number | undefined;
 }
 
-function flushAt(bytes: Uint8Array, offset: number, wanted: Wanted): { readonly flush: LedgerFlush; readonly isSecondCopy: boolean } | undefined {
+function flushAt(
+  bytes: Uint8Array,
+  offset: number,
+  wanted: Wanted,
+): { readonly flush: LedgerFlush; readonly isSecondCopy: boolean } | undefined {
   const isWanted = (flush: LedgerFlush | undefined): flush is LedgerFlush =>
-    flush?.generation === wanted.generation && (wanted.flushSeq === undefined || flush.flushSeq === wanted.flushSeq);
+    flush?.generation === wanted.generation &&
+    (wanted.flushSeq === undefined || flush.flushSeq === wanted.flushSeq);
   const first = readLedgerFlush(bytes, offset);
   if (isWanted(first)) return { flush: first, isSecondCopy: false };
   for (let blocks = 1; blocks <= flushBlocksMax; blocks++) {
@@ -105,10 +139,19 @@ function flushAt(bytes: Uint8Array, offset: number, wanted: Wanted): { readonly 
 }
 
 /** A good flush behind the end of the replay that knew of a synced one there. */
-function laterFlush(bytes: Uint8Array, from: number, end: { readonly generation: number; readonly flushSeq: number }): LedgerFlush | undefined {
+function laterFlush(
+  bytes: Uint8Array,
+  from: number,
+  end: { readonly generation: number; readonly flushSeq: number },
+): LedgerFlush | undefined {
   for (let offset = from; offset < bytes.length; offset += ledgerBlockBytes) {
     const flush = readLedgerFlush(bytes, offset);
-    if (flush?.generation === end.generation && flush.flushSeq > end.flushSeq && flush.syncedFlushSeq > end.flushSeq) return flush;
+    if (
+      flush?.generation === end.generation &&
+      flush.flushSeq > end.flushSeq &&
+      flush.syncedFlushSeq > end.flushSeq
+    )
+      return flush;
   }
   return undefined;
 }

@@ -12,13 +12,26 @@ export function logStoreLimits(given: Partial<LogStoreLimits> = {}): LogStoreLim
   const limits = { ...defaultLogStoreLimits, ...given };
   const { segmentBytes, logBytesMax, ledgerBytes } = limits;
   for (const [name, value] of Object.entries(limits)) {
-    if (!Number.isSafeInteger(value) || value < 1) throw wrong(`${name} must be a whole number of at least 1, got ${value}`);
+    if (!Number.isSafeInteger(value) || value < 1)
+      throw wrong(`${name} must be a whole number of at least 1, got ${value}`);
   }
-  if (segmentBytes % 4096 !== 0 || segmentBytes < segmentBytesMin || segmentBytes > segmentBytesMax) {
-    throw wrong(`segmentBytes must be a multiple of 4,096 from ${segmentBytesMin} to ${segmentBytesMax}, got ${segmentBytes}`);
+  if (
+    segmentBytes % 4096 !== 0 ||
+    segmentBytes < segmentBytesMin ||
+    segmentBytes > segmentBytesMax
+  ) {
+    throw wrong(
+      `segmentBytes must be a multiple of 4,096 from ${segmentBytesMin} to ${segmentBytesMax}, got ${segmentBytes}`,
+    );
   }
-  if (ledgerBytes % 4096 !== 0 || ledgerBytes < ledgerBytesMin) throw wrong(`ledgerBytes must be a multiple of 4,096 of at least ${ledgerBytesMin}, got ${ledgerBytes}`);
-  if (logBytesMax < 4 * segmentBytes) throw wrong(`logBytesMax must hold at least 4 segments of ${segmentBytes} bytes, got ${logBytesMax}`);
+  if (ledgerBytes % 4096 !== 0 || ledgerBytes < ledgerBytesMin)
+    throw wrong(
+      `ledgerBytes must be a multiple of 4,096 of at least ${ledgerBytesMin}, got ${ledgerBytes}`,
+    );
+  if (logBytesMax < 4 * segmentBytes)
+    throw wrong(
+      `logBytesMax must hold at least 4 segments of ${segmentBytes} bytes, got ${logBytesMax}`,
+    );
   return limits;
 }
 

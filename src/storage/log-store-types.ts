@@ -1,6 +1,14 @@
 /** What the journal and ledger of a data directory take and give. */
 import type { ClustorError } from '../base/errors.ts';
-import type { ClusterId, Incarnation, LogIndex, NodeId, PartitionId, ReplicaId, Term } from '../base/ids.ts';
+import type {
+  ClusterId,
+  Incarnation,
+  LogIndex,
+  NodeId,
+  PartitionId,
+  ReplicaId,
+  Term,
+} from '../base/ids.ts';
 import type { Configuration } from '../base/membership.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Entropy } from '../ports/entropy.ts';
@@ -11,7 +19,8 @@ import type { PartitionLog } from './partition-log.ts';
 /** Term and vote of a replica. */
 export interface HardState {
   readonly term: Term;
-  readonly votedFor: { readonly replicaId: ReplicaId; readonly incarnation: Incarnation } | undefined;
+  readonly votedFor:
+    { readonly replicaId: ReplicaId; readonly incarnation: Incarnation } | undefined;
 }
 
 /** Contiguous whole frames; never changed after they were handed over. */

@@ -23,7 +23,15 @@ import { FlushTimes } from './flush-times.ts';
 import type { Journal } from './journal.ts';
 import type { LedgerImage } from './ledger-image.ts';
 import { logStoreLimits } from './log-store-limits.ts';
-import type { BootReport, FrameBatch, HardState, LogStoreLimits, LogStoreOptions, LogStoreStatistics, RecoveredPartition } from './log-store-types.ts';
+import type {
+  BootReport,
+  FrameBatch,
+  HardState,
+  LogStoreLimits,
+  LogStoreOptions,
+  LogStoreStatistics,
+  RecoveredPartition,
+} from './log-store-types.ts';
 import { writeRegistry, type NodeRegistry } from './node-registry.ts';
 import { PartitionLog, type PartitionLogOwner, type PendingAppend } from './partition-log.ts';
 import { openParts, type StoreParts } from './open-parts.ts';
@@ -86,8 +94,15 @@ export class LogStore implements PartitionLogOwner {
     this.recovered = parts.recovery.partitions;
     this.bootReport = parts.bootReport;
     for (const { replica, ranges, frameBytes } of parts.recovery.logs) {
-      const found = present(this.recovered.find((row) => row.partitionId === replica.partitionId), 'a recovered log has its partition');
-      const log = new PartitionLog(this, { ...found, commitIndex: found.recordedCommitIndex, frameBytes });
+      const found = present(
+        this.recovered.find((row) => row.partitionId === replica.partitionId),
+        'a recovered log has its partition',
+      );
+      const log = new PartitionLog(this, {
+        ...found,
+        commitIndex: found.recordedCommitIndex,
+        frameBytes,
+      });
       for (const range of ranges) log.index.addClosed(range);
       this.#logs.set(replica.partitionId, log);
     }
@@ -117,18 +132,35 @@ export class LogStore implements PartitionLogOwner {
   async createReplica(replica: ReplicaToCreate): Promise<void> {
     const { partitionId, replicaId, incarnation, configuration } = replica;
     if (this.#registry.replicas.some((row) => row.partitionId === partitionId)) {
-      throw new ClustorError('CLUSTOR_ALREADY_INITIALIZED', `${this.#options.directory} already hosts a replica of partition ${partitionId}`);
+      throw new ClustorError(
+        'CLUSTOR_ALREADY_INITIALIZED',
+        `${this.#options.directory} already hosts a replica of partition ${partitionId}`,
+      );
     }
     await new Promise<void>((resolve, reject) => {
       if (this.#failure !== undefined) reject(this.#failure);
-      this.#pushRecord({ kind: 'hardState', partitionId, term: 0 as Term, votedFor: undefined, durabilityModeEpoch: 0 });
+      this.#pushRecord({
+        kind: 'hardState',
+        partitionId,
+        term: 0 as Term,
+        votedFor: undefined,
+        durabilityModeEpoch: 0,
+      });
       this.#pushRecord({ kind: 'configuration', partitionId, configuration }, { done: resolve });
       this.flush();
     });
-    await this.#options.fileSystem.makeDirectory(`${this.#options.directory}/partitions/${partitionId}`);
+    await this.#options.fileSystem.makeDirectory(
+      `${this.#options.directory}/partitions/${partitionId}`,
+    );
     const metadata = { format: 1, partitionId, replicaId: replicaId.toString(), incarnation };
-    await this.#options.fileSystem.replaceFile(metadataPath(this.#options.directory, partitionId), utf8Encode(`${JSON.stringify(metadata, undefined, 2)}\n`));
-    this.#registry = { ...this.#registry, replicas: [...this.#registry.replicas, { partitionId, replicaId, incarnation }] };
+    await this.#options.fileSystem.replaceFile(
+      metadataPath(this.#options.directory, partitionId),
+      utf8Encode(`${JSON.stringify(metadata, undefined, 2)}\n`),
+    );
+    this.#registry = {
+      ...this.#registry,
+      replicas: [...this.#registry.replicas, { partitionId, replicaId, incarnation }],
+    };
     await writeRegistry(this.#options.fileSystem, this.#options.directory, this.#registry);
   }
 
@@ -171,32 +203,64 @@ export class LogStore implements PartitionLogOwner {
 
   enqueueHardState(log: PartitionLog, hardState: HardState): void {
     const durabilityModeEpoch = this.#image.row(log.partitionId).durabilityModeEpoch;
-    this.#pushRecord({ kind: 'hardState', partitionId: log.partitionId, ...hardState, durabilityModeEpoch }, { log, hardState });
+    this.#pushRecord(
+      { kind: 'hardState', partitionId: log.partitionId, ...hardState, durabilityModeEpoch },
+      { log, hardState },
+    );
   }
 
   enqueueDoubt(log: PartitionLog, reason: string): void {
-    this.#pushRecord({ kind: 'doubt', partitionId: log.partitionId, incarnation: log.incarnation, reason });
+    this.#pushRecord({
+      kind: 'doubt',
+      partitionId: log.partitionId,
+      incarnation: log.incarnation,
+      reason,
+    });
   }
 
   truncate(log: PartitionLog, fromIndex: LogIndex): void {
-    this.#appends = this.#appends.flatMap((append) => (append.log === log ? cutAppend(append, fromIndex) : [append]));
+    this.#appends = this.#appends.flatMap((append) =>
+      append.log === log ? cutAppend(append, fromIndex) : [append],
+    );
     if (log.index.lastIndex < fromIndex) return;
     log.index.truncateFrom(fromIndex);
     const { segment, endOffset } = this.#journal.writer;
-    this.#pushRecord({ kind: 'truncated', partitionId: log.partitionId, fromIndex, segmentSeq: segment.segmentSeq, offset: endOffset });
+    this.#pushRecord({
+      kind: 'truncated',
+      partitionId: log.partitionId,
+      fromIndex,
+      segmentSeq: segment.segmentSeq,
+      offset: endOffset,
+    });
   }
 
   admits(log: PartitionLog, bytes: number, isSystem: boolean): boolean {
     const { logBytesMax, partitionLogBytesMax, segmentBytes } = this.#limits;
     const share = isSystem ? 1 : 0.95;
-    const nodeMax = isSystem ? logBytesMax : Math.min(logBytesMax * share, logBytesMax - 2 * segmentBytes);
-    return log.frameBytes + bytes <= partitionLogBytesMax * share && this.#journal.bytes + bytes <= nodeMax;
+    const nodeMax = isSystem
+      ? logBytesMax
+      : Math.min(logBytesMax * share, logBytesMax - 2 * segmentBytes);
+    return (
+      log.frameBytes + bytes <= partitionLogBytesMax * share &&
+      this.#journal.bytes + bytes <= nodeMax
+    );
   }
 
-  async read(log: PartitionLog, range: { readonly firstIndex: LogIndex; readonly lastIndex: LogIndex; readonly bytesMax: number }): Promise<FrameBatch> {
+  async read(
+    log: PartitionLog,
+    range: {
+      readonly firstIndex: LogIndex;
+      readonly lastIndex: LogIndex;
+      readonly bytesMax: number;
+    },
+  ): Promise<FrameBatch> {
     const wanted = { partitionId: log.partitionId, ...range };
     const place = log.index.locate(range.firstIndex);
-    if (place === undefined) throw new ClustorError('CLUSTOR_LOG_COMPACTED', `entry ${range.firstIndex} of partition ${log.partitionId} is not in the journal`);
+    if (place === undefined)
+      throw new ClustorError(
+        'CLUSTOR_LOG_COMPACTED',
+        `entry ${range.firstIndex} of partition ${log.partitionId} is not in the journal`,
+      );
     let run: RunPlace;
     let { lastIndex } = range;
     if (place.kind === 'open') {
@@ -205,13 +269,19 @@ export class LogStore implements PartitionLogOwner {
     } else {
       const { segmentSeq } = place.range;
       lastIndex = Math.min(lastIndex, place.range.lastIndex) as LogIndex;
-      run = await this.#reader.runInClosed({ segmentSeq, endOffset: this.#journal.closedEnd(segmentSeq) }, { partitionId: log.partitionId, index: range.firstIndex });
+      run = await this.#reader.runInClosed(
+        { segmentSeq, endOffset: this.#journal.closedEnd(segmentSeq) },
+        { partitionId: log.partitionId, index: range.firstIndex },
+      );
     }
     return this.#reader.readRun(run, { ...wanted, lastIndex });
   }
 
   ackFields(): { readonly segmentSeq: number; readonly ioWriterMode: IoWriterMode } {
-    return { segmentSeq: this.#journal.writer.segment.segmentSeq, ioWriterMode: this.#options.fileSystem.ioWriterMode };
+    return {
+      segmentSeq: this.#journal.writer.segment.segmentSeq,
+      ioWriterMode: this.#options.fileSystem.ioWriterMode,
+    };
   }
 
   /** Writes what recovery found beside each replica, in the background. */
@@ -219,29 +289,52 @@ export class LogStore implements PartitionLogOwner {
     const { fileSystem, directory, observer } = this.#options;
     this.#reports = (async () => {
       for (const { partitionId, doubt, recordedCommitIndex, lastIndex } of this.recovered) {
-        const record = { ...this.bootReport, doubt, recordedCommitIndex: recordedCommitIndex.toString(), lastIndex: lastIndex.toString(), ioWriterMode: fileSystem.ioWriterMode };
-        await fileSystem.replaceFile(`${directory}/partitions/${partitionId}/boot_record.json`, utf8Encode(`${JSON.stringify(record, undefined, 2)}\n`));
+        const record = {
+          ...this.bootReport,
+          doubt,
+          recordedCommitIndex: recordedCommitIndex.toString(),
+          lastIndex: lastIndex.toString(),
+          ioWriterMode: fileSystem.ioWriterMode,
+        };
+        await fileSystem.replaceFile(
+          `${directory}/partitions/${partitionId}/boot_record.json`,
+          utf8Encode(`${JSON.stringify(record, undefined, 2)}\n`),
+        );
       }
     })().catch((error: unknown) => {
-      observer.emit({ level: 'warn', kind: 'bootRecordNotWritten', fields: { message: messageOf(error) } });
+      observer.emit({
+        level: 'warn',
+        kind: 'bootRecordNotWritten',
+        fields: { message: messageOf(error) },
+      });
     });
   }
 
-  #pushRecord(record: LedgerRecord, extra: { readonly log?: PartitionLog; readonly hardState?: HardState; readonly done?: () => void } = {}): void {
+  #pushRecord(
+    record: LedgerRecord,
+    extra: {
+      readonly log?: PartitionLog;
+      readonly hardState?: HardState;
+      readonly done?: () => void;
+    } = {},
+  ): void {
     this.#records.push({ record, log: extra.log, hardState: extra.hardState, done: extra.done });
   }
 
   #flushRecords(): void {
     const pending = this.#records;
     const newest = new Map<PartitionLog, HardState>();
-    for (const { log, hardState } of pending) if (log !== undefined && hardState !== undefined) newest.set(log, hardState);
-    const isCurrent = (row: PendingRecord): boolean => row.log === undefined || row.hardState === undefined || newest.get(row.log) === row.hardState;
+    for (const { log, hardState } of pending)
+      if (log !== undefined && hardState !== undefined) newest.set(log, hardState);
+    const isCurrent = (row: PendingRecord): boolean =>
+      row.log === undefined || row.hardState === undefined || newest.get(row.log) === row.hardState;
     const records = pending.filter(isCurrent).map((row) => row.record);
     if (this.#mustRotate(recordBytesMax(records))) return;
     this.#records = [];
     this.#submit(this.#ledger.flush(records, this.#image.coverage), () => {
       for (const row of pending) row.done?.();
-      for (const [log, hardState] of newest) this.#options.listener.hardStateDurable(log, hardState);
+      for (const [log, hardState] of newest)
+        this.#options.listener.hardStateDurable(log, hardState);
     });
   }
 
@@ -255,19 +348,29 @@ export class LogStore implements PartitionLogOwner {
     writer.begin();
     let taken = 0;
     for (const append of this.#appends) {
-      if (taken > 0 && (writer.flushBytes >= this.#limits.flushBytesMax || !writer.fits(append.batch.bytes.length))) break;
+      if (
+        taken > 0 &&
+        (writer.flushBytes >= this.#limits.flushBytesMax || !writer.fits(append.batch.bytes.length))
+      )
+        break;
       this.#dataFlush.seal(writer, append);
       taken++;
     }
     const sealed = this.#appends.splice(0, taken);
     const { position, bytes } = writer.end();
     const { file, segmentSeq } = writer.segment;
-    const ledgerSteps = this.#ledger.flush(this.#dataFlush.records(sealed), { segmentSeq, endOffset: writer.endOffset });
+    const ledgerSteps = this.#ledger.flush(this.#dataFlush.records(sealed), {
+      segmentSeq,
+      endOffset: writer.endOffset,
+    });
     this.#dataFlushes++;
     this.#journalBytesWritten += bytes.length;
-    this.#submit([{ kind: 'write', file, position, bytes }, { kind: 'sync', file }, ...ledgerSteps], () => {
-      this.#dataFlush.complete(this.#options.listener, this.#ledger.syncedFlushSeq);
-    });
+    this.#submit(
+      [{ kind: 'write', file, position, bytes }, { kind: 'sync', file }, ...ledgerSteps],
+      () => {
+        this.#dataFlush.complete(this.#options.listener, this.#ledger.syncedFlushSeq);
+      },
+    );
     if (writer.isHalfFull) this.#prepareSegment();
   }
 
@@ -302,7 +405,13 @@ export class LogStore implements PartitionLogOwner {
         this.flush();
       },
       (error: unknown) => {
-        this.#fail(new ClustorError('CLUSTOR_STORAGE_FAILED', `rotating the ledger failed: ${messageOf(error)}`, { cause: error }));
+        this.#fail(
+          new ClustorError(
+            'CLUSTOR_STORAGE_FAILED',
+            `rotating the ledger failed: ${messageOf(error)}`,
+            { cause: error },
+          ),
+        );
       },
     );
     return true;
@@ -359,7 +468,11 @@ export class LogStore implements PartitionLogOwner {
 
 function chainFailure(steps: readonly IoStep[], failure: IoFailure): ClustorError {
   const kind = steps[failure.stepIndex]?.kind ?? 'step';
-  return new ClustorError('CLUSTOR_STORAGE_FAILED', `a ${kind} of the journal or ledger failed with ${failure.systemCode}; nothing more is written or acknowledged by this process`, {
-    details: { systemCode: failure.systemCode },
-  });
+  return new ClustorError(
+    'CLUSTOR_STORAGE_FAILED',
+    `a ${kind} of the journal or ledger failed with ${failure.systemCode}; nothing more is written or acknowledged by this process`,
+    {
+      details: { systemCode: failure.systemCode },
+    },
+  );
 }

@@ -6,7 +6,18 @@
  */
 import { utf8Decode, utf8Encode } from '../base/bytes.ts';
 import { ClustorError, messageOf } from '../base/errors.ts';
-import { clusterId, incarnation, nodeId, partitionId, replicaId, type ClusterId, type Incarnation, type NodeId, type PartitionId, type ReplicaId } from '../base/ids.ts';
+import {
+  clusterId,
+  incarnation,
+  nodeId,
+  partitionId,
+  replicaId,
+  type ClusterId,
+  type Incarnation,
+  type NodeId,
+  type PartitionId,
+  type ReplicaId,
+} from '../base/ids.ts';
 import type { FileSystem } from '../ports/file-system.ts';
 
 /** A hosted replica. */
@@ -31,30 +42,57 @@ export function registryPath(directory: string): string {
 }
 
 /** Reads the registry; `undefined` when the directory has none. @throws ClustorError `CLUSTOR_INTEGRITY`, `CLUSTOR_FORMAT_UNSUPPORTED`. */
-export async function readRegistry(fileSystem: FileSystem, directory: string): Promise<NodeRegistry | undefined> {
+export async function readRegistry(
+  fileSystem: FileSystem,
+  directory: string,
+): Promise<NodeRegistry | undefined> {
   const bytes = await fileSystem.readFile(registryPath(directory));
   if (bytes === undefined) return undefined;
   let parsed: unknown;
   try {
     parsed = JSON.parse(utf8Decode(bytes));
   } catch (error) {
-    throw new ClustorError('CLUSTOR_INTEGRITY', `${registryPath(directory)} is not readable: ${messageOf(error)}`, { cause: error });
+    throw new ClustorError(
+      'CLUSTOR_INTEGRITY',
+      `${registryPath(directory)} is not readable: ${messageOf(error)}`,
+      { cause: error },
+    );
   }
   return registryOf(parsed, registryPath(directory));
 }
 
 /** Replaces the registry durably. */
-export async function writeRegistry(fileSystem: FileSystem, directory: string, registry: NodeRegistry): Promise<void> {
-  const rows = registry.replicas.map((row) => ({ partitionId: row.partitionId, replicaId: row.replicaId.toString(), incarnation: row.incarnation }));
-  const content = { format: formatVersion, clusterId: registry.clusterId, nodeId: registry.nodeId.toString(), replicas: rows };
-  await fileSystem.replaceFile(registryPath(directory), utf8Encode(`${JSON.stringify(content, undefined, 2)}\n`));
+export async function writeRegistry(
+  fileSystem: FileSystem,
+  directory: string,
+  registry: NodeRegistry,
+): Promise<void> {
+  const rows = registry.replicas.map((row) => ({
+    partitionId: row.partitionId,
+    replicaId: row.replicaId.toString(),
+    incarnation: row.incarnation,
+  }));
+  const content = {
+    format: formatVersion,
+    clusterId: registry.clusterId,
+    nodeId: registry.nodeId.toString(),
+    replicas: rows,
+  };
+  await fileSystem.replaceFile(
+    registryPath(directory),
+    utf8Encode(`${JSON.stringify(content, undefined, 2)}\n`),
+  );
 }
 
 function registryOf(parsed: unknown, path: string): NodeRegistry {
-  const broken = (what: string): ClustorError => new ClustorError('CLUSTOR_INTEGRITY', `${path}: ${what}`);
+  const broken = (what: string): ClustorError =>
+    new ClustorError('CLUSTOR_INTEGRITY', `${path}: ${what}`);
   if (!isRecord(parsed)) throw broken('not an object');
   if (parsed['format'] !== formatVersion) {
-    throw new ClustorError('CLUSTOR_FORMAT_UNSUPPORTED', `${path} has format ${String(parsed['format'])}, this version reads ${formatVersion}`);
+    throw new ClustorError(
+      'CLUSTOR_FORMAT_UNSUPPORTED',
+      `${path} has format ${String(parsed['format'])}, this version reads ${formatVersion}`,
+    );
   }
   const rows = parsed['replicas'];
   if (!Array.isArray(rows)) throw broken('no list of replicas');

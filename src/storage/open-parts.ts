@@ -28,26 +28,57 @@ export interface StoreParts {
 }
 
 /** Recovers a locked directory and makes it ready to be written. */
-export async function openParts(options: LogStoreOptions, limits: LogStoreLimits, lock: DirectoryLock): Promise<StoreParts> {
+export async function openParts(
+  options: LogStoreOptions,
+  limits: LogStoreLimits,
+  lock: DirectoryLock,
+): Promise<StoreParts> {
   const { fileSystem, clock, entropy, observer, directory, clusterId, nodeId } = options;
   const startedMs = clock.monotonicMs();
   const folder = walFolder(directory);
   const recovery = await recover({ fileSystem, directory, clusterId, nodeId });
   await fileSystem.makeDirectory(folder);
   const reader = new SegmentReader(fileSystem, folder);
-  const journal = new Journal({ fileSystem, clock, entropy, observer, folder, clusterId, nodeId, segmentBytes: limits.segmentBytes, nextSegmentSeq: recovery.nextSegmentSeq, reader });
+  const journal = new Journal({
+    fileSystem,
+    clock,
+    entropy,
+    observer,
+    folder,
+    clusterId,
+    nodeId,
+    segmentBytes: limits.segmentBytes,
+    nextSegmentSeq: recovery.nextSegmentSeq,
+    reader,
+  });
   const { image } = recovery;
   const opened = await journal.begin();
   for (const segmentSeq of recovery.emptySegmentSeqs) image.retireSegment(segmentSeq);
   for (const record of foundRecords(recovery, image)) image.apply(record);
   image.apply(opened);
-  image.cover({ segmentSeq: journal.writer.segment.segmentSeq, endOffset: journal.writer.endOffset });
+  image.cover({
+    segmentSeq: journal.writer.segment.segmentSeq,
+    endOffset: journal.writer.endOffset,
+  });
   const { generation, flushSeq } = recovery;
-  const ledger = new DurabilityLedger({ fileSystem, folder, clusterId, nodeId, ledgerBytes: limits.ledgerBytes, image, generation, flushSeq });
+  const ledger = new DurabilityLedger({
+    fileSystem,
+    folder,
+    clusterId,
+    nodeId,
+    ledgerBytes: limits.ledgerBytes,
+    image,
+    generation,
+    flushSeq,
+  });
   await ledger.rotate();
   for (const segment of recovery.segments) await journal.adopt(segment);
-  if (recovery.report.scrubState === 'Healthy') await removeStrays(options, journal.writer.segment.segmentSeq, recovery);
-  const bootReport: BootReport = { ...recovery.report, durationMs: Math.round(clock.monotonicMs() - startedMs) };
+  if (recovery.report.scrubState === 'Healthy')
+    await removeStrays(options, journal.writer.segment.segmentSeq, recovery);
+  const bootReport: BootReport = {
+    ...recovery.report,
+    durationMs: Math.round(clock.monotonicMs() - startedMs),
+  };
   return { limits, lock, recovery, journal, ledger, reader, bootReport };
 }
 
@@ -55,25 +86,37 @@ export async function openParts(options: LogStoreOptions, limits: LogStoreLimits
 function foundRecords(recovery: Recovery, image: LedgerImage): LedgerRecord[] {
   const records: LedgerRecord[] = [];
   for (const { segmentSeq, endOffset } of recovery.segments) {
-    if (image.segments.get(segmentSeq)?.endOffset === undefined) records.push(segmentClosedRecord(segmentSeq, endOffset));
+    if (image.segments.get(segmentSeq)?.endOffset === undefined)
+      records.push(segmentClosedRecord(segmentSeq, endOffset));
   }
   for (const partition of recovery.partitions) {
     const { partitionId, incarnation, doubt, lastIndex, recordedCommitIndex } = partition;
     const row = image.row(partitionId);
     if (doubt !== undefined) {
-      if (!row.doubts.has(incarnation)) records.push({ kind: 'doubt', partitionId, incarnation, reason: doubt });
+      if (!row.doubts.has(incarnation))
+        records.push({ kind: 'doubt', partitionId, incarnation, reason: doubt });
       continue;
     }
     const log = recovery.logs.find((candidate) => candidate.replica.partitionId === partitionId);
     if (log !== undefined && lastIndex > (row.durability?.index ?? 0)) {
-      records.push({ kind: 'durability', partitionId, term: log.lastTerm, index: lastIndex, commitIndex: recordedCommitIndex });
+      records.push({
+        kind: 'durability',
+        partitionId,
+        term: log.lastTerm,
+        index: lastIndex,
+        commitIndex: recordedCommitIndex,
+      });
     }
   }
   return records;
 }
 
 /** Removes files that the ledger does not know: segments made ready ahead and segments that hold nothing. */
-async function removeStrays(options: LogStoreOptions, current: number, recovery: Recovery): Promise<void> {
+async function removeStrays(
+  options: LogStoreOptions,
+  current: number,
+  recovery: Recovery,
+): Promise<void> {
   const folder = walFolder(options.directory);
   const names = await options.fileSystem.listDirectory(folder);
   const kept = new Set([current, ...recovery.segments.map((segment) => segment.segmentSeq)]);

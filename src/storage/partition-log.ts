@@ -20,7 +20,14 @@ export interface PartitionLogOwner {
   /** Drops what is not sealed yet from `fromIndex` on, and records the truncation of what is. */
   truncate(log: PartitionLog, fromIndex: LogIndex): void;
   admits(log: PartitionLog, bytes: number, isSystem: boolean): boolean;
-  read(log: PartitionLog, range: { readonly firstIndex: LogIndex; readonly lastIndex: LogIndex; readonly bytesMax: number }): Promise<FrameBatch>;
+  read(
+    log: PartitionLog,
+    range: {
+      readonly firstIndex: LogIndex;
+      readonly lastIndex: LogIndex;
+      readonly bytesMax: number;
+    },
+  ): Promise<FrameBatch>;
   ackFields(): { readonly segmentSeq: number; readonly ioWriterMode: IoWriterMode };
 }
 

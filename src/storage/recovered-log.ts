@@ -39,12 +39,14 @@ export class RecoveredLog {
       this.strayRuns++;
       return 0;
     }
-    if (this.termRuns[this.termRuns.length - 1]?.term !== run.term) this.termRuns.push({ firstIndex: run.firstIndex, term: run.term });
+    if (this.termRuns[this.termRuns.length - 1]?.term !== run.term)
+      this.termRuns.push({ firstIndex: run.firstIndex, term: run.term });
     this.lastIndex = (run.firstIndex + live - 1) as LogIndex;
     this.lastTerm = run.term;
     this.frameBytes += bytes;
     const newest = this.ranges[this.ranges.length - 1];
-    if (newest?.segmentSeq === segmentSeq) this.ranges[this.ranges.length - 1] = { ...newest, lastIndex: this.lastIndex };
+    if (newest?.segmentSeq === segmentSeq)
+      this.ranges[this.ranges.length - 1] = { ...newest, lastIndex: this.lastIndex };
     else this.ranges.push({ segmentSeq, firstIndex: run.firstIndex, lastIndex: this.lastIndex });
     return live;
   }
@@ -53,7 +55,9 @@ export class RecoveredLog {
   #liveCount(segmentSeq: number, run: Omit<SegmentIndexRow, 'partitionId'>): number {
     let end = run.firstIndex + run.count;
     for (const truncation of this.row.truncations) {
-      const isBeforeIt = segmentSeq < truncation.segmentSeq || (segmentSeq === truncation.segmentSeq && blockOffset(run.block) < truncation.offset);
+      const isBeforeIt =
+        segmentSeq < truncation.segmentSeq ||
+        (segmentSeq === truncation.segmentSeq && blockOffset(run.block) < truncation.offset);
       if (isBeforeIt && truncation.fromIndex < end) end = truncation.fromIndex;
     }
     return Math.max(0, end - run.firstIndex);

@@ -9,7 +9,11 @@ import { ClustorError } from '../base/errors.ts';
 import type { ClusterId, LogIndex, NodeId, PartitionId, Term } from '../base/ids.ts';
 import type { Configuration } from '../base/membership.ts';
 import { frameIndex, framePartitionId, frameTerm } from '../codec/entry-frame.ts';
-import { decodeSegmentIndex, segmentIndexFileName, type SegmentIndexRow } from '../codec/idx-format.ts';
+import {
+  decodeSegmentIndex,
+  segmentIndexFileName,
+  type SegmentIndexRow,
+} from '../codec/idx-format.ts';
 import { blockOffset, segmentFileName, segmentSeqOfFileName } from '../codec/segment-format.ts';
 import type { FileSystem } from '../ports/file-system.ts';
 import { ledgerFileName } from './durability-ledger.ts';
@@ -70,20 +74,43 @@ export async function recover(place: Place): Promise<Recovery> {
   const replay = await readLedger(place, names, registry);
   await checkReplicaFiles(place, registry);
   const logs = new Map<PartitionId, RecoveredLog>();
-  for (const replica of registry.replicas) logs.set(replica.partitionId, new RecoveredLog(replica, replay.image.row(replica.partitionId)));
-  const tally: Tally = { segmentsRead: 0, blocksRead: 0, framesRead: 0, framesKeptBehindCoverage: 0, journalEndedAt: 'no segment' };
+  for (const replica of registry.replicas)
+    logs.set(replica.partitionId, new RecoveredLog(replica, replay.image.row(replica.partitionId)));
+  const tally: Tally = {
+    segmentsRead: 0,
+    blocksRead: 0,
+    framesRead: 0,
+    framesKeptBehindCoverage: 0,
+    journalEndedAt: 'no segment',
+  };
   const segments: RecoveredSegment[] = [];
   const emptySegmentSeqs: number[] = [];
-  const rows = [...replay.image.segments.values()].sort((left, right) => left.segmentSeq - right.segmentSeq);
+  const rows = [...replay.image.segments.values()].sort(
+    (left, right) => left.segmentSeq - right.segmentSeq,
+  );
   for (const row of rows) {
-    const segment = await readSegment({ place, names, row, coverage: replay.image.coverage, logs, tally });
+    const segment = await readSegment({
+      place,
+      names,
+      row,
+      coverage: replay.image.coverage,
+      logs,
+      tally,
+    });
     if (segment.endOffset > blockOffset(0)) segments.push(segment);
     else emptySegmentSeqs.push(segment.segmentSeq);
   }
   const partitions = [...logs.values()].map((log) => recoveredPartition(log, replay.fault));
-  const known = [0, ...replay.image.segments.keys(), ...names.map((name) => segmentSeqOfFileName(name) ?? 0), replay.image.coverage.segmentSeq];
+  const known = [
+    0,
+    ...replay.image.segments.keys(),
+    ...names.map((name) => segmentSeqOfFileName(name) ?? 0),
+    replay.image.coverage.segmentSeq,
+  ];
   await syncEverythingRead(place, names, segments);
-  const doubts = partitions.flatMap((partition) => (partition.doubt === undefined ? [] : [`${partition.partitionId}: ${partition.doubt}`]));
+  const doubts = partitions.flatMap((partition) =>
+    partition.doubt === undefined ? [] : [`${partition.partitionId}: ${partition.doubt}`],
+  );
   return {
     registry,
     image: replay.image,
@@ -107,22 +134,39 @@ export async function recover(place: Place): Promise<Recovery> {
 
 async function ownRegistry(place: Place): Promise<NodeRegistry> {
   const registry = await readRegistry(place.fileSystem, place.directory);
-  if (registry === undefined) return { clusterId: place.clusterId, nodeId: place.nodeId, replicas: [] };
+  if (registry === undefined)
+    return { clusterId: place.clusterId, nodeId: place.nodeId, replicas: [] };
   if (registry.clusterId !== place.clusterId || registry.nodeId !== place.nodeId) {
-    throw new ClustorError('CLUSTOR_WRONG_DATA_DIRECTORY', `${registryPath(place.directory)} belongs to node ${registry.nodeId} of cluster ${registry.clusterId}`);
+    throw new ClustorError(
+      'CLUSTOR_WRONG_DATA_DIRECTORY',
+      `${registryPath(place.directory)} belongs to node ${registry.nodeId} of cluster ${registry.clusterId}`,
+    );
   }
   return registry;
 }
 
-async function readLedger(place: Place, names: readonly string[], registry: NodeRegistry): Promise<LedgerReplay> {
-  if (names.includes(ledgerFileName)) return replayLedger(place.fileSystem, `${walFolder(place.directory)}/${ledgerFileName}`, place);
+async function readLedger(
+  place: Place,
+  names: readonly string[],
+  registry: NodeRegistry,
+): Promise<LedgerReplay> {
+  if (names.includes(ledgerFileName))
+    return replayLedger(place.fileSystem, `${walFolder(place.directory)}/${ledgerFileName}`, place);
   if (registry.replicas.length > 0) {
     throw new ClustorError(
       'CLUSTOR_REPLICA_FILES_MISSING',
       `${registryPath(place.directory)} lists ${registry.replicas.length} replica(s), but ${walFolder(place.directory)}/${ledgerFileName} is gone; a replica without its ledger may have forgotten votes and is not begun afresh`,
     );
   }
-  return { image: new LedgerImage(), generation: 0, flushSeq: 0, flushesRead: 0, fromSecondCopy: 0, isTornFlushCut: false, fault: undefined };
+  return {
+    image: new LedgerImage(),
+    generation: 0,
+    flushSeq: 0,
+    flushesRead: 0,
+    fromSecondCopy: 0,
+    isTornFlushCut: false,
+    fault: undefined,
+  };
 }
 
 /** Path of a replica's `metadata.json`. */
@@ -134,7 +178,10 @@ async function checkReplicaFiles(place: Place, registry: NodeRegistry): Promise<
   for (const { partitionId } of registry.replicas) {
     const path = metadataPath(place.directory, partitionId);
     if ((await place.fileSystem.readFile(path)) !== undefined) continue;
-    throw new ClustorError('CLUSTOR_REPLICA_FILES_MISSING', `${registryPath(place.directory)} lists a replica of partition ${partitionId}, but ${path} is gone`);
+    throw new ClustorError(
+      'CLUSTOR_REPLICA_FILES_MISSING',
+      `${registryPath(place.directory)} lists a replica of partition ${partitionId}, but ${path} is gone`,
+    );
   }
 }
 
@@ -160,31 +207,57 @@ async function readSegment(options: SegmentToRead): Promise<RecoveredSegment> {
   return scanned(options);
 }
 
-function offerRows(logs: ReadonlyMap<PartitionId, RecoveredLog>, index: { readonly segmentSeq: number; readonly endOffset: number; readonly rows: readonly SegmentIndexRow[] }): void {
+function offerRows(
+  logs: ReadonlyMap<PartitionId, RecoveredLog>,
+  index: {
+    readonly segmentSeq: number;
+    readonly endOffset: number;
+    readonly rows: readonly SegmentIndexRow[];
+  },
+): void {
   const offsetOf = (row: SegmentIndexRow): number => blockOffset(row.block) + row.offset;
   const starts = index.rows.map(offsetOf).sort((left, right) => left - right);
   const next = new Map<number, number>();
   starts.forEach((start, position) => next.set(start, starts[position + 1] ?? index.endOffset));
-  for (const row of index.rows) logs.get(row.partitionId)?.offer(index.segmentSeq, row, (next.get(offsetOf(row)) ?? index.endOffset) - offsetOf(row));
+  for (const row of index.rows)
+    logs
+      .get(row.partitionId)
+      ?.offer(index.segmentSeq, row, (next.get(offsetOf(row)) ?? index.endOffset) - offsetOf(row));
 }
 
-async function hasWholeFile({ place, names, row }: SegmentToRead, endOffset: number): Promise<boolean> {
+async function hasWholeFile(
+  { place, names, row }: SegmentToRead,
+  endOffset: number,
+): Promise<boolean> {
   const name = segmentFileName(row.segmentSeq);
   if (!names.includes(name)) return false;
-  const file = await place.fileSystem.open(`${walFolder(place.directory)}/${name}`, { access: 'read' });
+  const file = await place.fileSystem.open(`${walFolder(place.directory)}/${name}`, {
+    access: 'read',
+  });
   const size = await place.fileSystem.size(file);
   await place.fileSystem.close(file);
   return size >= endOffset;
 }
 
-async function indexOf({ place, names, row }: SegmentToRead, endOffset: number): Promise<readonly SegmentIndexRow[] | undefined> {
+async function indexOf(
+  { place, names, row }: SegmentToRead,
+  endOffset: number,
+): Promise<readonly SegmentIndexRow[] | undefined> {
   const name = segmentIndexFileName(row.segmentSeq);
   if (!names.includes(name)) return undefined;
   const bytes = await place.fileSystem.readFile(`${walFolder(place.directory)}/${name}`);
-  return bytes === undefined ? undefined : decodeSegmentIndex(bytes, { segmentSeq: row.segmentSeq, endOffset })?.rows;
+  return bytes === undefined
+    ? undefined
+    : decodeSegmentIndex(bytes, { segmentSeq: row.segmentSeq, endOffset })?.rows;
 }
 
-async function scanned({ place, row, coverage, logs, tally }: SegmentToRead): Promise<RecoveredSegment> {
+async function scanned({
+  place,
+  row,
+  coverage,
+  logs,
+  tally,
+}: SegmentToRead): Promise<RecoveredSegment> {
   const { segmentSeq } = row;
   const isCoverageHere = coverage.segmentSeq === segmentSeq;
   const coveredEnd = row.endOffset ?? (isCoverageHere ? coverage.endOffset : blockOffset(0));
@@ -201,7 +274,14 @@ async function scanned({ place, row, coverage, logs, tally }: SegmentToRead): Pr
     closedEnd: row.endOffset,
     onFrame: (frame) => {
       const partitionId = framePartitionId(frame.bytes, frame.start);
-      const run = { partitionId, term: frameTerm(frame.bytes, frame.start), firstIndex: frameIndex(frame.bytes, frame.start), count: 1, block: frame.block, offset: frame.offset };
+      const run = {
+        partitionId,
+        term: frameTerm(frame.bytes, frame.start),
+        firstIndex: frameIndex(frame.bytes, frame.start),
+        count: 1,
+        block: frame.block,
+        offset: frame.offset,
+      };
       const isKept = (logs.get(partitionId)?.offer(segmentSeq, run, frame.length) ?? 0) > 0;
       if (!isKept) {
         newestFlush = 0;
@@ -210,8 +290,13 @@ async function scanned({ place, row, coverage, logs, tally }: SegmentToRead): Pr
       if (frame.endOffset > coveredEnd) tally.framesKeptBehindCoverage++;
       keptEnd = Math.max(keptEnd, frame.endOffset);
       const newest = rows[rows.length - 1];
-      const continues = newest?.partitionId === partitionId && newest.term === run.term && newest.firstIndex + newest.count === run.firstIndex && newestFlush === frame.flush;
-      if (newest !== undefined && continues) rows[rows.length - 1] = { ...newest, count: newest.count + 1 };
+      const continues =
+        newest?.partitionId === partitionId &&
+        newest.term === run.term &&
+        newest.firstIndex + newest.count === run.firstIndex &&
+        newestFlush === frame.flush;
+      if (newest !== undefined && continues)
+        rows[rows.length - 1] = { ...newest, count: newest.count + 1 };
       else rows.push(run);
       newestFlush = frame.flush;
     },
@@ -223,7 +308,10 @@ async function scanned({ place, row, coverage, logs, tally }: SegmentToRead): Pr
   return { segmentSeq, endOffset: keptEnd, rowsToWrite: rows };
 }
 
-function recoveredPartition(log: RecoveredLog, ledgerFault: string | undefined): RecoveredPartition {
+function recoveredPartition(
+  log: RecoveredLog,
+  ledgerFault: string | undefined,
+): RecoveredPartition {
   const { row, replica, lastIndex } = log;
   const { durability } = row;
   const coveredIndex = durability?.index ?? log.baseIndex;
@@ -234,20 +322,28 @@ function recoveredPartition(log: RecoveredLog, ledgerFault: string | undefined):
     baseTerm: log.baseTerm,
     lastIndex,
     termRuns: log.termRuns,
-    recordedCommitIndex: Math.max(log.baseIndex, Math.min(durability?.commitIndex ?? 0, lastIndex)) as LogIndex,
+    recordedCommitIndex: Math.max(
+      log.baseIndex,
+      Math.min(durability?.commitIndex ?? 0, lastIndex),
+    ) as LogIndex,
     configurations: validConfigurations(log),
     doubt: doubtOf(log, { ledgerFault, coveredIndex }),
   };
 }
 
-function doubtOf(log: RecoveredLog, known: { readonly ledgerFault: string | undefined; readonly coveredIndex: LogIndex }): string | undefined {
+function doubtOf(
+  log: RecoveredLog,
+  known: { readonly ledgerFault: string | undefined; readonly coveredIndex: LogIndex },
+): string | undefined {
   const { row, replica, lastIndex } = log;
   const recorded = row.doubts.get(replica.incarnation);
   if (recorded !== undefined) return recorded;
   if (known.ledgerFault !== undefined) return known.ledgerFault;
   if (row.hardState === undefined) return 'the ledger holds no term and vote of this replica';
-  if (known.coveredIndex > lastIndex) return `the ledger covers entries up to ${known.coveredIndex}, the journal is readable only up to ${lastIndex}`;
-  if (validConfigurations(log).length === 0) return 'the ledger holds no configuration of this replica';
+  if (known.coveredIndex > lastIndex)
+    return `the ledger covers entries up to ${known.coveredIndex}, the journal is readable only up to ${lastIndex}`;
+  if (validConfigurations(log).length === 0)
+    return 'the ledger holds no configuration of this replica';
   return undefined;
 }
 
@@ -256,14 +352,20 @@ function validConfigurations(log: RecoveredLog): readonly Configuration[] {
   return log.row.configurations.filter((configuration) => configuration.index <= log.lastIndex);
 }
 
-async function syncEverythingRead(place: Place, names: readonly string[], segments: readonly RecoveredSegment[]): Promise<void> {
+async function syncEverythingRead(
+  place: Place,
+  names: readonly string[],
+  segments: readonly RecoveredSegment[],
+): Promise<void> {
   const folder = walFolder(place.directory);
   for (const segment of segments) {
     if (segment.rowsToWrite !== undefined && names.includes(segmentFileName(segment.segmentSeq))) {
       await place.fileSystem.syncFile(`${folder}/${segmentFileName(segment.segmentSeq)}`);
     }
   }
-  if (names.includes(ledgerFileName)) await place.fileSystem.syncFile(`${folder}/${ledgerFileName}`);
+  if (names.includes(ledgerFileName))
+    await place.fileSystem.syncFile(`${folder}/${ledgerFileName}`);
   if (names.length > 0) await place.fileSystem.syncDirectory(folder);
-  if ((await place.fileSystem.readFile(registryPath(place.directory))) !== undefined) await place.fileSystem.syncDirectory(place.directory);
+  if ((await place.fileSystem.readFile(registryPath(place.directory))) !== undefined)
+    await place.fileSystem.syncDirectory(place.directory);
 }

@@ -4,9 +4,26 @@
  */
 import { ClustorError } from '../base/errors.ts';
 import type { LogIndex, PartitionId } from '../base/ids.ts';
-import { frameBytesAt, frameIndex, framePartitionId, frameTerm, verifyFrame } from '../codec/entry-frame.ts';
-import { decodeSegmentIndex, segmentIndexFileName, type SegmentIndexRow } from '../codec/idx-format.ts';
-import { blockBytes, blockHeaderBytes, blockOffset, BlockSealer, readSegmentHeader, segmentFileName } from '../codec/segment-format.ts';
+import {
+  frameBytesAt,
+  frameIndex,
+  framePartitionId,
+  frameTerm,
+  verifyFrame,
+} from '../codec/entry-frame.ts';
+import {
+  decodeSegmentIndex,
+  segmentIndexFileName,
+  type SegmentIndexRow,
+} from '../codec/idx-format.ts';
+import {
+  blockBytes,
+  blockHeaderBytes,
+  blockOffset,
+  BlockSealer,
+  readSegmentHeader,
+  segmentFileName,
+} from '../codec/segment-format.ts';
 import type { FileHandle, FileSystem } from '../ports/file-system.ts';
 import type { FrameBatch } from './log-store-types.ts';
 
@@ -62,11 +79,20 @@ export class SegmentReader {
   }
 
   /** The run of a closed segment that holds an entry. @throws ClustorError `CLUSTOR_INTEGRITY`. */
-  async runInClosed(segment: { readonly segmentSeq: number; readonly endOffset: number }, wanted: { readonly partitionId: PartitionId; readonly index: LogIndex }): Promise<RunPlace> {
+  async runInClosed(
+    segment: { readonly segmentSeq: number; readonly endOffset: number },
+    wanted: { readonly partitionId: PartitionId; readonly index: LogIndex },
+  ): Promise<RunPlace> {
     const rows = (await this.#indexOf(segment)).get(wanted.partitionId) ?? [];
     // A later row supersedes an earlier one for the same index: the earlier entry was truncated in between.
-    const run = rows.findLast((row) => wanted.index >= row.firstIndex && wanted.index < row.firstIndex + row.count);
-    if (run === undefined) throw new ClustorError('CLUSTOR_INTEGRITY', `the index of segment ${segment.segmentSeq} lacks entry ${wanted.index} of partition ${wanted.partitionId}`);
+    const run = rows.findLast(
+      (row) => wanted.index >= row.firstIndex && wanted.index < row.firstIndex + row.count,
+    );
+    if (run === undefined)
+      throw new ClustorError(
+        'CLUSTOR_INTEGRITY',
+        `the index of segment ${segment.segmentSeq} lacks entry ${wanted.index} of partition ${wanted.partitionId}`,
+      );
     return { ...segment, run };
   }
 
@@ -82,9 +108,19 @@ export class SegmentReader {
       if (count <= 0) throw damaged(range, `segment ${place.segmentSeq} ends before it`);
       const bytes = await this.#fileSystem.read(file, blockOffset(block), count * blockBytes);
       for (let at = 0; at < count && !gathered.isDone(lastIndex); at++) {
-        const plainBytes = (at + 1) * blockBytes <= bytes.length ? sealer.open(bytes, at * blockBytes, block + at) : 0;
-        if (plainBytes === 0) throw damaged(range, `block ${block + at} of segment ${place.segmentSeq} is damaged`);
-        gathered.add(bytes.subarray(at * blockBytes + blockHeaderBytes + skip, at * blockBytes + blockHeaderBytes + plainBytes), lastIndex);
+        const plainBytes =
+          (at + 1) * blockBytes <= bytes.length
+            ? sealer.open(bytes, at * blockBytes, block + at)
+            : 0;
+        if (plainBytes === 0)
+          throw damaged(range, `block ${block + at} of segment ${place.segmentSeq} is damaged`);
+        gathered.add(
+          bytes.subarray(
+            at * blockBytes + blockHeaderBytes + skip,
+            at * blockBytes + blockHeaderBytes + plainBytes,
+          ),
+          lastIndex,
+        );
         skip = 0;
       }
       block += count;
@@ -110,7 +146,9 @@ export class SegmentReader {
   }
 
   async #openSegment(segmentSeq: number): Promise<OpenForReading> {
-    const file = await this.#fileSystem.open(`${this.#folder}/${segmentFileName(segmentSeq)}`, { access: 'read' });
+    const file = await this.#fileSystem.open(`${this.#folder}/${segmentFileName(segmentSeq)}`, {
+      access: 'read',
+    });
     const header = readSegmentHeader(await this.#fileSystem.read(file, 0, blockBytes));
     return { file, sealer: new BlockSealer(header.salt) };
   }
@@ -124,18 +162,29 @@ export class SegmentReader {
     }
   }
 
-  async #indexOf(segment: { readonly segmentSeq: number; readonly endOffset: number }): Promise<ReadonlyMap<PartitionId, readonly SegmentIndexRow[]>> {
+  async #indexOf(segment: {
+    readonly segmentSeq: number;
+    readonly endOffset: number;
+  }): Promise<ReadonlyMap<PartitionId, readonly SegmentIndexRow[]>> {
     const known = this.#indexes.get(segment.segmentSeq);
     if (known !== undefined) {
       this.#indexes.delete(segment.segmentSeq);
       this.#indexes.set(segment.segmentSeq, known);
       return known;
     }
-    const bytes = await this.#fileSystem.readFile(`${this.#folder}/${segmentIndexFileName(segment.segmentSeq)}`);
+    const bytes = await this.#fileSystem.readFile(
+      `${this.#folder}/${segmentIndexFileName(segment.segmentSeq)}`,
+    );
     const index = bytes === undefined ? undefined : decodeSegmentIndex(bytes, segment);
-    if (index === undefined) throw new ClustorError('CLUSTOR_INTEGRITY', `the index of segment ${segment.segmentSeq} is missing or damaged; it is rebuilt at the next start`);
+    if (index === undefined)
+      throw new ClustorError(
+        'CLUSTOR_INTEGRITY',
+        `the index of segment ${segment.segmentSeq} is missing or damaged; it is rebuilt at the next start`,
+      );
     this.addIndex(segment.segmentSeq, index.rows);
-    return this.#indexes.get(segment.segmentSeq) ?? new Map<PartitionId, readonly SegmentIndexRow[]>();
+    return (
+      this.#indexes.get(segment.segmentSeq) ?? new Map<PartitionId, readonly SegmentIndexRow[]>()
+    );
   }
 
   #evictIndexes(): void {
@@ -166,7 +215,10 @@ class GatheredFrames {
   }
 
   isDone(lastIndex: number): boolean {
-    return this.#nextIndex > lastIndex || (this.#firstTaken > 0 && this.#at - this.#from >= this.#range.bytesMax);
+    return (
+      this.#nextIndex > lastIndex ||
+      (this.#firstTaken > 0 && this.#at - this.#from >= this.#range.bytesMax)
+    );
   }
 
   add(plain: Uint8Array, lastIndex: number): void {
@@ -207,10 +259,14 @@ class GatheredFrames {
       frameTerm(this.#bytes, this.#at) === this.#run.term &&
       framePartitionId(this.#bytes, this.#at) === this.#range.partitionId &&
       verifyFrame(this.#bytes, this.#at);
-    if (!isRight) throw damaged(this.#range, `the frame of entry ${this.#nextIndex} does not verify`);
+    if (!isRight)
+      throw damaged(this.#range, `the frame of entry ${this.#nextIndex} does not verify`);
   }
 }
 
 function damaged(range: EntryRange, detail: string): ClustorError {
-  return new ClustorError('CLUSTOR_INTEGRITY', `entry ${range.firstIndex} of partition ${range.partitionId} cannot be read: ${detail}`);
+  return new ClustorError(
+    'CLUSTOR_INTEGRITY',
+    `entry ${range.firstIndex} of partition ${range.partitionId} cannot be read: ${detail}`,
+  );
 }

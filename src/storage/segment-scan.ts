@@ -68,14 +68,22 @@ export async function scanSegment(options: SegmentScanOptions): Promise<SegmentS
   const { fileSystem, path, segmentSeq } = options;
   const nothing = (endedAt: string): SegmentScanResult => {
     const damagedBlocks = Math.max(0, (options.coveredEnd - blockOffset(0)) / blockBytes);
-    return { header: undefined, endOffset: blockOffset(0), blocksRead: 0, framesRead: 0, damagedBlocks, endedAt };
+    return {
+      header: undefined,
+      endOffset: blockOffset(0),
+      blocksRead: 0,
+      framesRead: 0,
+      damagedBlocks,
+      endedAt,
+    };
   };
   const file = await openIfThere(fileSystem, path);
   if (file === undefined) return nothing('the file is missing');
   try {
     const header = await headerOf(fileSystem, file, options);
     if (header === undefined) return nothing('the header is damaged');
-    if (header.segmentSeq !== segmentSeq) return nothing(`the header names segment ${header.segmentSeq}`);
+    if (header.segmentSeq !== segmentSeq)
+      return nothing(`the header names segment ${header.segmentSeq}`);
     return await scanBlocks(options, file, header);
   } finally {
     await fileSystem.close(file);
@@ -85,10 +93,16 @@ export async function scanSegment(options: SegmentScanOptions): Promise<SegmentS
 async function openIfThere(fileSystem: FileSystem, path: string): Promise<FileHandle | undefined> {
   const slash = path.lastIndexOf('/');
   const names = await fileSystem.listDirectory(path.slice(0, slash));
-  return names.includes(path.slice(slash + 1)) ? fileSystem.open(path, { access: 'durableWrite' }) : undefined;
+  return names.includes(path.slice(slash + 1))
+    ? fileSystem.open(path, { access: 'durableWrite' })
+    : undefined;
 }
 
-async function headerOf(fileSystem: FileSystem, file: FileHandle, options: SegmentScanOptions): Promise<SegmentHeader | undefined> {
+async function headerOf(
+  fileSystem: FileSystem,
+  file: FileHandle,
+  options: SegmentScanOptions,
+): Promise<SegmentHeader | undefined> {
   const bytes = await fileSystem.read(file, 0, blockBytes);
   let header: SegmentHeader;
   try {
@@ -98,18 +112,28 @@ async function headerOf(fileSystem: FileSystem, file: FileHandle, options: Segme
     throw error;
   }
   if (header.clusterId !== options.owner.clusterId || header.nodeId !== options.owner.nodeId) {
-    throw new ClustorError('CLUSTOR_WRONG_DATA_DIRECTORY', `${options.path} belongs to node ${header.nodeId} of cluster ${header.clusterId}`);
+    throw new ClustorError(
+      'CLUSTOR_WRONG_DATA_DIRECTORY',
+      `${options.path} belongs to node ${header.nodeId} of cluster ${header.clusterId}`,
+    );
   }
   return header;
 }
 
-async function scanBlocks(options: SegmentScanOptions, file: FileHandle, header: SegmentHeader): Promise<SegmentScanResult> {
+async function scanBlocks(
+  options: SegmentScanOptions,
+  file: FileHandle,
+  header: SegmentHeader,
+): Promise<SegmentScanResult> {
   const { fileSystem, coveredEnd, closedEnd } = options;
   const size = await fileSystem.size(file);
   const limit = Math.min(closedEnd ?? size, size);
   const sealer = new BlockSealer(header.salt);
   const frames = new FrameStream(options.onFrame);
-  let damagedBlocks = Math.max(0, (Math.min(coveredEnd, closedEnd ?? coveredEnd) - limit) / blockBytes);
+  let damagedBlocks = Math.max(
+    0,
+    (Math.min(coveredEnd, closedEnd ?? coveredEnd) - limit) / blockBytes,
+  );
   let endOffset = blockOffset(0);
   let blocksRead = 0;
   for (let block = 0; blockOffset(block + 1) <= limit; block += readBlocks) {
@@ -117,7 +141,8 @@ async function scanBlocks(options: SegmentScanOptions, file: FileHandle, header:
     const bytes = await fileSystem.read(file, blockOffset(block), count * blockBytes);
     for (let at = 0; at < count; at++) {
       const number = block + at;
-      const plainBytes = (at + 1) * blockBytes <= bytes.length ? sealer.open(bytes, at * blockBytes, number) : 0;
+      const plainBytes =
+        (at + 1) * blockBytes <= bytes.length ? sealer.open(bytes, at * blockBytes, number) : 0;
       blocksRead++;
       if (plainBytes > 0) {
         frames.add(bytes, at * blockBytes, { number, plainBytes });
@@ -125,13 +150,27 @@ async function scanBlocks(options: SegmentScanOptions, file: FileHandle, header:
         continue;
       }
       if (blockOffset(number + 1) > coveredEnd) {
-        return { header, endOffset, blocksRead, framesRead: frames.count, damagedBlocks, endedAt: `block ${number} is unwritten or torn` };
+        return {
+          header,
+          endOffset,
+          blocksRead,
+          framesRead: frames.count,
+          damagedBlocks,
+          endedAt: `block ${number} is unwritten or torn`,
+        };
       }
       damagedBlocks++;
       frames.lost();
     }
   }
-  return { header, endOffset, blocksRead, framesRead: frames.count, damagedBlocks, endedAt: 'the end of the segment' };
+  return {
+    header,
+    endOffset,
+    blocksRead,
+    framesRead: frames.count,
+    damagedBlocks,
+    endedAt: 'the end of the segment',
+  };
 }
 
 /** Puts frames together from the plaintexts of blocks. */
@@ -156,7 +195,11 @@ class FrameStream {
     this.#carried = 0;
   }
 
-  add(bytes: Uint8Array, blockStart: number, block: { readonly number: number; readonly plainBytes: number }): void {
+  add(
+    bytes: Uint8Array,
+    blockStart: number,
+    block: { readonly number: number; readonly plainBytes: number },
+  ): void {
     const flags = blockFlags(bytes, blockStart);
     let from = 0;
     if ((flags & flagFirstOfFlush) !== 0) {
@@ -169,7 +212,10 @@ class FrameStream {
       from = firstFrame;
       this.#isLost = false;
     }
-    const plain = bytes.subarray(blockStart + blockHeaderBytes + from, blockStart + blockHeaderBytes + block.plainBytes);
+    const plain = bytes.subarray(
+      blockStart + blockHeaderBytes + from,
+      blockStart + blockHeaderBytes + block.plainBytes,
+    );
     this.#take(plain, block.number, from);
     if ((flags & flagLastOfFlush) !== 0) this.#carried = 0;
   }
@@ -193,7 +239,15 @@ class FrameStream {
       }
       if (verifyFrame(stream, at)) {
         this.count++;
-        this.#onFrame({ bytes: stream, start: at, length, block, offset, flush: this.#flush, endOffset: blockOffset(number + 1) });
+        this.#onFrame({
+          bytes: stream,
+          start: at,
+          length,
+          block,
+          offset,
+          flush: this.#flush,
+          endOffset: blockOffset(number + 1),
+        });
       }
       at += length;
     }

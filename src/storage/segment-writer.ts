@@ -5,7 +5,16 @@
  * again in this segment: after a failed write the store is poisoned and a new process begins a new segment.
  */
 import { assert } from '../base/assert.ts';
-import { blockBytes, blockHeaderBytes, blockOffset, blockPlainBytesMax, BlockSealer, flagFirstOfFlush, flagLastOfFlush, noFirstFrame } from '../codec/segment-format.ts';
+import {
+  blockBytes,
+  blockHeaderBytes,
+  blockOffset,
+  blockPlainBytesMax,
+  BlockSealer,
+  flagFirstOfFlush,
+  flagLastOfFlush,
+  noFirstFrame,
+} from '../codec/segment-format.ts';
 import { frameTotalBytes } from '../codec/entry-frame.ts';
 import type { FileHandle } from '../ports/file-system.ts';
 
@@ -83,7 +92,8 @@ export class SegmentWriter {
 
   /** Where the next frame will begin. */
   place(): FramePlace {
-    if (this.#plainBytes === blockPlainBytesMax) return { block: this.#nextBlock + this.#blockStart / blockBytes + 1, offset: 0 };
+    if (this.#plainBytes === blockPlainBytesMax)
+      return { block: this.#nextBlock + this.#blockStart / blockBytes + 1, offset: 0 };
     return { block: this.#nextBlock + this.#blockStart / blockBytes, offset: this.#plainBytes };
   }
 
@@ -95,12 +105,19 @@ export class SegmentWriter {
       if (this.#plainBytes === blockPlainBytesMax) this.#nextInFlush();
       while (frameStart < from) frameStart += frameTotalBytes(bytes, frameStart);
       const room = blockPlainBytesMax - this.#plainBytes;
-      if (this.#firstFrame === noFirstFrame && frameStart < bytes.length && frameStart - from < room) {
+      if (
+        this.#firstFrame === noFirstFrame &&
+        frameStart < bytes.length &&
+        frameStart - from < room
+      ) {
         this.#firstFrame = this.#plainBytes + frameStart - from;
       }
       const size = Math.min(blockPlainBytesMax - this.#plainBytes, bytes.length - from);
       const at = this.#blockStart + blockHeaderBytes + this.#plainBytes;
-      this.#staging.set(from === 0 && size === bytes.length ? bytes : bytes.subarray(from, from + size), at);
+      this.#staging.set(
+        from === 0 && size === bytes.length ? bytes : bytes.subarray(from, from + size),
+        at,
+      );
       this.#plainBytes += size;
       from += size;
     }
@@ -129,6 +146,11 @@ export class SegmentWriter {
 
   #seal(): void {
     const number = this.#nextBlock + this.#blockStart / blockBytes;
-    this.#sealer.seal(this.#staging, this.#blockStart, { number, plainBytes: this.#plainBytes, firstFrame: this.#firstFrame, flags: this.#flags });
+    this.#sealer.seal(this.#staging, this.#blockStart, {
+      number,
+      plainBytes: this.#plainBytes,
+      firstFrame: this.#firstFrame,
+      flags: this.#flags,
+    });
   }
 }

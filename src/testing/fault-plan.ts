@@ -13,25 +13,63 @@ import type { SimWorld } from './sim-world.ts';
 
 /** One thing that goes wrong. Nodes stay down for `downMs`; states last `forMs`. */
 export type FaultAction =
-  | { readonly kind: 'crash'; readonly nodeId: NodeId; readonly crashKind: CrashKind; readonly downMs: number }
+  | {
+      readonly kind: 'crash';
+      readonly nodeId: NodeId;
+      readonly crashKind: CrashKind;
+      readonly downMs: number;
+    }
   /** A crash exactly after some step of a chain that will be submitted soon. */
-  | { readonly kind: 'killPoint'; readonly nodeId: NodeId; readonly chainsAhead: number; readonly step: number; readonly downMs: number }
+  | {
+      readonly kind: 'killPoint';
+      readonly nodeId: NodeId;
+      readonly chainsAhead: number;
+      readonly step: number;
+      readonly downMs: number;
+    }
   | { readonly kind: 'pause'; readonly nodeId: NodeId; readonly forMs: number }
   /** Nothing passes between the nodes of `side` and the others, or, one-way, from them to the others. */
-  | { readonly kind: 'partition'; readonly side: readonly NodeId[]; readonly isOneWay: boolean; readonly forMs: number }
-  | { readonly kind: 'slowLink'; readonly from: NodeId; readonly to: NodeId; readonly factor: number; readonly forMs: number }
-  | { readonly kind: 'lossyLink'; readonly from: NodeId; readonly to: NodeId; readonly lossRate: number; readonly forMs: number }
+  | {
+      readonly kind: 'partition';
+      readonly side: readonly NodeId[];
+      readonly isOneWay: boolean;
+      readonly forMs: number;
+    }
+  | {
+      readonly kind: 'slowLink';
+      readonly from: NodeId;
+      readonly to: NodeId;
+      readonly factor: number;
+      readonly forMs: number;
+    }
+  | {
+      readonly kind: 'lossyLink';
+      readonly from: NodeId;
+      readonly to: NodeId;
+      readonly lossRate: number;
+      readonly forMs: number;
+    }
   | { readonly kind: 'connectionReset'; readonly from: NodeId; readonly to: NodeId }
   | { readonly kind: 'failedSync'; readonly nodeId: NodeId }
   | { readonly kind: 'failedWrite'; readonly nodeId: NodeId; readonly systemCode: string }
-  | { readonly kind: 'slowDisk'; readonly nodeId: NodeId; readonly factor: number; readonly forMs: number }
+  | {
+      readonly kind: 'slowDisk';
+      readonly nodeId: NodeId;
+      readonly factor: number;
+      readonly forMs: number;
+    }
   | { readonly kind: 'stalledDisk'; readonly nodeId: NodeId; readonly forMs: number }
   | { readonly kind: 'fullDisk'; readonly nodeId: NodeId; readonly forMs: number }
   | { readonly kind: 'clockDrift'; readonly nodeId: NodeId; readonly rate: number }
   | { readonly kind: 'wallJump'; readonly nodeId: NodeId; readonly deltaMs: number }
   | { readonly kind: 'readError'; readonly nodeId: NodeId }
   /** One bit of one file at rest flips; file and place are fractions of what is there at that time. */
-  | { readonly kind: 'bitRot'; readonly nodeId: NodeId; readonly fileFraction: number; readonly byteFraction: number };
+  | {
+      readonly kind: 'bitRot';
+      readonly nodeId: NodeId;
+      readonly fileFraction: number;
+      readonly byteFraction: number;
+    };
 
 /** Kinds of fault, as reports count them. */
 export type FaultKind = FaultAction['kind'];
@@ -111,7 +149,11 @@ export function emptyFaultCounts(): Record<FaultKind, number> {
  *
  * @returns Counts of the faults that really happened (a crash of a node that is down does not), filled as the run goes on.
  */
-export function installFaultPlan(world: SimWorld, plan: readonly PlannedFault[], hooks: FaultHooks): Record<FaultKind, number> {
+export function installFaultPlan(
+  world: SimWorld,
+  plan: readonly PlannedFault[],
+  hooks: FaultHooks,
+): Record<FaultKind, number> {
   const counts = emptyFaultCounts();
   for (const { atMs, action } of plan) {
     world.after(Math.max(0, atMs - world.nowMs), () => {
@@ -134,9 +176,12 @@ function applyFault(world: SimWorld, action: FaultAction, context: FaultContext)
       return;
     case 'killPoint': {
       const disk = world.disk(action.nodeId);
-      disk.killAt({ kind: 'chain', chain: disk.chainCount + action.chainsAhead, step: action.step }, () => {
-        crash(world, { ...action, crashKind: 'powerLoss' }, context);
-      });
+      disk.killAt(
+        { kind: 'chain', chain: disk.chainCount + action.chainsAhead, step: action.step },
+        () => {
+          crash(world, { ...action, crashKind: 'powerLoss' }, context);
+        },
+      );
       return;
     }
     case 'pause':
@@ -186,7 +231,10 @@ function crash(
 
 function applyLinkFault(
   world: SimWorld,
-  action: Extract<FaultAction, { kind: 'partition' | 'slowLink' | 'lossyLink' | 'connectionReset' }>,
+  action: Extract<
+    FaultAction,
+    { kind: 'partition' | 'slowLink' | 'lossyLink' | 'connectionReset' }
+  >,
 ): boolean {
   const { network } = world;
   if (action.kind === 'partition') {
@@ -227,7 +275,16 @@ function applyDiskFault(
   world: SimWorld,
   action: Extract<
     FaultAction,
-    { kind: 'failedSync' | 'failedWrite' | 'slowDisk' | 'stalledDisk' | 'fullDisk' | 'readError' | 'bitRot' }
+    {
+      kind:
+        | 'failedSync'
+        | 'failedWrite'
+        | 'slowDisk'
+        | 'stalledDisk'
+        | 'fullDisk'
+        | 'readError'
+        | 'bitRot';
+    }
   >,
 ): boolean {
   const disk = world.disk(action.nodeId);
@@ -280,9 +337,20 @@ function drawAction(kind: FaultKind, nodeIds: readonly NodeId[], random: PrngSta
   const forMs = nextBetween(random, 50, 3_000);
   switch (kind) {
     case 'crash':
-      return { kind, nodeId, crashKind: nextBelow(random, 3) === 0 ? 'processKill' : 'powerLoss', downMs: nextBetween(random, 10, 2_500) };
+      return {
+        kind,
+        nodeId,
+        crashKind: nextBelow(random, 3) === 0 ? 'processKill' : 'powerLoss',
+        downMs: nextBetween(random, 10, 2_500),
+      };
     case 'killPoint':
-      return { kind, nodeId, chainsAhead: nextBelow(random, 4), step: nextBetween(random, 1, 4), downMs: nextBetween(random, 10, 2_500) };
+      return {
+        kind,
+        nodeId,
+        chainsAhead: nextBelow(random, 4),
+        step: nextBetween(random, 1, 4),
+        downMs: nextBetween(random, 10, 2_500),
+      };
     case 'pause':
     case 'stalledDisk':
     case 'fullDisk':

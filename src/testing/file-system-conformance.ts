@@ -31,41 +31,60 @@ const blockBytes = 4096;
 /** The whole list. */
 export const fileSystemConformance: readonly ConformanceCase[] = [
   claim('what does not exist reads as nothing', async ({ fileSystem, directory }) => {
-    assert((await fileSystem.readFile(`${directory}/absent`)) === undefined, 'a missing file has no content');
-    assert((await fileSystem.listDirectory(`${directory}/absent`)).length === 0, 'a missing directory is empty');
+    assert(
+      (await fileSystem.readFile(`${directory}/absent`)) === undefined,
+      'a missing file has no content',
+    );
+    assert(
+      (await fileSystem.listDirectory(`${directory}/absent`)).length === 0,
+      'a missing directory is empty',
+    );
     await fileSystem.remove(`${directory}/absent`);
     await rejects(fileSystem.open(`${directory}/absent`, { access: 'read' }));
     await rejects(fileSystem.open(`${directory}/absent`, { access: 'durableWrite' }));
     await rejects(fileSystem.syncFile(`${directory}/absent`));
   }),
-  claim('names are listed by code unit, directories among them', async ({ fileSystem, directory }) => {
-    await fileSystem.makeDirectory(`${directory}/a/b/c`);
-    await fileSystem.makeDirectory(`${directory}/a/b/c`);
-    for (const name of ['b', 'Z', 'a10', 'a9']) await fileSystem.replaceFile(`${directory}/a/${name}x`, filled(1, 3));
+  claim(
+    'names are listed by code unit, directories among them',
+    async ({ fileSystem, directory }) => {
+      await fileSystem.makeDirectory(`${directory}/a/b/c`);
+      await fileSystem.makeDirectory(`${directory}/a/b/c`);
+      for (const name of ['b', 'Z', 'a10', 'a9'])
+        await fileSystem.replaceFile(`${directory}/a/${name}x`, filled(1, 3));
 
-    const names = await fileSystem.listDirectory(`${directory}/a`);
+      const names = await fileSystem.listDirectory(`${directory}/a`);
 
-    assert(names.join(' ') === 'Zx a10x a9x b bx', 'names are sorted by code unit');
-  }),
-  claim('a replaced file has exactly the new bytes and leaves nothing beside it', async ({ fileSystem, directory }) => {
-    const path = `${directory}/small`;
-    await fileSystem.replaceFile(path, filled(1, 5000));
-    await fileSystem.replaceFile(path, filled(2, 7));
+      assert(names.join(' ') === 'Zx a10x a9x b bx', 'names are sorted by code unit');
+    },
+  ),
+  claim(
+    'a replaced file has exactly the new bytes and leaves nothing beside it',
+    async ({ fileSystem, directory }) => {
+      const path = `${directory}/small`;
+      await fileSystem.replaceFile(path, filled(1, 5000));
+      await fileSystem.replaceFile(path, filled(2, 7));
 
-    assertSame(await fileSystem.readFile(path), filled(2, 7));
-    assert((await fileSystem.listDirectory(directory)).length === 1, 'no temporary file stays');
-  }),
-  claim('a zeroed file has its size and nothing but zeros, also where a file was', async ({ fileSystem, directory }) => {
-    const path = `${directory}/zeroed`;
-    await fileSystem.createZeroed(path, 4 * blockBytes);
-    const file = await fileSystem.open(path, { access: 'durableWrite' });
-    await run(fileSystem, [write(fileSystem, file, { block: 1, fill: 9 }), { kind: 'sync', file }]);
-    await fileSystem.close(file);
+      assertSame(await fileSystem.readFile(path), filled(2, 7));
+      assert((await fileSystem.listDirectory(directory)).length === 1, 'no temporary file stays');
+    },
+  ),
+  claim(
+    'a zeroed file has its size and nothing but zeros, also where a file was',
+    async ({ fileSystem, directory }) => {
+      const path = `${directory}/zeroed`;
+      await fileSystem.createZeroed(path, 4 * blockBytes);
+      const file = await fileSystem.open(path, { access: 'durableWrite' });
+      await run(fileSystem, [
+        write(fileSystem, file, { block: 1, fill: 9 }),
+        { kind: 'sync', file },
+      ]);
+      await fileSystem.close(file);
 
-    await fileSystem.createZeroed(path, 2 * blockBytes);
+      await fileSystem.createZeroed(path, 2 * blockBytes);
 
-    assertSame(await fileSystem.readFile(path), new Uint8Array(2 * blockBytes));
-  }),
+      assertSame(await fileSystem.readFile(path), new Uint8Array(2 * blockBytes));
+    },
+  ),
   claim('a chain writes in order, and reads see it', async ({ fileSystem, directory }) => {
     const file = await zeroed(fileSystem, `${directory}/chain`, 8);
     await run(fileSystem, [
@@ -83,35 +102,46 @@ export const fileSystemConformance: readonly ConformanceCase[] = [
     assertSame(bytes, expected);
     await fileSystem.close(file);
   }),
-  claim('completions come in the order of the chains, never within submit', async ({ fileSystem, directory }) => {
-    const file = await zeroed(fileSystem, `${directory}/order`, 40);
-    const order: number[] = [];
-    let isSubmitting = true;
-    let wasEarly = false;
-    const chains = Array.from({ length: 20 }, (_, chain) => {
-      const steps: IoStep[] = Array.from({ length: chain % 3 }, (_step, at) => write(fileSystem, file, { block: chain + at, fill: chain + 1 }));
-      return new Promise<void>((resolve) => {
-        fileSystem.submit([...steps, { kind: 'sync', file }], (failure) => {
-          assert(failure === undefined, 'a healthy chain succeeds');
-          wasEarly ||= isSubmitting;
-          order.push(chain);
-          resolve();
+  claim(
+    'completions come in the order of the chains, never within submit',
+    async ({ fileSystem, directory }) => {
+      const file = await zeroed(fileSystem, `${directory}/order`, 40);
+      const order: number[] = [];
+      let isSubmitting = true;
+      let wasEarly = false;
+      const chains = Array.from({ length: 20 }, (_, chain) => {
+        const steps: IoStep[] = Array.from({ length: chain % 3 }, (_step, at) =>
+          write(fileSystem, file, { block: chain + at, fill: chain + 1 }),
+        );
+        return new Promise<void>((resolve) => {
+          fileSystem.submit([...steps, { kind: 'sync', file }], (failure) => {
+            assert(failure === undefined, 'a healthy chain succeeds');
+            wasEarly ||= isSubmitting;
+            order.push(chain);
+            resolve();
+          });
         });
       });
-    });
-    isSubmitting = false;
-    await Promise.all(chains);
+      isSubmitting = false;
+      await Promise.all(chains);
 
-    assert(!wasEarly, 'no completion comes within submit');
-    assert(order.every((chain, position) => chain === position), 'completions keep the order of the chains');
-    await fileSystem.close(file);
-  }),
+      assert(!wasEarly, 'no completion comes within submit');
+      assert(
+        order.every((chain, position) => chain === position),
+        'completions keep the order of the chains',
+      );
+      await fileSystem.close(file);
+    },
+  ),
   claim('closing waits for the chains before it', async ({ fileSystem, directory }) => {
     const file = await zeroed(fileSystem, `${directory}/close`, 2);
     let isDone = false;
-    fileSystem.submit([write(fileSystem, file, { block: 0, fill: 7 }), { kind: 'sync', file }], () => {
-      isDone = true;
-    });
+    fileSystem.submit(
+      [write(fileSystem, file, { block: 0, fill: 7 }), { kind: 'sync', file }],
+      () => {
+        isDone = true;
+      },
+    );
 
     await fileSystem.close(file);
 
@@ -123,24 +153,43 @@ export const fileSystemConformance: readonly ConformanceCase[] = [
     await run(fileSystem, [write(fileSystem, file, { block: 3, fill: 4 }), { kind: 'sync', file }]);
 
     assert((await fileSystem.size(file)) === 4 * blockBytes, 'the size covers the write');
-    assertSame(await fileSystem.read(file, blockBytes, 2 * blockBytes), new Uint8Array(2 * blockBytes));
+    assertSame(
+      await fileSystem.read(file, blockBytes, 2 * blockBytes),
+      new Uint8Array(2 * blockBytes),
+    );
     await fileSystem.close(file);
   }),
-  claim('a truncated file ends there, and extends with zeros', async ({ fileSystem, directory }) => {
-    const file = await zeroed(fileSystem, `${directory}/cut`, 4);
-    await run(fileSystem, [write(fileSystem, file, { block: 0, fill: 5 }), write(fileSystem, file, { block: 3, fill: 5 }), { kind: 'sync', file }]);
+  claim(
+    'a truncated file ends there, and extends with zeros',
+    async ({ fileSystem, directory }) => {
+      const file = await zeroed(fileSystem, `${directory}/cut`, 4);
+      await run(fileSystem, [
+        write(fileSystem, file, { block: 0, fill: 5 }),
+        write(fileSystem, file, { block: 3, fill: 5 }),
+        { kind: 'sync', file },
+      ]);
 
-    await fileSystem.truncate(file, 2 * blockBytes);
-    assert((await fileSystem.size(file)) === 2 * blockBytes, 'the file is shorter');
-    assert((await fileSystem.read(file, blockBytes, 4 * blockBytes)).length === blockBytes, 'a read stops at the end of the file');
-    await fileSystem.truncate(file, 4 * blockBytes);
-    await run(fileSystem, [{ kind: 'sync', file }]);
+      await fileSystem.truncate(file, 2 * blockBytes);
+      assert((await fileSystem.size(file)) === 2 * blockBytes, 'the file is shorter');
+      assert(
+        (await fileSystem.read(file, blockBytes, 4 * blockBytes)).length === blockBytes,
+        'a read stops at the end of the file',
+      );
+      await fileSystem.truncate(file, 4 * blockBytes);
+      await run(fileSystem, [{ kind: 'sync', file }]);
 
-    assertSame(await fileSystem.read(file, 0, blockBytes), filled(5, blockBytes));
-    assertSame(await fileSystem.read(file, blockBytes, 3 * blockBytes), new Uint8Array(3 * blockBytes));
-    assert((await fileSystem.read(file, 4 * blockBytes, blockBytes)).length === 0, 'behind the end there is nothing');
-    await fileSystem.close(file);
-  }),
+      assertSame(await fileSystem.read(file, 0, blockBytes), filled(5, blockBytes));
+      assertSame(
+        await fileSystem.read(file, blockBytes, 3 * blockBytes),
+        new Uint8Array(3 * blockBytes),
+      );
+      assert(
+        (await fileSystem.read(file, 4 * blockBytes, blockBytes)).length === 0,
+        'behind the end there is nothing',
+      );
+      await fileSystem.close(file);
+    },
+  ),
   claim('an open file keeps its content under a new name', async ({ fileSystem, directory }) => {
     const file = await zeroed(fileSystem, `${directory}/old`, 1);
     await fileSystem.replaceFile(`${directory}/new`, filled(1, 1));
@@ -155,83 +204,130 @@ export const fileSystemConformance: readonly ConformanceCase[] = [
     assert((await fileSystem.listDirectory(directory)).length === 0, 'a removed file is gone');
     await rejects(fileSystem.rename(`${directory}/old`, `${directory}/other`));
   }),
-  claim('staging memory is zeroed, exactly as large as asked, and shared with nobody', async ({ fileSystem }) => {
-    const first = fileSystem.allocateStaging(3 * blockBytes);
-    const second = fileSystem.allocateStaging(blockBytes);
-    assertSame(first, new Uint8Array(3 * blockBytes));
-    first.fill(1);
-    assertSame(second, new Uint8Array(blockBytes));
-    second.fill(2);
-    assertSame(first, filled(1, 3 * blockBytes));
-  }),
-  claim('a directory has one holder of its lock, and is made if missing', async ({ fileSystem, directory }) => {
-    const path = `${directory}/data`;
-    const lock = await fileSystem.lockDirectory(path);
-    const error = await rejects(fileSystem.lockDirectory(path));
-    assert(isClustorError(error, 'CLUSTOR_DATA_DIRECTORY_LOCKED'), 'the second is told why');
+  claim(
+    'staging memory is zeroed, exactly as large as asked, and shared with nobody',
+    async ({ fileSystem }) => {
+      const first = fileSystem.allocateStaging(3 * blockBytes);
+      const second = fileSystem.allocateStaging(blockBytes);
+      assertSame(first, new Uint8Array(3 * blockBytes));
+      first.fill(1);
+      assertSame(second, new Uint8Array(blockBytes));
+      second.fill(2);
+      assertSame(first, filled(1, 3 * blockBytes));
+    },
+  ),
+  claim(
+    'a directory has one holder of its lock, and is made if missing',
+    async ({ fileSystem, directory }) => {
+      const path = `${directory}/data`;
+      const lock = await fileSystem.lockDirectory(path);
+      const error = await rejects(fileSystem.lockDirectory(path));
+      assert(isClustorError(error, 'CLUSTOR_DATA_DIRECTORY_LOCKED'), 'the second is told why');
 
-    await lock.release();
-    await (await fileSystem.lockDirectory(path)).release();
-  }),
-  powerLossClaim('synced writes, names and replaced files survive a power loss', async ({ fileSystem, directory, losePower }) => {
-    const file = await zeroed(fileSystem, `${directory}/synced`, 4);
-    await fileSystem.syncDirectory(directory);
-    await run(fileSystem, [write(fileSystem, file, { block: 1, fill: 6 }), { kind: 'sync', file }]);
-    await fileSystem.replaceFile(`${directory}/small`, filled(3, 100));
+      await lock.release();
+      await (await fileSystem.lockDirectory(path)).release();
+    },
+  ),
+  powerLossClaim(
+    'synced writes, names and replaced files survive a power loss',
+    async ({ fileSystem, directory, losePower }) => {
+      const file = await zeroed(fileSystem, `${directory}/synced`, 4);
+      await fileSystem.syncDirectory(directory);
+      await run(fileSystem, [
+        write(fileSystem, file, { block: 1, fill: 6 }),
+        { kind: 'sync', file },
+      ]);
+      await fileSystem.replaceFile(`${directory}/small`, filled(3, 100));
 
-    const next = await losePower();
+      const next = await losePower();
 
-    const expected = new Uint8Array(4 * blockBytes);
-    expected.fill(6, blockBytes, 2 * blockBytes);
-    assertSame(await next.readFile(`${directory}/synced`), expected);
-    assertSame(await next.readFile(`${directory}/small`), filled(3, 100));
-  }),
-  powerLossClaim('an unsynced write leaves each byte old or new', async ({ fileSystem, directory, losePower }) => {
-    const file = await zeroed(fileSystem, `${directory}/torn`, 4);
-    await fileSystem.syncDirectory(directory);
-    await run(fileSystem, [write(fileSystem, file, { block: 1, fill: 1 }), { kind: 'sync', file }]);
-    await run(fileSystem, [write(fileSystem, file, { block: 1, fill: 2 }), write(fileSystem, file, { block: 2, fill: 2 })]);
+      const expected = new Uint8Array(4 * blockBytes);
+      expected.fill(6, blockBytes, 2 * blockBytes);
+      assertSame(await next.readFile(`${directory}/synced`), expected);
+      assertSame(await next.readFile(`${directory}/small`), filled(3, 100));
+    },
+  ),
+  powerLossClaim(
+    'an unsynced write leaves each byte old or new',
+    async ({ fileSystem, directory, losePower }) => {
+      const file = await zeroed(fileSystem, `${directory}/torn`, 4);
+      await fileSystem.syncDirectory(directory);
+      await run(fileSystem, [
+        write(fileSystem, file, { block: 1, fill: 1 }),
+        { kind: 'sync', file },
+      ]);
+      await run(fileSystem, [
+        write(fileSystem, file, { block: 1, fill: 2 }),
+        write(fileSystem, file, { block: 2, fill: 2 }),
+      ]);
 
-    const next = await losePower();
+      const next = await losePower();
 
-    const bytes = present(await next.readFile(`${directory}/torn`), 'the file is there');
-    assert(bytes.subarray(0, blockBytes).every((byte) => byte === 0), 'what was not written stays');
-    assert(bytes.subarray(blockBytes, 2 * blockBytes).every((byte) => byte === 1 || byte === 2), 'each byte is old or new');
-    assert(bytes.subarray(2 * blockBytes).every((byte) => byte === 0 || byte === 2), 'each byte is old or new');
-  }),
-  powerLossClaim('a lock does not outlive its holder', async ({ fileSystem, directory, losePower }) => {
-    await fileSystem.lockDirectory(directory);
-    const next = await losePower();
-    await (await next.lockDirectory(directory)).release();
-  }),
+      const bytes = present(await next.readFile(`${directory}/torn`), 'the file is there');
+      assert(
+        bytes.subarray(0, blockBytes).every((byte) => byte === 0),
+        'what was not written stays',
+      );
+      assert(
+        bytes.subarray(blockBytes, 2 * blockBytes).every((byte) => byte === 1 || byte === 2),
+        'each byte is old or new',
+      );
+      assert(
+        bytes.subarray(2 * blockBytes).every((byte) => byte === 0 || byte === 2),
+        'each byte is old or new',
+      );
+    },
+  ),
+  powerLossClaim(
+    'a lock does not outlive its holder',
+    async ({ fileSystem, directory, losePower }) => {
+      await fileSystem.lockDirectory(directory);
+      const next = await losePower();
+      await (await next.lockDirectory(directory)).release();
+    },
+  ),
 ];
 
 function claim(name: string, run: ConformanceCase['run']): ConformanceCase {
   return { name, needsPowerLoss: false, run };
 }
 
-function powerLossClaim(name: string, run: (subject: Required<ConformanceSubject>) => Promise<void>): ConformanceCase {
+function powerLossClaim(
+  name: string,
+  run: (subject: Required<ConformanceSubject>) => Promise<void>,
+): ConformanceCase {
   return {
     name,
     needsPowerLoss: true,
-    run: (subject) => run({ ...subject, losePower: present(subject.losePower, 'this claim needs a power loss') }),
+    run: (subject) =>
+      run({ ...subject, losePower: present(subject.losePower, 'this claim needs a power loss') }),
   };
 }
 
-async function zeroed(fileSystem: FileSystem, path: string, blockCount: number): Promise<FileHandle> {
+async function zeroed(
+  fileSystem: FileSystem,
+  path: string,
+  blockCount: number,
+): Promise<FileHandle> {
   await fileSystem.createZeroed(path, blockCount * blockBytes);
   return fileSystem.open(path, { access: 'durableWrite' });
 }
 
 /** A step that fills one block. */
-function write(fileSystem: FileSystem, file: FileHandle, what: { readonly block: number; readonly fill: number }): IoStep {
+function write(
+  fileSystem: FileSystem,
+  file: FileHandle,
+  what: { readonly block: number; readonly fill: number },
+): IoStep {
   const bytes = fileSystem.allocateStaging(blockBytes);
   bytes.fill(what.fill);
   return { kind: 'write', file, position: what.block * blockBytes, bytes };
 }
 
 async function run(fileSystem: FileSystem, chain: readonly IoStep[]): Promise<void> {
-  const failure = await new Promise<IoFailure | undefined>((resolve) => fileSystem.submit(chain, resolve));
+  const failure = await new Promise<IoFailure | undefined>((resolve) =>
+    fileSystem.submit(chain, resolve),
+  );
   assert(failure === undefined, 'a healthy chain succeeds');
 }
 
@@ -252,5 +348,8 @@ function filled(fill: number, length: number): Uint8Array {
 
 function assertSame(actual: Uint8Array | undefined, expected: Uint8Array): void {
   assert(actual?.length === expected.length, 'the content has its length');
-  assert(actual.every((byte, position) => byte === expected[position]), 'the content is what was written');
+  assert(
+    actual.every((byte, position) => byte === expected[position]),
+    'the content is what was written',
+  );
 }

@@ -11,7 +11,6 @@ import {
 } from './history.ts';
 import {
   checkOperations,
-  type LinearizabilityOptions,
   type LinearizabilityVerdict,
   type LinearizabilityViolation,
 } from './linearizability.ts';
@@ -24,11 +23,11 @@ export type HistoryModelName = 'register' | 'counter' | 'append';
 export interface JudgeHistoryOptions {
   /** @defaultValue `append` if the history has an append, else `register` */
   readonly model?: HistoryModelName;
-  /** See {@link LinearizabilityOptions}. */
+  /** See `LinearizabilityOptions`. */
   readonly stepsMax?: number;
-  /** See {@link LinearizabilityOptions}. */
+  /** See `LinearizabilityOptions`. */
   readonly timeMaxMs?: number;
-  /** See {@link LinearizabilityOptions}. */
+  /** See `LinearizabilityOptions`. */
   readonly nowMs?: () => number;
 }
 

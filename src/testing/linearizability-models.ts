@@ -184,7 +184,7 @@ export function createAppendModel(): Model<AppendState, HistoryInput, HistoryVal
 }
 
 function isList(state: AppendState, values: HistoryValue): boolean {
-  const expected = values === null ? [] : values;
+  const expected = values ?? [];
   if (!Array.isArray(expected) || expected.length !== state.length) return false;
   let node = state;
   while (node.before !== undefined) {

@@ -7,7 +7,14 @@
 import { assert } from '../base/assert.ts';
 import { nextBelow, nextUint32, type PrngState } from '../base/prng.ts';
 import type { CancelTimer, Clock } from '../ports/clock.ts';
-import { onGrid, simEventKinds, simTask, type LifeScope, type SimScheduler, type SimTask } from './sim-scheduler.ts';
+import {
+  onGrid,
+  simEventKinds,
+  simTask,
+  type LifeScope,
+  type SimScheduler,
+  type SimTask,
+} from './sim-scheduler.ts';
 
 /** Wall time at which every world begins, in milliseconds since 1970. */
 const wallStartMs = 1_760_000_000_000;

@@ -10,7 +10,13 @@ import { isClustorError, messageOf } from '../base/errors.ts';
 import type { ClusterId, LogIndex, NodeId, PartitionId, Term } from '../base/ids.ts';
 import { nextBetween } from '../base/prng.ts';
 import type { ObservedEvent, Observer } from '../ports/observer.ts';
-import { checkRaftState, checkRaftTransition, cloneRaftState, termAt, type RaftState } from '../raft/index.ts';
+import {
+  checkRaftState,
+  checkRaftTransition,
+  cloneRaftState,
+  termAt,
+  type RaftState,
+} from '../raft/index.ts';
 import { initializeNode, planPartition, type PartitionPlan } from '../runtime/bootstrap.ts';
 import { ClustorNode } from '../runtime/node.ts';
 import { replayLedgerBytes } from '../storage/ledger-replay.ts';
@@ -91,9 +97,17 @@ export class SimCluster {
       return { nodeId, address: `${host}:${port}` };
     });
     const entropy = options.world.client('init').entropy;
-    this.plans = options.partitionIds.map((partitionId) => planPartition(partitionId, voters, entropy));
+    this.plans = options.partitionIds.map((partitionId) =>
+      planPartition(partitionId, voters, entropy),
+    );
     for (const partitionId of options.partitionIds) {
-      this.#committed.set(partitionId, { terms: new Map(), leaders: new Map(), applied: new Map(), highest: 0 as LogIndex, advances: 0 });
+      this.#committed.set(partitionId, {
+        terms: new Map(),
+        leaders: new Map(),
+        applied: new Map(),
+        highest: 0 as LogIndex,
+        advances: 0,
+      });
     }
   }
 
@@ -102,7 +116,15 @@ export class SimCluster {
     for (const nodeId of this.world.nodeIds) {
       const host = this.world.start(nodeId);
       const { fileSystem, clock, entropy } = host;
-      await initializeNode({ ...this.#identity(nodeId), fileSystem, clock, entropy, observer: this.#observer(nodeId), storage: this.#options.storage, partitions: this.plans });
+      await initializeNode({
+        ...this.#identity(nodeId),
+        fileSystem,
+        clock,
+        entropy,
+        observer: this.#observer(nodeId),
+        storage: this.#options.storage,
+        partitions: this.plans,
+      });
       this.world.crash(nodeId, 'processKill');
     }
   }
@@ -165,7 +187,7 @@ export class SimCluster {
     const nodeId = this.world.nodeIds[machineNumber - 1];
     const life = nodeId === undefined ? undefined : this.#lives.get(nodeId);
     if (nodeId === undefined || life?.node === undefined || !life.host.isAlive) return;
-    for (const replica of life.node.replicas()) this.#checkState(nodeId, life, replica.state, replica.partitionId);
+    for (const replica of life.node.replicas()) this.#checkState(nodeId, life, replica);
   }
 
   /**
@@ -181,7 +203,9 @@ export class SimCluster {
       return (image.partitions.get(partitionId)?.durability?.index ?? 0) >= index;
     });
     if (covering.length > this.world.nodeIds.length / 2) return;
-    this.#violated(`entry ${index} of ${partitionId} counts as committed, and only the ledgers of nodes [${covering.join(', ')}] cover it`);
+    this.#violated(
+      `entry ${index} of ${partitionId} counts as committed, and only the ledgers of nodes [${covering.join(', ')}] cover it`,
+    );
   }
 
   /** The highest index known to be committed. */
@@ -189,7 +213,11 @@ export class SimCluster {
     return this.#committed.get(partitionId)?.highest ?? (0 as LogIndex);
   }
 
-  #identity(nodeId: NodeId): { readonly directory: string; readonly clusterId: ClusterId; readonly nodeId: NodeId } {
+  #identity(nodeId: NodeId): {
+    readonly directory: string;
+    readonly clusterId: ClusterId;
+    readonly nodeId: NodeId;
+  } {
     return { directory, clusterId: this.#options.clusterId, nodeId };
   }
 
@@ -197,7 +225,8 @@ export class SimCluster {
     return {
       emit: (event) => {
         this.#options.onEvent?.({ atMs: this.world.nowMs, nodeId, event });
-        if (event.kind === 'replicaInDoubt' || event.kind === 'peerInDoubt') this.#violated(`node ${nodeId}: ${event.kind} without any damage`);
+        if (event.kind === 'replicaInDoubt' || event.kind === 'peerInDoubt')
+          this.#violated(`node ${nodeId}: ${event.kind} without any damage`);
       },
     };
   }
@@ -205,7 +234,9 @@ export class SimCluster {
   /** A node that stopped because of its disk is started again, as a supervisor does; anything else is a bug. */
   #stopped(nodeId: NodeId, error: unknown): void {
     if (!isClustorError(error, 'CLUSTOR_STORAGE_FAILED')) {
-      this.#deferViolation(`node ${nodeId} stopped: ${error instanceof Error ? (error.cause instanceof Error ? (error.cause.stack ?? '') : (error.stack ?? '')) : messageOf(error)}`);
+      this.#deferViolation(
+        `node ${nodeId} stopped: ${error instanceof Error ? (error.cause instanceof Error ? (error.cause.stack ?? '') : (error.stack ?? '')) : messageOf(error)}`,
+      );
       return;
     }
     this.world.crash(nodeId, 'processKill');
@@ -218,20 +249,37 @@ export class SimCluster {
   #machine(life: Life, partitionId: PartitionId): RegisterMachine {
     const committed = this.#row(partitionId);
     let newest = 0;
-    const machine = new RegisterMachine((index, payloadCrc, timeMs, random) => {
-      if (index <= newest) this.#violated(`node ${life.host.nodeId} applied entry ${index} after ${newest}`);
+    const machine = new RegisterMachine((index, { payloadCrc, timeMs, random }) => {
+      if (index <= newest)
+        this.#violated(`node ${life.host.nodeId} applied entry ${index} after ${newest}`);
       newest = index;
       const entry = `${payloadCrc}/${timeMs}/${random}`;
       const known = committed.applied.get(index);
       if (known === undefined) committed.applied.set(index, entry);
-      else if (known !== entry) this.#violated(`node ${life.host.nodeId} applied another entry ${index} of ${partitionId} than others (state machine safety)`);
+      else if (known !== entry)
+        this.#violated(
+          `node ${life.host.nodeId} applied another entry ${index} of ${partitionId} than others (state machine safety)`,
+        );
     });
     life.machines.set(partitionId, machine);
     return machine;
   }
 
-  #checkState(nodeId: NodeId, life: Life, state: RaftState, partitionId: PartitionId): void {
-    const signature = state.term * 4096 + state.log.lastIndex * 64 + state.commitIndex * 17 + state.durableIndex * 5 + state.verifiedIndex * 3 + state.appliableIndex + state.appendSequence * 7 + state.durableTerm + state.role.length;
+  #checkState(
+    nodeId: NodeId,
+    life: Life,
+    { state, partitionId }: { readonly state: RaftState; readonly partitionId: PartitionId },
+  ): void {
+    const signature =
+      state.term * 4096 +
+      state.log.lastIndex * 64 +
+      state.commitIndex * 17 +
+      state.durableIndex * 5 +
+      state.verifiedIndex * 3 +
+      state.appliableIndex +
+      state.appendSequence * 7 +
+      state.durableTerm +
+      state.role.length;
     const known = life.before.get(partitionId);
     if (known?.signature === signature) return;
     try {
@@ -241,44 +289,64 @@ export class SimCluster {
       this.#violated(`node ${nodeId}: ${messageOf(error)}`);
     }
     if (state.inDoubt) this.#violated(`node ${nodeId} is in doubt without any damage`);
-    this.#checkCommitted(nodeId, partitionId, { state, commitIndexBefore: known?.state.commitIndex ?? state.commitIndex });
+    this.#checkCommitted(nodeId, partitionId, {
+      state,
+      commitIndexBefore: known?.state.commitIndex ?? state.commitIndex,
+    });
     life.before.set(partitionId, { state: cloneRaftState(state), signature });
   }
 
-  #checkCommitted(nodeId: NodeId, partitionId: PartitionId, change: { readonly state: RaftState; readonly commitIndexBefore: LogIndex }): void {
+  #checkCommitted(
+    nodeId: NodeId,
+    partitionId: PartitionId,
+    change: { readonly state: RaftState; readonly commitIndexBefore: LogIndex },
+  ): void {
     const { state } = change;
     const committed = this.#row(partitionId);
     if (state.role === 'leader') {
       const leader = committed.leaders.get(state.term);
       if (leader === undefined) this.#newLeader(nodeId, { committed, state });
-      else if (leader !== nodeId) this.#violated(`nodes ${leader} and ${nodeId} both lead in term ${state.term} (election safety)`);
+      else if (leader !== nodeId)
+        this.#violated(
+          `nodes ${leader} and ${nodeId} both lead in term ${state.term} (election safety)`,
+        );
     }
     for (let index = change.commitIndexBefore + 1; index <= state.commitIndex; index++) {
       const term = termAt(state.log, index as LogIndex);
       const known = committed.terms.get(index as LogIndex);
       if (term === undefined) continue;
       if (known === undefined) committed.terms.set(index as LogIndex, term);
-      else if (known !== term) this.#violated(`node ${nodeId} committed entry ${index} with term ${term}, it was committed with term ${known} (log matching)`);
+      else if (known !== term)
+        this.#violated(
+          `node ${nodeId} committed entry ${index} with term ${term}, it was committed with term ${known} (log matching)`,
+        );
     }
     if (state.commitIndex <= committed.highest) return;
     committed.highest = state.commitIndex;
     // What is committed is on the disks of a quorum at that moment (specification §1); looking there is dear, so now and then.
-    if (committed.advances++ % commitSamples === 0) this.checkEvidence(partitionId, state.commitIndex);
+    if (committed.advances++ % commitSamples === 0)
+      this.checkEvidence(partitionId, state.commitIndex);
   }
 
   /** Leader completeness: whoever is elected has every committed entry. */
-  #newLeader(nodeId: NodeId, { committed, state }: { readonly committed: Committed; readonly state: RaftState }): void {
+  #newLeader(
+    nodeId: NodeId,
+    { committed, state }: { readonly committed: Committed; readonly state: RaftState },
+  ): void {
     this.leaderChanges++;
     committed.leaders.set(state.term, nodeId);
     const term = committed.terms.get(committed.highest);
     if (term !== undefined && termAt(state.log, committed.highest) !== term) {
-      this.#violated(`node ${nodeId} leads in term ${state.term} without committed entry ${committed.highest} of term ${term} (leader completeness)`);
+      this.#violated(
+        `node ${nodeId} leads in term ${state.term} without committed entry ${committed.highest} of term ${term} (leader completeness)`,
+      );
     }
   }
 
   #row(partitionId: PartitionId): Committed {
     const row = this.#committed.get(partitionId);
-    if (row === undefined) throw new SimViolation(`there is no partition ${partitionId}`, this.world.nowMs);
+    if (row === undefined)
+      throw new SimViolation(`there is no partition ${partitionId}`, this.world.nowMs);
     return row;
   }
 

@@ -10,8 +10,20 @@
  */
 import { assert, present } from '../base/assert.ts';
 import { nextBelow, nextUint32, type PrngState } from '../base/prng.ts';
-import type { CloseReason, Connection, ConnectionHandlers, PeerIdentity } from '../ports/transport.ts';
-import { onGrid, simEventKinds, simTask, type LifeScope, type SimScheduler, type SimTask } from './sim-scheduler.ts';
+import type {
+  CloseReason,
+  Connection,
+  ConnectionHandlers,
+  PeerIdentity,
+} from '../ports/transport.ts';
+import {
+  onGrid,
+  simEventKinds,
+  simTask,
+  type LifeScope,
+  type SimScheduler,
+  type SimTask,
+} from './sim-scheduler.ts';
 
 /** The way from one machine to another; the way back is another link. */
 export interface SimLink {
@@ -204,7 +216,10 @@ export class SimConnection implements Connection {
     const { nowMs } = this.#context.scheduler;
     this.#isDeliveryDue = true;
     this.#deliverTask.weight = (this.#number << 16) ^ weightOf(head);
-    this.#context.scheduler.scheduleAt(onGrid(Math.max(head.arrivalMs, nowMs + delayMs)), this.#deliverTask);
+    this.#context.scheduler.scheduleAt(
+      onGrid(Math.max(head.arrivalMs, nowMs + delayMs)),
+      this.#deliverTask,
+    );
   }
 
   #deliver(): void {
@@ -301,7 +316,11 @@ export class SimConnection implements Connection {
     if ((word & 7) === 0 && bytes.length > 1) {
       for (let cut = (word >>> 3) & 3; cut >= 0 && start < bytes.length - 1; cut--) {
         const end = start + 1 + nextBelow(random, bytes.length - start - 1);
-        this.#fly({ kind: 'bytes', arrivalMs: this.#nextArrivalMs(end - start), bytes: bytes.subarray(start, end) });
+        this.#fly({
+          kind: 'bytes',
+          arrivalMs: this.#nextArrivalMs(end - start),
+          bytes: bytes.subarray(start, end),
+        });
         start = end;
       }
     }
@@ -337,7 +356,10 @@ export class SimConnection implements Connection {
     }
     this.#flight = kept;
     this.#flightHead = 0;
-    this.#flightBytes = kept.reduce((sum, item) => sum + (item.kind === 'bytes' ? item.bytes.length : 0), 0);
+    this.#flightBytes = kept.reduce(
+      (sum, item) => sum + (item.kind === 'bytes' ? item.bytes.length : 0),
+      0,
+    );
   }
 
   /** A flight that stands still: in a while the stream is reset, unless it moves again. */
@@ -394,7 +416,12 @@ function weightOf(item: FlightItem): number {
   const { bytes } = item;
   const last = bytes.length - 1;
   // Frames end with their checksum: the last bytes stand for the content.
-  return bytes.length ^ ((bytes[last] ?? 0) << 24) ^ ((bytes[last - 1] ?? 0) << 16) ^ ((bytes[last - 2] ?? 0) << 8);
+  return (
+    bytes.length ^
+    ((bytes[last] ?? 0) << 24) ^
+    ((bytes[last - 1] ?? 0) << 16) ^
+    ((bytes[last - 2] ?? 0) << 8)
+  );
 }
 
 function joined(chunks: readonly Uint8Array[]): Uint8Array {

@@ -84,7 +84,10 @@ export class SimFile {
       const from = Math.max(position, number * pageBytes);
       const to = Math.min(end, (number + 1) * pageBytes);
       const source = viewOf(page, view);
-      bytes.set(source.subarray(from - number * pageBytes, to - number * pageBytes), from - position);
+      bytes.set(
+        source.subarray(from - number * pageBytes, to - number * pageBytes),
+        from - position,
+      );
     }
     return bytes;
   }
@@ -102,7 +105,10 @@ export class SimFile {
       }
       const merged = viewOf(page, 'cache').slice();
       const from = Math.max(start, position);
-      merged.set(copy.subarray(from - position, Math.min(end, start + pageBytes) - position), from - start);
+      merged.set(
+        copy.subarray(from - position, Math.min(end, start + pageBytes) - position),
+        from - start,
+      );
       this.#addVersion(page, merged);
     }
     this.#sizeBytes = Math.max(this.#sizeBytes, end);
@@ -243,7 +249,10 @@ function survivorOf(page: SimPage, survivalPercent: number, random: PrngState): 
   const bytes = page.synced.slice();
   for (let start = 0; start < pageBytes; start += sectorBytes) {
     if (nextBelow(random, 100) >= survivalPercent) continue;
-    const version = present(page.unsynced[nextBelow(random, page.unsynced.length)], 'a dirty page has versions');
+    const version = present(
+      page.unsynced[nextBelow(random, page.unsynced.length)],
+      'a dirty page has versions',
+    );
     const isTorn = nextBelow(random, 16) === 0;
     const length = isTorn ? nextBelow(random, sectorBytes) : sectorBytes;
     bytes.set(version.subarray(start, start + length), start);

@@ -233,7 +233,11 @@ export class SimDisk {
   }
 
   /** Synced bytes of a file whose name is synced, from `position` on; `undefined` when a power loss may take the file. */
-  readSynced(path: string, position = 0, length: number = Number.MAX_SAFE_INTEGER): Uint8Array | undefined {
+  readSynced(
+    path: string,
+    position = 0,
+    length: number = Number.MAX_SAFE_INTEGER,
+  ): Uint8Array | undefined {
     return this.#findSynced(path)?.read(position, length, 'synced');
   }
 
@@ -251,7 +255,8 @@ export class SimDisk {
   paths(): string[] {
     const paths: string[] = [];
     for (const [parent, directory] of this.#directories) {
-      for (const name of directory.names.keys()) paths.push(parent === '' ? `/${name}` : `/${parent}/${name}`);
+      for (const name of directory.names.keys())
+        paths.push(parent === '' ? `/${name}` : `/${parent}/${name}`);
     }
     return paths;
   }
@@ -276,8 +281,14 @@ export class SimDisk {
       const names = syncedOnly ? directory.syncedNames : directory.names;
       copy.#directories.set(path, {
         names: new Map([...names].map(([name, file]) => [name, twinOf(file)])),
-        syncedNames: new Map([...directory.syncedNames].map(([name, file]) => [name, twinOf(file)])),
-        changes: syncedOnly ? [] : directory.changes.map((change) => (change.kind === 'unlink' ? change : { ...change, file: twinOf(change.file) })),
+        syncedNames: new Map(
+          [...directory.syncedNames].map(([name, file]) => [name, twinOf(file)]),
+        ),
+        changes: syncedOnly
+          ? []
+          : directory.changes.map((change) =>
+              change.kind === 'unlink' ? change : { ...change, file: twinOf(change.file) },
+            ),
         subdirectories: new Set(directory.subdirectories),
       });
     }
@@ -293,7 +304,9 @@ export class SimDisk {
 
 /** The error of a slow operation that failed. */
 export function diskError(systemCode: string, path: string): ClustorError {
-  return new ClustorError('CLUSTOR_STORAGE_FAILED', `${systemCode}: ${path}`, { details: { systemCode, path } });
+  return new ClustorError('CLUSTOR_STORAGE_FAILED', `${systemCode}: ${path}`, {
+    details: { systemCode, path },
+  });
 }
 
 function emptyDirectory(): SimDirectory {
@@ -310,7 +323,9 @@ function normalize(path: string): string {
 function split(path: string): { readonly parent: string; readonly name: string } {
   const own = normalize(path);
   const slash = own.lastIndexOf('/');
-  return slash < 0 ? { parent: '', name: own } : { parent: own.slice(0, slash), name: own.slice(slash + 1) };
+  return slash < 0
+    ? { parent: '', name: own }
+    : { parent: own.slice(0, slash), name: own.slice(slash + 1) };
 }
 
 function applyChange(names: Map<string, SimFile>, change: DirectoryChange): void {
@@ -344,6 +359,7 @@ function losePowerOfDirectory(directory: SimDirectory, random: PrngState): void 
 }
 
 function isSamePoint(left: KillPoint, right: KillPoint): boolean {
-  if (left.kind === 'chain') return right.kind === 'chain' && left.chain === right.chain && left.step === right.step;
+  if (left.kind === 'chain')
+    return right.kind === 'chain' && left.chain === right.chain && left.step === right.step;
   return right.kind === 'operation' && left.operation === right.operation;
 }

@@ -14,7 +14,8 @@ export class SimEntropy implements Entropy {
     const bytes = new Uint8Array(count);
     for (let at = 0; at < count; at += 4) {
       const word = nextUint32(this.#random);
-      for (let lane = 0; lane < 4 && at + lane < count; lane++) bytes[at + lane] = word >>> (lane * 8);
+      for (let lane = 0; lane < 4 && at + lane < count; lane++)
+        bytes[at + lane] = word >>> (lane * 8);
     }
     return bytes;
   }

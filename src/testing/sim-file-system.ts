@@ -64,7 +64,7 @@ interface Operation {
   readonly interrupt: (() => void) | undefined;
 }
 
-/** Chains waiting at most; a caller that queues more has lost its own bound. */
+/** Chains waiting at most. */
 const chainsWaitingMax = 65_536;
 
 /** Words of which a checksum looks at one. */
@@ -100,9 +100,13 @@ export class SimFileSystem implements FileSystem {
     return this.#operate(path, () => {
       this.#disk.makeDirectory(path);
       if (!this.#disk.lock(path)) {
-        throw new ClustorError('CLUSTOR_DATA_DIRECTORY_LOCKED', `${path} is in use by process ${this.#scope.number}`, {
-          details: { path, pid: this.#scope.number },
-        });
+        throw new ClustorError(
+          'CLUSTOR_DATA_DIRECTORY_LOCKED',
+          `${path} is in use by process ${this.#scope.number}`,
+          {
+            details: { path, pid: this.#scope.number },
+          },
+        );
       }
       this.#locks.add(path);
       return { release: () => this.#releaseLock(path) };
@@ -139,7 +143,7 @@ export class SimFileSystem implements FileSystem {
       this.#meetFailure(path, 'write');
       this.#meetFailure(path, 'sync');
       write(path);
-      this.#disk.syncDirectory(parentOf(path));
+      this.#disk.syncDirectory(path.slice(0, Math.max(0, path.lastIndexOf('/'))));
     };
     return this.#operate(path, apply, () => write(`${path}.tmp`));
   }
@@ -321,7 +325,10 @@ export class SimFileSystem implements FileSystem {
     let latencyMs = 1 / 16;
     if (step?.kind === 'write') latencyMs = this.#writeLatencyMs(step.bytes.length);
     else if (step?.kind === 'sync') latencyMs = this.#syncLatencyMs();
-    this.#stepTask.weight = step?.kind === 'write' ? step.position ^ (chain.checksums[chain.stepsDone] ?? 0) : chain.stepsDone;
+    this.#stepTask.weight =
+      step?.kind === 'write'
+        ? step.position ^ (chain.checksums[chain.stepsDone] ?? 0)
+        : chain.stepsDone;
     this.#scheduler.schedule(latencyMs * this.#disk.latencyFactor, this.#stepTask);
   }
 
@@ -359,7 +366,9 @@ export class SimFileSystem implements FileSystem {
     } else {
       this.#startStep();
     }
-    chain.completion(systemCode === undefined ? undefined : { stepIndex: chain.stepsDone, systemCode });
+    chain.completion(
+      systemCode === undefined ? undefined : { stepIndex: chain.stepsDone, systemCode },
+    );
   }
 
   /** Runs one step now; the system's code if it failed. */
@@ -461,7 +470,12 @@ export class SimFileSystem implements FileSystem {
 /** Opens a copy of what a power loss at this instant would leave for sure. */
 export function openInspection(disk: SimDisk): DiskInspection {
   const scheduler = new SimScheduler();
-  const parts = { disk: disk.cloneSynced(), scheduler, scope: new LifeScope(0), random: createPrng(1) };
+  const parts = {
+    disk: disk.cloneSynced(),
+    scheduler,
+    scope: new LifeScope(0),
+    random: createPrng(1),
+  };
   return { fileSystem: new SimFileSystem({ ...parts, ioWriterMode: 'Direct' }), scheduler };
 }
 
@@ -482,8 +496,4 @@ function checksumOf(bytes: Uint8Array, chainNumber: number): number {
     sum = (Math.imul(sum, 31) + (words[at] ?? 0)) | 0;
   }
   return sum;
-}
-
-function parentOf(path: string): string {
-  return path.slice(0, Math.max(0, path.lastIndexOf('/')));
 }

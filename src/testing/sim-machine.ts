@@ -2,12 +2,22 @@
 import { ByteWriter, utf8Decode, utf8Encode } from '../base/bytes.ts';
 import { crc32c } from '../base/crc32c.ts';
 import type { LogIndex } from '../base/ids.ts';
-import type { ApplyContext, ApplyOutcome, EntryBatch, StateMachine } from '../ports/state-machine.ts';
+import type {
+  ApplyContext,
+  ApplyOutcome,
+  EntryBatch,
+  StateMachine,
+} from '../ports/state-machine.ts';
 
 /** A change of one register. */
 export type RegisterCommand =
   | { readonly op: 'write'; readonly key: string; readonly value: string }
-  | { readonly op: 'cas'; readonly key: string; readonly expected: string | null; readonly value: string }
+  | {
+      readonly op: 'cas';
+      readonly key: string;
+      readonly expected: string | null;
+      readonly value: string;
+    }
   | { readonly op: 'incr'; readonly key: string; readonly amount: number };
 
 /** What a change gave. */
@@ -18,7 +28,10 @@ export interface RegisterResult {
 }
 
 /** Told about every entry that a machine applies, in order. */
-export type AppliedEntry = (index: LogIndex, payloadCrc: number, timeMs: number, random: number) => void;
+export type AppliedEntry = (
+  index: LogIndex,
+  entry: { readonly payloadCrc: number; readonly timeMs: number; readonly random: number },
+) => void;
 
 /** Bytes of a command. */
 export function encodeCommand(command: RegisterCommand): Uint8Array {
@@ -43,8 +56,14 @@ export class RegisterMachine implements StateMachine {
     const results: Uint8Array[] = [];
     for (let position = 0; position < batch.length; position++) {
       const payload = batch.payload(position);
-      this.#onApplied(batch.index(position), crc32c(payload), context.timeMs(position), context.random(position, 0));
-      results.push(utf8Encode(JSON.stringify(this.#apply(JSON.parse(utf8Decode(payload)) as RegisterCommand))));
+      this.#onApplied(batch.index(position), {
+        payloadCrc: crc32c(payload),
+        timeMs: context.timeMs(position),
+        random: context.random(position, 0),
+      });
+      results.push(
+        utf8Encode(JSON.stringify(this.#apply(JSON.parse(utf8Decode(payload)) as RegisterCommand))),
+      );
     }
     return { kind: 'ack', results };
   }
@@ -62,10 +81,11 @@ export class RegisterMachine implements StateMachine {
   /** Equal for machines that hold the same. */
   digest(): string {
     const rows = [...this.#values].sort(([left], [right]) => (left < right ? -1 : 1));
-    return crc32c(utf8Encode(JSON.stringify(rows))).toString(16).padStart(8, '0');
+    return crc32c(utf8Encode(JSON.stringify(rows)))
+      .toString(16)
+      .padStart(8, '0');
   }
 
-  // eslint-disable-next-line @typescript-eslint/require-await -- the port is asynchronous, this state is small
   async *snapshot(): AsyncIterable<Uint8Array> {
     yield utf8Encode(JSON.stringify([...this.#values]));
   }
@@ -80,8 +100,10 @@ export class RegisterMachine implements StateMachine {
 
   #apply(command: RegisterCommand): RegisterResult {
     const before = this.read(command.key);
-    if (command.op === 'cas' && before !== command.expected) return { isDone: false, value: before ?? '' };
-    const value = command.op === 'incr' ? String(Number(before ?? '0') + command.amount) : command.value;
+    if (command.op === 'cas' && before !== command.expected)
+      return { isDone: false, value: before ?? '' };
+    const value =
+      command.op === 'incr' ? String(Number(before ?? '0') + command.amount) : command.value;
     this.#values.set(command.key, value);
     return { isDone: true, value };
   }

@@ -15,8 +15,19 @@ import type {
   PeerIdentity,
   Transport,
 } from '../ports/transport.ts';
-import { drawLatencyMs, SimConnection, type ConnectionContext, type SimLink } from './sim-connection.ts';
-import { simEventKinds, simTask, type LifeScope, type SimScheduler, type SimTask } from './sim-scheduler.ts';
+import {
+  drawLatencyMs,
+  SimConnection,
+  type ConnectionContext,
+  type SimLink,
+} from './sim-connection.ts';
+import {
+  simEventKinds,
+  simTask,
+  type LifeScope,
+  type SimScheduler,
+  type SimTask,
+} from './sim-scheduler.ts';
 
 /** How long a dial waits for an answer. */
 const dialTimeoutMs = 2_000;
@@ -54,7 +65,11 @@ export class SimNetwork {
   constructor(scheduler: SimScheduler, random: PrngState) {
     this.#scheduler = scheduler;
     this.#random = random;
-    this.#context = { scheduler, random, forget: (connection) => void this.#connections.delete(connection) };
+    this.#context = {
+      scheduler,
+      random,
+      forget: (connection) => void this.#connections.delete(connection),
+    };
   }
 
   /** Open ends of streams. */
@@ -122,8 +137,10 @@ export class SimNetwork {
    * @param isSilent - The machine is gone, nobody tells the other ends: they notice after a while.
    */
   abandon(scope: LifeScope, isSilent: boolean): void {
-    for (const [key, transport] of this.#listeners) if (transport.scope === scope) this.#listeners.delete(key);
-    const noticeMs = isSilent && nextBelow(this.#random, 2) === 0 ? 200 + nextBelow(this.#random, 2_800) : 0;
+    for (const [key, transport] of this.#listeners)
+      if (transport.scope === scope) this.#listeners.delete(key);
+    const noticeMs =
+      isSilent && nextBelow(this.#random, 2) === 0 ? 200 + nextBelow(this.#random, 2_800) : 0;
     for (const connection of [...this.#connections]) {
       if (connection.scope !== scope) continue;
       this.#connections.delete(connection);
@@ -142,7 +159,8 @@ export class SimNetwork {
   close(transport: SimTransport): void {
     const key = keyOf(transport.address);
     if (this.#listeners.get(key) === transport) this.#listeners.delete(key);
-    for (const connection of [...this.#connections]) if (connection.scope === transport.scope) connection.destroy();
+    for (const connection of [...this.#connections])
+      if (connection.scope === transport.scope) connection.destroy();
   }
 
   /** Sends a dial on its way. */
@@ -163,18 +181,25 @@ export class SimNetwork {
         return;
       }
       // The listener's process must run to answer; if it dies first, the dial times out.
-      this.#scheduler.schedule(0, simTask(listener.scope, simEventKinds.connect, () => this.#meet(attempt, listener, back)));
+      this.#scheduler.schedule(
+        0,
+        simTask(listener.scope, simEventKinds.connect, () => this.#meet(attempt, listener, back)),
+      );
     });
     knock.weight = number;
     // Connecting and authenticating take two round trips.
-    this.#scheduler.schedule(drawLatencyMs(there, this.#random) * 2 + drawLatencyMs(back, this.#random), knock);
+    this.#scheduler.schedule(
+      drawLatencyMs(there, this.#random) * 2 + drawLatencyMs(back, this.#random),
+      knock,
+    );
   }
 
   /** The listener's side of a dial that arrived. */
   #meet(attempt: DialAttempt, listener: SimTransport, back: SimLink): void {
     if (!attempt.from.scope.isAlive) return;
     const accept = listener.acceptHandler;
-    const refusal = accept === undefined ? ({ kind: 'refused' } as const) : refusalOf(attempt, listener.identity);
+    const refusal =
+      accept === undefined ? ({ kind: 'refused' } as const) : refusalOf(attempt, listener.identity);
     if (accept === undefined || refusal !== undefined) {
       this.#answer(attempt, drawLatencyMs(back, this.#random), refusal ?? { kind: 'refused' });
       return;
@@ -317,7 +342,10 @@ function refusalOf(attempt: DialAttempt, listener: PeerIdentity): CloseReason | 
   const { expected } = attempt.target;
   if (listener.kind !== 'node') return { kind: 'unauthenticated', detail: 'the peer is no node' };
   if (expected !== undefined && listener.nodeId !== expected) {
-    return { kind: 'unauthenticated', detail: `the peer is node ${listener.nodeId}, not ${expected}` };
+    return {
+      kind: 'unauthenticated',
+      detail: `the peer is node ${listener.nodeId}, not ${expected}`,
+    };
   }
   return undefined;
 }

@@ -8,7 +8,12 @@ import { forkPrng, nextBelow, nextBetween } from '../base/prng.ts';
 import { utf8Encode } from '../base/bytes.ts';
 import type { ClustorClient } from '../client/client-core.ts';
 import { openClientCore } from '../client/client-core.ts';
-import { drawFaultPlan, installFaultPlan, type FaultKind, type PlannedFault } from './fault-plan.ts';
+import {
+  drawFaultPlan,
+  installFaultPlan,
+  type FaultKind,
+  type PlannedFault,
+} from './fault-plan.ts';
 import { HistoryRecorder } from './history-recorder.ts';
 import { judgeHistoryFile } from './history-judge.ts';
 import { SimCluster, SimViolation, type TimelineEvent } from './sim-cluster.ts';
@@ -52,7 +57,11 @@ const workers = 8;
 const recoveryMs = 20_000;
 /** Operations of a run at least; storms that let few through go on in fair weather. */
 const operationsMin = 320;
-const storage = { segmentBytes: 8 * 1024 * 1024, ledgerBytes: 256 * 1024, logBytesMax: 256 * 1024 * 1024 };
+const storage = {
+  segmentBytes: 8 * 1024 * 1024,
+  ledgerBytes: 256 * 1024,
+  logBytesMax: 256 * 1024 * 1024,
+};
 
 /** Runs one seed. */
 export async function runSimulation(options: SimRunOptions): Promise<SimRunReport> {
@@ -61,7 +70,10 @@ export async function runSimulation(options: SimRunOptions): Promise<SimRunRepor
   try {
     await run.run();
   } catch (error) {
-    violation = error instanceof SimViolation ? error.message : `at ${run.world.nowMs.toFixed(3)} ms: ${error instanceof Error ? (error.stack ?? '') : messageOf(error)}`;
+    violation =
+      error instanceof SimViolation
+        ? error.message
+        : `at ${run.world.nowMs.toFixed(3)} ms: ${error instanceof Error ? (error.stack ?? '') : messageOf(error)}`;
   }
   return run.report(violation);
 }
@@ -85,10 +97,28 @@ class SimulationRun {
     const sizes = [3, 3, 3, 3, 3, 3, 5, 5, 1];
     const nodes = sizes[options.seed % sizes.length] ?? 3;
     const nodeIds = Array.from({ length: nodes }, (_, at) => nodeId(at + 1));
-    this.world = new SimWorld({ seed: options.seed, clusterId: cluster, nodeIds, wallSkewMsMax: 500 });
-    this.#partitionIds = Array.from({ length: 1 + (options.seed % 3) }, (_, at) => partitionId(`018c0d6c-9c11-7e9d-8000-00000000000${at + 1}`));
-    this.#cluster = new SimCluster({ world: this.world, clusterId: cluster, partitionIds: this.#partitionIds, storage, ...(options.onEvent === undefined ? {} : { onEvent: options.onEvent }) });
-    const plan = drawFaultPlan({ random: forkPrng(this.world.random, 'plan'), nodeIds, fromMs: 2_500, untilMs: 2_500 + stormMs });
+    this.world = new SimWorld({
+      seed: options.seed,
+      clusterId: cluster,
+      nodeIds,
+      wallSkewMsMax: 500,
+    });
+    this.#partitionIds = Array.from({ length: 1 + (options.seed % 3) }, (_, at) =>
+      partitionId(`018c0d6c-9c11-7e9d-8000-00000000000${at + 1}`),
+    );
+    this.#cluster = new SimCluster({
+      world: this.world,
+      clusterId: cluster,
+      partitionIds: this.#partitionIds,
+      storage,
+      ...(options.onEvent === undefined ? {} : { onEvent: options.onEvent }),
+    });
+    const plan = drawFaultPlan({
+      random: forkPrng(this.world.random, 'plan'),
+      nodeIds,
+      fromMs: 2_500,
+      untilMs: 2_500 + stormMs,
+    });
     this.#plan = plan.slice(0, options.faultsMax ?? plan.length);
   }
 
@@ -112,7 +142,10 @@ class SimulationRun {
       evidenceChecks: this.#cluster.evidenceChecks,
       leaderChanges: this.#cluster.leaderChanges,
       crashes: this.#crashes,
-      faults: { ...(this.#faults ?? installFaultPlan(this.world, [], { crashed: () => undefined, restart: () => undefined })) },
+      faults: {
+        ...(this.#faults ??
+          installFaultPlan(this.world, [], { crashed: () => undefined, restart: () => undefined })),
+      },
       plannedFaults: this.#plan.length,
       nodes: this.world.nodeIds.length,
       partitions: this.#partitionIds.length,
@@ -124,7 +157,23 @@ class SimulationRun {
     for (let at = 0; at < 3; at++) {
       const { transport, clock, entropy } = this.world.client(`client-${at}`);
       const addresses = this.world.nodeIds.map((id) => this.world.address(id));
-      this.#clients.push(await this.#settle(openClientCore({ transport, clock, entropy, observer: { emit: (event) => { this.#options.onEvent?.({ atMs: this.world.nowMs, nodeId: undefined, event }); } }, clusterId: cluster, addresses, limits: { openDeadlineMs: 30_000 } })));
+      this.#clients.push(
+        await this.#settle(
+          openClientCore({
+            transport,
+            clock,
+            entropy,
+            observer: {
+              emit: (event) => {
+                this.#options.onEvent?.({ atMs: this.world.nowMs, nodeId: undefined, event });
+              },
+            },
+            clusterId: cluster,
+            addresses,
+            limits: { openDeadlineMs: 30_000 },
+          }),
+        ),
+      );
     }
   }
 
@@ -149,7 +198,9 @@ class SimulationRun {
     });
     this.#workload = workload;
     for (let worker = 0; worker < workers; worker++) workload.startWorker(worker);
-    await this.#advance(stormMs + 2_500 - this.world.nowMs + nextBetween(this.world.random, 0, 500));
+    await this.#advance(
+      stormMs + 2_500 - this.world.nowMs + nextBetween(this.world.random, 0, 500),
+    );
   }
 
   /** Everything is healed, at some seeds after the power went everywhere at once; then all must work again, and agree. */
@@ -165,37 +216,63 @@ class SimulationRun {
     world.heal();
     this.#isHealed = true;
     const deadlineMs = world.nowMs + recoveryMs;
-    await this.#until(deadlineMs, 'clients get on with their work', () => (this.#workload?.operations ?? 0) >= operationsMin);
+    await this.#until(
+      deadlineMs,
+      'clients get on with their work',
+      () => (this.#workload?.operations ?? 0) >= operationsMin,
+    );
     this.#workload?.stop();
     await this.#until(deadlineMs, 'every operation ends', () => this.#workload?.running === 0);
     for (const id of this.#partitionIds) await this.#mustWork(id, deadlineMs);
-    await this.#until(deadlineMs, 'all replicas agree', () => this.#partitionIds.every((id) => this.#agree(id)));
+    await this.#until(deadlineMs, 'all replicas agree', () =>
+      this.#partitionIds.every((id) => this.#agree(id)),
+    );
     this.#recorder.finish(Math.round(world.nowMs * 1_000_000));
     const verdict = judgeHistoryFile(this.#recorder.format());
-    if (verdict.verdict !== 'linearizable') throw new SimViolation(`the history is not linearizable: ${verdict.text}`, world.nowMs);
+    if (verdict.verdict !== 'linearizable')
+      throw new SimViolation(`the history is not linearizable: ${verdict.text}`, world.nowMs);
   }
 
   async #mustWork(id: PartitionId, deadlineMs: number): Promise<void> {
     const [client] = this.#clients;
     if (client === undefined) return;
     const remainingMs = (): number => Math.max(1, deadlineMs - this.world.nowMs);
-    await this.#settle(client.append(id, encodeCommand({ op: 'write', key: 'last', value: 'written' }), { deadlineMs: remainingMs() }));
-    const { result } = await this.#settle(client.read(id, utf8Encode('last'), { deadlineMs: remainingMs() }));
-    if (String.fromCharCode(...result) !== '"written"') throw new SimViolation('a read misses the write before it', this.world.nowMs);
+    await this.#settle(
+      client.append(id, encodeCommand({ op: 'write', key: 'last', value: 'written' }), {
+        deadlineMs: remainingMs(),
+      }),
+    );
+    const { result } = await this.#settle(
+      client.read(id, utf8Encode('last'), { deadlineMs: remainingMs() }),
+    );
+    if (String.fromCharCode(...result) !== '"written"')
+      throw new SimViolation('a read misses the write before it', this.world.nowMs);
   }
 
   #agree(id: PartitionId): boolean {
-    const rows = this.world.nodeIds.map((node) => ({ machine: this.#cluster.machine(node, id), partition: this.#cluster.node(node)?.partition(id) }));
+    const rows = this.world.nodeIds.map((node) => ({
+      machine: this.#cluster.machine(node, id),
+      partition: this.#cluster.node(node)?.partition(id),
+    }));
     const highest = this.#cluster.highestCommitted(id);
-    if (rows.some(({ partition }) => partition === undefined || partition.appliedIndex < highest)) return false;
+    if (rows.some(({ partition }) => partition === undefined || partition.appliedIndex < highest))
+      return false;
     const digests = new Set(rows.map(({ machine }) => machine?.digest()));
-    if (digests.size > 1) throw new SimViolation(`replicas applied everything and differ: ${[...digests].join(', ')}`, this.world.nowMs);
+    if (digests.size > 1)
+      throw new SimViolation(
+        `replicas applied everything and differ: ${[...digests].join(', ')}`,
+        this.world.nowMs,
+      );
     return true;
   }
 
   async #until(deadlineMs: number, what: string, isTrue: () => boolean): Promise<void> {
     while (!isTrue()) {
-      if (this.world.nowMs >= deadlineMs) throw new SimViolation(`not within ${recoveryMs / 1000} s after everything was healed: ${what}`, this.world.nowMs);
+      if (this.world.nowMs >= deadlineMs)
+        throw new SimViolation(
+          `not within ${recoveryMs / 1000} s after everything was healed: ${what}`,
+          this.world.nowMs,
+        );
       await this.#advance(100);
     }
   }
@@ -226,7 +303,8 @@ class SimulationRun {
     promise.then(note, note);
     const deadlineMs = this.world.nowMs + 60_000;
     while (!isSettled) {
-      if (this.world.nowMs >= deadlineMs) throw new SimViolation('something is still open after a minute', this.world.nowMs);
+      if (this.world.nowMs >= deadlineMs)
+        throw new SimViolation('something is still open after a minute', this.world.nowMs);
       this.#startWhatIsDown();
       await this.world.run({
         untilMs: this.world.nowMs + 100,

@@ -172,7 +172,8 @@ export class SimScheduler {
       }
       if (!this.#handle(task)) continue;
       afterEvent?.(task.owner, task.eventKind);
-      if (this.#needsDrain || this.#sinceDrain >= drainEventsMax) await this.#drain(drainMicrotasks);
+      if (this.#needsDrain || this.#sinceDrain >= drainEventsMax)
+        await this.#drain(drainMicrotasks);
       if (isDone?.() === true) return true;
     }
     this.#nowMs = Math.max(this.#nowMs, onGrid(untilMs));
@@ -255,7 +256,11 @@ export class SimScheduler {
     for (;;) {
       let child = position * 2 + 1;
       if (child >= length) break;
-      if (child + 1 < length && this.#isBefore(child + 1, times[child] ?? 0, this.#numbers[child] ?? 0)) child++;
+      if (
+        child + 1 < length &&
+        this.#isBefore(child + 1, times[child] ?? 0, this.#numbers[child] ?? 0)
+      )
+        child++;
       if (!this.#isBefore(child, time, number)) break;
       this.#move(child, position);
       position = child;

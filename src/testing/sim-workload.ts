@@ -3,16 +3,23 @@
  * remote clients and through the partition handles of nodes, with duplicates under one key, short patience, and what
  * everyone saw recorded for the judge.
  */
+import { assert } from '../base/assert.ts';
 import { ClustorError } from '../base/errors.ts';
 import type { NodeId, PartitionId } from '../base/ids.ts';
 import { nextBelow, nextBetween, type PrngState } from '../base/prng.ts';
 import { utf8Decode, utf8Encode } from '../base/bytes.ts';
 import type { ClustorClient } from '../client/client-core.ts';
+import type { StateMachine } from '../ports/state-machine.ts';
 import type { AppendReceipt } from '../runtime/local-append.ts';
 import type { HistoryRequest, HistoryRecorder } from './history-recorder.ts';
 import type { HistoryValue } from './history.ts';
 import type { SimCluster } from './sim-cluster.ts';
-import { decodeResult, encodeCommand, type RegisterCommand, type RegisterMachine } from './sim-machine.ts';
+import {
+  decodeResult,
+  encodeCommand,
+  type RegisterCommand,
+  RegisterMachine,
+} from './sim-machine.ts';
 
 /** What workers share. */
 export interface SimWorkloadOptions {
@@ -34,7 +41,10 @@ const evidenceSamples = 8;
 /** See the file comment. */
 export class SimWorkload {
   readonly #options: SimWorkloadOptions;
-  readonly #localOperations = new Map<number, { readonly nodeId: NodeId; readonly abandon: () => void }>();
+  readonly #localOperations = new Map<
+    number,
+    { readonly nodeId: NodeId; readonly abandon: () => void }
+  >();
   #started = 0;
   #values = 0;
   #keys = 0;
@@ -46,7 +56,8 @@ export class SimWorkload {
   constructor(options: SimWorkloadOptions) {
     this.#options = options;
     options.cluster.onLifeEnded((nodeId) => {
-      for (const operation of [...this.#localOperations.values()]) if (operation.nodeId === nodeId) operation.abandon();
+      for (const operation of [...this.#localOperations.values()])
+        if (operation.nodeId === nodeId) operation.abandon();
     });
   }
 
@@ -104,7 +115,9 @@ export class SimWorkload {
     const prefix = `${partitionId.slice(-4)}.${epoch}`;
     if (nextBelow(random, 4) === 0) {
       const key = `${prefix}.c${nextBelow(random, counters)}`;
-      return nextBelow(random, 4) === 0 ? { op: 'read', key, value: null } : { op: 'incr', key, value: 1 + nextBelow(random, 5) };
+      return nextBelow(random, 4) === 0
+        ? { op: 'read', key, value: null }
+        : { op: 'incr', key, value: 1 + nextBelow(random, 5) };
     }
     const key = `${prefix}.r${nextBelow(random, registers)}`;
     const value = String(++this.#values);
@@ -113,7 +126,16 @@ export class SimWorkload {
       case 1:
         return { op: 'read', key, value: null };
       case 2:
-        return { op: 'cas', key, value: [nextBelow(random, 3) === 0 ? null : String(Math.max(1, this.#values - 1 - nextBelow(random, 12))), value] };
+        return {
+          op: 'cas',
+          key,
+          value: [
+            nextBelow(random, 3) === 0
+              ? null
+              : String(Math.max(1, this.#values - 1 - nextBelow(random, 12))),
+            value,
+          ],
+        };
       default:
         return { op: 'write', key, value };
     }
@@ -125,20 +147,34 @@ export class SimWorkload {
     const local = nextBelow(random, 3) === 0 ? this.#someNode() : undefined;
     const deadlineMs = nextBelow(random, 6) === 0 ? nextBetween(random, 20, 200) : 4_000;
     const isDoubled = nextBelow(random, 8) === 0;
-    const collect = new Answers(isDoubled ? 2 : 1, (outcome) => {
-      this.#changed(operation, outcome);
-    }, this.#options.violated);
+    const collect = new Answers(
+      isDoubled ? 2 : 1,
+      (outcome) => {
+        this.#changed(operation, outcome);
+      },
+      this.#options.violated,
+    );
     if (local !== undefined && !isDoubled) {
       const node = cluster.node(local);
-      this.#localOperations.set(operation.worker, { nodeId: local, abandon: () => { collect.abandon(); } });
+      this.#localOperations.set(operation.worker, {
+        nodeId: local,
+        abandon: () => {
+          collect.abandon();
+        },
+      });
       node?.partition(operation.partitionId).appendWith(bytes, { deadlineMs }, collect.answered);
       return;
     }
     const key = isDoubled ? utf8Encode(`key-${++this.#keys}`) : undefined;
-    const firstSeenCommit = Math.min(...this.#options.clients.map((client) => client.commitIndex(operation.partitionId)));
+    const firstSeenCommit = Math.min(
+      ...this.#options.clients.map((client) => client.commitIndex(operation.partitionId)),
+    );
     for (let attempt = 0; attempt < (isDoubled ? 2 : 1); attempt++) {
       const client = this.#someClient();
-      client?.appendWith(operation.partitionId, bytes, collect.answered, { deadlineMs, ...(key === undefined ? {} : { idempotencyKey: key, firstSeenCommit }) });
+      client?.appendWith(operation.partitionId, bytes, collect.answered, {
+        deadlineMs,
+        ...(key === undefined ? {} : { idempotencyKey: key, firstSeenCommit }),
+      });
     }
   }
 
@@ -146,7 +182,10 @@ export class SimWorkload {
     const { recorder, cluster, random } = this.#options;
     const nowNs = this.#nowNs();
     operation.finish((worker) => {
-      if (outcome === undefined || (outcome instanceof ClustorError && outcome.outcome !== 'surelyNot')) {
+      if (
+        outcome === undefined ||
+        (outcome instanceof ClustorError && outcome.outcome !== 'surelyNot')
+      ) {
         recorder.info(worker, nowNs);
         return;
       }
@@ -155,9 +194,15 @@ export class SimWorkload {
         return;
       }
       this.acknowledged++;
-      if (nextBelow(random, evidenceSamples) === 0) cluster.checkEvidence(operation.partitionId, outcome.index);
+      if (nextBelow(random, evidenceSamples) === 0)
+        cluster.checkEvidence(operation.partitionId, outcome.index);
       const { isDone, value } = decodeResult(outcome.result);
-      if (isDone) recorder.ok(worker, operation.request.op === 'incr' ? Number(value) : operation.request.value, nowNs);
+      if (isDone)
+        recorder.ok(
+          worker,
+          operation.request.op === 'incr' ? Number(value) : operation.request.value,
+          nowNs,
+        );
       else recorder.fail(worker, nowNs);
     });
   }
@@ -180,12 +225,16 @@ export class SimWorkload {
     if (local !== undefined) {
       this.#localOperations.set(operation.worker, { nodeId: local, abandon: failed });
       const partition = cluster.node(local)?.partition(partitionId);
-      partition?.read((machine) => (machine as RegisterMachine).read(request.key), { deadlineMs }).then(ok, failed);
+      partition
+        ?.read((machine) => readRegister(machine, request.key), { deadlineMs })
+        .then(ok, failed);
       return;
     }
-    this.#someClient()?.read(partitionId, utf8Encode(request.key), { deadlineMs }).then(({ result }) => {
-      ok(JSON.parse(utf8Decode(result)) as HistoryValue);
-    }, failed);
+    this.#someClient()
+      ?.read(partitionId, utf8Encode(request.key), { deadlineMs })
+      .then(({ result }) => {
+        ok(JSON.parse(utf8Decode(result)) as HistoryValue);
+      }, failed);
   }
 
   #someClient(): ClustorClient | undefined {
@@ -220,7 +269,11 @@ class Answers {
   #error: ClustorError | undefined;
   #isSettled = false;
 
-  constructor(expected: number, settle: (outcome: AppendReceipt | ClustorError | undefined) => void, violated: (message: string) => void) {
+  constructor(
+    expected: number,
+    settle: (outcome: AppendReceipt | ClustorError | undefined) => void,
+    violated: (message: string) => void,
+  ) {
     this.#missing = expected;
     this.#settle = settle;
     this.answered = (outcome) => {
@@ -230,10 +283,13 @@ class Answers {
       } else if (this.#receipt === undefined) {
         this.#receipt = { ...outcome, result: outcome.result?.slice() };
       } else if (!isSameReceipt(this.#receipt, outcome)) {
-        violated(`one key was answered with index ${this.#receipt.index} and with index ${outcome.index}`);
+        violated(
+          `one key was answered with index ${this.#receipt.index} and with index ${outcome.index}`,
+        );
       }
       // An answer settles the operation only when both attempts are over: the other may take effect until then.
-      if (this.#receipt !== undefined || this.#missing === 0) this.#end(this.#receipt ?? this.#error);
+      if (this.#receipt !== undefined || this.#missing === 0)
+        this.#end(this.#receipt ?? this.#error);
     };
   }
 
@@ -250,7 +306,11 @@ class Answers {
 }
 
 function isSameReceipt(left: AppendReceipt, right: AppendReceipt): boolean {
-  return left.index === right.index && left.term === right.term && utf8Decode(left.result ?? new Uint8Array(0)) === utf8Decode(right.result ?? new Uint8Array(0));
+  return (
+    left.index === right.index &&
+    left.term === right.term &&
+    utf8Decode(left.result ?? new Uint8Array(0)) === utf8Decode(right.result ?? new Uint8Array(0))
+  );
 }
 
 function commandOf(request: HistoryRequest): RegisterCommand {
@@ -261,6 +321,12 @@ function commandOf(request: HistoryRequest): RegisterCommand {
     return { op, key, expected, value: replacement };
   }
   return { op: 'write', key, value: String(value) };
+}
+
+/** Machines of simulated clusters are register machines. */
+function readRegister(machine: StateMachine, key: string): string | null {
+  assert(machine instanceof RegisterMachine, 'a simulated cluster hosts register machines');
+  return machine.read(key);
 }
 
 function once<Argument>(run: (argument: Argument) => void): (argument: Argument) => void {

@@ -17,7 +17,13 @@ import { SimDisk } from './sim-disk.ts';
 import { SimEntropy } from './sim-entropy.ts';
 import { SimFileSystem, type CrashKind } from './sim-file-system.ts';
 import { SimNetwork, SimTransport } from './sim-network.ts';
-import { LifeScope, SimScheduler, simEventKinds, simTask, type RunOptions } from './sim-scheduler.ts';
+import {
+  LifeScope,
+  SimScheduler,
+  simEventKinds,
+  simTask,
+  type RunOptions,
+} from './sim-scheduler.ts';
 
 /** What a world is made of. */
 export interface SimWorldOptions {
@@ -62,7 +68,9 @@ interface Machine {
   disk: SimDisk;
   generation: number;
   /** The current life, if the machine is up. */
-  life: { readonly scope: LifeScope; readonly host: SimHost; readonly fileSystem: SimFileSystem } | undefined;
+  life:
+    | { readonly scope: LifeScope; readonly host: SimHost; readonly fileSystem: SimFileSystem }
+    | undefined;
 }
 
 /** Port every node listens on. */
@@ -93,9 +101,21 @@ export class SimWorld {
       const random = forkPrng(root, `node ${nodeId}`);
       const number = position + 1;
       const address = { host: `node-${nodeId}.sim`, port: simPort };
-      const hardwareClock = new SimHardwareClock(this.scheduler, nextBetween(random, -skewMsMax, skewMsMax));
+      const hardwareClock = new SimHardwareClock(
+        this.scheduler,
+        nextBetween(random, -skewMsMax, skewMsMax),
+      );
       this.network.addMachine(number, address);
-      this.#machines.set(nodeId, { nodeId, number, address, hardwareClock, random, disk: new SimDisk(), generation: 0, life: undefined });
+      this.#machines.set(nodeId, {
+        nodeId,
+        number,
+        address,
+        hardwareClock,
+        random,
+        disk: new SimDisk(),
+        generation: 0,
+        life: undefined,
+      });
     });
   }
 
@@ -146,7 +166,12 @@ export class SimWorld {
     machine.generation++;
     const scope = new LifeScope(machine.number);
     const { clusterId, ioWriterMode = 'Direct' } = this.#options;
-    const identity: PeerIdentity = { kind: 'node', clusterId, nodeId, spiffeId: nodeSpiffeId(clusterId, nodeId) };
+    const identity: PeerIdentity = {
+      kind: 'node',
+      clusterId,
+      nodeId,
+      spiffeId: nodeSpiffeId(clusterId, nodeId),
+    };
     const { scheduler } = this;
     const label = `life ${machine.generation}`;
     const fileSystem = new SimFileSystem({
@@ -222,7 +247,13 @@ export class SimWorld {
     const random = forkPrng(this.#clientRandom, name);
     return this.#clientHost({
       scope,
-      identity: { kind: 'client', clusterId, role, name, spiffeId: clientSpiffeId(clusterId, role, name) },
+      identity: {
+        kind: 'client',
+        clusterId,
+        role,
+        name,
+        spiffeId: clientSpiffeId(clusterId, role, name),
+      },
       address: { host: `client-${name}.sim`, port: 0 },
       hardware: new SimHardwareClock(this.scheduler, 0),
       random,

@@ -50,7 +50,8 @@ async function killedAt(step: number): Promise<{ completed: number[]; onDisk: nu
       },
     });
     void fileSystem.open(path, { access: 'durableWrite' }).then((file) => {
-      for (let chain = 0; chain < 3; chain++) fileSystem.submit(steps(fileSystem, file, chain * 3), () => completed.push(chain + 1));
+      for (let chain = 0; chain < 3; chain++)
+        fileSystem.submit(steps(fileSystem, file, chain * 3), () => completed.push(chain + 1));
     });
   });
   await killed;
@@ -75,7 +76,8 @@ test('behind the last step: all is there and still nobody was told', async () =>
 test('a real process dies by SIGKILL at its point, with the chains before it on the disk', async () => {
   const path = join(directory, 'file');
   await disk.createZeroed(path, 6 * block);
-  const module = (name: string): string => JSON.stringify(fileURLToPath(new URL(`../../src/platform/${name}.ts`, import.meta.url)));
+  const module = (name: string): string =>
+    JSON.stringify(fileURLToPath(new URL(`../../src/platform/${name}.ts`, import.meta.url)));
   const source = `
     import { killPointFileSystem } from ${module('kill-point-file-system')};
     import { openNodeFileSystem } from ${module('node-file-system')};
@@ -90,7 +92,9 @@ test('a real process dies by SIGKILL at its point, with the chains before it on 
       })), () => console.log('completed', at));
     }
   `;
-  const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', source], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', source], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   const output: string[] = [];
   child.stdout.on('data', (text: Buffer) => output.push(text.toString()));
 

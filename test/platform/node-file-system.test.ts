@@ -101,7 +101,10 @@ describe.each(modes)('chains in mode %s', (mode) => {
     const order: number[] = [];
     const failures = await Promise.all(
       Array.from({ length: chainCount }, async (_, at) => {
-        const failure = await chain([{ kind: 'sync', file }, { kind: 'sync', file }]);
+        const failure = await chain([
+          { kind: 'sync', file },
+          { kind: 'sync', file },
+        ]);
         order.push(at);
         return failure;
       }),
@@ -160,7 +163,9 @@ describe('direct files', () => {
     await fileSystem.createZeroed(join(directory, 'other'), block);
 
     const reads = Array.from({ length: 40 }, () => fileSystem.read(file, 0, blocks * block));
-    const opens = Array.from({ length: 40 }, () => fileSystem.open(join(directory, 'other'), { access: 'durableWrite' }));
+    const opens = Array.from({ length: 40 }, () =>
+      fileSystem.open(join(directory, 'other'), { access: 'durableWrite' }),
+    );
 
     await Promise.all(opens);
     for (const bytes of await Promise.all(reads)) {
@@ -209,7 +214,9 @@ describe('a thread that dies', () => {
     const threads = vi.spyOn(Worker.prototype, 'ref').mockImplementation(function (this: Worker) {
       void this.terminate();
     });
-    const underWay = Array.from({ length: 3 }, () => chain([write(file, 0, 1), { kind: 'sync', file }]));
+    const underWay = Array.from({ length: 3 }, () =>
+      chain([write(file, 0, 1), { kind: 'sync', file }]),
+    );
     const first = await Promise.all(underWay);
     const later = await chain([{ kind: 'sync', file }]);
 
@@ -222,10 +229,16 @@ describe('a thread that dies', () => {
 });
 
 test('what the operating system refuses is a typed error with its code', async () => {
-  await expect(fileSystem.remove(directory)).rejects.toMatchObject({ code: 'CLUSTOR_STORAGE_FAILED' });
-  await expect(fileSystem.open(join(directory, 'absent'), { access: 'read' })).rejects.toMatchObject({
+  await expect(fileSystem.remove(directory)).rejects.toMatchObject({
+    code: 'CLUSTOR_STORAGE_FAILED',
+  });
+  await expect(
+    fileSystem.open(join(directory, 'absent'), { access: 'read' }),
+  ).rejects.toMatchObject({
     code: 'CLUSTOR_STORAGE_FAILED',
     details: { systemCode: 'ENOENT' },
   });
-  await expect(fileSystem.link(join(directory, 'absent'), join(directory, 'name'))).rejects.toMatchObject({ code: 'CLUSTOR_STORAGE_FAILED' });
+  await expect(
+    fileSystem.link(join(directory, 'absent'), join(directory, 'name')),
+  ).rejects.toMatchObject({ code: 'CLUSTOR_STORAGE_FAILED' });
 });

@@ -31,22 +31,25 @@ describe('a clone', () => {
     expect(describeRaftState(clone)).toBe(describeRaftState(state));
   });
 
-  test.each([0, 1, 2, 3])('is not touched by what happens to the original, in every role (%i)', (which) => {
-    const driver = roles()[which]!;
-    const clone = cloneRaftState(driver.state);
-    const before = structuredClone(clone);
-    driver.sync();
-    driver.tick(5);
-    if (driver.state.role === 'leader') {
-      driver.acknowledge(3, 2);
-      driver.echo(2, driver.state.leader!.round);
-      driver.input({ kind: 'propose', count: 2 });
-    }
-    driver.receive(appendOf(3, { term: 9, prevIndex: 0, prevTerm: 0, terms: [2, 9] }));
-    driver.tickToDeadline();
-    expect(clone).toEqual(before);
-    expect(fingerprint(clone)).not.toBe(fingerprint(driver.state));
-  });
+  test.each([0, 1, 2, 3])(
+    'is not touched by what happens to the original, in every role (%i)',
+    (which) => {
+      const driver = roles()[which]!;
+      const clone = cloneRaftState(driver.state);
+      const before = structuredClone(clone);
+      driver.sync();
+      driver.tick(5);
+      if (driver.state.role === 'leader') {
+        driver.acknowledge(3, 2);
+        driver.echo(2, driver.state.leader!.round);
+        driver.input({ kind: 'propose', count: 2 });
+      }
+      driver.receive(appendOf(3, { term: 9, prevIndex: 0, prevTerm: 0, terms: [2, 9] }));
+      driver.tickToDeadline();
+      expect(clone).toEqual(before);
+      expect(fingerprint(clone)).not.toBe(fingerprint(driver.state));
+    },
+  );
 });
 
 describe('a fingerprint', () => {
@@ -55,7 +58,9 @@ describe('a fingerprint', () => {
   });
 
   test('does not depend on the clock or the seed', () => {
-    expect(fingerprint(createCore({ seed: 1 }))).toBe(fingerprint(createCore({ seed: 2, now: 500 })));
+    expect(fingerprint(createCore({ seed: 1 }))).toBe(
+      fingerprint(createCore({ seed: 2, now: 500 })),
+    );
   });
 
   test.each([

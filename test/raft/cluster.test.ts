@@ -5,7 +5,10 @@ import { configurationOf, member, threeVoters } from './core-driver.ts';
 import { RaftWorld, type WorldReplica } from './raft-world.ts';
 
 /** A world in calm weather with a leader whose no-op everybody has. */
-function settled(seed = 1, configuration = threeVoters): { world: RaftWorld; leader: WorldReplica } {
+function settled(
+  seed = 1,
+  configuration = threeVoters,
+): { world: RaftWorld; leader: WorldReplica } {
   const world = new RaftWorld(seed, configuration);
   world.advanceUntil(() => world.leader() !== undefined, 200);
   world.advance(20);
@@ -16,14 +19,17 @@ const others = (world: RaftWorld, leader: WorldReplica): WorldReplica[] =>
   world.replicas.filter((replica) => replica !== leader);
 
 describe('a group of three', () => {
-  test.each([1, 2, 3, 4, 5, 6, 7, 8])('elects one leader at once in calm weather (seed %i)', (seed) => {
-    const { world, leader } = settled(seed);
-    expect(world.now).toBeLessThan(100);
-    expect(world.leaders.size).toBe(1);
-    world.advance(500);
-    expect(world.leader()).toBe(leader);
-    expect(world.leaders.size).toBe(1);
-  });
+  test.each([1, 2, 3, 4, 5, 6, 7, 8])(
+    'elects one leader at once in calm weather (seed %i)',
+    (seed) => {
+      const { world, leader } = settled(seed);
+      expect(world.now).toBeLessThan(100);
+      expect(world.leaders.size).toBe(1);
+      world.advance(500);
+      expect(world.leader()).toBe(leader);
+      expect(world.leaders.size).toBe(1);
+    },
+  );
 
   test('a replica that was cut off does not unseat the leader when it comes back', () => {
     const { world, leader } = settled();
@@ -63,7 +69,7 @@ describe('a group of three', () => {
     expect(leader.disk.terms).toEqual(next.disk.terms);
   });
 
-  test('a leader that hears only its followers\' half of the links steps down as well', () => {
+  test("a leader that hears only its followers' half of the links steps down as well", () => {
     const { world, leader } = settled(4);
     for (const other of others(world, leader)) world.cut(other.number, leader.number);
     world.advanceUntil(() => leader.state!.role !== 'leader', 70);
@@ -83,7 +89,10 @@ describe('a group of three', () => {
     const { world, leader } = settled(5);
     world.input(leader, { kind: 'propose', count: 5 });
     const last = leader.state!.log.lastIndex;
-    world.advanceUntil(() => others(world, leader).some(({ disk }) => disk.terms.length === last), 20);
+    world.advanceUntil(
+      () => others(world, leader).some(({ disk }) => disk.terms.length === last),
+      20,
+    );
     world.flush(leader, 10);
     world.crash(leader);
     world.advanceUntil(() => world.leader() !== undefined, 300);
@@ -109,15 +118,21 @@ describe('a leader whose process ended', () => {
     return world.now - before;
   }
 
-  test.each([1, 2, 3, 4, 5])('is replaced within 100 ms when its node refuses connections (seed %i)', (seed) => {
-    expect(failoverTicks(seed, true)).toBeLessThanOrEqual(10);
-  });
+  test.each([1, 2, 3, 4, 5])(
+    'is replaced within 100 ms when its node refuses connections (seed %i)',
+    (seed) => {
+      expect(failoverTicks(seed, true)).toBeLessThanOrEqual(10);
+    },
+  );
 
-  test.each([1, 2, 3, 4, 5])('is replaced after an election timeout when it only falls silent (seed %i)', (seed) => {
-    const ticks = failoverTicks(seed, false);
-    expect(ticks).toBeGreaterThan(25);
-    expect(ticks).toBeLessThanOrEqual(200);
-  });
+  test.each([1, 2, 3, 4, 5])(
+    'is replaced after an election timeout when it only falls silent (seed %i)',
+    (seed) => {
+      const ticks = failoverTicks(seed, false);
+      expect(ticks).toBeGreaterThan(25);
+      expect(ticks).toBeLessThanOrEqual(200);
+    },
+  );
 
   test('is not replaced because one follower alone cannot reach it', () => {
     const { world, leader } = settled();
@@ -179,8 +194,17 @@ describe('a restart', () => {
 
 describe('an entry of an older term at a majority (Raft figure 8)', () => {
   test('may still be replaced, for it was never committed by counting', () => {
-    const world = new RaftWorld(1, configurationOf([1, 2, 3, 4, 5].map((number) => member(number))));
-    const logs = new Map([[1, [1, 2]], [2, [1, 2]], [3, [1, 2]], [4, [1]], [5, [1, 3]]]);
+    const world = new RaftWorld(
+      1,
+      configurationOf([1, 2, 3, 4, 5].map((number) => member(number))),
+    );
+    const logs = new Map([
+      [1, [1, 2]],
+      [2, [1, 2]],
+      [3, [1, 2]],
+      [4, [1]],
+      [5, [1, 3]],
+    ]);
     for (const replica of world.replicas) {
       world.crash(replica);
       replica.disk.terms.push(...(logs.get(replica.number) ?? []));
@@ -192,6 +216,7 @@ describe('an entry of an older term at a majority (Raft figure 8)', () => {
     expect(world.leader()).toBe(world.replica(5));
     world.boot(world.replica(1));
     world.advance(50);
-    for (const { disk, applied } of world.replicas) expect([disk.terms, applied]).toEqual([[1, 3, 5], 3]);
+    for (const { disk, applied } of world.replicas)
+      expect([disk.terms, applied]).toEqual([[1, 3, 5], 3]);
   });
 });

@@ -139,7 +139,10 @@ describe('a leader sends', () => {
     const driver = leader();
     driver.acknowledge(2, 1);
     driver.input({ kind: 'propose', count: 3 });
-    const sent = effectsOf(driver.input({ kind: 'peerConnected', nodeId: nodeId(2), newBoot: false }), 'sendAppend');
+    const sent = effectsOf(
+      driver.input({ kind: 'peerConnected', nodeId: nodeId(2), newBoot: false }),
+      'sendAppend',
+    );
     expect(sent).toMatchObject([{ prevIndex: 1, lastIndex: 4 }]);
   });
 
@@ -170,7 +173,9 @@ describe('a leader sends', () => {
         ledgerSeq: 1,
       }),
     );
-    expect(effectsOf(again, 'sendAppend')).toMatchObject([{ prevIndex: 5, prevTerm: 2, lastIndex: 8 }]);
+    expect(effectsOf(again, 'sendAppend')).toMatchObject([
+      { prevIndex: 5, prevTerm: 2, lastIndex: 8 },
+    ]);
   });
 
   test('from the end of a shorter log of a follower', () => {
@@ -187,7 +192,9 @@ describe('a leader sends', () => {
         ledgerSeq: 1,
       }),
     );
-    expect(effectsOf(again, 'sendAppend')).toMatchObject([{ prevIndex: 2, prevTerm: 1, lastIndex: 8 }]);
+    expect(effectsOf(again, 'sendAppend')).toMatchObject([
+      { prevIndex: 2, prevTerm: 1, lastIndex: 8 },
+    ]);
   });
 
   test('nothing twice for a late refusal', () => {
@@ -218,7 +225,12 @@ describe('a leader steps down', () => {
   test('when any answer names a newer term', () => {
     for (const word of [
       wordOf(2, { kind: 'heartbeatEcho', term: term(9), round: 1, inDoubt: false }),
-      wordOf(2, { kind: 'durabilityAck', term: term(9), lastFsyncedIndex: logIndex(0), ledgerSeq: 1 }),
+      wordOf(2, {
+        kind: 'durabilityAck',
+        term: term(9),
+        lastFsyncedIndex: logIndex(0),
+        ledgerSeq: 1,
+      }),
       wordOf(2, { kind: 'voteResponse', term: term(9), voteGranted: false }),
     ]) {
       const driver = leader();

@@ -67,7 +67,9 @@ export function runsOf(
   terms: readonly number[],
 ): { readonly firstIndex: LogIndex; readonly term: ReturnType<typeof term> }[] {
   return terms.flatMap((value, position) =>
-    terms[position - 1] === value ? [] : [{ firstIndex: logIndex(position + 1), term: term(value) }],
+    terms[position - 1] === value
+      ? []
+      : [{ firstIndex: logIndex(position + 1), term: term(value) }],
   );
 }
 
@@ -129,7 +131,9 @@ export function checkedStep(
   return effects;
 }
 
-type Payload<M> = M extends PeerMessage ? Omit<M, 'fromNode' | 'fromReplica' | 'fromIncarnation'> : never;
+type Payload<M> = M extends PeerMessage
+  ? Omit<M, 'fromNode' | 'fromReplica' | 'fromIncarnation'>
+  : never;
 
 /** A message of replica `number`, in its configured life unless another one is given. */
 export function wordOf(number: number, payload: Payload<PeerMessage>, life = 0): PeerMessage {
@@ -138,7 +142,7 @@ export function wordOf(number: number, payload: Payload<PeerMessage>, life = 0):
     fromReplica: replicaId(number),
     fromIncarnation: lifeOf(number, life),
     ...payload,
-  } as PeerMessage;
+  };
 }
 
 /** An append of leader `number` that brings entries of `terms` behind (prevIndex, prevTerm). */
@@ -186,7 +190,9 @@ export function sentOf<Kind extends PeerMessage['kind']>(
 ): Extract<PeerMessage, { readonly kind: Kind }>[] {
   return effectsOf(effects, 'sendMessage')
     .map(({ message }) => message as PeerMessage)
-    .filter((message): message is Extract<PeerMessage, { readonly kind: Kind }> => message.kind === kind);
+    .filter(
+      (message): message is Extract<PeerMessage, { readonly kind: Kind }> => message.kind === kind,
+    );
 }
 
 /** A core whose storage waits until the test syncs. */
@@ -217,7 +223,8 @@ export class CoreDriver {
   input(input: Input): Effect[] {
     const effects = checkedStep(this.state, input, { now: this.#now, log: tenBytesEach });
     for (const effect of effects) {
-      if (effect.kind === 'persistHardState' || effect.kind === 'appendToLog') this.#waiting.push(effect);
+      if (effect.kind === 'persistHardState' || effect.kind === 'appendToLog')
+        this.#waiting.push(effect);
     }
     return effects;
   }
@@ -300,7 +307,11 @@ export class CoreDriver {
   }
 
   /** A peer's echo of a heartbeat round. */
-  echo(number: number, round: number, word: { readonly inDoubt?: boolean; readonly life?: number } = {}): Effect[] {
+  echo(
+    number: number,
+    round: number,
+    word: { readonly inDoubt?: boolean; readonly life?: number } = {},
+  ): Effect[] {
     return this.receive(
       wordOf(
         number,

@@ -19,7 +19,9 @@ describe('a replica in doubt (KER-9)', () => {
     const driver = doubtful();
     const log = { lastIndex: logIndex(99), lastTerm: term(9) };
     expect(
-      driver.receive(wordOf(2, { kind: 'preVoteRequest', term: term(9), ...log, leaderUnreachable: false })),
+      driver.receive(
+        wordOf(2, { kind: 'preVoteRequest', term: term(9), ...log, leaderUnreachable: false }),
+      ),
     ).toEqual([]);
     expect(driver.receive(wordOf(2, { kind: 'voteRequest', term: term(9), ...log }))).toEqual([]);
     expect(driver.receive(wordOf(2, { kind: 'voteRequest', term: term(1), ...log }))).toEqual([]);
@@ -95,8 +97,12 @@ describe('a leader doubts a follower', () => {
   test('whose log no longer holds what it acknowledged in this term', () => {
     const driver = leader();
     const effects = driver.receive(refusal(3, 11));
-    expect(effectsOf(effects, 'peerInDoubt')).toMatchObject([{ matchIndex: 6, member: { replicaId: 2 } }]);
-    expect(effectsOf(effects, 'sendAppend')).toMatchObject([{ receiverInDoubt: true, prevIndex: 6 }]);
+    expect(effectsOf(effects, 'peerInDoubt')).toMatchObject([
+      { matchIndex: 6, member: { replicaId: 2 } },
+    ]);
+    expect(effectsOf(effects, 'sendAppend')).toMatchObject([
+      { receiverInDoubt: true, prevIndex: 6 },
+    ]);
   });
 
   test('whose ledger went back when its node came up anew', () => {
@@ -136,7 +142,8 @@ describe('a leader doubts a follower', () => {
     driver.receive(refusal(3, 11));
     for (let beat = 0; beat < 12; beat++) {
       driver.tick(5);
-      if (driver.state.role === 'leader') driver.echo(2, driver.state.leader!.round, { inDoubt: true });
+      if (driver.state.role === 'leader')
+        driver.echo(2, driver.state.leader!.round, { inDoubt: true });
     }
     expect(driver.state.role).toBe('follower');
   });

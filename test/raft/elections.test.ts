@@ -13,7 +13,9 @@ import {
   wordOf,
 } from './core-driver.ts';
 
-const voteOf = (number: number): { replicaId: ReturnType<typeof replicaId>; incarnation: ReturnType<typeof lifeOf> } => ({
+const voteOf = (
+  number: number,
+): { replicaId: ReturnType<typeof replicaId>; incarnation: ReturnType<typeof lifeOf> } => ({
   replicaId: replicaId(number),
   incarnation: lifeOf(number),
 });
@@ -21,7 +23,9 @@ const voteOf = (number: number): { replicaId: ReturnType<typeof replicaId>; inca
 /** A candidate of replica 1 in term 1 whose own vote is durable. */
 function candidate(driver = new CoreDriver()): CoreDriver {
   driver.tickToDeadline();
-  driver.receive(wordOf(2, { kind: 'preVoteResponse', term: term(driver.state.term + 1), voteGranted: true }));
+  driver.receive(
+    wordOf(2, { kind: 'preVoteResponse', term: term(driver.state.term + 1), voteGranted: true }),
+  );
   driver.sync();
   expect(driver.state.role).toBe('candidate');
   return driver;
@@ -29,7 +33,10 @@ function candidate(driver = new CoreDriver()): CoreDriver {
 
 describe('the election deadline', () => {
   test('is drawn between the shortest and the longest timeout, from the seed alone', () => {
-    const deadlines = Array.from({ length: 300 }, (_, seed) => createCore({ seed }).electionDeadlineTick);
+    const deadlines = Array.from(
+      { length: 300 },
+      (_, seed) => createCore({ seed }).electionDeadlineTick,
+    );
 
     expect(Math.min(...deadlines)).toBe(30);
     expect(Math.max(...deadlines)).toBe(60);
@@ -74,7 +81,9 @@ describe('a candidate', () => {
   test('asks for votes only once its own vote is durable (KER-2)', () => {
     const driver = new CoreDriver();
     driver.tickToDeadline();
-    const granted = driver.receive(wordOf(2, { kind: 'preVoteResponse', term: term(1), voteGranted: true }));
+    const granted = driver.receive(
+      wordOf(2, { kind: 'preVoteResponse', term: term(1), voteGranted: true }),
+    );
 
     expect(driver.state.role).toBe('candidate');
     expect(effectsOf(granted, 'persistHardState')).toEqual([
@@ -97,7 +106,9 @@ describe('a candidate', () => {
 
   test('leads with the votes of a majority and appends an entry of its term at once', () => {
     const driver = candidate();
-    const won = driver.receive(wordOf(3, { kind: 'voteResponse', term: term(1), voteGranted: true }));
+    const won = driver.receive(
+      wordOf(3, { kind: 'voteResponse', term: term(1), voteGranted: true }),
+    );
 
     expect(driver.state.role).toBe('leader');
     expect(effectsOf(won, 'appendToLog')).toMatchObject([
@@ -167,7 +178,10 @@ describe('a candidate', () => {
 });
 
 describe('a voter', () => {
-  const request = (number: number, asked: { term: number; lastIndex?: number; lastTerm?: number; life?: number }) =>
+  const request = (
+    number: number,
+    asked: { term: number; lastIndex?: number; lastTerm?: number; life?: number },
+  ) =>
     wordOf(
       number,
       {
@@ -190,8 +204,12 @@ describe('a voter', () => {
     driver.receive(request(2, { term: 1 }));
     driver.sync();
 
-    expect(sentOf(driver.receive(request(3, { term: 1 })), 'voteResponse')).toMatchObject([{ voteGranted: false }]);
-    expect(sentOf(driver.receive(request(2, { term: 1 })), 'voteResponse')).toMatchObject([{ voteGranted: true }]);
+    expect(sentOf(driver.receive(request(3, { term: 1 })), 'voteResponse')).toMatchObject([
+      { voteGranted: false },
+    ]);
+    expect(sentOf(driver.receive(request(2, { term: 1 })), 'voteResponse')).toMatchObject([
+      { voteGranted: true },
+    ]);
   });
 
   test('keeps its vote from the next life of the same candidate', () => {
@@ -205,18 +223,31 @@ describe('a voter', () => {
 
   test('remembers its vote over a restart', () => {
     const driver = new CoreDriver({ term: 1, votedFor: voteOf(2) });
-    expect(sentOf(driver.receive(request(3, { term: 1 })), 'voteResponse')).toMatchObject([{ voteGranted: false }]);
-    expect(sentOf(driver.receive(request(2, { term: 1 })), 'voteResponse')).toMatchObject([{ voteGranted: true }]);
+    expect(sentOf(driver.receive(request(3, { term: 1 })), 'voteResponse')).toMatchObject([
+      { voteGranted: false },
+    ]);
+    expect(sentOf(driver.receive(request(2, { term: 1 })), 'voteResponse')).toMatchObject([
+      { voteGranted: true },
+    ]);
   });
 
   test.each([
     { log: [1, 2], lastIndex: 9, lastTerm: 1, granted: false, because: 'its last term is newer' },
     { log: [1, 2], lastIndex: 1, lastTerm: 2, granted: false, because: 'its log is longer' },
     { log: [1, 2], lastIndex: 2, lastTerm: 2, granted: true, because: 'the logs are equal' },
-    { log: [1, 2], lastIndex: 1, lastTerm: 3, granted: true, because: 'the candidate has a newer last term' },
+    {
+      log: [1, 2],
+      lastIndex: 1,
+      lastTerm: 3,
+      granted: true,
+      because: 'the candidate has a newer last term',
+    },
   ])('answers $granted when $because (Raft §5.4.1)', ({ log, lastIndex, lastTerm, granted }) => {
     const driver = new CoreDriver({ log });
-    const effects = [...driver.receive(request(2, { term: 4, lastIndex, lastTerm })), ...driver.sync()];
+    const effects = [
+      ...driver.receive(request(2, { term: 4, lastIndex, lastTerm })),
+      ...driver.sync(),
+    ];
 
     expect(sentOf(effects, 'voteResponse')).toMatchObject([{ voteGranted: granted, term: 4 }]);
     expect(driver.state.votedFor).toEqual(granted ? voteOf(2) : undefined);
@@ -242,8 +273,12 @@ describe('a group of one voter', () => {
     expect(driver.state.commitIndex).toBe(1);
     driver.input({ kind: 'propose', count: 3 });
     expect(driver.state.commitIndex).toBe(1);
-    expect(effectsOf(driver.sync(), 'commitAdvanced')).toMatchObject([{ commitIndex: 4, appliableIndex: 4 }]);
-    expect(effectsOf(driver.input({ kind: 'readIndex', readId: 1 }), 'readReady')).toMatchObject([{ index: 4 }]);
+    expect(effectsOf(driver.sync(), 'commitAdvanced')).toMatchObject([
+      { commitIndex: 4, appliableIndex: 4 },
+    ]);
+    expect(effectsOf(driver.input({ kind: 'readIndex', readId: 1 }), 'readReady')).toMatchObject([
+      { index: 4 },
+    ]);
   });
 
   test('never steps down for want of a quorum', () => {

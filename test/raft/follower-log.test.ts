@@ -18,10 +18,16 @@ const heartbeat = (inTerm: number, commit: number): PeerMessage =>
 describe('a follower appends', () => {
   test('entries behind a previous one that matches, and acknowledges them once they are durable', () => {
     const driver = new CoreDriver({ log: [1], term: 1 });
-    const effects = driver.receive(appendOf(2, { term: 1, prevIndex: 1, prevTerm: 1, terms: [1, 1] }));
-    expect(effectsOf(effects, 'appendToLog')).toMatchObject([{ source: 'received', firstIndex: 2, lastIndex: 3 }]);
+    const effects = driver.receive(
+      appendOf(2, { term: 1, prevIndex: 1, prevTerm: 1, terms: [1, 1] }),
+    );
+    expect(effectsOf(effects, 'appendToLog')).toMatchObject([
+      { source: 'received', firstIndex: 2, lastIndex: 3 },
+    ]);
     expect(sentOf(effects, 'durabilityAck')).toEqual([]);
-    expect(sentOf(driver.sync(), 'durabilityAck')).toMatchObject([{ lastFsyncedIndex: 3, term: 1 }]);
+    expect(sentOf(driver.sync(), 'durabilityAck')).toMatchObject([
+      { lastFsyncedIndex: 3, term: 1 },
+    ]);
   });
 
   test('of several terms in one message', () => {
@@ -32,7 +38,9 @@ describe('a follower appends', () => {
 
   test('only what is new of a message that overlaps its log', () => {
     const driver = new CoreDriver({ log: [1, 1], term: 1 });
-    const effects = driver.receive(appendOf(2, { term: 1, prevIndex: 0, prevTerm: 0, terms: [1, 1, 1, 1] }));
+    const effects = driver.receive(
+      appendOf(2, { term: 1, prevIndex: 0, prevTerm: 0, terms: [1, 1, 1, 1] }),
+    );
     expect(effectsOf(effects, 'appendToLog')).toMatchObject([{ firstIndex: 3, lastIndex: 4 }]);
     expect(effectsOf(effects, 'truncateLog')).toEqual([]);
   });
@@ -59,7 +67,11 @@ describe('a follower appends', () => {
   });
 
   test('and forgets the configurations of entries that it drops', () => {
-    const brought = { ...configurationOf([member(1), member(2)]), term: term(2), index: logIndex(2) };
+    const brought = {
+      ...configurationOf([member(1), member(2)]),
+      term: term(2),
+      index: logIndex(2),
+    };
     const driver = new CoreDriver({ log: [1], term: 1 });
     driver.receive(
       appendOf(2, { term: 2, prevIndex: 1, prevTerm: 1, terms: [2], configurations: [brought] }),
@@ -102,7 +114,9 @@ describe('a follower acknowledges', () => {
   test('no stale suffix that happens to be durable', () => {
     const driver = new CoreDriver({ log: [1, 1, 1, 1], term: 1 });
     driver.receive(appendOf(2, { term: 2, prevIndex: 2, prevTerm: 1 }));
-    expect(sentOf(driver.sync(), 'durabilityAck')).toMatchObject([{ lastFsyncedIndex: 2, term: 2 }]);
+    expect(sentOf(driver.sync(), 'durabilityAck')).toMatchObject([
+      { lastFsyncedIndex: 2, term: 2 },
+    ]);
   });
 
   test('anew in every term: what an older leader verified says nothing', () => {
@@ -110,7 +124,9 @@ describe('a follower acknowledges', () => {
     driver.receive(appendOf(2, { term: 1, prevIndex: 0, prevTerm: 0, terms: [1, 1, 1] }));
     driver.sync();
     driver.receive(appendOf(3, { term: 2, prevIndex: 0, prevTerm: 0 }));
-    expect(sentOf(driver.sync(), 'durabilityAck')).toMatchObject([{ lastFsyncedIndex: 0, term: 2 }]);
+    expect(sentOf(driver.sync(), 'durabilityAck')).toMatchObject([
+      { lastFsyncedIndex: 0, term: 2 },
+    ]);
   });
 
   test('nothing for a late completion of entries that were replaced (KER-12)', () => {
@@ -122,7 +138,9 @@ describe('a follower acknowledges', () => {
     driver.receive(appendOf(3, { term: 3, prevIndex: 1, prevTerm: 1, terms: [3] }));
     expect(driver.input(late)).toEqual([]);
     expect(driver.state.durableIndex).toBe(1);
-    expect(sentOf(driver.sync(), 'durabilityAck')).toMatchObject([{ lastFsyncedIndex: 2, term: 3 }]);
+    expect(sentOf(driver.sync(), 'durabilityAck')).toMatchObject([
+      { lastFsyncedIndex: 2, term: 3 },
+    ]);
   });
 
   test('nothing for a late completion, though the log has grown past its index again', () => {
@@ -156,12 +174,16 @@ describe('the commit index of a follower', () => {
     const driver = new CoreDriver();
     driver.receive(appendOf(2, { term: 1, prevIndex: 0, prevTerm: 0, terms: [1, 1] }));
     driver.sync();
-    expect(effectsOf(driver.receive(heartbeat(1, 1)), 'commitAdvanced')).toMatchObject([{ commitIndex: 1 }]);
-    expect(driver.receive(heartbeat(1, 0)).filter(({ kind }) => kind === 'commitAdvanced')).toEqual([]);
+    expect(effectsOf(driver.receive(heartbeat(1, 1)), 'commitAdvanced')).toMatchObject([
+      { commitIndex: 1 },
+    ]);
+    expect(driver.receive(heartbeat(1, 0)).filter(({ kind }) => kind === 'commitAdvanced')).toEqual(
+      [],
+    );
     expect(driver.state.commitIndex).toBe(1);
   });
 
-  test('an older term\'s word about it is forgotten with the term', () => {
+  test("an older term's word about it is forgotten with the term", () => {
     const driver = new CoreDriver({ log: [1, 1], term: 1 });
     driver.receive(heartbeat(1, 2));
     driver.receive(appendOf(3, { term: 2, prevIndex: 2, prevTerm: 1, commit: 0 }));
@@ -189,7 +211,12 @@ describe('persist before speaking (KER-2)', () => {
 describe('a restart', () => {
   test('takes for committed only what the ledger recorded', () => {
     const driver = new CoreDriver({ log: [1, 1, 2, 2], recordedCommitIndex: 2 });
-    expect(driver.state).toMatchObject({ commitIndex: 2, appliableIndex: 2, verifiedIndex: 2, durableIndex: 4 });
+    expect(driver.state).toMatchObject({
+      commitIndex: 2,
+      appliableIndex: 2,
+      verifiedIndex: 2,
+      durableIndex: 4,
+    });
   });
 
   test('takes nothing for committed that the log does not hold', () => {

@@ -48,7 +48,8 @@ describe('checks of a state find', () => {
     'a leader whose term is not durable': (state) => (state.durableTerm = term(0)),
     'a leader that voted for another': (state) =>
       (state.votedFor = { ...state.votedFor!, incarnation: lifeOf(1, 1) }),
-    'a match past the end of the log': (state) => (state.leader!.progress[0]!.matchIndex = logIndex(9)),
+    'a match past the end of the log': (state) =>
+      (state.leader!.progress[0]!.matchIndex = logIndex(9)),
     'a round confirmed before it was sent': (state) => (state.leader!.confirmedRound = 99),
     'an unverified entry at a leader': (state) => (state.verifiedIndex = logIndex(0)),
     'a leader in doubt': (state) => (state.inDoubt = true),
@@ -71,7 +72,8 @@ describe('checks of a step find', () => {
     'an appliable index that falls': (state) => (state.appliableIndex = logIndex(1)),
     'a durable term that falls': (state) => (state.durableTerm = term(1)),
     'a ledger number that falls': (state) => (state.ledgerSeq = 4),
-    'a second vote in a term': (state) => (state.votedFor = { ...state.votedFor!, incarnation: lifeOf(2, 1) }),
+    'a second vote in a term': (state) =>
+      (state.votedFor = { ...state.votedFor!, incarnation: lifeOf(2, 1) }),
     'a vote taken back': (state) => (state.votedFor = undefined),
     'a committed entry replaced': (state) => (state.log.runFirst[1] = logIndex(2)),
     'a doubt shaken off': (state) => (state.inDoubt = false),

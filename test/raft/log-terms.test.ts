@@ -25,7 +25,9 @@ function expectSame(log: LogTerms, base: number, terms: readonly number[]): void
     expect(firstIndexOfRun(log, logIndex(base + 1 + at))).toBe(base + 1 + terms.indexOf(value));
   }
   for (let asked = 0; asked <= lastTerm(log) + 1; asked++) {
-    expect(lastIndexNotAfterTerm(log, term(asked))).toBe(base + terms.filter((value) => value <= asked).length);
+    expect(lastIndexNotAfterTerm(log, term(asked))).toBe(
+      base + terms.filter((value) => value <= asked).length,
+    );
   }
 }
 

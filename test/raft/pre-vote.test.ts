@@ -20,7 +20,12 @@ const preVoteRequest = (
   });
 
 const voteRequest = (number: number, inTerm: number): PeerMessage =>
-  wordOf(number, { kind: 'voteRequest', term: term(inTerm), lastIndex: logIndex(99), lastTerm: term(inTerm) });
+  wordOf(number, {
+    kind: 'voteRequest',
+    term: term(inTerm),
+    lastIndex: logIndex(99),
+    lastTerm: term(inTerm),
+  });
 
 const granted = (number: number, inTerm: number, life = 0): PeerMessage =>
   wordOf(number, { kind: 'preVoteResponse', term: term(inTerm), voteGranted: true }, life);
@@ -168,7 +173,10 @@ describe('a leader whose node refuses connections', () => {
 
     const unaware = follower(2);
     const no = sentOf(
-      unaware.receive({ ...preVoteRequest(1, { term: 2 }), leaderUnreachable: true } as PeerMessage),
+      unaware.receive({
+        ...preVoteRequest(1, { term: 2 }),
+        leaderUnreachable: true,
+      } as PeerMessage),
       'preVoteResponse',
     );
     expect(no).toMatchObject([{ voteGranted: false }]);
@@ -211,7 +219,9 @@ describe('check-quorum', () => {
     expect(driver.state.role).toBe('leader');
     const effects = driver.tick(1);
     expect(driver.state).toMatchObject({ role: 'follower', term: 1 });
-    expect(effectsOf(effects, 'roleChanged')).toMatchObject([{ role: 'follower', leaderNodeId: undefined }]);
+    expect(effectsOf(effects, 'roleChanged')).toMatchObject([
+      { role: 'follower', leaderNodeId: undefined },
+    ]);
   });
 
   test('one follower of two is enough to lead on', () => {
@@ -234,7 +244,8 @@ describe('check-quorum', () => {
     driver.sync();
     for (let beat = 0; beat < 12; beat++) {
       driver.tick(5);
-      if (driver.state.role === 'leader') driver.echo(2, driver.state.leader!.round, { life, inDoubt });
+      if (driver.state.role === 'leader')
+        driver.echo(2, driver.state.leader!.round, { life, inDoubt });
     }
     expect(driver.state.role).toBe('follower');
   });

@@ -9,7 +9,10 @@ import { configurationOf, lifeOf, member } from './core-driver.ts';
 
 const voters = (...numbers: readonly number[]): Member[] => numbers.map((number) => member(number));
 const joint = configurationOf(voters(3, 4, 5), voters(1, 2, 3));
-const among = (...numbers: readonly number[]) => (replica: number): boolean => numbers.includes(replica);
+const among =
+  (...numbers: readonly number[]) =>
+  (replica: number): boolean =>
+    numbers.includes(replica);
 
 describe('a majority', () => {
   test.each([
@@ -20,7 +23,9 @@ describe('a majority', () => {
     { size: 5, needed: 3 },
     { size: 7, needed: 4 },
   ])('of $size voters is $needed', ({ size, needed }) => {
-    const configuration = configurationOf(voters(...Array.from({ length: size }, (_, at) => at + 1)));
+    const configuration = configurationOf(
+      voters(...Array.from({ length: size }, (_, at) => at + 1)),
+    );
     expect(hasQuorum(configuration, (replica) => replica <= needed)).toBe(true);
     expect(hasQuorum(configuration, (replica) => replica < needed)).toBe(false);
   });
@@ -31,7 +36,11 @@ describe('a majority', () => {
   });
 
   test('counts neither learners nor observers', () => {
-    const configuration = configurationOf([...voters(1, 2, 3), member(4, 'learner'), member(5, 'observer')]);
+    const configuration = configurationOf([
+      ...voters(1, 2, 3),
+      member(4, 'learner'),
+      member(5, 'observer'),
+    ]);
     expect(hasQuorum(configuration, among(1, 4, 5))).toBe(false);
     expect(isVoter(configuration, replicaId(4))).toBe(false);
     expect(isVoter(configuration, replicaId(3))).toBe(true);
@@ -47,12 +56,23 @@ describe('in a joint configuration', () => {
   });
 
   test('a value is reached only when a majority of each half has it', () => {
-    const match = new Map([[1, 9], [2, 9], [3, 2], [4, 5], [5, 7]]);
+    const match = new Map([
+      [1, 9],
+      [2, 9],
+      [3, 2],
+      [4, 5],
+      [5, 7],
+    ]);
     expect(quorumValue(joint, (replica) => match.get(replica) ?? 0)).toBe(5);
   });
 
   test('a vote is lost as soon as one half is', () => {
-    const cast = new Map([[1, false], [2, false], [4, true], [5, true]]);
+    const cast = new Map([
+      [1, false],
+      [2, false],
+      [4, true],
+      [5, true],
+    ]);
     expect(voteOutcome(joint, (replica) => cast.get(replica))).toBe('lost');
     cast.delete(1);
     expect(voteOutcome(joint, (replica) => cast.get(replica))).toBe('pending');
@@ -72,7 +92,8 @@ describe('in a joint configuration', () => {
 
 test('quorum functions agree with counting heads, for random groups', () => {
   const prng = createPrng(11);
-  const half = (): Member[] => voters(...[1, 2, 3, 4, 5, 6, 7].filter(() => nextBelow(prng, 2) === 0));
+  const half = (): Member[] =>
+    voters(...[1, 2, 3, 4, 5, 6, 7].filter(() => nextBelow(prng, 2) === 0));
   for (let round = 0; round < 2000; round++) {
     const configuration = configurationOf(half(), nextBelow(prng, 2) === 0 ? half() : []);
     const value = new Map([1, 2, 3, 4, 5, 6, 7].map((number) => [number, nextBelow(prng, 4)]));
@@ -84,10 +105,13 @@ test('quorum functions agree with counting heads, for random groups', () => {
 
 /** The highest value that more than half of each half's voters have. */
 function slowQuorumValue(configuration: Configuration, value: ReadonlyMap<number, number>): number {
-  const halves = [configuration.members, configuration.outgoingMembers].filter((half, at) => at === 0 || half.length > 0);
+  const halves = [configuration.members, configuration.outgoingMembers].filter(
+    (half, at) => at === 0 || half.length > 0,
+  );
   for (let candidate = 3; candidate > 0; candidate--) {
     const isReached = halves.every(
-      (half) => 2 * half.filter((row) => (value.get(row.replicaId) ?? 0) >= candidate).length > half.length,
+      (half) =>
+        2 * half.filter((row) => (value.get(row.replicaId) ?? 0) >= candidate).length > half.length,
     );
     if (isReached) return candidate;
   }
@@ -96,7 +120,9 @@ function slowQuorumValue(configuration: Configuration, value: ReadonlyMap<number
 
 /** What is decided stays decided, whatever the votes that are still out say. */
 function checkVotes(configuration: Configuration, prng: PrngState): void {
-  const votes = new Map([1, 2, 3, 4, 5, 6, 7].map((number) => [number, [true, false, undefined][nextBelow(prng, 3)]]));
+  const votes = new Map(
+    [1, 2, 3, 4, 5, 6, 7].map((number) => [number, [true, false, undefined][nextBelow(prng, 3)]]),
+  );
   const outcome = voteOutcome(configuration, (replica) => votes.get(replica));
   const best = hasQuorum(configuration, (replica) => votes.get(replica) !== false);
   const worst = hasQuorum(configuration, (replica) => votes.get(replica) === true);

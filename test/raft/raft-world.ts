@@ -30,7 +30,12 @@ import { appendOf, checkedStep, createCore, lifeOf } from './core-driver.ts';
 type DiskRequest =
   | { readonly kind: 'hardState'; readonly term: number; readonly votedFor: Vote | undefined }
   | { readonly kind: 'truncate'; readonly fromIndex: number }
-  | { readonly kind: 'append'; readonly sequence: number; readonly firstIndex: number; readonly terms: readonly number[] };
+  | {
+      readonly kind: 'append';
+      readonly sequence: number;
+      readonly firstIndex: number;
+      readonly terms: readonly number[];
+    };
 
 /** What one replica's disk holds. */
 interface Disk {
@@ -98,7 +103,11 @@ export class RaftWorld {
   constructor(seed: number, configuration: Configuration) {
     this.prng = createPrng(seed);
     this.configuration = configuration;
-    const numbers = new Set([...configuration.members, ...configuration.outgoingMembers].map((row) => Number(row.replicaId)));
+    const numbers = new Set(
+      [...configuration.members, ...configuration.outgoingMembers].map((row) =>
+        Number(row.replicaId),
+      ),
+    );
     this.replicas = Array.from(numbers, (number) => ({
       number,
       disk: { term: 0, votedFor: undefined, terms: [], commitIndex: 0, ledgerSeq: 0, queue: [] },
@@ -113,7 +122,10 @@ export class RaftWorld {
 
   /** The replica of a number. */
   replica(number: number): WorldReplica {
-    return present(this.replicas.find((row) => row.number === number), 'a replica of this world');
+    return present(
+      this.replicas.find((row) => row.number === number),
+      'a replica of this world',
+    );
   }
 
   /** Core of a replica that is up. */
@@ -171,7 +183,10 @@ export class RaftWorld {
   /** Mends all links; those that were cut connect anew. */
   heal(): void {
     const parted = this.replicas.flatMap((replica, at) =>
-      this.replicas.slice(at + 1).filter((other) => this.#isCut(replica, other)).map((other) => [replica, other] as const),
+      this.replicas
+        .slice(at + 1)
+        .filter((other) => this.#isCut(replica, other))
+        .map((other) => [replica, other] as const),
     );
     this.#cut.clear();
     for (const [replica, other] of parted) this.#connect(replica, other);
@@ -206,7 +221,8 @@ export class RaftWorld {
       this.now++;
       for (const replica of this.replicas) {
         this.flush(replica, flushesMax);
-        if (replica.state !== undefined && nextTickDue(replica.state) <= this.now) this.input(replica, { kind: 'tick' });
+        if (replica.state !== undefined && nextTickDue(replica.state) <= this.now)
+          this.input(replica, { kind: 'tick' });
       }
       this.deliver();
     }
@@ -230,7 +246,10 @@ export class RaftWorld {
       const completion = this.#write(disk, request);
       if (completion !== undefined) completions.push(completion);
     }
-    disk.commitIndex = Math.max(disk.commitIndex, Math.min(state.commitIndex, disk.terms.length, state.durableIndex));
+    disk.commitIndex = Math.max(
+      disk.commitIndex,
+      Math.min(state.commitIndex, disk.terms.length, state.durableIndex),
+    );
     for (const completion of completions) this.input(replica, completion);
   }
 
@@ -246,28 +265,38 @@ export class RaftWorld {
     const logs = this.replicas.map(({ disk, state }) =>
       state === undefined
         ? disk.terms
-        : Array.from({ length: state.log.lastIndex }, (_, at) => Number(termAt(state.log, logIndex(at + 1)))),
+        : Array.from({ length: state.log.lastIndex }, (_, at) =>
+            Number(termAt(state.log, logIndex(at + 1))),
+          ),
     );
     for (const log of logs) {
       for (const other of logs) {
         let meeting = Math.min(log.length, other.length);
         while (meeting > 0 && log[meeting - 1] !== other[meeting - 1]) meeting--;
-        for (let at = 0; at < meeting; at++) assert(log[at] === other[at], 'logs match (Raft §5.3)');
+        for (let at = 0; at < meeting; at++)
+          assert(log[at] === other[at], 'logs match (Raft §5.3)');
       }
     }
   }
 
   #isCut(replica: WorldReplica, other: WorldReplica): boolean {
-    return this.#cut.has(`${replica.number}>${other.number}`) || this.#cut.has(`${other.number}>${replica.number}`);
+    return (
+      this.#cut.has(`${replica.number}>${other.number}`) ||
+      this.#cut.has(`${other.number}>${replica.number}`)
+    );
   }
 
   /** A new connection between two replicas that are up: what was under way on the old one is lost. */
   #connect(replica: WorldReplica, other: WorldReplica): void {
     if (replica.state === undefined || other.state === undefined) return;
     const isBetween = ({ from, to }: Packet): boolean =>
-      (from === replica.number && to === other.number) || (from === other.number && to === replica.number);
+      (from === replica.number && to === other.number) ||
+      (from === other.number && to === replica.number);
     this.#packets = this.#packets.filter((packet) => !isBetween(packet));
-    for (const [near, far] of [[replica, other], [other, replica]] as const) {
+    for (const [near, far] of [
+      [replica, other],
+      [other, replica],
+    ] as const) {
       const newBoot = near.bootsSeen.get(far.number) !== far.boots;
       near.bootsSeen.set(far.number, far.boots);
       this.input(near, { kind: 'peerConnected', nodeId: nodeId(far.number), newBoot });
@@ -281,7 +310,10 @@ export class RaftWorld {
         disk.votedFor = request.votedFor;
         return { kind: 'hardStateDurable', term: term(request.term), votedFor: request.votedFor };
       case 'truncate':
-        assert(request.fromIndex > disk.commitIndex, 'what is recorded as committed is never truncated');
+        assert(
+          request.fromIndex > disk.commitIndex,
+          'what is recorded as committed is never truncated',
+        );
         disk.terms.length = request.fromIndex - 1;
         return undefined;
       case 'append':
@@ -319,11 +351,17 @@ export class RaftWorld {
         this.#post(replica.number, effect.to, effect.message);
         return;
       case 'sendAppend':
-        assert(effect.term <= replica.disk.term, 'a term is durable before it is spoken of (KER-2)');
+        assert(
+          effect.term <= replica.disk.term,
+          'a term is durable before it is spoken of (KER-2)',
+        );
         this.#post(
           replica.number,
           effect.to,
-          appendOf(replica.number, { ...effect, terms: termsOf(state, effect.prevIndex + 1, effect.lastIndex) }),
+          appendOf(replica.number, {
+            ...effect,
+            terms: termsOf(state, effect.prevIndex + 1, effect.lastIndex),
+          }),
         );
         return;
       case 'commitAdvanced':
@@ -339,7 +377,10 @@ export class RaftWorld {
         this.#reads.delete(effect.readId);
         return;
       default:
-        assert(false, `nothing asks for ${effect.kind} in a world without snapshots and lost disks`);
+        assert(
+          false,
+          `nothing asks for ${effect.kind} in a world without snapshots and lost disks`,
+        );
     }
   }
 
@@ -350,7 +391,10 @@ export class RaftWorld {
     if (isLost || this.#cut.has(`${from}>${to.replicaId}`)) return;
     const copies = nextFloat(this.prng) < duplicateRate ? 2 : 1;
     for (let copy = 0; copy < copies; copy++) {
-      const delay = nextFloat(this.prng) < lateRate ? nextBelow(this.prng, lateTicksMax) : nextBelow(this.prng, 2);
+      const delay =
+        nextFloat(this.prng) < lateRate
+          ? nextBelow(this.prng, lateTicksMax)
+          : nextBelow(this.prng, 2);
       this.#packets.push({ at: this.now + delay, from, to: to.replicaId, message });
     }
   }
@@ -358,40 +402,70 @@ export class RaftWorld {
   /** Persist before speaking (KER-2), seen from the disk. */
   #checkSpoken(replica: WorldReplica, to: Recipient, message: OutgoingMessage): void {
     const { disk } = replica;
-    const isAsked = message.kind === 'preVoteRequest' || (message.kind === 'preVoteResponse' && message.voteGranted);
-    assert(isAsked || message.term <= disk.term, 'a term is durable before it is spoken of (KER-2)');
+    const isAsked =
+      message.kind === 'preVoteRequest' ||
+      (message.kind === 'preVoteResponse' && message.voteGranted);
+    assert(
+      isAsked || message.term <= disk.term,
+      'a term is durable before it is spoken of (KER-2)',
+    );
     if (message.kind === 'voteResponse' && message.voteGranted) {
-      assert(disk.votedFor?.replicaId === to.replicaId, 'a vote is durable before it is given (KER-2)');
+      assert(
+        disk.votedFor?.replicaId === to.replicaId,
+        'a vote is durable before it is given (KER-2)',
+      );
     }
     if (message.kind === 'voteRequest') {
-      assert(disk.votedFor?.replicaId === replica.number, 'a candidate\'s vote is durable before it asks (KER-2)');
+      assert(
+        disk.votedFor?.replicaId === replica.number,
+        "a candidate's vote is durable before it asks (KER-2)",
+      );
     }
     if (message.kind === 'durabilityAck') {
-      assert(message.lastFsyncedIndex <= disk.terms.length, 'only durable entries are acknowledged (KER-2)');
+      assert(
+        message.lastFsyncedIndex <= disk.terms.length,
+        'only durable entries are acknowledged (KER-2)',
+      );
     }
   }
 
-  #checkCommit(replica: WorldReplica, state: RaftState, commit: { readonly commitIndex: number; readonly appliableIndex: number }): void {
+  #checkCommit(
+    replica: WorldReplica,
+    state: RaftState,
+    commit: { readonly commitIndex: number; readonly appliableIndex: number },
+  ): void {
     for (let index = replica.checkedCommit + 1; index <= commit.commitIndex; index++) {
       const own = Number(termAt(state.log, logIndex(index)));
       this.committed[index] ??= own;
       assert(this.committed[index] === own, 'an index is committed with one entry');
-      const isDurable = hasQuorum(this.configuration, (number) => this.replica(number).disk.terms[index - 1] === own);
+      const isDurable = hasQuorum(
+        this.configuration,
+        (number) => this.replica(number).disk.terms[index - 1] === own,
+      );
       assert(isDurable, 'what is committed is durable at a quorum');
     }
     replica.checkedCommit = Math.max(replica.checkedCommit, commit.commitIndex);
     for (let index = replica.applied + 1; index <= commit.appliableIndex; index++) {
-      assert(replica.disk.terms[index - 1] === this.committed[index], 'what is applied is durable here and committed');
+      assert(
+        replica.disk.terms[index - 1] === this.committed[index],
+        'what is applied is durable here and committed',
+      );
     }
     replica.applied = Math.max(replica.applied, commit.appliableIndex);
   }
 
   #checkReign(replica: WorldReplica, state: RaftState): void {
     const other = this.leaders.get(state.term);
-    assert(other === undefined || other === replica.number, `term ${state.term} has one leader (Raft §5.2)`);
+    assert(
+      other === undefined || other === replica.number,
+      `term ${state.term} has one leader (Raft §5.2)`,
+    );
     this.leaders.set(state.term, replica.number);
     for (let index = 1; index < this.committed.length; index++) {
-      assert(termAt(state.log, logIndex(index)) === this.committed[index], 'a leader has every committed entry (Raft §5.4)');
+      assert(
+        termAt(state.log, logIndex(index)) === this.committed[index],
+        'a leader has every committed entry (Raft §5.4)',
+      );
     }
   }
 
@@ -404,5 +478,7 @@ export class RaftWorld {
 }
 
 function termsOf(state: RaftState, first: number, last: number): number[] {
-  return Array.from({ length: Math.max(0, last - first + 1) }, (_, at) => Number(termAt(state.log, logIndex(first + at))));
+  return Array.from({ length: Math.max(0, last - first + 1) }, (_, at) =>
+    Number(termAt(state.log, logIndex(first + at))),
+  );
 }

@@ -38,7 +38,10 @@ function storm(world: RaftWorld, downUntil: Map<WorldReplica, number>): void {
   }
   if (nextFloat(prng) < 0.02) world.heal();
   if (nextFloat(prng) < 0.02) {
-    world.input(pick(prng, replicas), { kind: 'nodeUnreachable', nodeId: nodeId(pick(prng, replicas).number) });
+    world.input(pick(prng, replicas), {
+      kind: 'nodeUnreachable',
+      nodeId: nodeId(pick(prng, replicas).number),
+    });
   }
 }
 
@@ -47,10 +50,15 @@ function work(world: RaftWorld, replica: WorldReplica): void {
   const { prng } = world;
   if (nextFloat(prng) < 0.003) world.input(replica, { kind: 'stalled' });
   if (replica.state?.role !== 'leader') return;
-  if (nextFloat(prng) < 0.4) world.input(replica, { kind: 'propose', count: 1 + nextBelow(prng, 4) });
+  if (nextFloat(prng) < 0.4)
+    world.input(replica, { kind: 'propose', count: 1 + nextBelow(prng, 4) });
   if (nextFloat(prng) < 0.1) world.read(replica);
   if (nextFloat(prng) < 0.02) {
-    world.input(replica, { kind: 'peerConnected', nodeId: nodeId(pick(prng, world.replicas).number), newBoot: false });
+    world.input(replica, {
+      kind: 'peerConnected',
+      nodeId: nodeId(pick(prng, world.replicas).number),
+      newBoot: false,
+    });
   }
 }
 
@@ -65,7 +73,8 @@ function runSchedule(seed: number, configuration: Configuration): RaftWorld {
     }
     if (tick < stormTicks) storm(world, downUntil);
     for (const replica of world.replicas) {
-      if (replica.state === undefined && world.now >= (downUntil.get(replica) ?? 0)) world.boot(replica);
+      if (replica.state === undefined && world.now >= (downUntil.get(replica) ?? 0))
+        world.boot(replica);
       work(world, replica);
     }
     world.advance(1, nextBelow(world.prng, 4));

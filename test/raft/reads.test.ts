@@ -20,7 +20,10 @@ describe('a linearizable read', () => {
     const driver = leader();
     const before = round(driver);
     const arrived = driver.input({ kind: 'readIndex', readId: 7 });
-    expect(sentOf(arrived, 'heartbeat')).toMatchObject([{ round: before + 1 }, { round: before + 1 }]);
+    expect(sentOf(arrived, 'heartbeat')).toMatchObject([
+      { round: before + 1 },
+      { round: before + 1 },
+    ]);
     expect(effectsOf(arrived, 'readReady')).toEqual([]);
     expect(effectsOf(driver.echo(3, before + 1), 'readReady')).toEqual([
       { kind: 'readReady', readId: 7, index: 1 },
@@ -56,7 +59,9 @@ describe('a linearizable read', () => {
 
     driver.acknowledge(2, 3);
     expect(driver.state.commitIndex).toBe(2);
-    expect(effectsOf(driver.sync(), 'readReady')).toEqual([{ kind: 'readReady', readId: 1, index: 3 }]);
+    expect(effectsOf(driver.sync(), 'readReady')).toEqual([
+      { kind: 'readReady', readId: 1, index: 3 },
+    ]);
   });
 
   test('shares its round with those that arrive while one is out, each with a round of its own time', () => {
@@ -67,7 +72,10 @@ describe('a linearizable read', () => {
 
     const confirmed = driver.echo(2, first);
     expect(effectsOf(confirmed, 'readReady')).toMatchObject([{ readId: 1 }]);
-    expect(sentOf(confirmed, 'heartbeat')).toMatchObject([{ round: first + 1 }, { round: first + 1 }]);
+    expect(sentOf(confirmed, 'heartbeat')).toMatchObject([
+      { round: first + 1 },
+      { round: first + 1 },
+    ]);
     expect(effectsOf(driver.echo(3, first + 1), 'readReady')).toMatchObject([
       { readId: 2 },
       { readId: 3 },
@@ -93,7 +101,9 @@ describe('a linearizable read', () => {
 
   test('fails at once where nobody leads', () => {
     const driver = new CoreDriver();
-    expect(driver.input({ kind: 'readIndex', readId: 3 })).toEqual([{ kind: 'readFailed', readId: 3 }]);
+    expect(driver.input({ kind: 'readIndex', readId: 3 })).toEqual([
+      { kind: 'readFailed', readId: 3 },
+    ]);
   });
 
   test('fails when the leader steps down before it is confirmed', () => {
@@ -128,15 +138,19 @@ describe('a forwarded read', () => {
     driver.receive(appendOf(2, { term: 1, prevIndex: 0, prevTerm: 0, terms: [1, 1] }));
     driver.sync();
     const effects = driver.input({ kind: 'leaderCommit', term: term(1), commit: logIndex(9) });
-    expect(effectsOf(effects, 'commitAdvanced')).toMatchObject([{ commitIndex: 2, appliableIndex: 2 }]);
+    expect(effectsOf(effects, 'commitAdvanced')).toMatchObject([
+      { commitIndex: 2, appliableIndex: 2 },
+    ]);
   });
 
-  test('of another term is no word on this term\'s log', () => {
+  test("of another term is no word on this term's log", () => {
     const driver = new CoreDriver();
     driver.receive(appendOf(2, { term: 2, prevIndex: 0, prevTerm: 0, terms: [2, 2] }));
     driver.sync();
     for (const other of [1, 3]) {
-      expect(driver.input({ kind: 'leaderCommit', term: term(other), commit: logIndex(2) })).toEqual([]);
+      expect(
+        driver.input({ kind: 'leaderCommit', term: term(other), commit: logIndex(2) }),
+      ).toEqual([]);
     }
     expect(driver.state.commitIndex).toBe(0);
   });

@@ -22,13 +22,25 @@ function work(world: StoreWorld): void {
       world.commit(model);
       break;
     default:
-      world.append(model, 1 + nextBelow(world.random, 8), nextBelow(world.random, 20) === 0 ? 30_000 : 600);
+      world.append(
+        model,
+        1 + nextBelow(world.random, 8),
+        nextBelow(world.random, 20) === 0 ? 30_000 : 600,
+      );
   }
   if (nextBelow(world.random, 3) > 0) world.store?.flush();
 }
 
 async function begin(seed: number, partitions: number): Promise<StoreWorld> {
-  const world = new StoreWorld({ seed, partitions, limits: { segmentBytes: 8 * 1024 * 1024, logBytesMax: 256 * 1024 * 1024, ledgerBytes: 256 * 1024 } });
+  const world = new StoreWorld({
+    seed,
+    partitions,
+    limits: {
+      segmentBytes: 8 * 1024 * 1024,
+      logBytesMax: 256 * 1024 * 1024,
+      ledgerBytes: 256 * 1024,
+    },
+  });
   await world.open();
   await world.createReplicas();
   world.crash('processKill');
@@ -38,46 +50,55 @@ async function begin(seed: number, partitions: number): Promise<StoreWorld> {
 }
 
 describe('a store that crashes at random', () => {
-  test.each(Array.from({ length: 40 }, (_, at) => at + 1))('keeps its promises, seed %i', async (seed) => {
-    const world = await begin(seed, 1 + (seed % 4));
+  test.each(Array.from({ length: 40 }, (_, at) => at + 1))(
+    'keeps its promises, seed %i',
+    async (seed) => {
+      const world = await begin(seed, 1 + (seed % 4));
 
-    for (let life = 0; life < 6; life++) {
-      const steps = nextBelow(world.random, 60);
-      for (let step = 0; step < steps; step++) {
-        work(world);
-        if (nextBelow(world.random, 2) === 0) await world.run(nextBelow(world.random, 4));
-      }
-      world.crash(kinds[nextBelow(world.random, 2)] ?? 'powerLoss');
-      await world.open();
-      await world.verify();
-    }
-
-    expect(world.failures).toBe(0);
-  });
-
-  test.each(Array.from({ length: 20 }, (_, at) => at + 1))('also when it crashes while it recovers, seed %i', async (seed) => {
-    const world = await begin(seed + 1000, 2);
-
-    for (let round = 0; round < 8; round++) {
-      for (let step = 0; step < 20; step++) {
-        work(world);
-        if (nextBelow(world.random, 2) === 0) await world.run(nextBelow(world.random, 3));
-      }
-      world.crash(kinds[round % 2] ?? 'powerLoss');
-      for (let attempt = 0; attempt < 3; attempt++) {
-        world.killAt({ kind: 'operation', operation: world.disk.operationCount + nextBelow(world.random, 40) });
-        await world.open();
+      for (let life = 0; life < 6; life++) {
+        const steps = nextBelow(world.random, 60);
+        for (let step = 0; step < steps; step++) {
+          work(world);
+          if (nextBelow(world.random, 2) === 0) await world.run(nextBelow(world.random, 4));
+        }
         world.crash(kinds[nextBelow(world.random, 2)] ?? 'powerLoss');
-      }
-      await world.open();
-      while (world.store === undefined) {
-        // A kill point that the attempts above did not reach.
-        world.crash('processKill');
         await world.open();
+        await world.verify();
       }
-      await world.verify();
-    }
-  });
+
+      expect(world.failures).toBe(0);
+    },
+  );
+
+  test.each(Array.from({ length: 20 }, (_, at) => at + 1))(
+    'also when it crashes while it recovers, seed %i',
+    async (seed) => {
+      const world = await begin(seed + 1000, 2);
+
+      for (let round = 0; round < 8; round++) {
+        for (let step = 0; step < 20; step++) {
+          work(world);
+          if (nextBelow(world.random, 2) === 0) await world.run(nextBelow(world.random, 3));
+        }
+        world.crash(kinds[round % 2] ?? 'powerLoss');
+        for (let attempt = 0; attempt < 3; attempt++) {
+          world.killAt({
+            kind: 'operation',
+            operation: world.disk.operationCount + nextBelow(world.random, 40),
+          });
+          await world.open();
+          world.crash(kinds[nextBelow(world.random, 2)] ?? 'powerLoss');
+        }
+        await world.open();
+        while (world.store === undefined) {
+          // A kill point that the attempts above did not reach.
+          world.crash('processKill');
+          await world.open();
+        }
+        await world.verify();
+      }
+    },
+  );
 });
 
 describe('kill points of the ledger ordering', () => {
@@ -89,27 +110,30 @@ describe('kill points of the ledger ordering', () => {
     { step: 4, name: 'after the sync of the ledger, before the completion' },
   ];
 
-  test.each(points.flatMap((point) => kinds.map((kind) => ({ ...point, kind }))))('$name, $kind', async ({ step, kind }) => {
-    const world = await begin(7, 1);
-    const [model] = world.partitions;
-    if (model === undefined) throw new Error('one partition');
-    world.store?.flush();
-    await world.run(50);
-    world.append(model, 3, 500);
-    world.store?.flush();
-    await world.run(50);
-    expect(model.durableIndex).toBe(3);
+  test.each(points.flatMap((point) => kinds.map((kind) => ({ ...point, kind }))))(
+    '$name, $kind',
+    async ({ step, kind }) => {
+      const world = await begin(7, 1);
+      const [model] = world.partitions;
+      if (model === undefined) throw new Error('one partition');
+      world.store?.flush();
+      await world.run(50);
+      world.append(model, 3, 500);
+      world.store?.flush();
+      await world.run(50);
+      expect(model.durableIndex).toBe(3);
 
-    world.killAt({ kind: 'chain', chain: world.disk.chainCount, step });
-    world.append(model, 2, 500);
-    world.store?.flush();
-    await world.run(50);
-    expect(world.isKilled).toBe(true);
-    expect(model.durableIndex, 'nothing is reported before the last sync').toBe(3);
-    world.crash(kind);
-    await world.open();
+      world.killAt({ kind: 'chain', chain: world.disk.chainCount, step });
+      world.append(model, 2, 500);
+      world.store?.flush();
+      await world.run(50);
+      expect(world.isKilled).toBe(true);
+      expect(model.durableIndex, 'nothing is reported before the last sync').toBe(3);
+      world.crash(kind);
+      await world.open();
 
-    await world.verify();
-    if (step === 4) expect(model.entries.length, 'covered entries are there').toBe(5);
-  });
+      await world.verify();
+      if (step === 4) expect(model.entries.length, 'covered entries are there').toBe(5);
+    },
+  );
 });

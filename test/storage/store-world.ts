@@ -1,11 +1,34 @@
 /** A log store on a simulated disk, driven by random work, crashed anywhere, recovered, and compared with what it had promised. */
 import { expect } from 'vitest';
 import { createPrng, nextBelow, nextUint32, type PrngState } from '../../src/base/prng.ts';
-import { clusterId, incarnation, logIndex, nodeId, partitionId, replicaId, term, type LogIndex, type PartitionId } from '../../src/base/ids.ts';
-import { EntryFrameWriter, entryFrameOverheadBytes, frameIndex, framePayloadEnd, framePayloadStart, frameTerm, frameTotalBytes } from '../../src/codec/entry-frame.ts';
+import {
+  clusterId,
+  incarnation,
+  logIndex,
+  nodeId,
+  partitionId,
+  replicaId,
+  term,
+  type LogIndex,
+  type PartitionId,
+} from '../../src/base/ids.ts';
+import {
+  EntryFrameWriter,
+  entryFrameOverheadBytes,
+  frameIndex,
+  framePayloadEnd,
+  framePayloadStart,
+  frameTerm,
+  frameTotalBytes,
+} from '../../src/codec/entry-frame.ts';
 import { silentObserver } from '../../src/ports/observer.ts';
 import { LogStore } from '../../src/storage/log-store.ts';
-import type { FrameBatch, HardState, LogStoreLimits, LogStoreListener } from '../../src/storage/log-store-types.ts';
+import type {
+  FrameBatch,
+  HardState,
+  LogStoreLimits,
+  LogStoreListener,
+} from '../../src/storage/log-store-types.ts';
 import { SimClock, SimHardwareClock } from '../../src/testing/sim-clock.ts';
 import { SimDisk, type KillPoint } from '../../src/testing/sim-disk.ts';
 import { SimEntropy } from '../../src/testing/sim-entropy.ts';
@@ -46,27 +69,45 @@ export class PartitionModel {
 }
 
 /** Makes whole frames. */
-export function frames(id: PartitionId, entries: readonly (ModelEntry & { readonly index: number })[]): FrameBatch {
+export function frames(
+  id: PartitionId,
+  entries: readonly (ModelEntry & { readonly index: number })[],
+): FrameBatch {
   const writer = new EntryFrameWriter(id);
   const payloads = entries.map((entry) => new TextEncoder().encode(entry.payload));
-  const bytes = new Uint8Array(payloads.reduce((sum, payload) => sum + payload.length + entryFrameOverheadBytes, 0));
+  const bytes = new Uint8Array(
+    payloads.reduce((sum, payload) => sum + payload.length + entryFrameOverheadBytes, 0),
+  );
   const view = new DataView(bytes.buffer);
   let offset = 0;
   entries.forEach((entry, position) => {
     const payload = payloads[position] ?? noMetadata;
-    offset = writer.write(bytes, view, offset, { term: term(entry.term), index: logIndex(entry.index), isSystem: false, metadata: noMetadata, payload });
+    offset = writer.write(bytes, view, offset, {
+      term: term(entry.term),
+      index: logIndex(entry.index),
+      isSystem: false,
+      metadata: noMetadata,
+      payload,
+    });
   });
   const first = entries[0];
   const last = entries[entries.length - 1];
   if (first === undefined || last === undefined) throw new Error('no entries');
-  return { firstIndex: logIndex(first.index), lastIndex: logIndex(last.index), lastTerm: term(last.term), bytes };
+  return {
+    firstIndex: logIndex(first.index),
+    lastIndex: logIndex(last.index),
+    lastTerm: term(last.term),
+    bytes,
+  };
 }
 
 /** Entries of frames. */
 export function entriesOf(bytes: Uint8Array): (ModelEntry & { readonly index: number })[] {
   const entries: (ModelEntry & { readonly index: number })[] = [];
   for (let at = 0; at < bytes.length; at += frameTotalBytes(bytes, at)) {
-    const payload = new TextDecoder().decode(bytes.subarray(framePayloadStart(bytes, at), framePayloadEnd(bytes, at)));
+    const payload = new TextDecoder().decode(
+      bytes.subarray(framePayloadStart(bytes, at), framePayloadEnd(bytes, at)),
+    );
     entries.push({ index: frameIndex(bytes, at), term: frameTerm(bytes, at), payload });
   }
   return entries;
@@ -87,10 +128,20 @@ export class StoreWorld {
   #lives = 0;
   #isKilled = false;
 
-  constructor(options: { readonly seed: number; readonly partitions: number; readonly limits?: Partial<LogStoreLimits> }) {
+  constructor(options: {
+    readonly seed: number;
+    readonly partitions: number;
+    readonly limits?: Partial<LogStoreLimits>;
+  }) {
     this.random = createPrng(options.seed);
     this.limits = options.limits ?? {};
-    this.partitions = Array.from({ length: options.partitions }, (_, at) => new PartitionModel(partitionId(`018c0d6c-9c11-7e9d-8000-${(at + 1).toString(16).padStart(12, '0')}`)));
+    this.partitions = Array.from(
+      { length: options.partitions },
+      (_, at) =>
+        new PartitionModel(
+          partitionId(`018c0d6c-9c11-7e9d-8000-${(at + 1).toString(16).padStart(12, '0')}`),
+        ),
+    );
   }
 
   /** Whether a kill point was reached. */
@@ -130,7 +181,12 @@ export class StoreWorld {
     this.#isKilled = false;
     this.#scope = new LifeScope(this.#lives);
     const parts = { scheduler: this.scheduler, scope: this.#scope };
-    const fileSystem = new SimFileSystem({ ...parts, disk: this.disk, random: this.random, ioWriterMode: 'Direct' });
+    const fileSystem = new SimFileSystem({
+      ...parts,
+      disk: this.disk,
+      random: this.random,
+      ioWriterMode: 'Direct',
+    });
     this.#fileSystem = fileSystem;
     const store = await this.settle(
       LogStore.open({
@@ -138,7 +194,11 @@ export class StoreWorld {
         clusterId: cluster,
         nodeId: node,
         fileSystem,
-        clock: new SimClock({ ...parts, hardware: new SimHardwareClock(this.scheduler, 0), random: this.random }),
+        clock: new SimClock({
+          ...parts,
+          hardware: new SimHardwareClock(this.scheduler, 0),
+          random: this.random,
+        }),
         entropy: new SimEntropy(this.random),
         observer: silentObserver,
         limits: this.limits,
@@ -152,8 +212,24 @@ export class StoreWorld {
   async createReplicas(): Promise<void> {
     for (const model of this.partitions) {
       const own = incarnation(model.id);
-      const member = { replicaId: replicaId(1), nodeId: node, incarnation: own, role: 'voter' as const, addresses: ['127.0.0.1:1'] };
-      const created = this.#store().createReplica({ partitionId: model.id, replicaId: replicaId(1), incarnation: own, configuration: { term: term(0), index: logIndex(0), members: [member], outgoingMembers: [] } });
+      const member = {
+        replicaId: replicaId(1),
+        nodeId: node,
+        incarnation: own,
+        role: 'voter' as const,
+        addresses: ['127.0.0.1:1'],
+      };
+      const created = this.#store().createReplica({
+        partitionId: model.id,
+        replicaId: replicaId(1),
+        incarnation: own,
+        configuration: {
+          term: term(0),
+          index: logIndex(0),
+          members: [member],
+          outgoingMembers: [],
+        },
+      });
       await this.settle(created);
     }
   }
@@ -194,7 +270,10 @@ export class StoreWorld {
   /** Raises the term. */
   vote(model: PartitionModel): void {
     model.hardState++;
-    this.#log(model).persistHardState({ term: term(model.hardState), votedFor: { replicaId: replicaId(1), incarnation: incarnation(model.id) } });
+    this.#log(model).persistHardState({
+      term: term(model.hardState),
+      votedFor: { replicaId: replicaId(1), incarnation: incarnation(model.id) },
+    });
   }
 
   /** Replaces entries from an index that was not committed, in a higher term. */
@@ -228,7 +307,9 @@ export class StoreWorld {
       expect(recovered.doubt, 'no doubt without damage').toBeUndefined();
       expect(recovered.hardState.term).toBeGreaterThanOrEqual(model.durableHardState);
       expect(recovered.hardState.term).toBeLessThanOrEqual(model.hardState);
-      expect(recovered.lastIndex, 'everything reported durable is there').toBeGreaterThanOrEqual(model.durableIndex);
+      expect(recovered.lastIndex, 'everything reported durable is there').toBeGreaterThanOrEqual(
+        model.durableIndex,
+      );
       expect(recovered.recordedCommitIndex).toBeLessThanOrEqual(model.commitIndex);
       const entries = await this.readAll(model, recovered.lastIndex);
       this.#compare(model, entries);
@@ -238,7 +319,9 @@ export class StoreWorld {
       model.durableIndex = entries.length;
       model.lowestTruncation = Number.MAX_SAFE_INTEGER;
       model.candidates.clear();
-      entries.forEach((entry, position) => model.candidates.set(position + 1, [{ term: entry.term, payload: entry.payload }]));
+      entries.forEach((entry, position) =>
+        model.candidates.set(position + 1, [{ term: entry.term, payload: entry.payload }]),
+      );
       const runs = recovered.termRuns;
       entries.forEach((entry, position) => {
         const run = [...runs].reverse().find((candidate) => candidate.firstIndex <= position + 1);
@@ -248,10 +331,19 @@ export class StoreWorld {
   }
 
   /** Reads a whole log back through random access. */
-  async readAll(model: PartitionModel, lastIndex: number): Promise<(ModelEntry & { readonly index: number })[]> {
+  async readAll(
+    model: PartitionModel,
+    lastIndex: number,
+  ): Promise<(ModelEntry & { readonly index: number })[]> {
     const entries: (ModelEntry & { readonly index: number })[] = [];
     while (entries.length < lastIndex) {
-      const batch = await this.settle(this.#log(model).read(logIndex(entries.length + 1), lastIndex as LogIndex, 1 + nextBelow(this.random, 20_000)));
+      const batch = await this.settle(
+        this.#log(model).read(
+          logIndex(entries.length + 1),
+          lastIndex as LogIndex,
+          1 + nextBelow(this.random, 20_000),
+        ),
+      );
       expect(batch?.firstIndex).toBe(entries.length + 1);
       entries.push(...entriesOf(batch?.bytes ?? noMetadata));
       expect(batch?.lastIndex).toBe(entries.length);
@@ -260,13 +352,18 @@ export class StoreWorld {
   }
 
   /** Entries reported durable are the model's; behind them only what was handed over, in an order that was possible. */
-  #compare(model: PartitionModel, entries: readonly (ModelEntry & { readonly index: number })[]): void {
+  #compare(
+    model: PartitionModel,
+    entries: readonly (ModelEntry & { readonly index: number })[],
+  ): void {
     const sure = Math.min(model.durableIndex, model.lowestTruncation - 1);
     entries.forEach((entry, position) => {
       expect(entry.index).toBe(position + 1);
       if (entry.index <= Math.max(sure, Math.min(model.durableIndex, entries.length))) {
         const expected = model.entries[position];
-        expect({ term: entry.term, payload: entry.payload }, `entry ${entry.index}`).toEqual(expected);
+        expect({ term: entry.term, payload: entry.payload }, `entry ${entry.index}`).toEqual(
+          expected,
+        );
         return;
       }
       const possible = model.candidates.get(entry.index) ?? [];

@@ -11,14 +11,7 @@ import { illegal, type Model } from '../../src/testing/linearizability-models.ts
 type Ending = { ok: HistoryValue } | 'fail' | 'info';
 
 /** A client story: `[process, op, value, called, returned, ending]`, one key. */
-export type Story = readonly [
-  number,
-  HistoryInput['op'],
-  HistoryValue,
-  number,
-  number,
-  Ending,
-][];
+export type Story = readonly [number, HistoryInput['op'], HistoryValue, number, number, Ending][];
 
 export function storyEvents(story: Story, key = 'k'): HistoryEvent[] {
   const events: HistoryEvent[] = [];
@@ -40,7 +33,9 @@ export function isLinearizableByForce<State>(
     if (left.every((operation) => operation.returnedIndex === undefined)) return true;
     return left.some((candidate) => {
       const rest = left.filter((operation) => operation !== candidate);
-      const mustWait = rest.some((other) => (other.returnedIndex ?? Infinity) < candidate.calledIndex);
+      const mustWait = rest.some(
+        (other) => (other.returnedIndex ?? Infinity) < candidate.calledIndex,
+      );
       if (mustWait) return false;
       const next = model.step(state, candidate.input, candidate.output);
       return next !== illegal && seek(next, rest);
@@ -57,12 +52,15 @@ export function faultOfOrder<State>(
 ): string | undefined {
   const placed = new Set(order);
   if (placed.size !== order.length) return 'an operation is placed twice';
-  const missing = operations.find((operation) => operation.returnedIndex !== undefined && !placed.has(operation));
+  const missing = operations.find(
+    (operation) => operation.returnedIndex !== undefined && !placed.has(operation),
+  );
   if (missing !== undefined) return `missing: ${JSON.stringify(missing)}`;
   let state = model.init();
   let latestCall = -1;
   for (const operation of order) {
-    if ((operation.returnedIndex ?? Infinity) < latestCall) return `too late: ${JSON.stringify(operation)}`;
+    if ((operation.returnedIndex ?? Infinity) < latestCall)
+      return `too late: ${JSON.stringify(operation)}`;
     latestCall = Math.max(latestCall, operation.calledIndex);
     const next = model.step(state, operation.input, operation.output);
     if (next === illegal) return `illegal: ${JSON.stringify(operation)}`;
@@ -145,7 +143,14 @@ function launch(
   const effect = 1 + nextBelow(prng, 12);
   const returned = effect + 1 + nextBelow(prng, 12);
   if (nextFloat(prng) >= settings.infoRate) {
-    return { process, key, input, effectAt: now + effect, returnAt: now + returned, willAnswer: true };
+    return {
+      process,
+      key,
+      input,
+      effectAt: now + effect,
+      returnAt: now + returned,
+      willAnswer: true,
+    };
   }
   const effectAt = nextBelow(prng, 2) === 0 ? 0 : now + effect * (1 + nextBelow(prng, 40));
   return { process, key, input, effectAt, returnAt: now + returned, willAnswer: false };
@@ -161,7 +166,8 @@ function applyRegister(values: Map<string, string>, flight: Flight): { ok: Histo
   if (op === 'read') return { ok: now };
   if (op === 'write') return set(String(value));
   if (op === 'delete') return { ok: values.delete(flight.key) ? 1 : 0 };
-  if (op === 'incr') return { ok: Number(set(String(Number(now ?? 0) + 1)) && values.get(flight.key)) };
+  if (op === 'incr')
+    return { ok: Number(set(String(Number(now ?? 0) + 1)) && values.get(flight.key)) };
   const [expected, replacement] = value as [HistoryValue, HistoryValue];
   return now === expected ? set(String(replacement)) : 'fail';
 }

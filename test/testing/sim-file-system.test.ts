@@ -124,7 +124,10 @@ test('after a failed sync later syncs succeed without the lost pages', async () 
     const steps = Array.from({ length: 64 }, (_, at) => write(file, at, 5));
     disk.failNext('sync', 'EIO');
 
-    const failure = await settled(world.scheduler, chain(fileSystem, [...steps, { kind: 'sync', file }]));
+    const failure = await settled(
+      world.scheduler,
+      chain(fileSystem, [...steps, { kind: 'sync', file }]),
+    );
     const again = await settled(world.scheduler, chain(fileSystem, [{ kind: 'sync', file }]));
 
     expect(failure).toEqual({ stepIndex: 64, systemCode: 'EIO' });
@@ -140,7 +143,11 @@ test('a failed write stops its chain and not the next one', async () => {
   const file = await settled(world.scheduler, journal(host, 4));
   disk.failNext('write', 'ENOSPC');
 
-  const first = chain(host.fileSystem, [write(file, 0, 1), write(file, 1, 1), { kind: 'sync', file }]);
+  const first = chain(host.fileSystem, [
+    write(file, 0, 1),
+    write(file, 1, 1),
+    { kind: 'sync', file },
+  ]);
   const second = chain(host.fileSystem, [write(file, 2, 2), { kind: 'sync', file }]);
 
   expect(await settled(world.scheduler, first)).toEqual({ stepIndex: 0, systemCode: 'ENOSPC' });
@@ -155,11 +162,16 @@ test('a kill point stops the node between two steps', async () => {
       const { world, host, disk } = started(seed);
       const file = await settled(world.scheduler, journal(host, 2));
       let isTold = false;
-      disk.killAt({ kind: 'chain', chain: disk.chainCount, step }, () => world.crash(node, 'processKill'));
+      disk.killAt({ kind: 'chain', chain: disk.chainCount, step }, () =>
+        world.crash(node, 'processKill'),
+      );
 
-      host.fileSystem.submit([write(file, 0, 1), { kind: 'sync', file }, write(file, 1, 2), { kind: 'sync', file }], () => {
-        isTold = true;
-      });
+      host.fileSystem.submit(
+        [write(file, 0, 1), { kind: 'sync', file }, write(file, 1, 2), { kind: 'sync', file }],
+        () => {
+          isTold = true;
+        },
+      );
       await pass(world, 100);
 
       expect(isTold).toBe(false);
@@ -215,7 +227,10 @@ test('a disk of 64 MiB costs nothing until it is written', async () => {
 test('an inspection sees just what a power loss cannot take', async () => {
   const { world, host, disk } = started(8);
   const file = await settled(world.scheduler, journal(host, 3));
-  await settled(world.scheduler, chain(host.fileSystem, [write(file, 0, 1), { kind: 'sync', file }, write(file, 1, 2)]));
+  await settled(
+    world.scheduler,
+    chain(host.fileSystem, [write(file, 0, 1), { kind: 'sync', file }, write(file, 1, 2)]),
+  );
 
   const { fileSystem, scheduler } = openInspection(disk);
 
@@ -251,7 +266,10 @@ test('whatever the moment of a power loss, a block holds its synced value or a l
     const untilMs = world.nowMs + nextBelow(random, 20);
     let value = 1;
     for (let count = 0; count < 12; count++) {
-      const writes = Array.from({ length: 1 + nextBelow(random, 3) }, () => ({ at: nextBelow(random, 8), fill: value++ }));
+      const writes = Array.from({ length: 1 + nextBelow(random, 3) }, () => ({
+        at: nextBelow(random, 8),
+        fill: value++,
+      }));
       const isSynced = nextBelow(random, 2) === 0;
       for (const { at, fill } of writes) allowed[at]!.push(fill);
       const steps = writes.map(({ at, fill }) => write(file, at, fill));

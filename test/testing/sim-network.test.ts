@@ -1,7 +1,12 @@
 import { describe, expect, test } from 'vitest';
 
 import { nodeId } from '../../src/base/ids.ts';
-import type { CloseReason, Connection, ConnectionHandlers, DialOutcome } from '../../src/ports/transport.ts';
+import type {
+  CloseReason,
+  Connection,
+  ConnectionHandlers,
+  DialOutcome,
+} from '../../src/ports/transport.ts';
 import type { SimClientHost, SimHost, SimWorld } from '../../src/testing/sim-world.ts';
 import { pass, sampleWorld, settled, threeNodes } from './sim-rounds.ts';
 
@@ -53,7 +58,10 @@ async function pair(seed: number): Promise<Pair> {
   const host = world.start(one);
   const dialer = new End();
   const listener = new End();
-  await settled(world.scheduler, world.start(two).transport.listen((connection) => listener.take(connection)));
+  await settled(
+    world.scheduler,
+    world.start(two).transport.listen((connection) => listener.take(connection)),
+  );
   const outcome = await dial(world, host, { handlers: (connection) => dialer.take(connection) });
   expect(outcome.kind).toBe('connected');
   return { world, dialer, listener, host };
@@ -69,7 +77,11 @@ async function dial(
     world.scheduler,
     new Promise<DialOutcome>((resolve) =>
       from.transport.dial(
-        { address: world.address(two), expected: expected === undefined ? undefined : nodeId(expected), handlers },
+        {
+          address: world.address(two),
+          expected: expected === undefined ? undefined : nodeId(expected),
+          handlers,
+        },
         resolve,
       ),
     ),
@@ -82,7 +94,10 @@ test('bytes arrive in order, in other pieces than they were sent', async () => {
     const { world, dialer, listener } = await pair(seed);
     const sent: number[] = [];
     for (let message = 0; message < 50; message++) {
-      const bytes = Uint8Array.from({ length: 1 + (message % 7) }, (_, at) => (message * 7 + at) & 0xff);
+      const bytes = Uint8Array.from(
+        { length: 1 + (message % 7) },
+        (_, at) => (message * 7 + at) & 0xff,
+      );
       sent.push(...bytes);
       dialer.connection!.send([bytes.subarray(0, 1), bytes.subarray(1)]);
       if (message % 5 === 0) await pass(world, 1);
@@ -105,12 +120,19 @@ test('both ends know who is at the other end', async () => {
 test('a client dials under its own name', async () => {
   const world = sampleWorld(2);
   const listener = new End();
-  await settled(world.scheduler, world.start(two).transport.listen((connection) => listener.take(connection)));
+  await settled(
+    world.scheduler,
+    world.start(two).transport.listen((connection) => listener.take(connection)),
+  );
 
   const outcome = await dial(world, world.client('alice'), { expected: 2 });
 
   expect(outcome.kind).toBe('connected');
-  expect(listener.connection!.peer).toMatchObject({ kind: 'client', role: 'client', name: 'alice' });
+  expect(listener.connection!.peer).toMatchObject({
+    kind: 'client',
+    role: 'client',
+    name: 'alice',
+  });
 });
 
 describe('a dial fails', () => {
@@ -131,11 +153,17 @@ describe('a dial fails', () => {
   });
 
   test('by timeout while the link is cut, one-way or not', async () => {
-    for (const [from, to] of [[1, 2], [2, 1]] as const) {
+    for (const [from, to] of [
+      [1, 2],
+      [2, 1],
+    ] as const) {
       const { world, host } = await pair(5);
       world.network.cut(from, to);
 
-      expect(await dial(world, host, {})).toMatchObject({ kind: 'failed', reason: { kind: 'failed' } });
+      expect(await dial(world, host, {})).toMatchObject({
+        kind: 'failed',
+        reason: { kind: 'failed' },
+      });
     }
   });
 
@@ -223,7 +251,8 @@ test('a broken stream delivers a prefix of what was sent, at times in the middle
   const lengths = new Set<number>();
   for (let seed = 1; seed <= 40; seed++) {
     const { world, dialer, listener } = await pair(seed);
-    for (let count = 0; count < 4; count++) dialer.connection!.send([new Uint8Array(100).fill(count)]);
+    for (let count = 0; count < 4; count++)
+      dialer.connection!.send([new Uint8Array(100).fill(count)]);
 
     expect(world.network.breakConnections(1, 2)).toBe(1);
     dialer.connection!.send([Uint8Array.of(77)]);
@@ -258,7 +287,10 @@ test('the next life listens at the same address', async () => {
   world.crash(two);
   expect(await dial(world, host, {})).toEqual({ kind: 'failed', reason: { kind: 'refused' } });
 
-  await settled(world.scheduler, world.start(two).transport.listen((connection) => new End().take(connection)));
+  await settled(
+    world.scheduler,
+    world.start(two).transport.listen((connection) => new End().take(connection)),
+  );
 
   expect((await dial(world, host, { expected: 2 })).kind).toBe('connected');
 });
@@ -291,10 +323,20 @@ test('a reader that paused still learns of a crash', async () => {
 test('a dial whose dialer died leaves no half-open stream', async () => {
   const world = sampleWorld(13);
   const listener = new End();
-  await settled(world.scheduler, world.start(two).transport.listen((connection) => listener.take(connection)));
+  await settled(
+    world.scheduler,
+    world.start(two).transport.listen((connection) => listener.take(connection)),
+  );
   for (let delaySixteenths = 0; delaySixteenths < 60; delaySixteenths++) {
     const host = world.start(one);
-    host.transport.dial({ address: world.address(two), expected: two, handlers: (connection) => new End().take(connection) }, () => {});
+    host.transport.dial(
+      {
+        address: world.address(two),
+        expected: two,
+        handlers: (connection) => new End().take(connection),
+      },
+      () => {},
+    );
     await pass(world, delaySixteenths / 16);
     world.crash(one);
     await pass(world, 6_000);

@@ -23,7 +23,11 @@ export async function settled<T>(scheduler: SimScheduler, promise: Promise<T>): 
     isSettled = true;
   };
   promise.then(note, note);
-  await scheduler.run({ untilMs: scheduler.nowMs + 60_000, drainMicrotasks, isDone: () => isSettled });
+  await scheduler.run({
+    untilMs: scheduler.nowMs + 60_000,
+    drainMicrotasks,
+    isDone: () => isSettled,
+  });
   if (!isSettled) throw new Error('the promise is still open after a minute of virtual time');
   return promise;
 }

@@ -1,7 +1,12 @@
 import { describe, expect, test } from 'vitest';
 
 import type { Connection } from '../../src/ports/transport.ts';
-import { defaultFaultKinds, drawFaultPlan, installFaultPlan, type FaultKind } from '../../src/testing/fault-plan.ts';
+import {
+  defaultFaultKinds,
+  drawFaultPlan,
+  installFaultPlan,
+  type FaultKind,
+} from '../../src/testing/fault-plan.ts';
 import { simEventKinds, simTask, SimScheduler } from '../../src/testing/sim-scheduler.ts';
 import type { SimHost, SimWorld } from '../../src/testing/sim-world.ts';
 import { drainMicrotasks, pass, sampleWorld, settled, threeNodes } from './sim-rounds.ts';
@@ -12,7 +17,9 @@ const [one, two] = threeNodes as [(typeof threeNodes)[0], (typeof threeNodes)[0]
 function runPinger(world: SimWorld, host: SimHost): void {
   const { clock, transport, fileSystem, entropy } = host;
   const connections = new Set<Connection>();
-  const take = (connection: Connection): { data: (chunk: Uint8Array) => void; closed: () => void; drained: () => void } => {
+  const take = (
+    connection: Connection,
+  ): { data: (chunk: Uint8Array) => void; closed: () => void; drained: () => void } => {
     connections.add(connection);
     return {
       data: () => clock.endOfTurn(() => {}),
@@ -25,9 +32,12 @@ function runPinger(world: SimWorld, host: SimHost): void {
       if (other <= host.nodeId) continue;
       const redial = (): void => void clock.setTimer(200, () => dialOne());
       const dialOne = (): void =>
-        transport.dial({ address: world.address(other), expected: other, handlers: take }, (outcome) => {
-          if (outcome.kind === 'failed') redial();
-        });
+        transport.dial(
+          { address: world.address(other), expected: other, handlers: take },
+          (outcome) => {
+            if (outcome.kind === 'failed') redial();
+          },
+        );
       dialOne();
     }
   };
@@ -45,9 +55,15 @@ function runPinger(world: SimWorld, host: SimHost): void {
       if (isWriting) return;
       isWriting = true;
       bytes.fill(entropy.uint32() & 0xff);
-      fileSystem.submit([{ kind: 'write', file, position: 4096 * (entropy.uint32() & 15), bytes }, { kind: 'sync', file }], () => {
-        isWriting = false;
-      });
+      fileSystem.submit(
+        [
+          { kind: 'write', file, position: 4096 * (entropy.uint32() & 15), bytes },
+          { kind: 'sync', file },
+        ],
+        () => {
+          isWriting = false;
+        },
+      );
     };
     tick();
     dial();
@@ -55,10 +71,19 @@ function runPinger(world: SimWorld, host: SimHost): void {
   open().catch(() => {});
 }
 
-async function storm(seed: number, kinds?: readonly FaultKind[]): Promise<{ hash: string; events: number; counts: Record<FaultKind, number> }> {
+async function storm(
+  seed: number,
+  kinds?: readonly FaultKind[],
+): Promise<{ hash: string; events: number; counts: Record<FaultKind, number> }> {
   const world = sampleWorld(seed, { wallSkewMsMax: 500 });
   for (const nodeId of world.nodeIds) runPinger(world, world.start(nodeId));
-  const plan = drawFaultPlan({ random: world.random, nodeIds: world.nodeIds, fromMs: 1_000, untilMs: 20_000, ...(kinds === undefined ? {} : { kinds }) });
+  const plan = drawFaultPlan({
+    random: world.random,
+    nodeIds: world.nodeIds,
+    fromMs: 1_000,
+    untilMs: 20_000,
+    ...(kinds === undefined ? {} : { kinds }),
+  });
   expect(JSON.parse(JSON.stringify(plan))).toEqual(plan);
   const counts = installFaultPlan(world, plan, {
     crashed: () => {},
@@ -92,13 +117,15 @@ test('over many plans every kind of fault happens', async () => {
     const { counts } = await storm(seed);
     for (const kind of defaultFaultKinds) totals.set(kind, (totals.get(kind) ?? 0) + counts[kind]);
   }
-  for (const kind of defaultFaultKinds) expect([kind, (totals.get(kind) ?? 0) > 0]).toEqual([kind, true]);
+  for (const kind of defaultFaultKinds)
+    expect([kind, (totals.get(kind) ?? 0) > 0]).toEqual([kind, true]);
 });
 
 test('events run in order of time, equal times in order of insertion, ends of turns after them', async () => {
   const scheduler = new SimScheduler();
   const order: string[] = [];
-  const note = (name: string): ReturnType<typeof simTask> => simTask(undefined, simEventKinds.world, () => void order.push(name));
+  const note = (name: string): ReturnType<typeof simTask> =>
+    simTask(undefined, simEventKinds.world, () => void order.push(name));
   const expected: string[] = [];
   scheduler.schedule(
     5,
@@ -122,7 +149,8 @@ test('a paused node handles nothing until it resumes, then everything in order',
   const world = sampleWorld(3);
   const host = world.start(one);
   const fired: [string, number][] = [];
-  for (const delay of [10, 20, 30, 2_000]) host.clock.setTimer(delay, () => fired.push([String(delay), world.nowMs]));
+  for (const delay of [10, 20, 30, 2_000])
+    host.clock.setTimer(delay, () => fired.push([String(delay), world.nowMs]));
 
   expect(world.pause(one, 1_000)).toBe(true);
   expect(world.pause(one, 1_000)).toBe(false);
@@ -145,7 +173,9 @@ test('bytes for a paused node arrive when it resumes', async () => {
   await settled(world.scheduler, listen);
   const host = world.start(one);
   let connection: Connection | undefined;
-  const handlers = (made: Connection): { data: () => void; closed: () => void; drained: () => void } => {
+  const handlers = (
+    made: Connection,
+  ): { data: () => void; closed: () => void; drained: () => void } => {
     connection = made;
     return { data: () => {}, closed: () => {}, drained: () => {} };
   };
