@@ -98,8 +98,12 @@ export function readSegmentHeader(bytes: Uint8Array): SegmentHeader {
       'CLUSTOR_FORMAT_UNSUPPORTED',
       `a segment has format ${version}, this version reads ${formatVersion}`,
     );
-  reader.u8();
-  reader.u16();
+  if (reader.u8() !== 0 || reader.u16() !== blockBytes) {
+    throw new ClustorError(
+      'CLUSTOR_FORMAT_UNSUPPORTED',
+      'a segment is encrypted or has other blocks than this version reads',
+    );
+  }
   const clusterId = reader.uuid() as ClusterId;
   const nodeId = reader.u64() as NodeId;
   const segmentSeq = reader.u64();
@@ -147,8 +151,9 @@ export class BlockSealer {
     view.setUint32(end, this.#tag(target, offset, block), true);
   }
 
-  /** The plaintext length of the block at `offset`, or 0 when it is unwritten, torn, rotten or foreign. */
+  /** The plaintext length of the block at `offset`, or 0 when it is unwritten, cut, torn, rotten or foreign. */
   open(bytes: Uint8Array, offset: number, number: number): number {
+    if (offset + blockBytes > bytes.length) return 0;
     const plainBytes = u16(bytes, offset);
     if (plainBytes === 0 || plainBytes > blockPlainBytesMax) return 0;
     const end = offset + blockHeaderBytes + plainBytes;

@@ -1,4 +1,9 @@
-/** A disk that kills its process between two steps of a chain: what tests of the ledger's ordering run on (specification §5.5). */
+/**
+ * A disk that kills its process between two steps of a chain: what tests of the ledger's ordering run on (specification §5.5).
+ *
+ * Chains before the point complete first, also where the point is the very start of its chain: what is on the disk at the
+ * kill depends on the point alone, never on how busy the disk was.
+ */
 import type { FileSystem } from '../ports/file-system.ts';
 
 /** Where the process dies. */
@@ -13,7 +18,14 @@ export interface KillPoint {
 
 /** Wraps a disk: everything as before, until the kill point. */
 export function killPointFileSystem(inner: FileSystem, point: KillPoint): FileSystem {
-  let chains = 0;
+  let chainCount = 0;
+  let underWayCount = 0;
+  let isArmed = false;
+  const killWhenQuiet = (): void => {
+    if (!isArmed || underWayCount > 0) return;
+    isArmed = false;
+    point.kill();
+  };
   return {
     get ioWriterMode() {
       return inner.ioWriterMode;
@@ -36,14 +48,21 @@ export function killPointFileSystem(inner: FileSystem, point: KillPoint): FileSy
     read: (file, position, length) => inner.read(file, position, length),
     allocateStaging: (sizeBytes) => inner.allocateStaging(sizeBytes),
     submit: (chain, completion) => {
-      chains++;
-      if (chains < point.chain) {
-        inner.submit(chain, completion);
-      } else if (chains === point.chain) {
-        const before = chain.slice(0, point.step);
-        if (before.length === 0) point.kill();
-        else inner.submit(before, point.kill);
+      chainCount++;
+      if (chainCount > point.chain) return;
+      const isChosen = chainCount === point.chain;
+      const steps = isChosen ? chain.slice(0, point.step) : chain;
+      isArmed = isChosen;
+      if (isChosen && steps.length === 0) {
+        killWhenQuiet();
+        return;
       }
+      underWayCount++;
+      inner.submit(steps, (failure) => {
+        underWayCount--;
+        if (!isChosen) completion(failure);
+        killWhenQuiet();
+      });
     },
   };
 }

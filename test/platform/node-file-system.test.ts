@@ -1,12 +1,16 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 
 import { openNodeFileSystem, type NodeFileSystem } from '../../src/platform/node-file-system.ts';
 import type { FileHandle, IoFailure, IoStep, IoWriterMode } from '../../src/ports/file-system.ts';
+import type { ObservedEvent } from '../../src/ports/observer.ts';
 import { fileSystemConformance } from '../../src/testing/file-system-conformance.ts';
 
 const block = 4096;
@@ -196,36 +200,64 @@ describe('direct files', () => {
   });
 });
 
-describe('directories', () => {
-  test('with a relative path of one letter are made', async () => {
-    const before = vi.spyOn(process, 'cwd').mockReturnValue(directory);
-
+test('a directory is made at a relative path of one letter too', async () => {
+  const module = fileURLToPath(new URL('../../src/platform/node-file-system.ts', import.meta.url));
+  const tsx = import.meta.resolve('tsx');
+  const source = `
+    import { openNodeFileSystem } from ${JSON.stringify(module)};
+    const fileSystem = await openNodeFileSystem();
     await fileSystem.makeDirectory('d');
+    await fileSystem.shutDown();
+  `;
+  const child = spawn(process.execPath, ['--import', tsx, '--input-type=module', '-e', source], { cwd: directory, stdio: 'inherit', timeout: 10_000 });
 
-    expect(await fileSystem.listDirectory(directory)).toEqual(['d']);
-    before.mockRestore();
-  });
+  expect(await once(child, 'exit')).toEqual([0, null]);
+  expect(await fileSystem.listDirectory(directory)).toEqual(['d']);
 });
 
-describe('a thread that dies', () => {
-  test('fails the chains under way and all later ones with EWORKER, and files can still be closed', async () => {
-    const ended = vi.spyOn(Worker.prototype, 'postMessage');
-    const file = await zeroed('file', 1);
-    const threads = vi.spyOn(Worker.prototype, 'ref').mockImplementation(function (this: Worker) {
-      void this.terminate();
-    });
-    const underWay = Array.from({ length: 3 }, () =>
-      chain([write(file, 0, 1), { kind: 'sync', file }]),
-    );
-    const first = await Promise.all(underWay);
-    const later = await chain([{ kind: 'sync', file }]);
-
-    expect(first.at(-1)).toEqual({ stepIndex: 0, systemCode: 'EWORKER' });
-    expect(later).toEqual({ stepIndex: 0, systemCode: 'EWORKER' });
-    await fileSystem.close(file);
-    threads.mockRestore();
-    ended.mockRestore();
+test('when the thread dies, chains under way and later ones fail with EWORKER, it is told, and files can be closed', async () => {
+  const events: ObservedEvent[] = [];
+  await fileSystem.shutDown();
+  fileSystem = await openNodeFileSystem({ observer: { emit: (event) => events.push(event) } });
+  const file = await zeroed('file', 1);
+  const step = write(file, 0, 1);
+  let thread: Worker | undefined;
+  vi.spyOn(Worker.prototype, 'unref').mockImplementation(() => undefined);
+  vi.spyOn(Worker.prototype, 'ref').mockImplementation(function (this: Worker) {
+    thread ??= this;
   });
+
+  const chains = Array.from({ length: 2000 }, () => chain([step, { kind: 'sync', file }]));
+  void thread?.terminate();
+  const underWay = await Promise.all(chains);
+  const later = await chain([{ kind: 'sync', file }]);
+
+  expect(underWay.at(-1)).toEqual({ stepIndex: 0, systemCode: 'EWORKER' });
+  expect(later).toEqual({ stepIndex: 0, systemCode: 'EWORKER' });
+  expect(events.filter(({ kind }) => kind === 'ioWriterDied')).toHaveLength(1);
+  await fileSystem.close(file);
+});
+
+test('a process with a chain under way stays until it completed, an idle one ends by itself', async () => {
+  const module = fileURLToPath(new URL('../../src/platform/node-file-system.ts', import.meta.url));
+  const source = `
+    import { openNodeFileSystem } from ${JSON.stringify(module)};
+    const fileSystem = await openNodeFileSystem();
+    const path = ${JSON.stringify(join(directory, 'file'))};
+    await fileSystem.createZeroed(path, 4096);
+    const file = await fileSystem.open(path, { access: 'durableWrite' });
+    const bytes = fileSystem.allocateStaging(4096);
+    fileSystem.submit([{ kind: 'write', file, position: 0, bytes }], () => process.stdout.write('completed'));
+  `;
+  const child = spawn(process.execPath, ['--import', import.meta.resolve('tsx'), '--input-type=module', '-e', source], {
+    stdio: ['ignore', 'pipe', 'ignore'],
+    timeout: 10_000,
+  });
+  let output = '';
+  child.stdout.on('data', (text: Buffer) => (output += text.toString()));
+
+  expect(await once(child, 'close')).toEqual([0, null]);
+  expect(output).toBe('completed');
 });
 
 test('what the operating system refuses is a typed error with its code', async () => {

@@ -1,0 +1,175 @@
+import { describe, expect, test } from 'vitest';
+
+import { crc32c } from '../../src/base/crc32c.ts';
+import { createPrng, nextBelow } from '../../src/base/prng.ts';
+import {
+  blockBytes,
+  blockFirstFrame,
+  blockFlags,
+  blockHeaderBytes,
+  blockOffset,
+  blockPlainBytesMax,
+  BlockSealer,
+  flagFirstOfFlush,
+  flagLastOfFlush,
+  noFirstFrame,
+  readSegmentHeader,
+  segmentFileName,
+  segmentSeqOfFileName,
+  writeSegmentHeader,
+  type SegmentHeader,
+} from '../../src/codec/segment-format.ts';
+import { bytesOf, hexOf, mutate, refusalOf, u32Hex, u64Hex } from './bytes-of.ts';
+import { messageSamples } from './message-samples.ts';
+
+const salt = bytesOf('000102030405060708090a0b0c0d0e0f');
+const header: SegmentHeader = {
+  clusterId: messageSamples.hello.clusterId,
+  nodeId: messageSamples.hello.nodeId,
+  segmentSeq: 7,
+  dekEpoch: 3,
+  integrityMacEpoch: 4,
+  salt,
+  createdMs: 1_700_000_000_000,
+};
+const headerFields = [
+  '434c535452534547 01 00 0010 404142434445464748494a4b4c4d4e4f 0200000000000000 0700000000000000',
+  '03000000 04000000 000102030405060708090a0b0c0d0e0f',
+  u64Hex(1_700_000_000_000),
+];
+
+/** A header block with changed fields and a CRC that fits them. */
+function headerBlock(change: (fields: Uint8Array) => void = () => {}): Uint8Array {
+  const fields = bytesOf(...headerFields);
+  change(fields);
+  const block = new Uint8Array(blockBytes);
+  block.set(fields);
+  block.set(bytesOf(u32Hex(crc32c(fields))), fields.length);
+  return block;
+}
+
+describe('a segment header', () => {
+  test('has the bytes of its layout and comes back', () => {
+    const block = new Uint8Array(blockBytes).fill(0xee);
+    writeSegmentHeader(block, header);
+    expect(hexOf(block)).toBe(hexOf(headerBlock()));
+    expect(readSegmentHeader(block)).toEqual(header);
+  });
+
+  test('with any single bit of its fields changed is an integrity failure', () => {
+    const block = headerBlock();
+    for (let bit = 0; bit < 80 * 8; bit++) {
+      block[bit >> 3] = (block[bit >> 3] ?? 0) ^ (1 << (bit & 7));
+      expect(refusalOf(() => readSegmentHeader(block)), `bit ${bit}`).toBe('CLUSTOR_INTEGRITY');
+      block[bit >> 3] = (block[bit >> 3] ?? 0) ^ (1 << (bit & 7));
+    }
+  });
+
+  test('that is cut is an integrity failure', () => {
+    for (const length of [0, 1, 8, 80, blockBytes - 1]) {
+      expect(refusalOf(() => readSegmentHeader(headerBlock().subarray(0, length)))).toBe('CLUSTOR_INTEGRITY');
+    }
+  });
+
+  test.each([
+    ['another version', 8, 2],
+    ['encryption, which this version cannot read', 9, 1],
+    ['blocks of another size', 11, 0x20],
+  ])('with %s is of an unsupported format', (_name, at, value) => {
+    const block = headerBlock((fields) => (fields[at] = value));
+    expect(refusalOf(() => readSegmentHeader(block))).toBe('CLUSTOR_FORMAT_UNSUPPORTED');
+  });
+
+  test('that is damaged meets catalogued errors only', () => {
+    const prng = createPrng(1);
+    for (let round = 0; round < 200; round++) refusalOf(() => readSegmentHeader(mutate(prng, headerBlock())));
+  });
+});
+
+describe('a sealed block', () => {
+  /** Block `number` with a plaintext of one value. */
+  function sealed(number: number, plainBytes: number, sealer = new BlockSealer(salt)): Uint8Array {
+    const target = new Uint8Array(3 * blockBytes).fill(0xee);
+    target.fill(0x61, blockBytes + blockHeaderBytes, blockBytes + blockHeaderBytes + plainBytes);
+    sealer.seal(target, blockBytes, { number, plainBytes, firstFrame: noFirstFrame, flags: flagFirstOfFlush | flagLastOfFlush });
+    return target;
+  }
+
+  test('has the bytes of its layout: header, plaintext, CRC, zeros to the end', () => {
+    const target = sealed(9, 3);
+    const covered = bytesOf('0300 ffff 0300 0000 616161');
+    const crc = crc32c(bytesOf(hexOf(salt), u64Hex(9), hexOf(covered)));
+    const block = hexOf(covered) + u32Hex(crc) + '00'.repeat(blockBytes - covered.length - 4);
+    expect(hexOf(target.subarray(blockBytes, 2 * blockBytes))).toBe(block);
+    expect(target[blockBytes - 1]).toBe(0xee);
+    expect(target[2 * blockBytes]).toBe(0xee);
+    expect([blockFirstFrame(target, blockBytes), blockFlags(target, blockBytes)]).toEqual([noFirstFrame, 3]);
+  });
+
+  test.each([1, 2, 4071, blockPlainBytesMax])('of %i bytes opens', (plainBytes) => {
+    expect(new BlockSealer(salt).open(sealed(4, plainBytes), blockBytes, 4)).toBe(plainBytes);
+  });
+
+  test('holds at most 4,072 bytes', () => {
+    expect(blockPlainBytesMax).toBe(4072);
+    const target = sealed(4, 10);
+    target.set(bytesOf('e90f'), blockBytes);
+    expect(new BlockSealer(salt).open(target, blockBytes, 4)).toBe(0);
+  });
+
+  test('of another place or another file does not open', () => {
+    const target = sealed(4, 100);
+    expect(new BlockSealer(salt).open(target, blockBytes, 5)).toBe(0);
+    expect(new BlockSealer(new Uint8Array(16)).open(target, blockBytes, 4)).toBe(0);
+  });
+
+  test('that was never written does not open', () => {
+    expect(new BlockSealer(salt).open(new Uint8Array(blockBytes), 0, 0)).toBe(0);
+    expect(new BlockSealer(salt).open(new Uint8Array(blockBytes).fill(0xff), 0, 0)).toBe(0);
+  });
+
+  test('that is torn at any sector does not open', () => {
+    for (const torn of [512, 1024, 2048, 3584]) {
+      const target = sealed(4, blockPlainBytesMax);
+      target.fill(0, blockBytes + torn, 2 * blockBytes);
+      expect(new BlockSealer(salt).open(target, blockBytes, 4)).toBe(0);
+    }
+  });
+
+  test('of which bytes are missing at the end of a file does not open', () => {
+    const block = sealed(4, 100).slice(blockBytes, 2 * blockBytes);
+    for (const length of [0, 1, 2, 8, 50, 111, 112, 4095]) {
+      expect(new BlockSealer(salt).open(block.slice(0, length), 0, 4), `${length} bytes`).toBe(0);
+    }
+  });
+
+  test('with any single bit of header, plaintext or CRC changed does not open', () => {
+    const sealer = new BlockSealer(salt);
+    const target = sealed(4, 50);
+    for (let bit = 0; bit < (8 + 50 + 4) * 8; bit++) {
+      const at = blockBytes + (bit >> 3);
+      target[at] = (target[at] ?? 0) ^ (1 << (bit & 7));
+      expect(sealer.open(target, blockBytes, 4), `bit ${bit}`).toBe(0);
+      target[at] = (target[at] ?? 0) ^ (1 << (bit & 7));
+    }
+  });
+
+  test('that is damaged never opens with other bytes', () => {
+    const prng = createPrng(2);
+    const sealer = new BlockSealer(salt);
+    const whole = sealed(4, 200).slice(blockBytes, 2 * blockBytes);
+    for (let round = 0; round < 300; round++) {
+      const bytes = mutate(prng, whole.subarray(0, nextBelow(prng, blockBytes + 1)));
+      if (sealer.open(bytes, 0, 4) > 0) expect(hexOf(bytes.subarray(0, 212))).toBe(hexOf(whole.subarray(0, 212)));
+    }
+  });
+});
+
+test('file names of segments sort by sequence and are told from other names', () => {
+  expect(segmentFileName(42)).toBe('segment-0000000000000042.log');
+  expect(segmentSeqOfFileName('segment-0000000000000042.log')).toBe(42);
+  for (const name of ['segment-42.log', 'segment-0000000000000042.idx', 'durability.log', 'segment-00000000000000x2.log']) {
+    expect(segmentSeqOfFileName(name)).toBeUndefined();
+  }
+  expect([0, 1, 9].map(blockOffset)).toEqual([4096, 8192, 40960]);
+});
