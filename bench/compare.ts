@@ -2,7 +2,8 @@
  * `npm run bench:compare -- [--rounds N] [--seconds S]`: a real cluster of this package against a three-member
  * etcd with TLS on its ports and against the bare pipeline, on the same machine in the same run.
  *
- * Each round starts each of the three afresh, alone on the machine, in an order that rotates, and loads it in a closed
+ * Each round starts each of the three afresh, alone on the machine, in an order that rotates, warms it up with 64
+ * outstanding for 4 s, and loads it in a closed
  * loop of 256-byte writes at 1, 64 and 256 outstanding. Every figure is the median over the rounds. A table goes to
  * standard error; the last line of standard output is JSON: acks/s (`ratio…`) and latencies (`p50…`, `p99…`), ours
  * divided by etcd's, and `p50Ratio1Bare`, ours divided by the bare pipeline's. Ratios of acks/s are better above 1,
@@ -18,6 +19,8 @@ import { readOptions } from './setup/options.ts';
 import { exitOnSignals, makeScratchDirectory } from './setup/scratch.ts';
 
 const warmSeconds = 1;
+const warmUpSeconds = 3;
+const warmUpOutstanding = 64;
 const valueBytes = 256;
 
 type Start = (directory: string) => Promise<RunningTarget>;
@@ -38,6 +41,8 @@ for (let round = 0; round < options.rounds; round++) {
     const start = starts[position];
     if (start === undefined) continue;
     const target = await start(join(directory, `${String(round)}-${String(position)}`));
+    // A server that has run for a while is what is compared: all three get the same work first.
+    await runLoad(target, { warmSeconds, seconds: warmUpSeconds, outstanding: warmUpOutstanding });
     for (const outstanding of options.outstanding) {
       results.push(await runLoad(target, { warmSeconds, seconds: options.seconds, outstanding }));
     }

@@ -13,6 +13,7 @@
  * flush was written (specification §5.5). A flush starts only after the one before is synced, so the newest flush that must
  * exist is the newest that a good flush knew as synced; a bad flush that nobody knew was a torn write and is cut.
  */
+import { assert } from '../base/assert.ts';
 import { ByteReader, type ByteWriter } from '../base/bytes.ts';
 import { crc32c } from '../base/crc32c.ts';
 import { ClustorError } from '../base/errors.ts';
@@ -40,6 +41,10 @@ const formatVersion = 1;
 const flushHeaderBytes = 56;
 const crcOffset = 52;
 const fileCrcOffset = 52;
+const recordBytesMax = 0xffff;
+/** A longer reason is cut when it is written; a UTF-16 unit has at most three bytes. */
+const doubtReasonLengthMax = 256;
+const doubtReasonBytesMax = 1024;
 const modes: readonly IoWriterMode[] = ['Direct', 'Pooled', 'Blocking'];
 
 /** A vote as it stands in the ledger. */
@@ -237,7 +242,9 @@ export function writeLedgerRecord(writer: ByteWriter, record: LedgerRecord): voi
   writer.u8(kinds[record.kind]);
   writer.u16(0);
   writePayload(writer, record);
-  writer.patchU16(start + 1, writer.length - start - 3);
+  const payloadBytes = writer.length - start - 3;
+  assert(payloadBytes <= recordBytesMax, 'a record fits its length field');
+  writer.patchU16(start + 1, payloadBytes);
 }
 
 function writePayload(writer: ByteWriter, record: LedgerRecord): void {
@@ -285,7 +292,7 @@ function writePayload(writer: ByteWriter, record: LedgerRecord): void {
     case 'doubt':
       writer.uuid(record.partitionId);
       writer.uuid(record.incarnation);
-      writer.text(record.reason);
+      writer.text(record.reason.slice(0, doubtReasonLengthMax));
       return;
   }
 }
@@ -348,7 +355,7 @@ function readPayload(kind: number, reader: ByteReader): LedgerRecord {
         kind: 'doubt',
         partitionId: reader.uuid() as PartitionId,
         incarnation: reader.uuid() as Incarnation,
-        reason: reader.text(1024),
+        reason: reader.text(doubtReasonBytesMax),
       };
     default:
       throw new ClustorError(

@@ -11,7 +11,17 @@
  * therefore a claim counts only when `lock` still reads the same behind it: the list goes after `lock` was replaced.
  */
 import { randomBytes } from 'node:crypto';
-import { link, mkdir, readdir, readFile, rename, rm, stat, unlink, writeFile } from 'node:fs/promises';
+import {
+  link,
+  mkdir,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  unlink,
+  writeFile,
+} from 'node:fs/promises';
 import { join } from 'node:path';
 import { ClustorError } from '../base/errors.ts';
 import type { DirectoryLock } from '../ports/file-system.ts';

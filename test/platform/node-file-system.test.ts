@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, open, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -154,10 +154,24 @@ describe.each(modes)('chains in mode %s', (mode) => {
 });
 
 describe('direct files', () => {
-  test('are durable in mode Direct and say so', async () => {
-    await zeroed('file', 1);
+  test('that the file system refuses become buffered ones, and the mode says so before the first chain', async () => {
+    const refusal = Object.assign(new Error('EINVAL: invalid argument'), { code: 'EINVAL' });
+    const events: ObservedEvent[] = [];
+    await fileSystem.shutDown();
+    fileSystem = await openNodeFileSystem({ observer: { emit: (event) => events.push(event) } });
+    expect(fileSystem.ioWriterMode).toBe('Direct');
+    const probe = await open(process.execPath, 'r');
+    vi.spyOn(Object.getPrototypeOf(probe) as typeof probe, 'read').mockRejectedValueOnce(refusal);
+    await probe.close();
 
-    expect(['Direct', 'Pooled']).toContain(fileSystem.ioWriterMode);
+    const file = await zeroed('file', 2);
+
+    expect(fileSystem.ioWriterMode).toBe('Pooled');
+    expect(events.map(({ kind, fields }) => [kind, fields['mode']])).toEqual([
+      ['ioWriterDegraded', 'Pooled'],
+    ]);
+    expect(await chain([write(file, 1, 7), { kind: 'sync', file }])).toBeUndefined();
+    expect((await fileSystem.read(file, block, block))[0]).toBe(7);
   });
 
   test('read back what was written while others are being opened', async () => {
@@ -209,7 +223,11 @@ test('a directory is made at a relative path of one letter too', async () => {
     await fileSystem.makeDirectory('d');
     await fileSystem.shutDown();
   `;
-  const child = spawn(process.execPath, ['--import', tsx, '--input-type=module', '-e', source], { cwd: directory, stdio: 'inherit', timeout: 10_000 });
+  const child = spawn(process.execPath, ['--import', tsx, '--input-type=module', '-e', source], {
+    cwd: directory,
+    stdio: 'inherit',
+    timeout: 10_000,
+  });
 
   expect(await once(child, 'exit')).toEqual([0, null]);
   expect(await fileSystem.listDirectory(directory)).toEqual(['d']);
@@ -221,14 +239,14 @@ test('when the thread dies, chains under way and later ones fail with EWORKER, i
   fileSystem = await openNodeFileSystem({ observer: { emit: (event) => events.push(event) } });
   const file = await zeroed('file', 1);
   const step = write(file, 0, 1);
-  let thread: Worker | undefined;
+  const threads = new Set<Worker>();
   vi.spyOn(Worker.prototype, 'unref').mockImplementation(() => undefined);
   vi.spyOn(Worker.prototype, 'ref').mockImplementation(function (this: Worker) {
-    thread ??= this;
+    threads.add(this);
   });
 
   const chains = Array.from({ length: 2000 }, () => chain([step, { kind: 'sync', file }]));
-  void thread?.terminate();
+  for (const thread of threads) void thread.terminate();
   const underWay = await Promise.all(chains);
   const later = await chain([{ kind: 'sync', file }]);
 
@@ -249,10 +267,14 @@ test('a process with a chain under way stays until it completed, an idle one end
     const bytes = fileSystem.allocateStaging(4096);
     fileSystem.submit([{ kind: 'write', file, position: 0, bytes }], () => process.stdout.write('completed'));
   `;
-  const child = spawn(process.execPath, ['--import', import.meta.resolve('tsx'), '--input-type=module', '-e', source], {
-    stdio: ['ignore', 'pipe', 'ignore'],
-    timeout: 10_000,
-  });
+  const child = spawn(
+    process.execPath,
+    ['--import', import.meta.resolve('tsx'), '--input-type=module', '-e', source],
+    {
+      stdio: ['ignore', 'pipe', 'ignore'],
+      timeout: 10_000,
+    },
+  );
   let output = '';
   child.stdout.on('data', (text: Buffer) => (output += text.toString()));
 
