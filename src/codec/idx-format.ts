@@ -12,6 +12,7 @@
  */
 import { ByteReader, ByteWriter } from '../base/bytes.ts';
 import { crc32c } from '../base/crc32c.ts';
+import { ClustorError } from '../base/errors.ts';
 import type { LogIndex, PartitionId, Term } from '../base/ids.ts';
 
 /** Frames of one partition and one term that follow each other in a segment. */
@@ -83,18 +84,30 @@ export function decodeSegmentIndex(
     crc32c(bytes, 0, end) !== new DataView(bytes.buffer, bytes.byteOffset + end).getUint32(0, true)
   )
     return undefined;
-  const reader = new ByteReader(bytes, 16, end);
+  try {
+    const index = readSegmentIndex(new ByteReader(bytes, 16, end));
+    const isExpected =
+      index.segmentSeq === expected.segmentSeq && index.endOffset === expected.endOffset;
+    return isExpected ? index : undefined;
+  } catch (error) {
+    // Bytes that fit their CRC and are no index: as good as damaged, because an index can always be rebuilt.
+    if (error instanceof ClustorError) return undefined;
+    throw error;
+  }
+}
+
+/** @throws ClustorError when the bytes are not exactly one index */
+function readSegmentIndex(reader: ByteReader): SegmentIndex {
   const segmentSeq = reader.u64();
   const endOffset = reader.u64();
   const slotCount = reader.u32();
   const rowCount = reader.u32();
-  if (segmentSeq !== expected.segmentSeq || endOffset !== expected.endOffset) return undefined;
-  if (reader.remaining !== slotCount * 16 + rowCount * rowBytes) return undefined;
+  if (reader.remaining !== slotCount * 16 + rowCount * rowBytes) throw notAnIndex();
   const slots = Array.from({ length: slotCount }, () => reader.uuid() as PartitionId);
   const rows: SegmentIndexRow[] = [];
   for (let position = 0; position < rowCount; position++) {
     const partitionId = slots[reader.u32()];
-    if (partitionId === undefined) return undefined;
+    if (partitionId === undefined) throw notAnIndex();
     const term = reader.u64() as Term;
     const firstIndex = reader.u64() as LogIndex;
     const block = reader.u32();
@@ -102,4 +115,8 @@ export function decodeSegmentIndex(
     rows.push({ partitionId, term, firstIndex, block, offset, count: reader.u32() });
   }
   return { segmentSeq, endOffset, rows };
+}
+
+function notAnIndex(): ClustorError {
+  return new ClustorError('CLUSTOR_WIRE_BAD_VALUE', 'the bytes are no segment index');
 }

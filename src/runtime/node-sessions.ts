@@ -5,7 +5,7 @@
  * of one peer reach its replicas in the order they were said (what was in flight is lost, never late).
  */
 import { ClustorError } from '../base/errors.ts';
-import type { NodeId, PartitionId } from '../base/ids.ts';
+import type { Incarnation, NodeId, PartitionId } from '../base/ids.ts';
 import type { Handshake } from '../codec/handshake.ts';
 import type { Observer } from '../ports/observer.ts';
 import type { Connection, ConnectionHandlers } from '../ports/transport.ts';
@@ -31,6 +31,8 @@ export interface NodeSessionsOptions {
   readonly queueBytesMax: number;
   readonly requests: ClientRequests;
   readonly replicaOf: (partitionId: PartitionId) => Replica | undefined;
+  /** Another node has introduced itself, from this life of its process. */
+  readonly peerIntroduced: (nodeId: NodeId, bootId: Incarnation | undefined) => void;
   readonly fail: (error: unknown) => void;
 }
 
@@ -68,6 +70,7 @@ export class NodeSessions implements SessionOwner {
     const older = this.#peers.get(session.peer.nodeId);
     this.#peers.set(session.peer.nodeId, session);
     older?.destroy();
+    this.#options.peerIntroduced(session.peer.nodeId, session.remoteBootId);
   }
 
   message(session: WireSession, message: Message): void {

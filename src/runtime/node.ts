@@ -144,6 +144,9 @@ export class ClustorNode {
       queueBytesMax,
       requests,
       replicaOf: (partitionId) => this.#hosted.get(partitionId)?.replica,
+      peerIntroduced: (nodeId, bootId) => {
+        this.#links.get(nodeId)?.peerIntroduced(bootId);
+      },
       fail,
     });
   }

@@ -140,6 +140,14 @@ export class PeerLink implements SessionOwner, TurnWork {
     this.#echoes = [];
   }
 
+  /**
+   * The node has spoken from another life than the one that this link leads to: the link is dead, whether TCP has noticed or
+   * not. After a power failure it may take minutes to.
+   */
+  peerIntroduced(bootId: Incarnation | undefined): void {
+    if (this.isUp && this.#session?.remoteBootId !== bootId) this.#session?.destroy();
+  }
+
   /** Closes for good. */
   close(): void {
     this.#isClosed = true;

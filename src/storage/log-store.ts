@@ -77,6 +77,8 @@ export class LogStore implements PartitionLogOwner {
   #isClosing = false;
   #closed: Promise<void> | undefined;
   #idleWaiters: (() => void)[] = [];
+  /** Whoever waits for records to become durable, to be told that they will not. */
+  readonly #failureWaiters = new Set<(error: ClustorError) => void>();
   #reports: Promise<void> = Promise.resolve();
   #dataFlushes = 0;
   #flushes = 0;
@@ -137,8 +139,13 @@ export class LogStore implements PartitionLogOwner {
         `${this.#options.directory} already hosts a replica of partition ${partitionId}`,
       );
     }
+    if (this.#failure !== undefined) throw this.#failure;
     await new Promise<void>((resolve, reject) => {
-      if (this.#failure !== undefined) reject(this.#failure);
+      this.#failureWaiters.add(reject);
+      const done = (): void => {
+        this.#failureWaiters.delete(reject);
+        resolve();
+      };
       this.#pushRecord({
         kind: 'hardState',
         partitionId,
@@ -146,7 +153,7 @@ export class LogStore implements PartitionLogOwner {
         votedFor: undefined,
         durabilityModeEpoch: 0,
       });
-      this.#pushRecord({ kind: 'configuration', partitionId, configuration }, { done: resolve });
+      this.#pushRecord({ kind: 'configuration', partitionId, configuration }, { done });
       this.flush();
     });
     await this.#options.fileSystem.makeDirectory(
@@ -440,6 +447,7 @@ export class LogStore implements PartitionLogOwner {
     this.#isBusy = false;
     if (this.#failure !== undefined) return;
     this.#failure = error;
+    for (const reject of this.#failureWaiters) reject(error);
     this.#options.listener.failed(error);
     this.#wakeIdle();
   }

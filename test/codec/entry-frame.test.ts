@@ -54,12 +54,28 @@ function framed(...entries: readonly Sample[]): Uint8Array {
   return target.slice(0, end);
 }
 
-const good = (bytes: Uint8Array, count: number, firstIndex = 5, prevTerm = 2): ReturnType<typeof checkFrames> =>
-  checkFrames(bytes, { partitionId: partition, firstIndex: logIndex(firstIndex), count, prevTerm: term(prevTerm) });
+const good = (
+  bytes: Uint8Array,
+  count: number,
+  firstIndex = 5,
+  prevTerm = 2,
+): ReturnType<typeof checkFrames> =>
+  checkFrames(bytes, {
+    partitionId: partition,
+    firstIndex: logIndex(firstIndex),
+    count,
+    prevTerm: term(prevTerm),
+  });
 
 describe('an entry frame', () => {
   test('has the bytes of its layout', () => {
-    const bytes = framed({ term: 7, index: 300, isSystem: true, metadata: Uint8Array.of(5, 1, 0x6b), payload: Uint8Array.of(0x4f, 0x4b) });
+    const bytes = framed({
+      term: 7,
+      index: 300,
+      isSystem: true,
+      metadata: Uint8Array.of(5, 1, 0x6b),
+      payload: Uint8Array.of(0x4f, 0x4b),
+    });
     const covered = bytesOf(
       '01 00 0100 27000000 04000000',
       '101112131415161718191a1b1c1d1e1f 0700000000000000 2c01000000000000 0300 05016b 4f4b',
@@ -69,16 +85,27 @@ describe('an entry frame', () => {
   });
 
   test('is told by offsets', () => {
-    const bytes = framed({ term: 1, index: 1 }, { term: 7, index: 300, metadata: Uint8Array.of(9, 9, 9), payload: Uint8Array.of(1, 2) });
+    const bytes = framed(
+      { term: 1, index: 1 },
+      { term: 7, index: 300, metadata: Uint8Array.of(9, 9, 9), payload: Uint8Array.of(1, 2) },
+    );
     const at = frameTotalBytes(bytes, 0);
     expect(at).toBe(entryFrameOverheadBytes);
     expect(frameBytesAt(bytes, at, bytes.length)).toBe(bytes.length - at);
-    expect([frameTerm(bytes, at), frameIndex(bytes, at), frameIsSystem(bytes, at)]).toEqual([7, 300, false]);
+    expect([frameTerm(bytes, at), frameIndex(bytes, at), frameIsSystem(bytes, at)]).toEqual([
+      7,
+      300,
+      false,
+    ]);
     expect(framePartitionId(bytes, at)).toBe(partition);
     expect(frameHasPartition(bytes, at, bytes.subarray(12, 28))).toBe(true);
     expect(frameHasPartition(bytes, at, new Uint8Array(16))).toBe(false);
-    expect([...bytes.subarray(frameMetadataStart(bytes, at), frameMetadataEnd(bytes, at))]).toEqual([9, 9, 9]);
-    expect([...bytes.subarray(framePayloadStart(bytes, at), framePayloadEnd(bytes, at))]).toEqual([1, 2]);
+    expect([...bytes.subarray(frameMetadataStart(bytes, at), frameMetadataEnd(bytes, at))]).toEqual(
+      [9, 9, 9],
+    );
+    expect([...bytes.subarray(framePayloadStart(bytes, at), framePayloadEnd(bytes, at))]).toEqual([
+      1, 2,
+    ]);
     expect(verifyFrame(bytes, at)).toBe(true);
   });
 
@@ -87,7 +114,10 @@ describe('an entry frame', () => {
     const leafed = bytesOf('01 00 0000 01000000 24000000 aa');
     expect(u32Hex(crc32c(plain))).toBe('e7685b51');
     expect(u32Hex(crc32c(leafed))).toBe('b0ddf34a');
-    const leaf = createHash('sha256').update(leafed).update(bytesOf(u32Hex(crc32c(leafed)))).digest('hex');
+    const leaf = createHash('sha256')
+      .update(leafed)
+      .update(bytesOf(u32Hex(crc32c(leafed))))
+      .digest('hex');
     expect(leaf).toBe('f3d7cf8bd2d2b06a1820d8748339822889befd4f9f2aa2952bff8c7b298d3e4a');
   });
 
@@ -134,10 +164,18 @@ describe('an entry frame', () => {
 });
 
 describe('received frames', () => {
-  const entries = [{ term: 2, index: 5 }, { term: 2, index: 6 }, { term: 4, index: 7, payload: Uint8Array.of(1) }];
+  const entries = [
+    { term: 2, index: 5 },
+    { term: 2, index: 6 },
+    { term: 4, index: 7, payload: Uint8Array.of(1) },
+  ];
 
   test('are told by their runs of terms', () => {
-    expect(good(framed(...entries), 3)).toEqual({ kind: 'good', lastTerm: 4, termRuns: [5, 2, 7, 4] });
+    expect(good(framed(...entries), 3)).toEqual({
+      kind: 'good',
+      lastTerm: 4,
+      termRuns: [5, 2, 7, 4],
+    });
     expect(good(new Uint8Array(0), 0)).toEqual({ kind: 'good', lastTerm: 2, termRuns: [] });
   });
 
@@ -146,7 +184,11 @@ describe('received frames', () => {
     ['more than announced', () => good(framed(...entries), 2), /left over/],
     ['of another first index', () => good(framed(...entries), 3, 6), /another index/],
     ['with a gap', () => good(framed(entries[0]!, entries[2]!), 2), /another index/],
-    ['with a term that falls', () => good(framed({ term: 4, index: 5 }, { term: 3, index: 6 }), 2), /falls/],
+    [
+      'with a term that falls',
+      () => good(framed({ term: 4, index: 5 }, { term: 3, index: 6 }), 2),
+      /falls/,
+    ],
     ['with a term below the one before', () => good(framed(...entries), 3, 5, 3), /falls/],
   ])('%s are bad', (_name, check, reason) => {
     const outcome = check();
@@ -157,8 +199,16 @@ describe('received frames', () => {
   test('of another partition are bad', () => {
     const bytes = framed(...entries);
     const other = partitionId('018c0d6c-9c11-7e9d-8000-86f5bb8c0001');
-    const outcome = checkFrames(bytes, { partitionId: other, firstIndex: logIndex(5), count: 3, prevTerm: term(2) });
-    expect(outcome).toMatchObject({ kind: 'bad', reason: expect.stringMatching(/another partition/) as string });
+    const outcome = checkFrames(bytes, {
+      partitionId: other,
+      firstIndex: logIndex(5),
+      count: 3,
+      prevTerm: term(2),
+    });
+    expect(outcome).toMatchObject({
+      kind: 'bad',
+      reason: expect.stringMatching(/another partition/) as string,
+    });
   });
 
   test('with any single bit changed are bad', () => {
@@ -177,7 +227,8 @@ describe('received frames', () => {
     for (let round = 0; round < 4000; round++) {
       const bytes = mutate(prng, whole);
       const outcome = good(bytes, 1 + nextBelow(prng, 4));
-      if (outcome.kind === 'good') expect(hexOf(bytes)).toBe(hexOf(whole.subarray(0, bytes.length)));
+      if (outcome.kind === 'good')
+        expect(hexOf(bytes)).toBe(hexOf(whole.subarray(0, bytes.length)));
     }
   });
 });

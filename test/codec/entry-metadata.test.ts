@@ -58,7 +58,13 @@ describe('metadata', () => {
   test('comes back as it was written', () => {
     const writer = new ByteWriter();
     writer.zeros(ingestMetadataBytes);
-    writeEntryMetadata(writer, { clientId, sequence: 9, opaqueKey: bytesOf('ff00'), ackedThrough: 0, firstSeenCommit: 7 });
+    writeEntryMetadata(writer, {
+      clientId,
+      sequence: 9,
+      opaqueKey: bytesOf('ff00'),
+      ackedThrough: 0,
+      firstSeenCommit: 7,
+    });
     const bytes = writer.take();
     writeIngestMetadata(bytes, 1234);
     expect(read(bytes)).toEqual({
@@ -80,11 +86,17 @@ describe('metadata', () => {
   });
 
   test('of later versions is skipped', () => {
-    expect(read(bytesOf('01 02 aabb  63 00  06 08 0400000000000000'))).toMatchObject({ ackedThrough: 4 });
+    expect(read(bytesOf('01 02 aabb  63 00  06 08 0400000000000000'))).toMatchObject({
+      ackedThrough: 4,
+    });
   });
 
   test.each([
-    ['a client id of another size', '04 17 00112233445566778899aabbccddeeff 09000000000000', 'CLUSTOR_WIRE_BAD_VALUE'],
+    [
+      'a client id of another size',
+      '04 17 00112233445566778899aabbccddeeff 09000000000000',
+      'CLUSTOR_WIRE_BAD_VALUE',
+    ],
     ['a key of 65 bytes', `05 41 ${'00'.repeat(65)}`, 'CLUSTOR_WIRE_BAD_VALUE'],
     ['a number of four bytes', '06 04 01000000', 'CLUSTOR_WIRE_BAD_VALUE'],
     ['a number past 2^53 − 1', '07 08 ffffffffffffffff', 'CLUSTOR_WIRE_BAD_VALUE'],
@@ -95,13 +107,20 @@ describe('metadata', () => {
   });
 
   test('with a key of 65 bytes is never written', () => {
-    const write = (): void => writeEntryMetadata(new ByteWriter(), { opaqueKey: new Uint8Array(65) });
+    const write = (): void =>
+      writeEntryMetadata(new ByteWriter(), { opaqueKey: new Uint8Array(65) });
     expect(refusalOf(write)).toBe('CLUSTOR_INVALID_ARGUMENT');
   });
 
   test('that is damaged meets catalogued errors only', () => {
     const writer = new ByteWriter();
-    writeEntryMetadata(writer, { clientId, sequence: 9, opaqueKey: bytesOf('ff00'), ackedThrough: 0, firstSeenCommit: 7 });
+    writeEntryMetadata(writer, {
+      clientId,
+      sequence: 9,
+      opaqueKey: bytesOf('ff00'),
+      ackedThrough: 0,
+      firstSeenCommit: 7,
+    });
     const whole = writer.take();
     const prng = createPrng(6);
     for (let round = 0; round < 3000; round++) refusalOf(() => read(mutate(prng, whole)));
@@ -132,7 +151,7 @@ function written(entry: Exclude<SystemEntry, { kind: 'unknown' }>): Uint8Array {
 }
 
 describe('a system entry', () => {
-  test('of a term\'s start is one zero byte', () => {
+  test("of a term's start is one zero byte", () => {
     expect(hexOf(noOpPayload)).toBe('00');
     expect(readSystemEntry(noOpPayload, 0, 1)).toEqual({ kind: 'noOp' });
     expect(hexOf(written({ kind: 'noOp' }))).toBe('00');
@@ -162,14 +181,20 @@ describe('a system entry', () => {
   test('that is cut anywhere is too short', () => {
     const bytes = written(change);
     for (let length = 0; length < bytes.length; length++) {
-      expect(refusalOf(() => readSystemEntry(bytes, 0, length))).toBe('CLUSTOR_WIRE_BODY_TOO_SHORT');
+      expect(refusalOf(() => readSystemEntry(bytes, 0, length))).toBe(
+        'CLUSTOR_WIRE_BODY_TOO_SHORT',
+      );
     }
   });
 
   test('with more members or addresses than there can be is refused', () => {
-    expect(refusalOf(() => readSystemEntry(bytesOf('01 00 4100'), 0, 4))).toBe('CLUSTOR_WIRE_BAD_VALUE');
+    expect(refusalOf(() => readSystemEntry(bytesOf('01 00 4100'), 0, 4))).toBe(
+      'CLUSTOR_WIRE_BAD_VALUE',
+    );
     const addresses = bytesOf('01 00 0100', '00'.repeat(33), '1100');
-    expect(refusalOf(() => readSystemEntry(addresses, 0, addresses.length))).toBe('CLUSTOR_WIRE_BAD_VALUE');
+    expect(refusalOf(() => readSystemEntry(addresses, 0, addresses.length))).toBe(
+      'CLUSTOR_WIRE_BAD_VALUE',
+    );
   });
 
   test('that is damaged meets catalogued errors only', () => {

@@ -5,7 +5,8 @@ import { FrameAssembler } from '../../src/codec/frame-assembler.ts';
 import { bytesOf, hexOf, refusalOf, u32Hex } from './bytes-of.ts';
 
 /** A frame whose body is `length` bytes of one value. */
-const frame = (length: number, value: number): string => u32Hex(length) + value.toString(16).padStart(2, '0').repeat(length);
+const frame = (length: number, value: number): string =>
+  u32Hex(length) + value.toString(16).padStart(2, '0').repeat(length);
 
 function bodiesOf(assembler: FrameAssembler, chunks: readonly Uint8Array[]): string[] {
   const bodies: string[] = [];
@@ -20,7 +21,7 @@ describe('a frame assembler', () => {
       const lengths = Array.from({ length: 1 + nextBelow(prng, 6) }, () => 4 + nextBelow(prng, 40));
       const stream = bytesOf(...lengths.map((length, at) => frame(length, at)));
       const chunks: Uint8Array[] = [];
-      for (let at = 0; at < stream.length; ) {
+      for (let at = 0; at < stream.length;) {
         const next = Math.min(stream.length, at + nextBelow(prng, 12));
         chunks.push(stream.subarray(at, next));
         at = next;
@@ -39,7 +40,9 @@ describe('a frame assembler', () => {
   test('refuses a length above the maximum as soon as the prefix is there', () => {
     for (const length of [65, 0x7fff_ffff, 0xffff_ffff]) {
       const assembler = new FrameAssembler(64);
-      expect(refusalOf(() => bodiesOf(assembler, [bytesOf(u32Hex(length))]))).toBe('CLUSTOR_WIRE_BODY_TOO_LARGE');
+      expect(refusalOf(() => bodiesOf(assembler, [bytesOf(u32Hex(length))]))).toBe(
+        'CLUSTOR_WIRE_BODY_TOO_LARGE',
+      );
     }
     const split = new FrameAssembler(64);
     const prefix = bytesOf(u32Hex(65));
@@ -49,7 +52,9 @@ describe('a frame assembler', () => {
 
   test.each([0, 1, 3])('refuses a body of %i bytes, which has no header', (length) => {
     const assembler = new FrameAssembler(64);
-    expect(refusalOf(() => bodiesOf(assembler, [bytesOf(frame(length, 0))]))).toBe('CLUSTOR_WIRE_BODY_TOO_SHORT');
+    expect(refusalOf(() => bodiesOf(assembler, [bytesOf(frame(length, 0))]))).toBe(
+      'CLUSTOR_WIRE_BODY_TOO_SHORT',
+    );
   });
 
   test('holds later frames to a limit that was agreed meanwhile', () => {
@@ -57,7 +62,9 @@ describe('a frame assembler', () => {
     expect(bodiesOf(assembler, [bytesOf(frame(60, 1))])).toHaveLength(1);
     assembler.limit(16);
     expect(bodiesOf(assembler, [bytesOf(frame(16, 1))])).toHaveLength(1);
-    expect(refusalOf(() => bodiesOf(assembler, [bytesOf(frame(17, 1))]))).toBe('CLUSTOR_WIRE_BODY_TOO_LARGE');
+    expect(refusalOf(() => bodiesOf(assembler, [bytesOf(frame(17, 1))]))).toBe(
+      'CLUSTOR_WIRE_BODY_TOO_LARGE',
+    );
   });
 
   test('takes a large frame in small chunks in time that grows with its bytes', () => {
@@ -80,7 +87,9 @@ describe('a frame assembler', () => {
     for (let round = 0; round < 2000; round++) {
       const assembler = new FrameAssembler(64);
       const chunks = Array.from({ length: 4 }, () =>
-        Uint8Array.from({ length: nextBelow(prng, 12) }, () => (nextBelow(prng, 3) === 0 ? nextBelow(prng, 256) : 0)),
+        Uint8Array.from({ length: nextBelow(prng, 12) }, () =>
+          nextBelow(prng, 3) === 0 ? nextBelow(prng, 256) : 0,
+        ),
       );
       expect([undefined, 'CLUSTOR_WIRE_BODY_TOO_LARGE', 'CLUSTOR_WIRE_BODY_TOO_SHORT']).toContain(
         refusalOf(() => bodiesOf(assembler, chunks)),

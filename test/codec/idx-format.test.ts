@@ -3,16 +3,31 @@ import { describe, expect, test } from 'vitest';
 import { crc32c } from '../../src/base/crc32c.ts';
 import { logIndex, partitionId, term } from '../../src/base/ids.ts';
 import { createPrng } from '../../src/base/prng.ts';
-import { decodeSegmentIndex, encodeSegmentIndex, segmentIndexFileName, type SegmentIndex } from '../../src/codec/idx-format.ts';
+import {
+  decodeSegmentIndex,
+  encodeSegmentIndex,
+  segmentIndexFileName,
+  type SegmentIndex,
+} from '../../src/codec/idx-format.ts';
 import { bytesOf, hexOf, mutate, refusalOf, u32Hex } from './bytes-of.ts';
 
-const [first, second] = ['10111213-1415-1617-1819-1a1b1c1d1e1f', '018c0d6c-9c11-7e9d-8000-86f5bb8c0001'].map(partitionId);
+const [first, second] = [
+  '10111213-1415-1617-1819-1a1b1c1d1e1f',
+  '018c0d6c-9c11-7e9d-8000-86f5bb8c0001',
+].map(partitionId);
 const index: SegmentIndex = {
   segmentSeq: 7,
   endOffset: 65536,
   rows: [
     { partitionId: first!, term: term(1), firstIndex: logIndex(5), count: 2, block: 0, offset: 0 },
-    { partitionId: second!, term: term(3), firstIndex: logIndex(1), count: 9, block: 1, offset: 100 },
+    {
+      partitionId: second!,
+      term: term(3),
+      firstIndex: logIndex(1),
+      count: 9,
+      block: 1,
+      offset: 100,
+    },
     { partitionId: first!, term: term(2), firstIndex: logIndex(7), count: 1, block: 4, offset: 12 },
   ],
 };

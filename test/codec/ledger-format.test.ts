@@ -27,19 +27,43 @@ const member: Member = { replicaId, nodeId, incarnation, role: 'voter', addresse
 /** One record of every kind and its bytes: kind, length, payload. */
 const records: readonly (readonly [LedgerRecord, string])[] = [
   [
-    { kind: 'hardState', partitionId: partition, term: term(7), votedFor: { replicaId, incarnation }, durabilityModeEpoch: 2 },
+    {
+      kind: 'hardState',
+      partitionId: partition,
+      term: term(7),
+      votedFor: { replicaId, incarnation },
+      durabilityModeEpoch: 2,
+    },
     '01 3500 101112131415161718191a1b1c1d1e1f 0700000000000000 01 0300000000000000 303132333435363738393a3b3c3d3e3f 02000000',
   ],
   [
-    { kind: 'hardState', partitionId: partition, term: term(8), votedFor: undefined, durabilityModeEpoch: 0 },
+    {
+      kind: 'hardState',
+      partitionId: partition,
+      term: term(8),
+      votedFor: undefined,
+      durabilityModeEpoch: 0,
+    },
     `01 3500 101112131415161718191a1b1c1d1e1f 0800000000000000 00 0000000000000000 ${'00'.repeat(16)} 00000000`,
   ],
   [
-    { kind: 'durability', partitionId: partition, term: term(7), index: logIndex(300), commitIndex: logIndex(299) },
+    {
+      kind: 'durability',
+      partitionId: partition,
+      term: term(7),
+      index: logIndex(300),
+      commitIndex: logIndex(299),
+    },
     '02 2800 101112131415161718191a1b1c1d1e1f 0700000000000000 2c01000000000000 2b01000000000000',
   ],
   [
-    { kind: 'truncated', partitionId: partition, fromIndex: logIndex(300), segmentSeq: 4, offset: 8192 },
+    {
+      kind: 'truncated',
+      partitionId: partition,
+      fromIndex: logIndex(300),
+      segmentSeq: 4,
+      offset: 8192,
+    },
     '03 2800 101112131415161718191a1b1c1d1e1f 2c01000000000000 0400000000000000 0020000000000000',
   ],
   [
@@ -55,7 +79,10 @@ const records: readonly (readonly [LedgerRecord, string])[] = [
     { kind: 'snapshotBase', partitionId: partition, index: logIndex(300), term: term(7) },
     '05 2000 101112131415161718191a1b1c1d1e1f 2c01000000000000 0700000000000000',
   ],
-  [{ kind: 'segmentOpened', segmentSeq: 4, reservedBlocks: 1024 }, '06 1000 0400000000000000 0004000000000000'],
+  [
+    { kind: 'segmentOpened', segmentSeq: 4, reservedBlocks: 1024 },
+    '06 1000 0400000000000000 0004000000000000',
+  ],
   [
     { kind: 'segmentClosed', segmentSeq: 4, endOffset: 8192, trailerOffset: 12288, blocksSpent: 2 },
     '07 2000 0400000000000000 0020000000000000 0030000000000000 0200000000000000',
@@ -87,7 +114,12 @@ function flushOf(rows: readonly LedgerRecord[]): Uint8Array {
 
 /** A flush around record bytes of any kind, with a CRC that fits. */
 function sealedAround(recordBytes: Uint8Array): Uint8Array {
-  const covered = bytesOf(flushHeaderHex, u32Hex(recordBytes.length), '00000000', hexOf(recordBytes));
+  const covered = bytesOf(
+    flushHeaderHex,
+    u32Hex(recordBytes.length),
+    '00000000',
+    hexOf(recordBytes),
+  );
   const bytes = new Uint8Array(Math.ceil(covered.length / ledgerBlockBytes) * ledgerBlockBytes);
   bytes.set(covered);
   bytes.set(bytesOf(u32Hex(crc32c(covered))), 52);
@@ -155,7 +187,10 @@ describe('a flush', () => {
     const rows = Array.from({ length: 400 }, () => records[2]![0]);
     const bytes = flushOf(rows);
     expect(bytes.length % ledgerBlockBytes).toBe(0);
-    expect(readLedgerFlush(bytes, 0)).toMatchObject({ blocks: bytes.length / ledgerBlockBytes, records: rows });
+    expect(readLedgerFlush(bytes, 0)).toMatchObject({
+      blocks: bytes.length / ledgerBlockBytes,
+      records: rows,
+    });
   });
 
   test('is found at its offset only', () => {
@@ -201,7 +236,9 @@ describe('a flush', () => {
     for (const [, hex] of records) {
       const whole = bytesOf(hex);
       for (let length = 1; length < whole.length; length++) {
-        expect(refusalOf(() => readLedgerFlush(sealedAround(whole.subarray(0, length)), 0))).toBe('CLUSTOR_WIRE_BODY_TOO_SHORT');
+        expect(refusalOf(() => readLedgerFlush(sealedAround(whole.subarray(0, length)), 0))).toBe(
+          'CLUSTOR_WIRE_BODY_TOO_SHORT',
+        );
       }
     }
   });
@@ -213,14 +250,22 @@ describe('a flush', () => {
       refusalOf(() => readLedgerFlush(sealedAround(mutate(prng, whole)), 0));
     }
     const flush = flushOf(records.map(([record]) => record));
-    for (let round = 0; round < 200; round++) refusalOf(() => readLedgerFlush(mutate(prng, flush), 0));
+    for (let round = 0; round < 200; round++)
+      refusalOf(() => readLedgerFlush(mutate(prng, flush), 0));
   });
 });
 
 describe('a record', () => {
   test('of a long doubt is cut, so that it can be read again', () => {
-    const doubt: LedgerRecord = { kind: 'doubt', partitionId: partition, incarnation, reason: '€'.repeat(3000) };
-    expect(readLedgerFlush(flushOf([doubt]), 0)?.records).toEqual([{ ...doubt, reason: '€'.repeat(256) }]);
+    const doubt: LedgerRecord = {
+      kind: 'doubt',
+      partitionId: partition,
+      incarnation,
+      reason: '€'.repeat(3000),
+    };
+    expect(readLedgerFlush(flushOf([doubt]), 0)?.records).toEqual([
+      { ...doubt, reason: '€'.repeat(256) },
+    ]);
   });
 
   test('that does not fit its length field is a bug of the caller, never a damaged ledger', () => {

@@ -60,14 +60,19 @@ describe('a segment header', () => {
     const block = headerBlock();
     for (let bit = 0; bit < 80 * 8; bit++) {
       block[bit >> 3] = (block[bit >> 3] ?? 0) ^ (1 << (bit & 7));
-      expect(refusalOf(() => readSegmentHeader(block)), `bit ${bit}`).toBe('CLUSTOR_INTEGRITY');
+      expect(
+        refusalOf(() => readSegmentHeader(block)),
+        `bit ${bit}`,
+      ).toBe('CLUSTOR_INTEGRITY');
       block[bit >> 3] = (block[bit >> 3] ?? 0) ^ (1 << (bit & 7));
     }
   });
 
   test('that is cut is an integrity failure', () => {
     for (const length of [0, 1, 8, 80, blockBytes - 1]) {
-      expect(refusalOf(() => readSegmentHeader(headerBlock().subarray(0, length)))).toBe('CLUSTOR_INTEGRITY');
+      expect(refusalOf(() => readSegmentHeader(headerBlock().subarray(0, length)))).toBe(
+        'CLUSTOR_INTEGRITY',
+      );
     }
   });
 
@@ -82,7 +87,8 @@ describe('a segment header', () => {
 
   test('that is damaged meets catalogued errors only', () => {
     const prng = createPrng(1);
-    for (let round = 0; round < 200; round++) refusalOf(() => readSegmentHeader(mutate(prng, headerBlock())));
+    for (let round = 0; round < 200; round++)
+      refusalOf(() => readSegmentHeader(mutate(prng, headerBlock())));
   });
 });
 
@@ -91,7 +97,12 @@ describe('a sealed block', () => {
   function sealed(number: number, plainBytes: number, sealer = new BlockSealer(salt)): Uint8Array {
     const target = new Uint8Array(3 * blockBytes).fill(0xee);
     target.fill(0x61, blockBytes + blockHeaderBytes, blockBytes + blockHeaderBytes + plainBytes);
-    sealer.seal(target, blockBytes, { number, plainBytes, firstFrame: noFirstFrame, flags: flagFirstOfFlush | flagLastOfFlush });
+    sealer.seal(target, blockBytes, {
+      number,
+      plainBytes,
+      firstFrame: noFirstFrame,
+      flags: flagFirstOfFlush | flagLastOfFlush,
+    });
     return target;
   }
 
@@ -103,7 +114,10 @@ describe('a sealed block', () => {
     expect(hexOf(target.subarray(blockBytes, 2 * blockBytes))).toBe(block);
     expect(target[blockBytes - 1]).toBe(0xee);
     expect(target[2 * blockBytes]).toBe(0xee);
-    expect([blockFirstFrame(target, blockBytes), blockFlags(target, blockBytes)]).toEqual([noFirstFrame, 3]);
+    expect([blockFirstFrame(target, blockBytes), blockFlags(target, blockBytes)]).toEqual([
+      noFirstFrame,
+      3,
+    ]);
   });
 
   test.each([1, 2, 4071, blockPlainBytesMax])('of %i bytes opens', (plainBytes) => {
@@ -160,7 +174,8 @@ describe('a sealed block', () => {
     const whole = sealed(4, 200).slice(blockBytes, 2 * blockBytes);
     for (let round = 0; round < 300; round++) {
       const bytes = mutate(prng, whole.subarray(0, nextBelow(prng, blockBytes + 1)));
-      if (sealer.open(bytes, 0, 4) > 0) expect(hexOf(bytes.subarray(0, 212))).toBe(hexOf(whole.subarray(0, 212)));
+      if (sealer.open(bytes, 0, 4) > 0)
+        expect(hexOf(bytes.subarray(0, 212))).toBe(hexOf(whole.subarray(0, 212)));
     }
   });
 });
@@ -168,7 +183,12 @@ describe('a sealed block', () => {
 test('file names of segments sort by sequence and are told from other names', () => {
   expect(segmentFileName(42)).toBe('segment-0000000000000042.log');
   expect(segmentSeqOfFileName('segment-0000000000000042.log')).toBe(42);
-  for (const name of ['segment-42.log', 'segment-0000000000000042.idx', 'durability.log', 'segment-00000000000000x2.log']) {
+  for (const name of [
+    'segment-42.log',
+    'segment-0000000000000042.idx',
+    'durability.log',
+    'segment-00000000000000x2.log',
+  ]) {
     expect(segmentSeqOfFileName(name)).toBeUndefined();
   }
   expect([0, 1, 9].map(blockOffset)).toEqual([4096, 8192, 40960]);
