@@ -28,10 +28,18 @@ export interface BadFrame {
 }
 
 const rows = wireCatalog as readonly MessageRow[];
+const goodbyeId = rows.find(({ kind }) => kind === 'goodbye')?.id;
 const prefixBytes = 4;
 
-/** Draws a bad frame. */
+/** Draws a bad frame. What would be understood as a farewell is not drawn: it rightly ends a connection without a word. */
 export function drawBadFrame(prng: PrngState): BadFrame {
+  for (;;) {
+    const frame = drawFrame(prng);
+    if (frame.bytes[prefixBytes] !== goodbyeId) return frame;
+  }
+}
+
+function drawFrame(prng: PrngState): BadFrame {
   const kind = pick(prng, badFrameKinds);
   switch (kind) {
     case 'truncated': {
