@@ -14,8 +14,8 @@ import { mkdirSync, mkdtempSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { parseArgs } from 'node:util';
 
+import { refuseArguments, toolArguments, wholeNumber } from '../scripts/tool-arguments.ts';
 import { repositoryDirectory } from './chaos-cluster.ts';
 import { runFailover } from './chaos-failover.ts';
 import { faultKinds, type FaultKind } from './chaos-faults.ts';
@@ -23,26 +23,20 @@ import { runChaos } from './chaos-run.ts';
 
 const problemsShownMax = 20;
 
-const { values } = parseArgs({
-  options: {
-    seconds: { type: 'string', default: '60' },
-    faults: { type: 'string', default: faultKinds.join(',') },
-    failover: { type: 'string' },
-    out: { type: 'string' },
-    seed: { type: 'string' },
-    dir: { type: 'string' },
-    nodes: { type: 'string', default: '3' },
-    workers: { type: 'string', default: '10' },
-    json: { type: 'boolean', default: false },
-  },
-});
+const usage = `npm run chaos -- [--seconds 60] [--faults ${faultKinds.join(',')}] [--out history.jsonl] [--seed N] [--nodes N] [--workers N] [--dir folder] [--json]
+npm run chaos -- --failover 10 [--nodes N] [--workers N] [--dir folder] [--json]`;
 
-function wholeNumber(name: string, text: string): number {
-  const value = Number(text);
-  if (!Number.isSafeInteger(value) || value < 1)
-    throw new RangeError(`--${name} takes a whole number above 0`);
-  return value;
-}
+const values = toolArguments(usage, {
+  seconds: { type: 'string', default: '60' },
+  faults: { type: 'string', default: faultKinds.join(',') },
+  failover: { type: 'string' },
+  out: { type: 'string' },
+  seed: { type: 'string' },
+  dir: { type: 'string' },
+  nodes: { type: 'string', default: '3' },
+  workers: { type: 'string', default: '10' },
+  json: { type: 'boolean', default: false },
+});
 
 function kindsOf(text: string): readonly FaultKind[] {
   return text
@@ -51,7 +45,7 @@ function kindsOf(text: string): readonly FaultKind[] {
     .map((name) => {
       const kind = faultKinds.find((known) => known === name);
       if (kind === undefined)
-        throw new RangeError(`--faults takes ${faultKinds.join(', ')}, got "${name}"`);
+        return refuseArguments(`--faults takes ${faultKinds.join(', ')}, got "${name}"`, usage);
       return kind;
     });
 }
@@ -71,19 +65,23 @@ function note(text: string): void {
 }
 
 async function main(directory: string): Promise<boolean> {
-  const nodeCount = wholeNumber('nodes', values.nodes);
-  const workers = wholeNumber('workers', values.workers);
+  const nodeCount = wholeNumber('nodes', values.nodes, usage);
+  const workers = wholeNumber('workers', values.workers, usage);
   if (values.failover !== undefined) {
-    const kills = wholeNumber('failover', values.failover);
+    const kills = wholeNumber('failover', values.failover, usage);
     const report = await runFailover({ directory, kills, nodeCount, workers, note });
     console.log(JSON.stringify(report));
     return report.lost === 0 && report.equal;
   }
-  const seed = wholeNumber('seed', values.seed ?? String(1 + Math.floor(Math.random() * 1e9)));
+  const seed = wholeNumber(
+    'seed',
+    values.seed ?? String(1 + Math.floor(Math.random() * 1e9)),
+    usage,
+  );
   note(`seed ${seed}`);
   const { problems, ...report } = await runChaos({
     directory,
-    seconds: wholeNumber('seconds', values.seconds),
+    seconds: wholeNumber('seconds', values.seconds, usage),
     kinds: kindsOf(values.faults),
     seed,
     out: values.out === undefined ? undefined : resolve(values.out),

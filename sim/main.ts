@@ -10,7 +10,7 @@ import { availableParallelism } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
+import { refuseArguments, toolArguments, wholeNumber } from '../scripts/tool-arguments.ts';
 import { crc32c } from '../src/base/crc32c.ts';
 import { runSimulation, type SimRunReport } from '../src/testing/sim-run.ts';
 import { mutants, plantMutant } from './mutants.ts';
@@ -19,20 +19,21 @@ const script = fileURLToPath(import.meta.url);
 const root = resolve(dirname(script), '..');
 const timelineShownMax = 60;
 
-const { values } = parseArgs({
-  options: {
-    seeds: { type: 'string' },
-    seed: { type: 'string' },
-    json: { type: 'boolean', default: false },
-    workers: { type: 'string' },
-    mutant: { type: 'string' },
-    /** Of a worker process: `<from>..<to>..<step>`. */
-    worker: { type: 'string' },
-  },
+const usage = `npm run sim -- --seeds 1..500 [--json] [--workers N] [--mutant name]
+npm run sim -- --seed 42`;
+
+const values = toolArguments(usage, {
+  seeds: { type: 'string' },
+  seed: { type: 'string' },
+  json: { type: 'boolean', default: false },
+  workers: { type: 'string' },
+  mutant: { type: 'string' },
+  /** Of a worker process: `<from>..<to>..<step>`. */
+  worker: { type: 'string' },
 });
 
 if (values.worker !== undefined) await work(values.worker);
-else if (values.seed !== undefined) await replay(Number(values.seed));
+else if (values.seed !== undefined) await replay(wholeNumber('seed', values.seed, usage));
 else await sweep(values.seeds ?? '1..100');
 
 function drainMicrotasks(): Promise<void> {
@@ -49,14 +50,16 @@ async function work(range: string): Promise<void> {
 
 async function sweep(range: string): Promise<void> {
   const [from = Number.NaN, to = Number.NaN] = range.split('..').map(Number);
-  if (!(from >= 1 && to >= from)) fail(`--seeds takes a range such as 1..500, got "${range}"`);
+  if (!(Number.isSafeInteger(from) && from >= 1 && Number.isSafeInteger(to) && to >= from))
+    refuseArguments(`--seeds takes a range such as 1..500, got "${range}"`, usage);
   const mutant = mutants.find((known) => known.name === values.mutant);
   if (values.mutant !== undefined && mutant === undefined)
-    fail(
+    refuseArguments(
       `there is no mutant "${values.mutant}"; there is ${mutants.map((known) => known.name).join(', ')}`,
+      usage,
     );
   const folder = mutant === undefined ? root : plantMutant(root, mutant);
-  const workers = Math.max(1, Number(values.workers ?? availableParallelism()));
+  const workers = wholeNumber('workers', values.workers ?? `${availableParallelism()}`, usage);
   const reports: SimRunReport[] = [];
   const total = to - from + 1;
   const children = Array.from({ length: Math.min(workers, total) }, (_, at) =>

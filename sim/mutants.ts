@@ -56,7 +56,14 @@ export const mutants: readonly Mutant[] = [
 /** Copies the sources with a mutant in place; returns the folder. */
 export function plantMutant(root: string, mutant: Mutant): string {
   const folder = mkdtempSync(join(tmpdir(), `clustor-mutant-${mutant.name}-`));
-  for (const part of ['src', 'sim', 'package.json', 'tsconfig.json', 'tsconfig.base.json'])
+  for (const part of [
+    'src',
+    'sim',
+    'scripts',
+    'package.json',
+    'tsconfig.json',
+    'tsconfig.base.json',
+  ])
     cpSync(join(root, part), join(folder, part), { recursive: true });
   symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'));
   const path = join(folder, mutant.file);

@@ -1,5 +1,7 @@
 /** Command-line options of the benches: `--name value` numbers and lists, and bare `--name` switches. */
-import { parseArgs } from 'node:util';
+import { refuseArguments, toolArguments } from '../../scripts/tool-arguments.ts';
+
+const usage = 'options: [--json] [--rounds N] [--seconds S] [--outstanding 1,16,…] [--rate N]';
 
 /** What the benches may be given; each names the ones it reads in its essay. */
 export interface BenchOptions {
@@ -14,14 +16,12 @@ export interface BenchOptions {
 export function readOptions(
   defaults: Omit<BenchOptions, 'isJson' | 'ratePerSecond'>,
 ): BenchOptions {
-  const { values } = parseArgs({
-    options: {
-      json: { type: 'boolean', default: false },
-      seconds: { type: 'string' },
-      rounds: { type: 'string' },
-      outstanding: { type: 'string' },
-      rate: { type: 'string' },
-    },
+  const values = toolArguments(usage, {
+    json: { type: 'boolean', default: false },
+    seconds: { type: 'string' },
+    rounds: { type: 'string' },
+    outstanding: { type: 'string' },
+    rate: { type: 'string' },
   });
   return {
     isJson: values.json,
@@ -38,6 +38,6 @@ function positive(name: string, text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
   const value = Number(text);
   if (!Number.isFinite(value) || value <= 0)
-    throw new RangeError(`--${name} takes numbers above 0`);
+    return refuseArguments(`--${name} takes numbers above 0, got "${text}"`, usage);
   return value;
 }

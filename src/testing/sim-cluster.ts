@@ -15,12 +15,14 @@ import {
   checkRaftTransition,
   cloneRaftState,
   termAt,
+  type RaftSettings,
   type RaftState,
 } from '../raft/index.ts';
 import { initializeNode, planPartition, type PartitionPlan } from '../runtime/bootstrap.ts';
 import { ClustorNode } from '../runtime/node.ts';
 import { replayLedgerBytes } from '../storage/ledger-replay.ts';
 import type { LogStoreLimits } from '../storage/log-store-types.ts';
+import { findThief, type VoterLog } from './commit-safety.ts';
 import { RegisterMachine } from './sim-machine.ts';
 import type { SimHost, SimWorld } from './sim-world.ts';
 
@@ -48,6 +50,7 @@ export interface SimClusterOptions {
   readonly clusterId: ClusterId;
   readonly partitionIds: readonly PartitionId[];
   readonly storage: Partial<LogStoreLimits>;
+  readonly raft: Partial<RaftSettings>;
   /** Gets what nodes log. */
   readonly onEvent?: (event: TimelineEvent) => void;
 }
@@ -60,6 +63,8 @@ interface Life {
 }
 
 interface Committed {
+  /** Logs as they were last seen, also of nodes that are down. */
+  readonly logs: Map<NodeId, VoterLog>;
   /** Terms by index. */
   readonly terms: Map<LogIndex, Term>;
   readonly leaders: Map<Term, NodeId>;
@@ -102,6 +107,7 @@ export class SimCluster {
     );
     for (const partitionId of options.partitionIds) {
       this.#committed.set(partitionId, {
+        logs: new Map(),
         terms: new Map(),
         leaders: new Map(),
         applied: new Map(),
@@ -143,6 +149,7 @@ export class SimCluster {
       entropy,
       observer: this.#observer(nodeId),
       storage: this.#options.storage,
+      raft: this.#options.raft,
       createStateMachine: (partitionId) => this.#machine(life, partitionId),
     });
     opening.then(
@@ -289,11 +296,17 @@ export class SimCluster {
       this.#violated(`node ${nodeId}: ${messageOf(error)}`);
     }
     if (state.inDoubt) this.#violated(`node ${nodeId} is in doubt without any damage`);
+    const seen = cloneRaftState(state);
+    this.#row(partitionId).logs.set(nodeId, {
+      nodeId,
+      log: seen.log,
+      durableIndex: seen.durableIndex,
+    });
     this.#checkCommitted(nodeId, partitionId, {
       state,
       commitIndexBefore: known?.state.commitIndex ?? state.commitIndex,
     });
-    life.before.set(partitionId, { state: cloneRaftState(state), signature });
+    life.before.set(partitionId, { state: seen, signature });
   }
 
   #checkCommitted(
@@ -323,9 +336,21 @@ export class SimCluster {
     }
     if (state.commitIndex <= committed.highest) return;
     committed.highest = state.commitIndex;
+    this.#checkSafe(partitionId, committed);
     // What is committed is on the disks of a quorum at that moment (specification §1); looking there is dear, so now and then.
     if (committed.advances++ % commitSamples === 0)
       this.checkEvidence(partitionId, state.commitIndex);
+  }
+
+  /** What is committed stays, whoever is elected next. */
+  #checkSafe(partitionId: PartitionId, { highest, terms, logs }: Committed): void {
+    const term = terms.get(highest);
+    if (term === undefined || logs.size < this.world.nodeIds.length) return;
+    const thief = findThief({ index: highest, term }, [...logs.values()]);
+    if (thief === undefined) return;
+    this.#violated(
+      `entry ${highest} of ${partitionId}, term ${term}, counts as committed, and node ${thief} lacks it and could be elected`,
+    );
   }
 
   /** Leader completeness: whoever is elected has every committed entry. */

@@ -4,10 +4,11 @@
  */
 import { messageOf } from '../base/errors.ts';
 import { clusterId, nodeId, partitionId, type PartitionId } from '../base/ids.ts';
-import { forkPrng, nextBelow, nextBetween } from '../base/prng.ts';
+import { forkPrng, nextBelow, nextBetween, type PrngState } from '../base/prng.ts';
 import { utf8Encode } from '../base/bytes.ts';
 import type { ClustorClient } from '../client/client-core.ts';
 import { openClientCore } from '../client/client-core.ts';
+import type { RaftSettings } from '../raft/index.ts';
 import {
   drawFaultPlan,
   installFaultPlan,
@@ -78,6 +79,15 @@ export async function runSimulation(options: SimRunOptions): Promise<SimRunRepor
   return run.report(violation);
 }
 
+/** Windows of one to a few entries, where messages of one reign are split most, in every other run; else the defaults. */
+function drawWindows(random: PrngState): Partial<RaftSettings> {
+  if (nextBelow(random, 2) === 0) return {};
+  return {
+    appendEntriesMax: nextBetween(random, 1, 4),
+    inflightEntriesMax: nextBetween(random, 1, 64),
+  };
+}
+
 class SimulationRun {
   readonly world: SimWorld;
   readonly #options: SimRunOptions;
@@ -111,6 +121,7 @@ class SimulationRun {
       clusterId: cluster,
       partitionIds: this.#partitionIds,
       storage,
+      raft: drawWindows(forkPrng(this.world.random, 'windows')),
       ...(options.onEvent === undefined ? {} : { onEvent: options.onEvent }),
     });
     const plan = drawFaultPlan({
