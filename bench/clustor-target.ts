@@ -9,6 +9,8 @@ import type { ChildProcess } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+
+import { connect, type ConnectedClient, type NodeReport } from '../src/client/index.ts';
 import type { FlushCounters, RunningTarget } from './load/generator.ts';
 import { startProgram, stopChild } from './setup/children.ts';
 import { repositoryDirectory } from './setup/scratch.ts';
@@ -23,7 +25,6 @@ export interface ClustorOptions {
 interface ReadyEvent {
   readonly event: 'ready';
   readonly clusterId: string;
-  readonly partitionIds?: readonly string[];
   readonly nodes: readonly {
     readonly nodeId: string;
     readonly pid: number;
@@ -36,34 +37,8 @@ interface ReadyEvent {
   };
 }
 
-interface ClientOptions {
-  readonly addresses: readonly string[];
-  readonly certificate: string;
-  readonly privateKey: string;
-  readonly trustBundle: string;
-  readonly clusterId: string;
-}
-
-interface BenchClient {
-  append(partitionId: string, bytes: Uint8Array, options: { deadlineMs: number }): Promise<unknown>;
-  appendWith?(partitionId: string, bytes: Uint8Array, callback: (outcome: unknown) => void): void;
-  status?(): Promise<unknown>;
-  close(): Promise<void>;
-}
-
-interface ClientModule {
-  connect(options: ClientOptions): Promise<BenchClient>;
-}
-
-interface JournalCounters {
-  readonly flushes: number;
-  readonly entries: number;
-}
-
 const readyMsMax = 30_000;
-const deadlineMs = 10_000;
 const commandPath = join(repositoryDirectory, 'dist', 'cli', 'main.js');
-const clientUrl = new URL('../src/client/index.ts', import.meta.url);
 
 /** Starts a cluster and connects to it. */
 export async function startClustor(options: ClustorOptions): Promise<RunningTarget> {
@@ -84,8 +59,7 @@ export async function startClustor(options: ClustorOptions): Promise<RunningTarg
   }
 }
 
-async function openClient(ready: ReadyEvent): Promise<BenchClient> {
-  const { connect } = (await import(clientUrl.href)) as ClientModule;
+async function openClient(ready: ReadyEvent): Promise<ConnectedClient> {
   const { certificate, privateKey, trustBundle } = ready.clientCertificate;
   return connect({
     addresses: ready.nodes.map((node) => node.address),
@@ -100,11 +74,11 @@ function makeTarget(
   options: ClustorOptions,
   up: ChildProcess,
   ready: ReadyEvent,
-  client: BenchClient,
+  client: ConnectedClient,
 ): RunningTarget {
   const value = Buffer.alloc(options.valueBytes, 'abcdefghijklmnopqrstuvwxyz0123456789');
-  const [partitionId = '1'] = ready.partitionIds ?? [];
-  const appendWith = client.appendWith?.bind(client);
+  const [partition] = client.partitionIds;
+  if (partition === undefined) throw new Error('the cluster has no partition');
   // One callback per slot, made once: nothing is allocated per request on the way without promises.
   const answers: ((slot: number, isOk: boolean) => void)[] = [];
   const callbacks: ((outcome: unknown) => void)[] = [];
@@ -114,22 +88,11 @@ function makeTarget(
     name: 'clustor',
     serverPids: ready.nodes.map((node) => node.pid),
     send(slot, answered) {
-      if (appendWith === undefined) {
-        client.append(partitionId, value, { deadlineMs }).then(
-          () => {
-            answered(slot, true);
-          },
-          () => {
-            answered(slot, false);
-          },
-        );
-        return;
-      }
       answers[slot] = answered;
-      appendWith(partitionId, value, callbackOf(slot));
+      client.appendWith(partition, value, callbackOf(slot));
     },
     async flushes() {
-      return countersOf(await client.status?.());
+      return countersOf(await client.status());
     },
     async stop() {
       await client.close();
@@ -138,15 +101,12 @@ function makeTarget(
   };
 }
 
-/** The counters of the node that flushed most entries: the leader's, or a follower's equal to them. */
-function countersOf(status: unknown): FlushCounters | undefined {
-  const { nodes = [] } = (status ?? {}) as {
-    readonly nodes?: readonly { readonly journal?: JournalCounters }[];
-  };
+/** The counters of the node that took most entries: the leader's, or a follower's equal to them. */
+function countersOf(status: { readonly nodes: readonly NodeReport[] }): FlushCounters | undefined {
   let found: FlushCounters | undefined;
-  for (const { journal } of nodes) {
-    if (journal === undefined || journal.entries < (found?.entryCount ?? 0)) continue;
-    found = { flushCount: journal.flushes, entryCount: journal.entries };
+  for (const { status: node } of status.nodes) {
+    if (node === undefined || node.journal.entries < (found?.entryCount ?? 0)) continue;
+    found = { flushCount: node.journal.dataFlushes, entryCount: node.journal.entries };
   }
   return found;
 }
