@@ -239,6 +239,8 @@ export class ClustorNode {
           );
         },
         appendDurable: (log, completion) => {
+          // `flushEnded` follows, and ends the turn.
+          this.#turn.begin();
           this.#guarded(() => this.#hosted.get(log.partitionId)?.replica.appendDurable(completion));
         },
         flushEnded: () => {

@@ -23,6 +23,8 @@ export class TurnScheduler {
   #links: TurnWork[] = [];
   #sockets: TurnWork[] = [];
   #isScheduled = false;
+  /** Whoever gathers now will end the turn itself. */
+  #isBegun = false;
   #isClosed = false;
   /** Starts a flush of storage if something is pending; set once. */
   flushStorage: () => void = () => undefined;
@@ -64,12 +66,17 @@ export class TurnScheduler {
 
   /** Makes sure that the turn ends even when only storage has work. */
   schedule(): void {
-    if (this.#isScheduled || this.#isClosed) return;
+    if (this.#isScheduled || this.#isBegun || this.#isClosed) return;
     this.#isScheduled = true;
     this.#clock.endOfTurn(() => {
       this.#isScheduled = false;
       this.runNow();
     });
+  }
+
+  /** Work is gathered until {@link TurnScheduler.runNow} or {@link TurnScheduler.completed}, which the caller owes: no other end is scheduled. */
+  begin(): void {
+    this.#isBegun = true;
   }
 
   /** Ends the turn at once: a completion has just arrived, the disk is free, and what waits for it goes first. */
@@ -86,6 +93,7 @@ export class TurnScheduler {
   }
 
   #run(isDiskFree: boolean): void {
+    this.#isBegun = false;
     if (this.#isClosed) return;
     try {
       this.#endRequests();
@@ -93,14 +101,13 @@ export class TurnScheduler {
       this.#replicas = [];
       for (const work of replicas) work.endTurn();
       if (isDiskFree) this.flushStorage();
-      this.#send();
-      if (!isDiskFree) this.flushStorage();
+      this.#send(!isDiskFree);
       if (this.#applies.length === 0) return;
       const applies = this.#applies;
       this.#applies = [];
       for (const apply of applies) apply();
       this.#endRequests();
-      this.#send();
+      this.#send(false);
     } catch (error) {
       this.#onFailure(error);
     }
@@ -116,13 +123,19 @@ export class TurnScheduler {
     this.#sockets = [];
   }
 
-  #send(): void {
+  /**
+   * Storage gets its work behind the first connection: one peer and the own disk make a majority, and the others' processes
+   * do not compete with them for the machine's cores from the start.
+   */
+  #send(flushesStorage: boolean): void {
     const links = this.#links;
     this.#links = [];
     for (const work of links) work.endTurn();
     const sockets = this.#sockets;
     this.#sockets = [];
-    for (const work of sockets) work.endTurn();
+    sockets[0]?.endTurn();
+    if (flushesStorage) this.flushStorage();
+    for (let at = 1; at < sockets.length; at++) sockets[at]?.endTurn();
   }
 
   #endRequests(): void {

@@ -157,16 +157,16 @@ export class WireSession implements ConnectionHandlers {
 
   data(chunk: Uint8Array): void {
     if (this.#isClosed || this.#end !== undefined) return;
+    // Nodes batch what they say; waiting for the end of the turn would gather nothing more.
+    const endsTurn = this.peer.kind === 'node';
+    if (endsTurn) this.#options.turn.begin();
     try {
-      this.#assembler.push(chunk, (body) => {
-        if (this.#end === undefined) this.#receive(body);
-      });
-      // Nodes batch what they say; waiting for the end of the turn would gather nothing more.
-      if (this.peer.kind === 'node') this.#options.turn.runNow();
+      this.#assembler.push(chunk, this.#received);
     } catch (error) {
       if (!isClustorError(error)) throw error;
       this.goodbye(error.code, error.message);
     }
+    if (endsTurn) this.#options.turn.runNow();
   }
 
   drained(): void {
@@ -187,6 +187,10 @@ export class WireSession implements ConnectionHandlers {
     for (const handler of handlers) handler(error);
     this.#options.owner.closed(this, this.#end ?? reason);
   }
+
+  readonly #received = (body: Uint8Array): void => {
+    if (this.#end === undefined) this.#receive(body);
+  };
 
   #receive(body: Uint8Array): void {
     const message = decodeBody(body, { forwardCompat: this.#forwardCompat });
