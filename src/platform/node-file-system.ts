@@ -23,7 +23,7 @@ import {
 } from 'node:fs/promises';
 import { dirname, resolve as resolvePath } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { ClustorError, messageOf } from '../base/errors.ts';
+import { ClustorError, isClustorError, messageOf } from '../base/errors.ts';
 import type {
   DirectoryLock,
   FileHandle,
@@ -32,6 +32,7 @@ import type {
   IoStep,
   IoWriterMode,
   OpenOptions,
+  ZeroPace,
 } from '../ports/file-system.ts';
 import { silentObserver, type Observer } from '../ports/observer.ts';
 import { lockDirectory } from './directory-lock.ts';
@@ -80,11 +81,9 @@ const blockBytes = 4096;
 const readBytes = 1024 * 1024;
 const zeroSliceBytesMin = 64 * 1024;
 /** Larger slices would hold up the chains beside them. */
-const zeroSliceBytesMax = 1024 * 1024;
+const zeroSliceBytesMax = 256 * 1024;
 /** `EIO`, where the system names no error. */
 const inputOutputErrorNumber = -5;
-/** Between slices that nobody waits for. */
-const backgroundPauseMs = 10;
 
 /** Opens the disk. Costs one thread until {@link NodeFileSystem.shutDown}. */
 export function openNodeFileSystem(options: NodeFileSystemOptions = {}): Promise<NodeFileSystem> {
@@ -178,7 +177,7 @@ export class NodeFileSystem implements FileSystem {
     await this.syncDirectory(dirname(path));
   }
 
-  async createZeroed(path: string, sizeBytes: number, pace?: 'background'): Promise<void> {
+  async createZeroed(path: string, sizeBytes: number, pace?: ZeroPace): Promise<void> {
     try {
       const handle = await open(path, 'w', 0o644);
       try {
@@ -190,14 +189,14 @@ export class NodeFileSystem implements FileSystem {
           await handle.datasync();
           position += length;
           sliceBytes = Math.min(sliceBytes * 2, zeroSliceBytesMax);
-          if (pace === 'background') await pause(backgroundPauseMs);
+          if (pace !== undefined) await keepPace(pace, position, path);
         }
         await handle.sync();
       } finally {
         await handle.close();
       }
     } catch (error) {
-      throw failed('create', path, error);
+      throw isClustorError(error) ? error : failed('create', path, error);
     }
   }
 
@@ -425,6 +424,14 @@ export class NodeFileSystem implements FileSystem {
     while ((this.#completionWaiters[0]?.submittedCount ?? Infinity) <= this.#completedCount)
       this.#completionWaiters.shift()?.resolve();
   }
+}
+
+/** Leaves the disk to others for as long as the pace says. @throws ClustorError `CLUSTOR_CLOSED` when it says to stop. */
+async function keepPace(pace: ZeroPace, doneBytes: number, path: string): Promise<void> {
+  const pauseMs = pace(doneBytes);
+  if (pauseMs === 'stop')
+    throw new ClustorError('CLUSTOR_CLOSED', `${path} is not needed any more`);
+  if (pauseMs > 0) await pause(pauseMs);
 }
 
 function runHere(commands: readonly IoCommand[], memory: SharedMemory): ChainResult {

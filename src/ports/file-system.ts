@@ -55,6 +55,12 @@ export interface OpenOptions {
   readonly access: 'read' | 'durableWrite';
 }
 
+/**
+ * How long the disk is left to others before the next slice of a file that nobody waits for, milliseconds, given the bytes
+ * that are written; `stop` ends the work, and the call fails with `CLUSTOR_CLOSED`. @public
+ */
+export type ZeroPace = (doneBytes: number) => number | 'stop';
+
 /** A disk. @public */
 export interface FileSystem {
   /** How chains reach the disk; reported in every DurabilityAck. */
@@ -74,9 +80,9 @@ export interface FileSystem {
   replaceFile(path: string, bytes: Uint8Array): Promise<void>;
   /**
    * Creates (or overwrites from the start) a file of `sizeBytes` zero bytes, written and synced in slices; its directory
-   * entry is *not* synced. `background` leaves the disk to others between slices.
+   * entry is *not* synced. Without a pace the slices follow each other at once.
    */
-  createZeroed(path: string, sizeBytes: number, pace?: 'background'): Promise<void>;
+  createZeroed(path: string, sizeBytes: number, pace?: ZeroPace): Promise<void>;
   /** Renames within one directory; durable after `syncDirectory`. */
   rename(from: string, to: string): Promise<void>;
   /** Gives a file a second name in its directory, which must be free; durable after `syncDirectory`. */

@@ -18,12 +18,15 @@ import {
   writeLedgerRecord,
   type LedgerRecord,
 } from '../codec/ledger-format.ts';
-import type { FileHandle, FileSystem, IoStep } from '../ports/file-system.ts';
+import type { Entropy } from '../ports/entropy.ts';
+import type { FileHandle, FileSystem, IoStep, ZeroPace } from '../ports/file-system.ts';
+import { paceOf } from './fill-pace.ts';
 import type { JournalPosition, LedgerImage } from './ledger-image.ts';
 
 /** What the writer needs. */
 export interface DurabilityLedgerOptions {
   readonly fileSystem: FileSystem;
+  readonly entropy: Entropy;
   /** The folder `wal`. */
   readonly folder: string;
   readonly clusterId: ClusterId;
@@ -48,12 +51,16 @@ export class DurabilityLedger {
   #staging: Uint8Array;
   #file: FileHandle | undefined;
   #fileBytes = 0;
+  /** Where this generation ends: not quite the same at all nodes, so that a majority does not rotate at one time. */
+  #rotateAtBytes = 0;
   #position = 0;
   #generation: number;
   #flushSeq: number;
   #syncedFlushSeq: number;
   #preparing: Promise<void> | undefined;
   #preparedBytes = 0;
+  #isRotating = false;
+  #isClosing = false;
   /** Size of the generation before this one, whose file may be used again. */
   #spareBytes = 0;
 
@@ -78,13 +85,17 @@ export class DurabilityLedger {
   /** Whether a flush of records of at most this size must wait for a rotation. */
   needsRotation(recordBytes: number): boolean {
     const copyBytes = recordBytes + 2 * 4096;
-    return this.#position + 2 * copyBytes > this.#fileBytes;
+    return this.#position + 2 * copyBytes > this.#rotateAtBytes;
   }
 
-  /** Zero-fills the next generation's file in the background once this one is half full. */
+  /** Makes the next generation's file ready in the background once a quarter of this one is used. */
   prepareAhead(): void {
-    if (this.#preparing !== undefined || this.#position < this.#fileBytes / 2) return;
-    this.#preparing = this.#prepare(this.#options.ledgerBytes, 'background').catch(() => {
+    if (this.#preparing !== undefined || this.#position < this.#fileBytes / 4) return;
+    const { ledgerBytes } = this.#options;
+    const pace = paceOf(ledgerBytes, () =>
+      this.#isClosing ? 'stop' : this.#isRotating ? 1 : this.#position / this.#fileBytes,
+    );
+    this.#preparing = this.#prepare(ledgerBytes, pace).catch(() => {
       this.#preparedBytes = 0;
     });
   }
@@ -122,7 +133,7 @@ export class DurabilityLedger {
 
   /** Begins a new generation with everything in the image; resolves once it counts. Nothing else may be flushed meanwhile. */
   async rotate(): Promise<void> {
-    const { fileSystem, folder, image, ledgerBytes, clusterId, nodeId } = this.#options;
+    const { fileSystem, entropy, folder, image, ledgerBytes, clusterId, nodeId } = this.#options;
     const records = image.records();
     const nextPath = `${folder}/${nextFileName}`;
     this.#generation++;
@@ -132,7 +143,9 @@ export class DurabilityLedger {
     this.#flushSeq++;
     this.#layOut(records);
     const sizeBytes = Math.max(ledgerBytes, this.#writer.length * 4);
+    this.#isRotating = true;
     await this.#preparing;
+    this.#isRotating = false;
     if (this.#preparedBytes < sizeBytes) await this.#prepare(sizeBytes);
     this.#preparing = undefined;
     this.#preparedBytes = 0;
@@ -154,12 +167,14 @@ export class DurabilityLedger {
     this.#spareBytes = old === undefined ? 0 : this.#fileBytes;
     this.#file = file;
     this.#fileBytes = sizeBytes;
+    this.#rotateAtBytes = sizeBytes - Math.floor((sizeBytes / 5) * (entropy.uint32() / 2 ** 32));
     this.#position = second + secondBytes.length;
     if (old !== undefined) await fileSystem.close(old);
   }
 
   /** Closes the file. */
   async close(): Promise<void> {
+    this.#isClosing = true;
     await this.#preparing;
     if (this.#file !== undefined) await this.#options.fileSystem.close(this.#file);
     this.#file = undefined;
@@ -194,7 +209,7 @@ export class DurabilityLedger {
     return this.#staging.subarray(0, length);
   }
 
-  async #prepare(sizeBytes: number, pace?: 'background'): Promise<void> {
+  async #prepare(sizeBytes: number, pace?: ZeroPace): Promise<void> {
     const { fileSystem, folder } = this.#options;
     const nextPath = `${folder}/${nextFileName}`;
     if (this.#spareBytes >= sizeBytes)
@@ -205,11 +220,7 @@ export class DurabilityLedger {
     this.#preparedBytes = sizeBytes;
   }
 
-  async #createNext(
-    path: string,
-    sizeBytes: number,
-    pace: 'background' | undefined,
-  ): Promise<void> {
+  async #createNext(path: string, sizeBytes: number, pace: ZeroPace | undefined): Promise<void> {
     const { fileSystem, folder } = this.#options;
     // Left by an earlier process, or too small by now.
     await fileSystem.remove(`${folder}/${spareFileName}`);

@@ -16,8 +16,9 @@ import type { LedgerRecord } from '../codec/ledger-format.ts';
 import { blockBytes, segmentFileName, writeSegmentHeader } from '../codec/segment-format.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Entropy } from '../ports/entropy.ts';
-import type { FileSystem, IoStep } from '../ports/file-system.ts';
+import type { FileSystem, IoStep, ZeroPace } from '../ports/file-system.ts';
 import type { Observer } from '../ports/observer.ts';
+import { paceOf } from './fill-pace.ts';
 import { segmentClosedRecord } from './ledger-image.ts';
 import type { PartitionLog } from './partition-log.ts';
 import type { SegmentReader } from './segment-reader.ts';
@@ -39,6 +40,8 @@ export interface JournalOptions {
 
 /** Memory in which flushes are laid out: a largest batch always fits. */
 const stagingBytes = 6 * 1024 * 1024;
+/** The first segment of a process is no larger, bytes; each next one has twice its size, up to the configured one. */
+const firstSegmentBytesMax = 8 * 1024 * 1024;
 const retryMs = 1000;
 
 /** See the file comment. */
@@ -52,6 +55,7 @@ export class Journal {
   #next: OpenSegment | undefined;
   #nextSegmentSeq: number;
   #preparing: Promise<void> | undefined;
+  #isNextAwaited = false;
   #background: Promise<void> = Promise.resolve();
   #cancelRetry: (() => void) | undefined;
   #isClosed = false;
@@ -94,7 +98,7 @@ export class Journal {
 
   /** Creates the first segment of this process, header synced; returns the record that opens it. */
   async begin(): Promise<LedgerRecord> {
-    await this.#prepare(undefined);
+    await this.#prepare(Math.min(this.#options.segmentBytes, firstSegmentBytesMax));
     const next = this.#next;
     if (next === undefined)
       throw new ClustorError('CLUSTOR_STORAGE_FAILED', 'no segment could be created');
@@ -118,17 +122,24 @@ export class Journal {
     return this.#next !== undefined;
   }
 
-  /** Makes the next segment ready in the background; `ready` is called once it is. Goes on trying where the disk refuses. */
-  prepareAhead(ready: () => void): void {
+  /**
+   * Makes the next segment ready in the background, at once if something waits for it; `ready` is called once it is. Goes on
+   * trying where the disk refuses.
+   */
+  prepareAhead(ready: () => void, isAwaited = false): void {
+    this.#isNextAwaited ||= isAwaited;
     if (this.#preparing !== undefined || this.#next !== undefined || this.#isClosed) return;
-    this.#preparing = this.#prepare(
-      this.#writer?.isNearlyFull === true ? undefined : 'background',
-    ).then(
+    const usedShare = (): number | 'stop' =>
+      this.#isClosed ? 'stop' : this.#isNextAwaited ? 1 : this.writer.usedShare;
+    // Small at first, so that a start is quick and what is filled ahead is in proportion to what is written.
+    const sizeBytes = Math.min(this.#options.segmentBytes, 2 * this.writer.segment.sizeBytes);
+    this.#preparing = this.#prepare(sizeBytes, paceOf(sizeBytes, usedShare)).then(
       () => {
         this.#preparing = undefined;
         ready();
       },
       (error: unknown) => {
+        if (this.#isClosed) return;
         this.#options.observer.emit({
           level: 'error',
           kind: 'segmentNotPrepared',
@@ -182,6 +193,7 @@ export class Journal {
   #enter(next: OpenSegment): LedgerRecord {
     this.#writer = new SegmentWriter(next, this.#staging);
     this.#next = undefined;
+    this.#isNextAwaited = false;
     return {
       kind: 'segmentOpened',
       segmentSeq: next.segmentSeq,
@@ -206,15 +218,15 @@ export class Journal {
     ];
   }
 
-  async #prepare(pace: 'background' | undefined): Promise<void> {
-    const { fileSystem, folder, entropy, segmentBytes } = this.#options;
+  async #prepare(sizeBytes: number, pace?: ZeroPace): Promise<void> {
+    const { fileSystem, folder, entropy } = this.#options;
     const segmentSeq = this.#nextSegmentSeq;
     const path = `${folder}/${segmentFileName(segmentSeq)}`;
-    await fileSystem.createZeroed(path, segmentBytes, pace);
+    await fileSystem.createZeroed(path, sizeBytes, pace);
     await fileSystem.syncDirectory(folder);
     const file = await fileSystem.open(path, { access: 'durableWrite' });
     this.#nextSegmentSeq = segmentSeq + 1;
-    this.#next = { segmentSeq, path, file, sizeBytes: segmentBytes, salt: entropy.bytes(16) };
+    this.#next = { segmentSeq, path, file, sizeBytes, salt: entropy.bytes(16) };
   }
 
   /** Cuts a left segment to its end, closes it and writes its index: nothing depends on it, recovery can do without. */

@@ -378,14 +378,14 @@ export class LogStore implements PartitionLogOwner {
         this.#dataFlush.complete(this.#options.listener, this.#ledger.syncedFlushSeq);
       },
     );
-    if (writer.isHalfFull) this.#prepareSegment();
+    if (writer.usedShare > 0.25) this.#prepareSegment();
   }
 
   #switchSegment(): void {
     if (!this.#journal.isNextReady) {
       // A closing store does not wait for a disk that has no room: what was not sealed was never acknowledged.
       if (this.#isClosing) this.#wakeIdle();
-      else this.#prepareSegment();
+      else this.#prepareSegment(true);
       return;
     }
     if (this.#mustRotate(1024)) return;
@@ -393,10 +393,10 @@ export class LogStore implements PartitionLogOwner {
     this.#submit([...steps, ...this.#ledger.flush(records, this.#image.coverage)], () => undefined);
   }
 
-  #prepareSegment(): void {
+  #prepareSegment(isAwaited = false): void {
     this.#journal.prepareAhead(() => {
       this.flush();
-    });
+    }, isAwaited);
   }
 
   /** Begins a new ledger generation when this one cannot take the records; the flush is tried again afterwards. */

@@ -63,6 +63,7 @@ export async function openParts(
   const { generation, flushSeq } = recovery;
   const ledger = new DurabilityLedger({
     fileSystem,
+    entropy,
     folder,
     clusterId,
     nodeId,

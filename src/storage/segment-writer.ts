@@ -57,9 +57,9 @@ export class SegmentWriter {
     return blockOffset(this.#nextBlock);
   }
 
-  /** Whether it is time to make the next segment ready. */
-  get isHalfFull(): boolean {
-    return this.endOffset * 2 > this.segment.sizeBytes;
+  /** How full the segment is, 0 to 1. */
+  get usedShare(): number {
+    return this.endOffset / this.segment.sizeBytes;
   }
 
   /** Whether `plainBytes` more fit into this flush and this segment. */
@@ -68,11 +68,6 @@ export class SegmentWriter {
     const blocks = inFlush + Math.ceil(plainBytes / blockPlainBytesMax) + 1;
     if (blocks * blockBytes > this.#staging.length) return false;
     return blockOffset(this.#nextBlock + blocks) <= this.segment.sizeBytes;
-  }
-
-  /** Whether the next segment is needed now. */
-  get isNearlyFull(): boolean {
-    return this.endOffset * 8 > this.segment.sizeBytes * 7;
   }
 
   /** Bytes laid out in the flush so far. */
