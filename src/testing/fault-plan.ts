@@ -11,23 +11,27 @@ import { nextBelow, nextBetween, nextFloat, pick, shuffle, type PrngState } from
 import type { CrashKind } from './sim-file-system.ts';
 import type { SimWorld } from './sim-world.ts';
 
+/** What a fault meets: its node, or whoever leads some partition when its time has come. */
+interface Target {
+  readonly nodeId: NodeId;
+  readonly isLeaderMeant: boolean;
+}
+
 /** One thing that goes wrong. Nodes stay down for `downMs`; states last `forMs`. */
 export type FaultAction =
-  | {
+  | (Target & {
       readonly kind: 'crash';
-      readonly nodeId: NodeId;
       readonly crashKind: CrashKind;
       readonly downMs: number;
-    }
+    })
   /** A crash exactly after some step of a chain that will be submitted soon. */
-  | {
+  | (Target & {
       readonly kind: 'killPoint';
-      readonly nodeId: NodeId;
       readonly chainsAhead: number;
       readonly step: number;
       readonly downMs: number;
-    }
-  | { readonly kind: 'pause'; readonly nodeId: NodeId; readonly forMs: number }
+    })
+  | (Target & { readonly kind: 'pause'; readonly forMs: number })
   /** Nothing passes between the nodes of `side` and the others, or, one-way, from them to the others. */
   | {
       readonly kind: 'partition';
@@ -111,6 +115,8 @@ export interface FaultPlanOptions {
 
 /** What happens around faults, to the one who drives the nodes. */
 export interface FaultHooks {
+  /** A node that leads a partition now. */
+  readonly leader: () => NodeId | undefined;
   /** A node was crashed; its life is over. */
   readonly crashed: (nodeId: NodeId) => void;
   /** The time of a crashed node's restart has come; it is still down. */
@@ -124,13 +130,15 @@ const faultsMax = 400;
 export function drawFaultPlan(options: FaultPlanOptions): PlannedFault[] {
   const { random, fromMs, untilMs } = options;
   const kinds = drawKinds(options.kinds ?? defaultFaultKinds, random);
+  // In every third run it is leaders that go down: reigns are short, and logs fork.
+  const drawing = { nodeIds: options.nodeIds, isLeaderMeant: nextBelow(random, 3) === 0 };
   const plan: PlannedFault[] = [];
   for (const kind of kinds) {
     // From one in a second or less to one in ten seconds, each doubling as likely.
     const meanGapMs = 700 * (1 << nextBelow(random, 4)) * (1 + nextFloat(random));
     let atMs = fromMs + nextFloat(random) * meanGapMs;
     while (atMs < untilMs && plan.length < faultsMax) {
-      plan.push({ atMs: Math.floor(atMs), action: drawAction(kind, options.nodeIds, random) });
+      plan.push({ atMs: Math.floor(atMs), action: drawAction(kind, drawing, random) });
       atMs += meanGapMs * (0.2 + nextFloat(random) * 1.6);
     }
   }
@@ -172,20 +180,21 @@ interface FaultContext {
 function applyFault(world: SimWorld, action: FaultAction, context: FaultContext): void {
   switch (action.kind) {
     case 'crash':
-      crash(world, action, context);
+      crash(world, { ...action, nodeId: targetOf(action, context) }, context);
       return;
     case 'killPoint': {
-      const disk = world.disk(action.nodeId);
+      const nodeId = targetOf(action, context);
+      const disk = world.disk(nodeId);
       disk.killAt(
         { kind: 'chain', chain: disk.chainCount + action.chainsAhead, step: action.step },
         () => {
-          crash(world, { ...action, crashKind: 'powerLoss' }, context);
+          crash(world, { ...action, nodeId, crashKind: 'powerLoss' }, context);
         },
       );
       return;
     }
     case 'pause':
-      if (world.pause(action.nodeId, action.forMs)) context.happened();
+      if (world.pause(targetOf(action, context), action.forMs)) context.happened();
       return;
     case 'wallJump':
       world.hardwareClock(action.nodeId).jumpWall(action.deltaMs);
@@ -213,6 +222,10 @@ function applyFault(world: SimWorld, action: FaultAction, context: FaultContext)
     default:
       unreachable(action);
   }
+}
+
+function targetOf({ nodeId, isLeaderMeant }: Target, { hooks }: FaultContext): NodeId {
+  return isLeaderMeant ? (hooks.leader() ?? nodeId) : nodeId;
 }
 
 function crash(
@@ -332,26 +345,35 @@ function drawKinds(kinds: readonly FaultKind[], random: PrngState): FaultKind[] 
   return chosen.length > 0 ? chosen : [pick(random, kinds)];
 }
 
-function drawAction(kind: FaultKind, nodeIds: readonly NodeId[], random: PrngState): FaultAction {
+function drawAction(
+  kind: FaultKind,
+  drawing: { readonly nodeIds: readonly NodeId[]; readonly isLeaderMeant: boolean },
+  random: PrngState,
+): FaultAction {
+  const { nodeIds, isLeaderMeant } = drawing;
   const nodeId = pick(random, nodeIds);
+  const downMs = nextBetween(random, 10, isLeaderMeant ? 700 : 2_500);
   const forMs = nextBetween(random, 50, 3_000);
   switch (kind) {
     case 'crash':
       return {
         kind,
         nodeId,
+        isLeaderMeant,
         crashKind: nextBelow(random, 3) === 0 ? 'processKill' : 'powerLoss',
-        downMs: nextBetween(random, 10, 2_500),
+        downMs,
       };
     case 'killPoint':
       return {
         kind,
         nodeId,
+        isLeaderMeant,
         chainsAhead: nextBelow(random, 4),
         step: nextBetween(random, 1, 4),
-        downMs: nextBetween(random, 10, 2_500),
+        downMs,
       };
     case 'pause':
+      return { kind, nodeId, isLeaderMeant, forMs };
     case 'stalledDisk':
     case 'fullDisk':
       return { kind, nodeId, forMs };

@@ -8,7 +8,7 @@
 import { InvariantError } from '../base/assert.ts';
 import { isClustorError, messageOf } from '../base/errors.ts';
 import type { ClusterId, LogIndex, NodeId, PartitionId, Term } from '../base/ids.ts';
-import { nextBetween } from '../base/prng.ts';
+import { nextBelow, nextBetween } from '../base/prng.ts';
 import type { ObservedEvent, Observer } from '../ports/observer.ts';
 import {
   checkRaftState,
@@ -170,6 +170,16 @@ export class SimCluster {
   node(nodeId: NodeId): ClustorNode | undefined {
     const life = this.#lives.get(nodeId);
     return life?.host.isAlive === true ? life.node : undefined;
+  }
+
+  /** A node that leads a partition, each time perhaps of another one. */
+  leader(): NodeId | undefined {
+    const leaders = this.world.nodeIds.filter((nodeId) =>
+      this.node(nodeId)
+        ?.replicas()
+        .some((replica) => replica.isLeader),
+    );
+    return leaders[nextBelow(this.world.random, Math.max(1, leaders.length))];
   }
 
   /** The machine of a partition on a node that is up. */

@@ -11,6 +11,7 @@ import { openClientCore } from '../client/client-core.ts';
 import type { RaftSettings } from '../raft/index.ts';
 import {
   drawFaultPlan,
+  emptyFaultCounts,
   installFaultPlan,
   type FaultKind,
   type PlannedFault,
@@ -153,10 +154,7 @@ class SimulationRun {
       evidenceChecks: this.#cluster.evidenceChecks,
       leaderChanges: this.#cluster.leaderChanges,
       crashes: this.#crashes,
-      faults: {
-        ...(this.#faults ??
-          installFaultPlan(this.world, [], { crashed: () => undefined, restart: () => undefined })),
-      },
+      faults: { ...(this.#faults ?? emptyFaultCounts()) },
       plannedFaults: this.#plan.length,
       nodes: this.world.nodeIds.length,
       partitions: this.#partitionIds.length,
@@ -190,6 +188,7 @@ class SimulationRun {
 
   async #storm(): Promise<void> {
     this.#faults = installFaultPlan(this.world, this.#plan, {
+      leader: () => this.#cluster.leader(),
       crashed: (id) => {
         this.#crashes++;
         this.#cluster.crashed(id);

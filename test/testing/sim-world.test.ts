@@ -87,6 +87,7 @@ async function storm(
   expect(JSON.parse(JSON.stringify(plan))).toEqual(plan);
   const counts = installFaultPlan(world, plan, {
     crashed: () => {},
+    leader: () => undefined,
     restart: (nodeId) => runPinger(world, world.start(nodeId)),
   });
   await world.run({ untilMs: 20_000, drainMicrotasks });
