@@ -417,6 +417,24 @@ export const wireCatalog = [
       { name: 'message', type: 'text', max: 2048 },
     ],
   },
+  {
+    id: 0x73,
+    kind: 'pingRequest',
+    class: 'request',
+    scope: 'node',
+    audience: 'node',
+    bodyBytesMax: 4_096,
+    fields: [],
+  },
+  {
+    id: 0x74,
+    kind: 'pingResponse',
+    class: 'response',
+    scope: 'node',
+    audience: 'any',
+    bodyBytesMax: 4_096,
+    fields: [],
+  },
 ] as const;
 
 /** Name of a message. */

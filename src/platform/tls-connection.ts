@@ -22,6 +22,9 @@ import type {
 /** How long the other end may take to close after {@link Connection.end}. */
 const lingerMs = 5_000;
 
+/** Idle time after which the system looks whether the other end is there; what nobody answers is closed by it. */
+const keepAliveMs = 30_000;
+
 /** What a connection is made of. */
 export interface TlsConnectionParts {
   readonly socket: TLSSocket;
@@ -75,6 +78,7 @@ export class TlsConnection implements Connection {
     this.#socket = parts.socket;
     this.#clock = parts.clock;
     parts.socket.setNoDelay(true);
+    parts.socket.setKeepAlive(true, keepAliveMs);
   }
 
   /** Names the listener; to be called once, in the turn in which the connection was made. */

@@ -81,6 +81,11 @@ export class NodeSessions implements SessionOwner {
       case 'describeRequest':
         this.#options.requests.handle(session, message);
         return;
+      case 'pingRequest': {
+        const { requestId, routingEpoch } = message;
+        session.send({ kind: 'pingResponse', requestId, deadlineMs: 0, routingEpoch });
+        return;
+      }
       default:
         this.#peerMessage(session, message);
     }

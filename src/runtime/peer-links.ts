@@ -4,6 +4,10 @@
  *
  * A link that closes is dialed again at once. If that is refused, the node's process is gone: replicas led from there are
  * told (the hint of specification §2.2). Further attempts back off to half a second.
+ *
+ * A connection whose other end vanished without a word (power, a cable) may look alive for minutes. So a link asks once a
+ * second for an answer on the same connection; after four without one it is given up and dialed anew. Seconds are counted by
+ * questions, not by the clock: a process that stood still itself asks once more, and finds the answers waiting.
  */
 import type { Incarnation, NodeId, PartitionId } from '../base/ids.ts';
 import type { Handshake } from '../codec/handshake.ts';
@@ -22,6 +26,9 @@ import {
 
 const redialDelayMsMin = 20;
 const redialDelayMsMax = 500;
+const pingIntervalMs = 1_000;
+/** Questions without an answer after which a link is given up. */
+const silentPingsMax = 4;
 
 /** What links need from their node. */
 export interface PeerLinkOptions {
@@ -58,6 +65,8 @@ export class PeerLink implements SessionOwner, TurnWork {
   #wasUp = false;
   #delayMs = redialDelayMsMin;
   #cancelRedial: (() => void) | undefined;
+  #cancelPing: (() => void) | undefined;
+  #silentPings = 0;
   #lastBootId: Incarnation | undefined;
 
   constructor(nodeId: NodeId, addresses: readonly NodeAddress[], options: PeerLinkOptions) {
@@ -152,6 +161,7 @@ export class PeerLink implements SessionOwner, TurnWork {
   close(): void {
     this.#isClosed = true;
     this.#cancelRedial?.();
+    this.#cancelPing?.();
     this.#session?.destroy();
     this.#session = undefined;
   }
@@ -166,6 +176,8 @@ export class PeerLink implements SessionOwner, TurnWork {
       kind: 'linkUp',
       fields: { nodeId: this.nodeId, address: session.connection.remoteAddress },
     });
+    this.#silentPings = 0;
+    this.#pingLater(session);
     this.#options.listener.linkUp(this.nodeId, newBoot);
   }
 
@@ -179,6 +191,7 @@ export class PeerLink implements SessionOwner, TurnWork {
   closed(session: WireSession, reason: SessionEnd): void {
     if (this.#session !== session) return;
     this.#session = undefined;
+    this.#cancelPing?.();
     this.#heartbeats = [];
     this.#echoes = [];
     this.#options.observer.emit({
@@ -224,6 +237,33 @@ export class PeerLink implements SessionOwner, TurnWork {
     if (this.#isClosed) session.destroy();
     else session.begin(this.nodeId);
     return guardedHandlers(session, fail);
+  }
+
+  #pingLater(session: WireSession): void {
+    this.#cancelPing = this.#options.clock.setTimer(pingIntervalMs, () => {
+      this.#ping(session);
+    });
+  }
+
+  #ping(session: WireSession): void {
+    if (this.#silentPings === silentPingsMax) {
+      this.#options.observer.emit({
+        level: 'warn',
+        kind: 'linkSilent',
+        fields: { nodeId: this.nodeId, silentMs: silentPingsMax * pingIntervalMs },
+      });
+      session.destroy();
+      return;
+    }
+    this.#silentPings++;
+    session.request(
+      (requestId) => ({ kind: 'pingRequest', requestId, deadlineMs: 0, routingEpoch: 1 }),
+      (answer) => {
+        if ('requestId' in answer) this.#silentPings = 0;
+        return false;
+      },
+    );
+    this.#pingLater(session);
   }
 
   #redialLater(): void {

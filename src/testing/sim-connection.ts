@@ -5,7 +5,8 @@
  * is sent first goes into flight; beyond a window it queues at the sender until the receiver takes what flies. Notices
  * (opened, ended, reset) fly in the same order, so bytes sent before a close arrive before it.
  *
- * While a link is cut its flights stand still; a stream that stands still too long is reset at both ends, each in its own time.
+ * While a link is cut its flights stand still. Of streams that stand still half are reset soon at both ends, each in its own
+ * time, as by something on the way; the others as late as a system's own TCP does it.
  * {@link SimConnection.breakOff} loses the tail of a flight at an arbitrary byte, in the middle of a frame if it so happens.
  */
 import { assert, present } from '../base/assert.ts';
@@ -24,6 +25,9 @@ import {
   type SimScheduler,
   type SimTask,
 } from './sim-scheduler.ts';
+
+/** What Linux does before it gives a stream up, about. */
+const patienceMs = 900_000;
 
 /** The way from one machine to another; the way back is another link. */
 export interface SimLink {
@@ -380,7 +384,8 @@ export class SimConnection implements Connection {
       const other = present(this.#other, 'a flight has a destination');
       other.#finishIn(otherDelayMs, { kind: 'failed', detail: 'ETIMEDOUT' });
     });
-    scheduler.schedule(500 + nextBelow(random, 2_500), task);
+    const isPatient = nextBelow(random, 2) === 0;
+    scheduler.schedule(isPatient ? patienceMs : 500 + nextBelow(random, 2_500), task);
   }
 
   #finishIn(delayMs: number, reason: CloseReason): void {

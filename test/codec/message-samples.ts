@@ -190,6 +190,8 @@ export const messageSamples: {
   hello: { kind: 'hello', ...hello },
   helloAccepted: { kind: 'helloAccepted', ...hello },
   goodbye: { kind: 'goodbye', errorCode: 5002, message: 'OK' },
+  pingRequest: { kind: 'pingRequest', ...request },
+  pingResponse: { kind: 'pingResponse', ...request },
 };
 
 /** The body of a message, without its length prefix. */

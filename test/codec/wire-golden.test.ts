@@ -130,6 +130,8 @@ const golden: Readonly<Record<MessageKind, readonly string[]>> = {
     '0100000000000000',
   ],
   goodbye: ['72 00 0000 8a130000', ok],
+  pingRequest: ['73 00 0000', request],
+  pingResponse: ['74 00 0000', request],
 };
 
 describe('the bytes on the wire', () => {
