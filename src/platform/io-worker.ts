@@ -72,7 +72,11 @@ function run(at) {
   let offset = commands[at + 2];
   let length = commands[at + 3];
   let position = commands[at + 4];
-  if (offset + length > bytes.length) bytes = Buffer.from(memory.buffer);
+  if (offset + length > bytes.length) {
+    // A memory that grew while this thread was being started may still show its old length here; growing by nothing looks again.
+    memory.grow(0);
+    bytes = Buffer.from(memory.buffer);
+  }
   while (length > 0) {
     const written = writeSync(descriptor, bytes, offset, length, position);
     if (written <= 0) throw Object.assign(new Error('nothing was written'), { errno: -5 });
