@@ -16,7 +16,8 @@ import type { StateMachine } from './ports/state-machine.ts';
 import type { RaftSettings } from './raft/index.ts';
 import { initializeNode, planPartition, type PartitionPlan } from './runtime/bootstrap.ts';
 import type { NodeLimits } from './runtime/limits.ts';
-import { ClustorNode, parseAddress } from './runtime/node.ts';
+import { ClustorNode } from './runtime/node.ts';
+import { parseAddress } from './runtime/node-address.ts';
 import type { LogStoreLimits } from './storage/log-store-types.ts';
 
 /** What {@link openNode} needs. @public */

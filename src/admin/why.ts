@@ -13,13 +13,15 @@
  * `Leads` answers `notLeader` at a leader; `None` says that nothing stands in the way.
  */
 import { unreachable } from '../base/assert.ts';
-import type { NodeId, ReplicaId } from '../base/ids.ts';
-import type { Member } from '../base/membership.ts';
+import type { NodeId } from '../base/ids.ts';
+import { isSameLife, type Member } from '../base/membership.ts';
 import {
   activeConfiguration,
   hasQuorum,
   isVoter,
+  selfLife,
   tickMs,
+  votersOfBoth,
   type LeaderState,
   type RaftState,
 } from '../raft/index.ts';
@@ -163,7 +165,7 @@ function inDoubt({ state }: WhyInput): Clause | undefined {
 
 function notAVoter({ state }: WhyInput): Clause | undefined {
   const configuration = activeConfiguration(state);
-  if (isVoter(configuration, state.selfReplica)) return undefined;
+  if (isVoter(configuration, selfLife(state))) return undefined;
   const own = configuration.members.find((member) => member.replicaId === state.selfReplica);
   return {
     clause: 'NotAVoter',
@@ -200,13 +202,13 @@ function quorumUnreachable({ state, linksUp }: WhyInput): Clause | undefined {
   const configuration = activeConfiguration(state);
   const isReached = (member: Member): boolean =>
     member.nodeId === state.selfNode || linksUp.includes(member.nodeId);
-  const voters = votersOf(state);
-  const reached = new Set(voters.filter(isReached).map((member) => member.replicaId));
-  if (hasQuorum(configuration, (replica) => reached.has(replica))) return undefined;
+  if (hasQuorum(configuration, isReached)) return undefined;
+  const voters = votersOfBoth(configuration);
+  const reached = voters.filter(isReached);
   const missing = voters.filter((member) => !isReached(member)).map(whereabouts);
   return {
     clause: 'QuorumUnreachable',
-    explanation: `this node reaches ${reached.size} of ${voters.length} voters; missing: ${missing.join(', ')}`,
+    explanation: `this node reaches ${reached.length} of ${voters.length} voters; missing: ${missing.join(', ')}`,
     advice: 'Start the missing nodes or mend the network to them.',
     ...leaderSilence(state),
   };
@@ -226,15 +228,16 @@ function leaderUnreachable({ state, linksUp }: WhyInput): Clause | undefined {
 /** Who leads must hear a quorum all the time; reads wait for it, and soon it will step down (specification §2.2). */
 function quorumUnconfirmed({ state }: WhyInput, leader: LeaderState): Clause | undefined {
   const patience = silentHeartbeatsMax * state.settings.heartbeatTicks;
-  const heardTickOf = (replica: ReplicaId): number => {
-    if (replica === state.selfReplica) return state.now;
-    const row = leader.progress.find((progress) => progress.member.replicaId === replica);
+  const heardTickOf = (member: Member): number => {
+    if (isSameLife(member, selfLife(state))) return state.now;
+    const row = leader.progress.find((progress) => isSameLife(progress.member, member));
     return row === undefined || row.inDoubt ? Number.NEGATIVE_INFINITY : row.heardTick;
   };
-  const isHeard = (replica: ReplicaId): boolean => state.now - heardTickOf(replica) <= patience;
-  if (hasQuorum(activeConfiguration(state), isHeard)) return undefined;
-  const silent = votersOf(state).filter((member) => !isHeard(member.replicaId));
-  const newest = Math.max(...silent.map((member) => heardTickOf(member.replicaId)));
+  const isHeard = (member: Member): boolean => state.now - heardTickOf(member) <= patience;
+  const configuration = activeConfiguration(state);
+  if (hasQuorum(configuration, isHeard)) return undefined;
+  const silent = votersOfBoth(configuration).filter((member) => !isHeard(member));
+  const newest = Math.max(...silent.map(heardTickOf));
   return {
     clause: 'QuorumUnconfirmed',
     explanation: `this leader hears no quorum; silent or in doubt: ${silent.map(whereabouts).join(', ')}`,
@@ -275,16 +278,6 @@ function behind({ partition }: WhyInput): Clause | undefined {
 function leaderSilence(state: RaftState): { readonly sinceMs?: number } {
   const silentTicks = state.now - state.leaderHeardTick;
   return Number.isFinite(silentTicks) ? { sinceMs: silentTicks * tickMs } : {};
-}
-
-/** The voters of either half, each once. */
-function votersOf(state: RaftState): readonly Member[] {
-  const { members, outgoingMembers } = activeConfiguration(state);
-  const voters = new Map<ReplicaId, Member>();
-  for (const member of [...outgoingMembers, ...members]) {
-    if (member.role === 'voter') voters.set(member.replicaId, member);
-  }
-  return [...voters.values()];
 }
 
 function whereabouts(member: Member): string {

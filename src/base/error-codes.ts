@@ -261,6 +261,44 @@ export const errorCodes = {
     outcome: 'surelyNot',
     advice: 'The message was meant for another life of this replica.',
   },
+  CLUSTOR_MEMBERSHIP_BLOCKED: {
+    wire: 7001,
+    retryable: true,
+    outcome: 'surelyNot',
+    advice:
+      'Another change is in flight or the leader is new; `clustor why membershipBlocked` says what is awaited.',
+  },
+  CLUSTOR_LEARNER_BEHIND: {
+    wire: 7002,
+    retryable: true,
+    outcome: 'surelyNot',
+    advice: 'Wait until the learner has caught up, then promote it.',
+  },
+  CLUSTOR_SURVIVABILITY: {
+    wire: 7003,
+    retryable: false,
+    outcome: 'surelyNot',
+    advice:
+      'Add voters before removing others, or use the advisory policy with a record of the decision.',
+  },
+  CLUSTOR_MEMBERSHIP_ROLLED_BACK: {
+    wire: 7004,
+    retryable: true,
+    outcome: 'committed',
+    advice: 'The old configuration is in force again; look at the new nodes and try once more.',
+  },
+  CLUSTOR_NODE_UNREACHABLE: {
+    wire: 7005,
+    retryable: true,
+    outcome: 'surelyNot',
+    advice: 'Start the node, check its address and certificate, then try again.',
+  },
+  CLUSTOR_TRANSFER_ABORTED: {
+    wire: 7006,
+    retryable: true,
+    outcome: 'surelyNot',
+    advice: 'The leader goes on; look at the target node, or name another one.',
+  },
   CLUSTOR_APPLY_FAULT: {
     wire: 8000,
     retryable: false,

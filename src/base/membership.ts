@@ -4,15 +4,24 @@ import type { Incarnation, LogIndex, NodeId, ReplicaId, Term } from './ids.ts';
 /** What a member may do: voters are counted; learners receive and are not; observers receive at a capped rate. @public */
 export type MemberRole = 'voter' | 'learner' | 'observer';
 
-/** One replica in a configuration. @public */
-export interface Member {
+/** One life of a replica: what is counted, and what a vote is given to. @public */
+export interface ReplicaLife {
   readonly replicaId: ReplicaId;
-  readonly nodeId: NodeId;
   /** The life of the replica's files that may vote and be counted. */
   readonly incarnation: Incarnation;
+}
+
+/** One replica in a configuration. @public */
+export interface Member extends ReplicaLife {
+  readonly nodeId: NodeId;
   readonly role: MemberRole;
   /** `host:port` of the node's TLS port, most preferred first. */
   readonly addresses: readonly string[];
+}
+
+/** Whether both name the same life of the same replica. */
+export function isSameLife(left: ReplicaLife, right: ReplicaLife): boolean {
+  return left.replicaId === right.replicaId && left.incarnation === right.incarnation;
 }
 
 /** A configuration in force from the moment its entry is appended. @public */

@@ -11,7 +11,7 @@ import {
   type NodeReport,
 } from '../client/index.ts';
 import { parseCertificateMaterial } from '../platform/certificate-files.ts';
-import { parseAddress } from '../runtime/node.ts';
+import { parseAddress } from '../runtime/node-address.ts';
 import { connectionOf, type ConnectionOptions } from './connection.ts';
 import { exitCodes } from './exit-codes.ts';
 import { tableText, type Output } from './output.ts';

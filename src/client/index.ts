@@ -18,7 +18,7 @@ import { installPlatformCrc32c } from '../platform/node-crc32c.ts';
 import { nodeEntropy } from '../platform/node-entropy.ts';
 import { openTlsTransport } from '../platform/tls-transport.ts';
 import { silentObserver, type Observer } from '../ports/observer.ts';
-import { parseAddress } from '../runtime/node.ts';
+import { parseAddress } from '../runtime/node-address.ts';
 import { openClientCore, type ClustorClient } from './client-core.ts';
 import type { ClientLimits } from './client-options.ts';
 

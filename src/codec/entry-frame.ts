@@ -162,7 +162,13 @@ export interface FrameExpectation {
 
 /** Verdict on received frames; `termRuns` are flat pairs (first index, term). */
 export type FrameCheck =
-  | { readonly kind: 'good'; readonly lastTerm: Term; readonly termRuns: readonly number[] }
+  | {
+      readonly kind: 'good';
+      readonly lastTerm: Term;
+      readonly termRuns: readonly number[];
+      /** Where frames of the system's own entries begin. */
+      readonly systemOffsets: readonly number[];
+    }
   | { readonly kind: 'bad'; readonly reason: string };
 
 /** Checks received frames: whole, of the partition, contiguous, terms that do not fall, CRCs right, nothing left over. */
@@ -170,6 +176,7 @@ export function checkFrames(bytes: Uint8Array, expected: FrameExpectation): Fram
   const partition = new Uint8Array(16);
   uuidToBytes(expected.partitionId, partition, 0);
   const termRuns: number[] = [];
+  const systemOffsets: number[] = [];
   let lastTerm = expected.prevTerm;
   let offset = 0;
   for (let position = 0; position < expected.count; position++) {
@@ -188,11 +195,12 @@ export function checkFrames(bytes: Uint8Array, expected: FrameExpectation): Fram
     if (!verifyFrame(bytes, offset))
       return { kind: 'bad', reason: `the CRC of frame ${position} is wrong` };
     if (term > lastTerm || position === 0) termRuns.push(expected.firstIndex + position, term);
+    if (frameIsSystem(bytes, offset)) systemOffsets.push(offset);
     lastTerm = term;
     offset += size;
   }
   return offset === bytes.length
-    ? { kind: 'good', lastTerm, termRuns }
+    ? { kind: 'good', lastTerm, termRuns, systemOffsets }
     : { kind: 'bad', reason: 'bytes are left over behind the last frame' };
 }
 

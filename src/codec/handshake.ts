@@ -27,6 +27,8 @@ export interface Handshake {
   /** 0 for clients. */
   readonly nodeId: NodeId;
   readonly bootId: Incarnation;
+  /** `host:port` at which a node can be dialed, for nodes that do not know it yet; empty for clients and where it is not known. */
+  readonly address: string;
 }
 
 /** The outcome of a handshake. */
@@ -41,6 +43,7 @@ export function ownHandshake(self: {
   readonly clusterId: ClusterId;
   readonly nodeId: NodeId;
   readonly bootId: Incarnation;
+  readonly address?: string;
 }): Handshake {
   return {
     catalogMajor: 1,
@@ -48,6 +51,7 @@ export function ownHandshake(self: {
     bodyBytesMax,
     extensions: wireExtensions.forwardCompat,
     forwardParseMaxMinor: 0,
+    address: '',
     ...self,
   };
 }
@@ -55,7 +59,7 @@ export function ownHandshake(self: {
 /** Compares two handshakes; both sides come to the same result. */
 export function negotiate(
   local: Handshake,
-  remote: Omit<Handshake, 'clusterId' | 'nodeId' | 'bootId'>,
+  remote: Omit<Handshake, 'clusterId' | 'nodeId' | 'bootId' | 'address'>,
 ): Negotiation {
   const isParsable =
     remote.catalogMinor <= local.forwardParseMaxMinor &&

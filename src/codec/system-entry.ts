@@ -2,13 +2,21 @@
  * Entries of the system's own, and the one encoding of members and configurations that entries, ledger and manifests use.
  *
  * First payload byte = id: 0x00 NoOp; 0x01 MembershipChange {phase u8, old_members[], new_members[], routing_epoch u32,
- * placement_digest 32}. Member = {replica_id u64, node_id u64, incarnation 16, role u8, addresses u16 × string}.
+ * placement_digest 32}; 0x02 MembershipRollback {reason string, failing_nodes u16 × u64, override_ref string,
+ * old_members[]}. Member = {replica_id u64, node_id u64, incarnation 16, role u8, addresses u16 × string}.
  * An id that is not known here is never skipped: whoever meets one stops applying.
  */
 import { ByteReader, type ByteWriter } from '../base/bytes.ts';
 import { ClustorError } from '../base/errors.ts';
 import type { Incarnation, LogIndex, NodeId, ReplicaId, Term } from '../base/ids.ts';
 import type { Configuration, Member, MemberRole } from '../base/membership.ts';
+import {
+  frameIndex,
+  frameIsSystem,
+  framePayloadEnd,
+  framePayloadStart,
+  frameTerm,
+} from './entry-frame.ts';
 
 /** Phases of a membership change (specification §3.1). */
 export type MembershipPhase = 'learners' | 'joint' | 'final';
@@ -24,6 +32,14 @@ export type SystemEntry =
       readonly routingEpoch: number;
       readonly placementDigest: Uint8Array;
     }
+  | {
+      readonly kind: 'membershipRollback';
+      readonly reason: string;
+      readonly failingNodes: readonly NodeId[];
+      readonly overrideRef: string;
+      /** The full list that is in force again. */
+      readonly oldMembers: readonly Member[];
+    }
   | { readonly kind: 'unknown'; readonly id: number };
 
 /** Payload of the term-start entry. */
@@ -32,6 +48,7 @@ export const noOpPayload: Uint8Array = Uint8Array.of(0x00);
 const membersMax = 64;
 const addressesMax = 16;
 const addressBytesMax = 256;
+const reasonBytesMax = 1024;
 const roles: readonly MemberRole[] = ['voter', 'learner', 'observer'];
 const phases: readonly MembershipPhase[] = ['learners', 'joint', 'final'];
 
@@ -40,6 +57,7 @@ export function readSystemEntry(bytes: Uint8Array, start: number, end: number): 
   const reader = new ByteReader(bytes, start, end);
   const id = reader.u8();
   if (id === 0x00) return { kind: 'noOp' };
+  if (id === 0x02) return readRollback(reader);
   if (id !== 0x01) return { kind: 'unknown', id };
   const phase = phases[reader.u8()];
   if (phase === undefined)
@@ -56,6 +74,22 @@ export function readSystemEntry(bytes: Uint8Array, start: number, end: number): 
   };
 }
 
+/**
+ * The configuration that the whole frame at `offset` brings, if it is an entry of that kind. @throws ClustorError for a
+ * malformed one.
+ */
+export function configurationOfFrame(bytes: Uint8Array, offset: number): Configuration | undefined {
+  if (!frameIsSystem(bytes, offset)) return undefined;
+  const start = framePayloadStart(bytes, offset);
+  const entry = readSystemEntry(bytes, start, framePayloadEnd(bytes, offset));
+  const place = { term: frameTerm(bytes, offset), index: frameIndex(bytes, offset) };
+  if (entry.kind === 'membershipRollback')
+    return { ...place, members: entry.oldMembers, outgoingMembers: [] };
+  if (entry.kind !== 'membershipChange') return undefined;
+  const { phase, newMembers, oldMembers } = entry;
+  return { ...place, members: newMembers, outgoingMembers: phase === 'joint' ? oldMembers : [] };
+}
+
 /** Writes a system entry's payload. */
 export function writeSystemEntry(
   writer: ByteWriter,
@@ -63,6 +97,15 @@ export function writeSystemEntry(
 ): void {
   if (entry.kind === 'noOp') {
     writer.u8(0x00);
+    return;
+  }
+  if (entry.kind === 'membershipRollback') {
+    writer.u8(0x02);
+    writer.text(entry.reason);
+    writer.u16(entry.failingNodes.length);
+    for (const node of entry.failingNodes) writer.u64(node);
+    writer.text(entry.overrideRef);
+    writeMembers(writer, entry.oldMembers);
     return;
   }
   writer.u8(0x01);
@@ -116,6 +159,26 @@ export function readConfiguration(reader: ByteReader): Configuration {
   const index = reader.u64() as LogIndex;
   const members = readMembers(reader);
   return { term, index, members, outgoingMembers: readMembers(reader) };
+}
+
+function readRollback(reader: ByteReader): SystemEntry {
+  const reason = reader.text(reasonBytesMax);
+  const count = reader.u16();
+  if (count > membersMax)
+    throw new ClustorError(
+      'CLUSTOR_WIRE_BAD_VALUE',
+      `a rollback names at most ${membersMax} failing nodes`,
+    );
+  const failingNodes: NodeId[] = [];
+  for (let position = 0; position < count; position++) failingNodes.push(reader.u64() as NodeId);
+  const overrideRef = reader.text(reasonBytesMax);
+  return {
+    kind: 'membershipRollback',
+    reason,
+    failingNodes,
+    overrideRef,
+    oldMembers: readMembers(reader),
+  };
 }
 
 function writeMembers(writer: ByteWriter, members: readonly Member[]): void {

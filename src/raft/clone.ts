@@ -41,7 +41,14 @@ export function describeRaftState(state: RaftState): string {
   const leading =
     leader === undefined
       ? undefined
-      : { ...leader, progress: rows, nextHeartbeatTick: 0, electedTick: 0 };
+      : {
+          ...leader,
+          progress: rows,
+          joint: leader.joint && { ...leader.joint, sinceTick: 0 },
+          transfer: leader.transfer && { ...leader.transfer, deadlineTick: 0 },
+          nextHeartbeatTick: 0,
+          electedTick: 0,
+        };
   const campaigning = campaign === undefined ? undefined : { ...campaign, nextResendTick: 0 };
   return JSON.stringify([rest, leading, campaigning]);
 }
@@ -63,6 +70,8 @@ function cloneLeader(leader: LeaderState): LeaderState {
   return {
     ...leader,
     progress: leader.progress.map((row) => ({ ...row, inflight: [...row.inflight] })),
+    joint: leader.joint === undefined ? undefined : { ...leader.joint },
+    transfer: leader.transfer === undefined ? undefined : { ...leader.transfer },
     reads: leader.reads.map((read) => ({ ...read })),
   };
 }

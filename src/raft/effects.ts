@@ -7,9 +7,15 @@
  * runtime cannot get it wrong.
  */
 import type { LogIndex, NodeId, Term } from '../base/ids.ts';
-import type { Member } from '../base/membership.ts';
+import type { Configuration, Member, ReplicaLife } from '../base/membership.ts';
 import type { OutgoingMessage, Recipient } from './messages.ts';
 import type { Role, Vote } from './state.ts';
+
+/**
+ * What an entry does to the configuration: `learners` changes members that are not counted, `joint` enters a change of
+ * voters, `final` and `rollback` leave it with the new and the old list. @public
+ */
+export type ConfigurationPhase = 'learners' | 'joint' | 'final' | 'rollback';
 
 /** One effect of {@link step}. @public */
 export type Effect =
@@ -17,8 +23,10 @@ export type Effect =
   /** Drops entries from `fromIndex` on; they were never committed. */
   | { readonly kind: 'truncateLog'; readonly fromIndex: LogIndex }
   /**
-   * Appends `firstIndex … lastIndex` in `term` and makes them durable. `noOp`: one term-start entry; `proposals`: the
-   * owner's proposals in order; `received`: the tail of the append being stepped, beginning at `firstIndex`.
+   * Appends `firstIndex … lastIndex` in `term` and makes them durable. `noOp`: entries without content, the one at the start
+   * of a term or those that fill a joint phase; `proposals`: the owner's proposals in order; `configuration`: one entry
+   * that brings the configuration now in force; `received`: the tail of the append being stepped, beginning at
+   * `firstIndex`.
    */
   | {
       readonly kind: 'appendToLog';
@@ -28,6 +36,28 @@ export type Effect =
       readonly lastIndex: LogIndex;
       readonly term: Term;
     }
+  | {
+      readonly kind: 'appendToLog';
+      readonly source: 'configuration';
+      readonly phase: ConfigurationPhase;
+      readonly configuration: Configuration;
+      /** Why the old list is back; of a rollback only. */
+      readonly reason: string;
+      /** Nodes of new voters that were not heard; of a rollback only. */
+      readonly failingNodes: readonly NodeId[];
+      readonly appendSequence: number;
+      readonly firstIndex: LogIndex;
+      readonly lastIndex: LogIndex;
+      readonly term: Term;
+    }
+  /** Another configuration is in force, by an append or a truncation, or the one in force was committed. */
+  | {
+      readonly kind: 'configurationChanged';
+      readonly configuration: Configuration;
+      readonly isCommitted: boolean;
+    }
+  /** The transfer did not come about within an election timeout; this replica leads on. */
+  | { readonly kind: 'transferAborted'; readonly to: ReplicaLife }
   /** Sends entries `firstIndex … lastIndex` (none when `lastIndex < firstIndex`) to a peer. */
   | {
       readonly kind: 'sendAppend';

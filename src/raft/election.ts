@@ -3,11 +3,18 @@
  * (Raft §5.2 and §5.4.1, thesis §9.6, specification §2.2).
  */
 import { assert } from '../base/assert.ts';
-import type { ReplicaId, Term } from '../base/ids.ts';
+import type { Term } from '../base/ids.ts';
+import { isSameLife, type ReplicaLife } from '../base/membership.ts';
 import { becomeLeader } from './leader.ts';
 import { lastTerm } from './log-terms.ts';
-import type { PreVoteRequest, PreVoteResponse, VoteRequest, VoteResponse } from './messages.ts';
-import { allMembers, isVoter, memberOf, voteOutcome } from './quorum.ts';
+import type {
+  PreVoteRequest,
+  PreVoteResponse,
+  TimeoutNow,
+  VoteRequest,
+  VoteResponse,
+} from './messages.ts';
+import { isVoter, voteOutcome, votersOfBoth } from './quorum.ts';
 import {
   announceRole,
   becomeFollower,
@@ -18,6 +25,8 @@ import {
 import { fromSelf, isSameVote, send, sendAfterVote, senderOf } from './send.ts';
 import {
   activeConfiguration,
+  isSelf,
+  selfLife,
   type CampaignState,
   type RaftState,
   type StepContext,
@@ -53,10 +62,10 @@ export function leaderNodeUnreachable(state: RaftState, context: StepContext): v
   const lostReplica = state.leaderContact.replicaId;
   state.leaderLost = true;
   if (!mayCampaign(state)) return;
-  const inLine = allMembers(activeConfiguration(state)).filter(
-    (member) => member.role === 'voter' && member.replicaId !== lostReplica,
+  const inLine = votersOfBoth(activeConfiguration(state)).filter(
+    (member) => member.replicaId !== lostReplica,
   );
-  const place = inLine.findIndex((member) => member.replicaId === state.selfReplica);
+  const place = inLine.findIndex((member) => isSelf(state, member));
   if (place === 0) startPreVote(state, context, true);
   else
     state.electionDeadlineTick = Math.min(
@@ -81,13 +90,14 @@ export function startPreVote(
   state.campaign = {
     granted: [],
     refused: [],
+    isTransfer: false,
     leaderUnreachable: leaderUnreachable || state.leaderLost,
     nextResendTick: 0,
   };
   resetElectionDeadline(state);
   announceRole(state, context, reason);
   askPreVotes(state, context, state.campaign);
-  countPreVote(state, context, { replica: state.selfReplica, granted: true });
+  countPreVote(state, context, { voter: selfLife(state), granted: true });
 }
 
 /** Answers a pre-vote request. */
@@ -117,7 +127,7 @@ export function handlePreVoteResponse(
   if (state.role !== 'preCandidate') return;
   if (message.voteGranted && message.term !== state.term + 1) return;
   if (!isCountedVoter(state, message)) return;
-  countPreVote(state, context, { replica: message.fromReplica, granted: message.voteGranted });
+  countPreVote(state, context, { voter: voterOf(message), granted: message.voteGranted });
 }
 
 /** Answers a vote request of the current term; a newer term has been adopted before. */
@@ -151,6 +161,16 @@ export function handleVoteRequest(
   });
 }
 
+/** The leader wants this replica to take over: it campaigns at once, without asking first (thesis §3.10). */
+export function handleTimeoutNow(
+  state: RaftState,
+  context: StepContext,
+  message: TimeoutNow,
+): void {
+  if (message.term < state.term || state.role === 'leader' || !mayCampaign(state)) return;
+  startElection(state, context, true);
+}
+
 /** Whether this replica refuses to unseat a leader that it heard within the minimum election timeout. */
 export function isSticky(state: RaftState): boolean {
   if (state.role === 'leader') return true;
@@ -167,24 +187,24 @@ export function handleVoteResponse(
 ): void {
   if (state.role !== 'candidate' || message.term !== state.term) return;
   if (!isCountedVoter(state, message)) return;
-  countVote(state, context, { replica: message.fromReplica, granted: message.voteGranted });
+  countVote(state, context, { voter: voterOf(message), granted: message.voteGranted });
 }
 
 /** The own HardState became durable: a candidate's vote counts now, and only now do its requests leave (KER-2). */
 export function candidateVoteDurable(state: RaftState, context: StepContext): void {
   if (state.role !== 'candidate' || state.durableTerm !== state.term) return;
-  assert(state.durableVote?.replicaId === state.selfReplica, 'a candidate voted for itself');
+  assert(isSameVote(state.durableVote, selfLife(state)), 'a candidate voted for itself');
   const request = {
     kind: 'voteRequest' as const,
     ...fromSelf(state),
     lastIndex: state.log.lastIndex,
     lastTerm: lastTerm(state.log),
+    isTransfer: state.campaign?.isTransfer ?? false,
   };
-  for (const member of allMembers(activeConfiguration(state))) {
-    if (member.replicaId !== state.selfReplica && member.role !== 'observer')
-      send(state, context, member, request);
+  for (const member of votersOfBoth(activeConfiguration(state))) {
+    if (!isSelf(state, member)) send(state, context, member, request);
   }
-  countVote(state, context, { replica: state.selfReplica, granted: true });
+  countVote(state, context, { voter: selfLife(state), granted: true });
 }
 
 function askPreVotes(state: RaftState, context: StepContext, campaign: CampaignState): void {
@@ -198,30 +218,17 @@ function askPreVotes(state: RaftState, context: StepContext, campaign: CampaignS
     leaderUnreachable: campaign.leaderUnreachable,
   };
   campaign.refused = [];
-  for (const member of allMembers(activeConfiguration(state))) {
-    if (
-      member.replicaId === state.selfReplica ||
-      member.role === 'observer' ||
-      campaign.granted.includes(member.replicaId)
-    )
-      continue;
+  for (const member of votersOfBoth(activeConfiguration(state))) {
+    if (isSelf(state, member) || holds(campaign.granted, member)) continue;
     send(state, context, member, request);
   }
 }
 
-function countPreVote(
-  state: RaftState,
-  context: StepContext,
-  vote: { readonly replica: ReplicaId; readonly granted: boolean },
-): void {
-  if (castVote(state, vote) === 'won') startElection(state, context);
+function countPreVote(state: RaftState, context: StepContext, vote: CastVote): void {
+  if (castVote(state, vote) === 'won') startElection(state, context, false);
 }
 
-function countVote(
-  state: RaftState,
-  context: StepContext,
-  vote: { readonly replica: ReplicaId; readonly granted: boolean },
-): void {
+function countVote(state: RaftState, context: StepContext, vote: CastVote): void {
   const outcome = castVote(state, vote);
   if (outcome === 'won') becomeLeader(state, context);
   else if (outcome === 'lost') {
@@ -234,31 +241,38 @@ function countVote(
   }
 }
 
-function castVote(
-  state: RaftState,
-  vote: { readonly replica: ReplicaId; readonly granted: boolean },
-): 'won' | 'lost' | 'pending' {
+function castVote(state: RaftState, vote: CastVote): 'won' | 'lost' | 'pending' {
   const campaign = state.campaign;
   assert(campaign !== undefined, 'votes are counted in a campaign');
-  if (!campaign.granted.includes(vote.replica) && !campaign.refused.includes(vote.replica)) {
-    (vote.granted ? campaign.granted : campaign.refused).push(vote.replica);
+  if (!holds(campaign.granted, vote.voter) && !holds(campaign.refused, vote.voter)) {
+    (vote.granted ? campaign.granted : campaign.refused).push(vote.voter);
   }
-  return voteOutcome(activeConfiguration(state), (replica) => {
-    if (campaign.granted.includes(replica)) return true;
-    return campaign.refused.includes(replica) ? false : undefined;
+  return voteOutcome(activeConfiguration(state), (member) => {
+    if (holds(campaign.granted, member)) return true;
+    return holds(campaign.refused, member) ? false : undefined;
   });
 }
 
-function startElection(state: RaftState, context: StepContext): void {
+function startElection(state: RaftState, context: StepContext, isTransfer: boolean): void {
   const leaderUnreachable = state.campaign?.leaderUnreachable ?? false;
   changeHardState(state, context, {
     term: (state.term + 1) as Term,
-    votedFor: { replicaId: state.selfReplica, incarnation: state.selfIncarnation },
+    votedFor: selfLife(state),
   });
   state.role = 'candidate';
-  state.campaign = { granted: [], refused: [], leaderUnreachable, nextResendTick: 0 };
+  state.campaign = {
+    granted: [],
+    refused: [],
+    isTransfer,
+    leaderUnreachable,
+    nextResendTick: 0,
+  };
   resetElectionDeadline(state);
-  announceRole(state, context, 'a quorum would vote for it');
+  announceRole(
+    state,
+    context,
+    isTransfer ? 'the leader asked it to take over' : 'a quorum would vote for it',
+  );
 }
 
 function isLogUpToDate(
@@ -272,13 +286,19 @@ function isLogUpToDate(
   );
 }
 
-function isCountedVoter(
-  state: RaftState,
-  message: { readonly fromReplica: ReplicaId; readonly fromIncarnation: string },
-): boolean {
-  const configuration = activeConfiguration(state);
-  return (
-    isVoter(configuration, message.fromReplica) &&
-    memberOf(configuration, message.fromReplica)?.incarnation === message.fromIncarnation
-  );
+interface CastVote {
+  readonly voter: ReplicaLife;
+  readonly granted: boolean;
+}
+
+function isCountedVoter(state: RaftState, message: PreVoteResponse | VoteResponse): boolean {
+  return isVoter(activeConfiguration(state), voterOf(message));
+}
+
+function voterOf(message: PreVoteResponse | VoteResponse): ReplicaLife {
+  return { replicaId: message.fromReplica, incarnation: message.fromIncarnation };
+}
+
+function holds(lives: readonly ReplicaLife[], life: ReplicaLife): boolean {
+  return lives.some((known) => isSameLife(known, life));
 }

@@ -11,7 +11,7 @@ import { appendTerms, firstIndexOfRun, termAt, truncateTerms } from './log-terms
 import type { AppendEntries, Heartbeat } from './messages.ts';
 import { advanceCommit, becomeFollower, resetElectionDeadline } from './role.ts';
 import { fromSelf, send, senderOf } from './send.ts';
-import type { RaftState, StepContext } from './state.ts';
+import { activeConfiguration, type RaftState, type StepContext } from './state.ts';
 
 /** Handles an append of the current or a newer term; older ones were answered before. */
 export function handleAppendEntries(
@@ -155,6 +155,13 @@ function appendReceived(state: RaftState, context: StepContext, message: AppendE
     lastIndex,
     term,
   });
+  const active = activeConfiguration(state);
+  if (active.index >= firstNew)
+    context.effects.push({
+      kind: 'configurationChanged',
+      configuration: active,
+      isCommitted: false,
+    });
 }
 
 function firstNewIndex(
@@ -205,13 +212,22 @@ function truncate(state: RaftState, context: StepContext, fromIndex: LogIndex): 
   truncateTerms(state.log, fromIndex);
   state.durableIndex = Math.min(state.durableIndex, fromIndex - 1) as LogIndex;
   state.truncationSequence = state.appendSequence + 1;
+  let isUndone = false;
   while (
     state.configurations.length > 1 &&
     (state.configurations[state.configurations.length - 1]?.index ?? 0) >= fromIndex
   ) {
     state.configurations.pop();
+    isUndone = true;
   }
   context.effects.push({ kind: 'truncateLog', fromIndex });
+  if (!isUndone) return;
+  const configuration = activeConfiguration(state);
+  context.effects.push({
+    kind: 'configurationChanged',
+    configuration,
+    isCommitted: configuration.index <= state.commitIndex,
+  });
 }
 
 function acknowledge(state: RaftState, context: StepContext): void {

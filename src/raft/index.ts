@@ -18,11 +18,18 @@
  * @packageDocumentation
  */
 export { cloneRaftState, describeRaftState, fingerprint } from './clone.ts';
-export type { Effect } from './effects.ts';
+export type { ConfigurationPhase, Effect } from './effects.ts';
 export type { Input } from './inputs.ts';
 export { checkRaftState, checkRaftTransition } from './invariants.ts';
 export type { LogTerms } from './log-terms.ts';
 export { firstIndexOfRun, lastTerm, termAt } from './log-terms.ts';
+export {
+  hasCaughtUp,
+  jointStatus,
+  membershipBlock,
+  type JointStatus,
+  type MembershipBlock,
+} from './membership.ts';
 export type {
   AppendEntries,
   AppendRejected,
@@ -35,20 +42,34 @@ export type {
   PreVoteResponse,
   ReceivedEntries,
   Recipient,
+  TimeoutNow,
   VoteRequest,
   VoteResponse,
 } from './messages.ts';
 export type { Inflight, Progress } from './progress.ts';
 export type { VoteOutcome } from './quorum.ts';
-export { hasQuorum, isVoter, quorumValue, voteOutcome } from './quorum.ts';
+export {
+  allMembers,
+  hasMajority,
+  hasQuorum,
+  isJoint,
+  isVoter,
+  memberOf,
+  quorumValue,
+  voteOutcome,
+  votersOf,
+  votersOfBoth,
+} from './quorum.ts';
 export { checkRaftSettings, defaultRaftSettings, tickMs, type RaftSettings } from './settings.ts';
 export {
   activeConfiguration,
   createRaftState,
   leaderNodeId,
+  selfLife,
   walCommittedIndex,
   type CampaignState,
   type HeldMessage,
+  type JointPhase,
   type LeaderState,
   type LogMeasure,
   type PendingRead,
@@ -56,6 +77,7 @@ export {
   type RaftState,
   type Role,
   type StepContext,
+  type Transfer,
   type Vote,
 } from './state.ts';
 export { nextTickDue, start, step } from './step.ts';

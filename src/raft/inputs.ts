@@ -1,5 +1,6 @@
 /** What can happen to a core: messages, time, completions of storage, requests of the owner. */
 import type { LogIndex, NodeId, Term } from '../base/ids.ts';
+import type { Member, ReplicaLife } from '../base/membership.ts';
 import type { PeerMessage } from './messages.ts';
 import type { Vote } from './state.ts';
 
@@ -22,6 +23,15 @@ export type Input =
     }
   /** The leader's owner has `count` framed-size-known entries to append. Only for a leader. */
   | { readonly kind: 'propose'; readonly count: number }
+  /**
+   * The leader's owner wants these members; `membershipBlock` answered `undefined` for the state as it is. A list with
+   * other voters is entered through a joint phase, which the core leaves by itself (specification §3.1).
+   */
+  | { readonly kind: 'changeConfiguration'; readonly members: readonly Member[] }
+  /** The owner wants the old configuration of a joint phase back; the core goes back as soon as it safely can. */
+  | { readonly kind: 'rollBack'; readonly reason: string }
+  /** The owner wants another voter to lead; ends with a change of role or with `transferAborted`. Only for a leader. */
+  | { readonly kind: 'transferLeadership'; readonly to: ReplicaLife }
   /** Asks for a read index; answered by `readReady` or `readFailed` with the same id. Only for a leader. */
   | { readonly kind: 'readIndex'; readonly readId: number }
   /** The leader vouched for its commit index in an answer outside heartbeats (a forwarded read). */

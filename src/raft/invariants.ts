@@ -4,9 +4,9 @@
  */
 import { assert } from '../base/assert.ts';
 import { lastTerm, termAt } from './log-terms.ts';
-import { memberOf } from './quorum.ts';
+import { isJoint, isVoter } from './quorum.ts';
 import { isSameVote } from './send.ts';
-import { activeConfiguration, walCommittedIndex, type RaftState } from './state.ts';
+import { activeConfiguration, selfLife, walCommittedIndex, type RaftState } from './state.ts';
 
 /** Checks one state. @public */
 export function checkRaftState(state: RaftState): void {
@@ -36,11 +36,14 @@ export function checkRaftState(state: RaftState): void {
     !state.inDoubt || state.role === 'follower',
     'a replica in doubt neither campaigns nor leads (KER-9)',
   );
-  const seated = memberOf(activeConfiguration(state), state.selfReplica);
+  const self = selfLife(state);
   assert(
-    state.role === 'follower' || state.role === 'leader' || seated !== undefined,
-    'only a member campaigns',
+    state.role === 'follower' ||
+      state.role === 'leader' ||
+      state.configurations.some((configuration) => isVoter(configuration, self)),
+    'only who votes, or voted before a change that is not committed, campaigns',
   );
+  checkConfigurations(state);
   if (state.role === 'leader') checkLeader(state);
 }
 
@@ -96,21 +99,35 @@ function checkLog(state: RaftState): void {
   assert(previousFirst <= log.lastIndex, 'the last run has an entry');
 }
 
+function checkConfigurations(state: RaftState): void {
+  let previous = -1;
+  for (const [position, { index, term }] of state.configurations.entries()) {
+    assert(index > previous, 'configurations rise');
+    assert(
+      position === 0 || index > state.commitIndex,
+      'only the oldest configuration that is kept is committed',
+    );
+    assert(
+      index <= state.log.baseIndex || termAt(state.log, index) === term,
+      'a configuration above the base stands in the log',
+    );
+    previous = index;
+  }
+}
+
 function checkLeader(state: RaftState): void {
   const { leader } = state;
   assert(leader !== undefined, 'a leader has its rows');
   assert(state.durableTerm === state.term, "a leader's term is durable (KER-2)");
-  assert(
-    isSameVote(state.votedFor, {
-      replicaId: state.selfReplica,
-      incarnation: state.selfIncarnation,
-    }),
-    'a leader voted for itself',
-  );
+  assert(isSameVote(state.votedFor, selfLife(state)), 'a leader voted for itself');
   assert(state.verifiedIndex === state.log.lastIndex, 'a leader verifies its whole log');
   assert(
     termAt(state.log, leader.termStartIndex) === state.term,
     'the term-start entry is of the own term',
+  );
+  assert(
+    (leader.joint !== undefined) === isJoint(activeConfiguration(state)),
+    'a leader knows whether it is in a joint phase',
   );
   assert(leader.confirmedRound <= leader.round, 'only rounds that were sent are confirmed');
   for (const row of leader.progress) {

@@ -3,29 +3,31 @@
  * check-quorum (Raft §5.3, §5.4.2, thesis §6.2).
  */
 import { assert, present } from '../base/assert.ts';
-import type { LogIndex, ReplicaId } from '../base/ids.ts';
+import type { Incarnation, LogIndex, NodeId, ReplicaId } from '../base/ids.ts';
+import type { Configuration } from '../base/membership.ts';
+import type { ConfigurationPhase } from './effects.ts';
 import { appendTerms, termAt } from './log-terms.ts';
 import type { AppendRejected, DurabilityAck, HeartbeatEcho } from './messages.ts';
-import { createProgress, findProgress, type Progress } from './progress.ts';
-import { allMembers, hasQuorum, isVoter, quorumValue } from './quorum.ts';
+import { findProgress, type Progress } from './progress.ts';
+import { hasMajority, isJoint, quorumValue } from './quorum.ts';
 import { broadcastRound, confirmRounds, releaseReads } from './read-index.ts';
 import { acknowledged, probe, rejected, replicate } from './replication.ts';
 import { advanceCommit, announceRole, becomeFollower } from './role.ts';
 import {
   activeConfiguration,
+  isSelf,
   type LeaderState,
   type RaftState,
   type StepContext,
 } from './state.ts';
+import { jointPhaseOf, progressRows } from './tracking.ts';
 
 /** Wins the election: a no-op entry of the own term is appended at once (specification §2.1). */
 export function becomeLeader(state: RaftState, context: StepContext): void {
   assert(state.role === 'candidate', 'only a candidate becomes leader');
   assert(state.durableTerm === state.term, "a leader's term is durable");
   const nextIndex = (state.log.lastIndex + 1) as LogIndex;
-  const others = allMembers(activeConfiguration(state)).filter(
-    (member) => member.replicaId !== state.selfReplica,
-  );
+  const progress = progressRows(state, [], nextIndex);
   state.role = 'leader';
   state.campaign = undefined;
   state.failedElections = 0;
@@ -36,7 +38,10 @@ export function becomeLeader(state: RaftState, context: StepContext): void {
   };
   state.leader = {
     termStartIndex: nextIndex,
-    progress: others.map((member) => createProgress(member, nextIndex, state.now)),
+    progress,
+    joint: jointPhaseOf(state, progress),
+    isSettled: false,
+    transfer: undefined,
     round: 0,
     confirmedRound: 0,
     reads: [],
@@ -52,6 +57,7 @@ export function becomeLeader(state: RaftState, context: StepContext): void {
 export function propose(state: RaftState, context: StepContext, count: number): void {
   assert(state.role === 'leader', 'only a leader appends proposals');
   assert(count > 0, 'a proposal has at least one entry');
+  assert(state.leader?.transfer === undefined, 'no proposal is appended while handing over');
   appendOwn(state, context, { source: 'proposals', count });
 }
 
@@ -123,24 +129,36 @@ export function leaderTick(state: RaftState, context: StepContext): void {
   confirmRounds(state, context);
 }
 
-function appendOwn(
-  state: RaftState,
-  context: StepContext,
-  entries: { readonly source: 'noOp' | 'proposals'; readonly count: number },
-): void {
+/** What a leader appends of its own accord or for its owner. */
+export type OwnEntries =
+  | { readonly source: 'noOp' | 'proposals'; readonly count: number }
+  | {
+      readonly source: 'configuration';
+      readonly phase: ConfigurationPhase;
+      readonly configuration: Configuration;
+      readonly reason: string;
+      readonly failingNodes: readonly NodeId[];
+    };
+
+/** Appends entries to the own log and begins to send them. */
+export function appendOwn(state: RaftState, context: StepContext, entries: OwnEntries): void {
+  const count = entries.source === 'configuration' ? 1 : entries.count;
   const firstIndex = (state.log.lastIndex + 1) as LogIndex;
-  const lastIndex = (state.log.lastIndex + entries.count) as LogIndex;
+  const lastIndex = (state.log.lastIndex + count) as LogIndex;
   appendTerms(state.log, lastIndex, state.term);
   state.verifiedIndex = lastIndex;
   state.appendSequence++;
-  context.effects.push({
-    kind: 'appendToLog',
-    source: entries.source,
+  const place = {
     appendSequence: state.appendSequence,
     firstIndex,
     lastIndex,
     term: state.term,
-  });
+  };
+  if (entries.source === 'configuration') {
+    context.effects.push({ kind: 'appendToLog', ...entries, ...place });
+  } else {
+    context.effects.push({ kind: 'appendToLog', source: entries.source, ...place });
+  }
   for (const progress of present(state.leader, 'a leader has its rows').progress)
     replicate(state, context, progress);
 }
@@ -148,9 +166,9 @@ function appendOwn(
 /** Commits by counting, and only entries of the own term (Raft §5.4.2; regressions 11, 17 and 18). */
 function advanceByQuorum(state: RaftState, context: StepContext): void {
   const leader = present(state.leader, 'a leader counts');
-  const durableAtQuorum = quorumValue(activeConfiguration(state), (replica) => {
-    if (replica === state.selfReplica) return state.inDoubt ? 0 : state.durableIndex;
-    const progress = findProgress(leader.progress, replica);
+  const durableAtQuorum = quorumValue(activeConfiguration(state), (member) => {
+    if (isSelf(state, member)) return state.inDoubt ? 0 : state.durableIndex;
+    const progress = findProgress(leader.progress, member);
     return progress === undefined || progress.inDoubt ? 0 : progress.matchIndex;
   }) as LogIndex;
   const isOwnTerm = durableAtQuorum >= leader.termStartIndex;
@@ -167,21 +185,25 @@ function countedProgress(
   state: RaftState,
   message: {
     readonly fromReplica: ReplicaId;
-    readonly fromIncarnation: string;
+    readonly fromIncarnation: Incarnation;
     readonly term: number;
   },
 ): Progress | undefined {
   if (state.leader === undefined || message.term !== state.term) return undefined;
-  const progress = findProgress(state.leader.progress, message.fromReplica);
-  return progress?.member.incarnation === message.fromIncarnation ? progress : undefined;
+  return findProgress(state.leader.progress, {
+    replicaId: message.fromReplica,
+    incarnation: message.fromIncarnation,
+  });
 }
 
 function hearsQuorum(state: RaftState, leader: LeaderState): boolean {
   const period = state.settings.electionTimeoutTicksMax;
   if (state.now - leader.electedTick < period) return true;
-  return hasQuorum(activeConfiguration(state), (replica) => {
-    if (replica === state.selfReplica) return isVoter(activeConfiguration(state), replica);
-    const progress = findProgress(leader.progress, replica);
+  const active = activeConfiguration(state);
+  // In a joint phase the old half alone decides: a new half that died must not take the leader with it that can go back.
+  return hasMajority(isJoint(active) ? active.outgoingMembers : active.members, (member) => {
+    if (isSelf(state, member)) return true;
+    const progress = findProgress(leader.progress, member);
     return progress !== undefined && !progress.inDoubt && state.now - progress.heardTick < period;
   });
 }

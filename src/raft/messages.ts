@@ -44,6 +44,8 @@ export interface VoteRequest extends FromPeer {
   readonly kind: 'voteRequest';
   readonly lastIndex: LogIndex;
   readonly lastTerm: Term;
+  /** The leader itself asked for this election: voters do not cling to it (specification §2.2). */
+  readonly isTransfer: boolean;
 }
 
 /** Answers a vote request. A grant leaves only after the vote is durable. */
@@ -109,6 +111,11 @@ export interface HeartbeatEcho extends FromPeer {
   readonly inDoubt: boolean;
 }
 
+/** The leader asks a caught-up voter to campaign at once (thesis §3.10). */
+export interface TimeoutNow extends FromPeer {
+  readonly kind: 'timeoutNow';
+}
+
 /** Everything that one replica's core may receive from another. */
 export type PeerMessage =
   | PreVoteRequest
@@ -119,7 +126,8 @@ export type PeerMessage =
   | AppendRejected
   | DurabilityAck
   | Heartbeat
-  | HeartbeatEcho;
+  | HeartbeatEcho
+  | TimeoutNow;
 
 /** What the core sends through `sendMessage`; appends with entries have an effect of their own. */
 export type OutgoingMessage = Exclude<PeerMessage, AppendEntries>;

@@ -6,8 +6,8 @@
  * A probe's next index is no evidence of a match (the match index moves only by a DurabilityAck of this term).
  */
 import { assert } from '../base/assert.ts';
-import type { LogIndex, ReplicaId } from '../base/ids.ts';
-import type { Member } from '../base/membership.ts';
+import type { LogIndex } from '../base/ids.ts';
+import { isSameLife, type Member, type ReplicaLife } from '../base/membership.ts';
 
 /** One append in flight. */
 export interface Inflight {
@@ -62,9 +62,9 @@ export function createProgress(member: Member, nextIndex: LogIndex, now: number)
   };
 }
 
-/** Row of a follower. */
-export function findProgress(rows: readonly Progress[], replica: ReplicaId): Progress | undefined {
-  for (const progress of rows) if (progress.member.replicaId === replica) return progress;
+/** Row of a follower, in one life. */
+export function findProgress(rows: readonly Progress[], life: ReplicaLife): Progress | undefined {
+  for (const progress of rows) if (isSameLife(progress.member, life)) return progress;
   return undefined;
 }
 

@@ -1,77 +1,107 @@
 /**
  * Majorities, of one voter set or of both halves of a joint configuration (specification §3.1).
  *
- * Every rule that needs agreement (votes, commit, evidence, read rounds, check-quorum) goes through these three
- * functions, so a joint phase cannot be forgotten in one place.
+ * Every rule that needs agreement (votes, commit, evidence, read rounds) goes through these three functions, so a joint
+ * phase cannot be forgotten in one place. What is asked is a member in one life: a replica that came back with other files
+ * is another one (specification §1 Identity).
  */
-import type { ReplicaId } from '../base/ids.ts';
-import type { Configuration, Member } from '../base/membership.ts';
+import {
+  isSameLife,
+  type Configuration,
+  type Member,
+  type ReplicaLife,
+} from '../base/membership.ts';
 
 /** Votes of a set of voters on a question. */
 export type VoteOutcome = 'won' | 'lost' | 'pending';
 
-/** Whether the replica votes in either half. */
-export function isVoter(configuration: Configuration, replica: ReplicaId): boolean {
-  return (
-    holdsVoter(configuration.members, replica) || holdsVoter(configuration.outgoingMembers, replica)
-  );
+/** Whether both majorities are asked. */
+export function isJoint(configuration: Configuration): boolean {
+  return configuration.outgoingMembers.length > 0;
+}
+
+/** Whether the replica votes in either half, in this life. */
+export function isVoter(configuration: Configuration, life: ReplicaLife): boolean {
+  return holdsVoter(configuration.members, life) || holdsVoter(configuration.outgoingMembers, life);
 }
 
 /** The member of either half, the newer list first. */
-export function memberOf(configuration: Configuration, replica: ReplicaId): Member | undefined {
+export function memberOf(configuration: Configuration, life: ReplicaLife): Member | undefined {
   return (
-    configuration.members.find((member) => member.replicaId === replica) ??
-    configuration.outgoingMembers.find((member) => member.replicaId === replica)
+    configuration.members.find((member) => isSameLife(member, life)) ??
+    configuration.outgoingMembers.find((member) => isSameLife(member, life))
   );
 }
 
 /** Every member of both halves once, in list order, the newer entry winning. */
 export function allMembers(configuration: Configuration): readonly Member[] {
-  if (configuration.outgoingMembers.length === 0) return configuration.members;
-  const known = new Set(configuration.members.map((member) => member.replicaId));
+  if (!isJoint(configuration)) return configuration.members;
+  return mergeMembers(configuration.members, configuration.outgoingMembers);
+}
+
+/** The members of `first`, then those of `second` that are not among them. */
+export function mergeMembers(
+  first: readonly Member[],
+  second: readonly Member[],
+): readonly Member[] {
   return [
-    ...configuration.members,
-    ...configuration.outgoingMembers.filter((member) => !known.has(member.replicaId)),
+    ...first,
+    ...second.filter((member) => !first.some((known) => isSameLife(known, member))),
   ];
+}
+
+/** Those that are counted. */
+export function votersOf(members: readonly Member[]): readonly Member[] {
+  return members.filter((member) => member.role === 'voter');
+}
+
+/** The voters of both halves, each once; a replica may vote in the old one alone. */
+export function votersOfBoth(configuration: Configuration): readonly Member[] {
+  return mergeMembers(votersOf(configuration.members), votersOf(configuration.outgoingMembers));
 }
 
 /** The highest value that a majority of each half has reached; 0 for an empty half. */
 export function quorumValue(
   configuration: Configuration,
-  valueOf: (replica: ReplicaId) => number,
+  valueOf: (member: Member) => number,
 ): number {
   const incoming = majorityValue(configuration.members, valueOf);
-  if (configuration.outgoingMembers.length === 0) return incoming;
+  if (!isJoint(configuration)) return incoming;
   return Math.min(incoming, majorityValue(configuration.outgoingMembers, valueOf));
 }
 
 /** Whether a majority of each half satisfies `holds`. */
 export function hasQuorum(
   configuration: Configuration,
-  holds: (replica: ReplicaId) => boolean,
+  holds: (member: Member) => boolean,
 ): boolean {
-  return quorumValue(configuration, (replica) => (holds(replica) ? 1 : 0)) === 1;
+  return quorumValue(configuration, (member) => (holds(member) ? 1 : 0)) === 1;
+}
+
+/** Whether a majority of the voters of one list satisfies `holds`. */
+export function hasMajority(
+  members: readonly Member[],
+  holds: (member: Member) => boolean,
+): boolean {
+  return majorityValue(members, (member) => (holds(member) ? 1 : 0)) === 1;
 }
 
 /** Whether votes cast so far decide the question; `voteOf` answers `undefined` for a vote not yet seen. */
 export function voteOutcome(
   configuration: Configuration,
-  voteOf: (replica: ReplicaId) => boolean | undefined,
+  voteOf: (member: Member) => boolean | undefined,
 ): VoteOutcome {
-  if (hasQuorum(configuration, (replica) => voteOf(replica) === true)) return 'won';
-  return hasQuorum(configuration, (replica) => voteOf(replica) !== false) ? 'pending' : 'lost';
+  if (hasQuorum(configuration, (member) => voteOf(member) === true)) return 'won';
+  return hasQuorum(configuration, (member) => voteOf(member) !== false) ? 'pending' : 'lost';
 }
 
-function holdsVoter(members: readonly Member[], replica: ReplicaId): boolean {
-  return members.some((member) => member.role === 'voter' && member.replicaId === replica);
+function holdsVoter(members: readonly Member[], life: ReplicaLife): boolean {
+  return members.some((member) => member.role === 'voter' && isSameLife(member, life));
 }
 
-function majorityValue(
-  members: readonly Member[],
-  valueOf: (replica: ReplicaId) => number,
-): number {
+function majorityValue(members: readonly Member[], valueOf: (member: Member) => number): number {
   const values: number[] = [];
-  for (const member of members) if (member.role === 'voter') values.push(valueOf(member.replicaId));
+  for (const member of members) if (member.role === 'voter') values.push(valueOf(member));
   values.sort((left, right) => right - left);
   return values[values.length >> 1] ?? 0;
 }

@@ -12,6 +12,7 @@ import { quorumValue } from './quorum.ts';
 import { fromSelf, send } from './send.ts';
 import {
   activeConfiguration,
+  isSelf,
   walCommittedIndex,
   type RaftState,
   type StepContext,
@@ -36,9 +37,9 @@ export function requestRead(state: RaftState, context: StepContext, readId: numb
 /** Works out which rounds a quorum has echoed and releases the reads behind them. */
 export function confirmRounds(state: RaftState, context: StepContext): void {
   const leader = present(state.leader, 'rounds are confirmed at a leader');
-  const confirmed = quorumValue(activeConfiguration(state), (replica) => {
-    if (replica === state.selfReplica) return state.inDoubt ? 0 : leader.round;
-    return findProgress(leader.progress, replica)?.echoedRound ?? 0;
+  const confirmed = quorumValue(activeConfiguration(state), (member) => {
+    if (isSelf(state, member)) return state.inDoubt ? 0 : leader.round;
+    return findProgress(leader.progress, member)?.echoedRound ?? 0;
   });
   leader.confirmedRound = Math.max(leader.confirmedRound, confirmed);
   releaseReads(state, context);

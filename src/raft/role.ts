@@ -7,15 +7,24 @@ import { isVoter } from './quorum.ts';
 import { dropHeld } from './send.ts';
 import {
   activeConfiguration,
+  forgetOldConfigurations,
   leaderNodeId,
+  selfLife,
   type RaftState,
   type StepContext,
   type Vote,
 } from './state.ts';
 
-/** Whether this replica may campaign: a voter of the configuration in force, in the life it names, not in doubt. */
+/**
+ * Whether this replica may campaign: a voter in this life and not in doubt. While the configuration in force is not known to be
+ * committed, who voted before it may campaign too, though its own vote does not count: its log may be the only one that
+ * holds that configuration, and then nobody else can be elected (thesis §4.2.2).
+ */
 export function mayCampaign(state: RaftState): boolean {
-  return !state.inDoubt && isVoter(activeConfiguration(state), state.selfReplica);
+  const self = selfLife(state);
+  return (
+    !state.inDoubt && state.configurations.some((configuration) => isVoter(configuration, self))
+  );
 }
 
 /** Draws the next election deadline; failed elections widen the window by ×1.5 each (specification §2.2). */
@@ -108,7 +117,16 @@ export function advanceCommit(state: RaftState, context: StepContext, candidate:
     Math.min(commitIndex, state.durableIndex),
   ) as LogIndex;
   if (commitIndex === state.commitIndex && appliableIndex === state.appliableIndex) return;
+  const active = activeConfiguration(state);
+  const isSettling = active.index > state.commitIndex && active.index <= commitIndex;
   state.commitIndex = commitIndex;
   state.appliableIndex = appliableIndex;
+  forgetOldConfigurations(state);
   context.effects.push({ kind: 'commitAdvanced', commitIndex, appliableIndex });
+  if (isSettling)
+    context.effects.push({
+      kind: 'configurationChanged',
+      configuration: active,
+      isCommitted: true,
+    });
 }

@@ -22,6 +22,15 @@ export interface RaftSettings {
   readonly inflightEntriesMax: number;
   /** Bytes in flight to one peer. At the maximum the leader waits for acknowledgements. */
   readonly inflightBytesMax: number;
+  /** Own-term commits by both majorities after which a joint phase is left for the new configuration. */
+  readonly finalizeEntries: number;
+  /** Ticks without a majority of the new half after which a joint phase is left for the old configuration. */
+  readonly rollbackGraceTicks: number;
+  /** Ticks within which a learner must catch up, and a joint phase must end. */
+  readonly catchUpTicksMax: number;
+  /** A follower that lacks no more than so many entries, or so many bytes, has caught up. */
+  readonly catchUpEntries: number;
+  readonly catchUpBytes: number;
 }
 
 /** The defaults of specification §2.2: elections within 300 to 600 ms, heartbeats every 50 ms. @public */
@@ -34,6 +43,11 @@ export const defaultRaftSettings: RaftSettings = {
   appendBytesMax: 1024 * 1024,
   inflightEntriesMax: 16384,
   inflightBytesMax: 8 * 1024 * 1024,
+  finalizeEntries: 64,
+  rollbackGraceTicks: 300,
+  catchUpTicksMax: 12_000,
+  catchUpEntries: 1024,
+  catchUpBytes: 4 * 1024 * 1024,
 };
 
 /** Refuses settings under which elections could not work. */

@@ -3,7 +3,7 @@
  */
 import { assert, present } from '../base/assert.ts';
 import type { Incarnation, LogIndex, NodeId, ReplicaId, Term } from '../base/ids.ts';
-import type { Configuration } from '../base/membership.ts';
+import type { Configuration, ReplicaLife } from '../base/membership.ts';
 import { createPrng, type PrngState } from '../base/prng.ts';
 import type { Effect } from './effects.ts';
 import { appendTerms, emptyLogTerms, type LogTerms } from './log-terms.ts';
@@ -15,10 +15,7 @@ import { checkRaftSettings, type RaftSettings } from './settings.ts';
 export type Role = 'follower' | 'preCandidate' | 'candidate' | 'leader';
 
 /** A vote names the candidate and the life of its files. @public */
-export interface Vote {
-  readonly replicaId: ReplicaId;
-  readonly incarnation: Incarnation;
-}
+export type Vote = ReplicaLife;
 
 /** A message that waits for the own HardState to become durable (KER-2). */
 export interface HeldMessage {
@@ -36,12 +33,34 @@ export interface PendingRead {
   round: number;
 }
 
+/** What the leader of a joint phase remembers of it (specification §3.1). */
+export interface JointPhase {
+  /** Tick since which this leader sees the phase. */
+  readonly sinceTick: number;
+  /** Voters of the new half that were silent when the change began; their silence is no reason to go back. */
+  readonly downAtStart: readonly ReplicaLife[];
+  /** Why the old configuration is wanted back, once it is. */
+  rollbackReason: string | undefined;
+}
+
+/** A leadership transfer under way (thesis §3.10). */
+export interface Transfer {
+  readonly to: ReplicaLife;
+  readonly deadlineTick: number;
+  isSent: boolean;
+}
+
 /** What only a leader has. */
 export interface LeaderState {
   /** Index of the own term's first entry; nothing commits by counting below it (Raft §5.4.2). */
   termStartIndex: LogIndex;
-  /** One row per other member, in configuration order. */
+  /** One row per other member, in configuration order; those just removed stay until their removal is committed. */
   progress: Progress[];
+  /** Set exactly while the configuration in force is a joint one. */
+  joint: JointPhase | undefined;
+  /** The configuration in force is committed and its consequences were drawn. */
+  isSettled: boolean;
+  transfer: Transfer | undefined;
   /** Number of the newest round sent. */
   round: number;
   /** Newest round that a quorum echoed. */
@@ -55,8 +74,10 @@ export interface LeaderState {
 
 /** What only a candidate of either kind has. */
 export interface CampaignState {
-  granted: ReplicaId[];
-  refused: ReplicaId[];
+  granted: ReplicaLife[];
+  refused: ReplicaLife[];
+  /** The leader itself asked for it: voters do not cling to that leader. */
+  isTransfer: boolean;
   /** Began because the leader's node refused connections; asks again every heartbeat. */
   leaderUnreachable: boolean;
   nextResendTick: number;
@@ -76,7 +97,7 @@ export interface RaftState {
   durableVote: Vote | undefined;
   held: HeldMessage[];
   log: LogTerms;
-  /** Configurations in force, oldest first; the last one counts. Truncation pops. */
+  /** The newest committed configuration and the one behind it, if any; the last one is in force. Truncation pops. */
   configurations: Configuration[];
   /** Sequence of the newest append handed to storage. */
   appendSequence: number;
@@ -197,7 +218,19 @@ export function createRaftState(start: RaftStart): RaftState {
     campaign: undefined,
     leader: undefined,
   };
+  forgetOldConfigurations(state);
   return state;
+}
+
+/** What lies before a committed configuration will never be in force again. */
+export function forgetOldConfigurations(state: RaftState): void {
+  for (
+    let next = state.configurations[1];
+    next !== undefined && next.index <= state.commitIndex;
+    next = state.configurations[1]
+  ) {
+    state.configurations.shift();
+  }
 }
 
 /** The configuration in force: the newest appended one. @public */
@@ -206,6 +239,16 @@ export function activeConfiguration(state: RaftState): Configuration {
     state.configurations[state.configurations.length - 1],
     'a replica always has a configuration',
   );
+}
+
+/** Whether `life` is this replica itself. */
+export function isSelf(state: RaftState, life: ReplicaLife): boolean {
+  return life.replicaId === state.selfReplica && life.incarnation === state.selfIncarnation;
+}
+
+/** This replica, as members and votes name it. */
+export function selfLife(state: RaftState): ReplicaLife {
+  return { replicaId: state.selfReplica, incarnation: state.selfIncarnation };
 }
 
 /** The node that leads as far as this replica knows. @public */

@@ -6,6 +6,7 @@ import {
   electionTick,
   handlePreVoteRequest,
   handlePreVoteResponse,
+  handleTimeoutNow,
   handleVoteRequest,
   handleVoteResponse,
   isSticky,
@@ -27,17 +28,24 @@ import {
   propose,
 } from './leader.ts';
 import { termAt } from './log-terms.ts';
+import { changeConfiguration, maintainMembership, wantRollback } from './membership.ts';
 import type { PeerMessage } from './messages.ts';
 import { advanceCommit, becomeFollower, resetElectionDeadline } from './role.ts';
 import { peerConnected } from './replication.ts';
 import { reconfirmReads, requestRead } from './read-index.ts';
 import { releaseHeld } from './send.ts';
+import { beginTransfer } from './transfer.ts';
 import type { RaftState, StepContext } from './state.ts';
 
 /** Mutates `state` by one input and appends what must be done to `context.effects`. @public */
 export function step(state: RaftState, input: Input, context: StepContext): void {
   assert(context.now >= state.now, 'ticks never go back');
   state.now = context.now;
+  handle(state, input, context);
+  if (state.leader !== undefined) maintainMembership(state, context);
+}
+
+function handle(state: RaftState, input: Input, context: StepContext): void {
   switch (input.kind) {
     case 'message':
       receive(state, context, input.message);
@@ -57,6 +65,15 @@ export function step(state: RaftState, input: Input, context: StepContext): void
       return;
     case 'propose':
       propose(state, context, input.count);
+      return;
+    case 'changeConfiguration':
+      changeConfiguration(state, context, input.members);
+      return;
+    case 'rollBack':
+      wantRollback(state, input.reason);
+      return;
+    case 'transferLeadership':
+      beginTransfer(state, context, input.to);
       return;
     case 'readIndex':
       requestRead(state, context, input.readId);
@@ -114,6 +131,9 @@ function receive(state: RaftState, context: StepContext, message: PeerMessage): 
     case 'heartbeatEcho':
       handleHeartbeatEcho(state, context, message);
       return;
+    case 'timeoutNow':
+      handleTimeoutNow(state, context, message);
+      return;
     default:
       unreachable(message);
   }
@@ -138,7 +158,7 @@ function adoptTerm(
         });
       return message.voteGranted;
     case 'voteRequest':
-      if (isSticky(state) || state.inDoubt) return false;
+      if (state.inDoubt || (isSticky(state) && !message.isTransfer)) return false;
       becomeFollower(state, context, {
         term: message.term,
         leader: undefined,

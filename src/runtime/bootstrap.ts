@@ -101,7 +101,8 @@ export async function initializeNode(parts: InitializeParts): Promise<void> {
   }
 }
 
-function freshIncarnation(entropy: Entropy): Incarnation {
+/** Draws the name of a new life. */
+export function freshIncarnation(entropy: Entropy): Incarnation {
   const bytes = entropy.bytes(16);
   bytes[6] = ((bytes[6] ?? 0) & 0x0f) | 0x70;
   bytes[8] = ((bytes[8] ?? 0) & 0x3f) | 0x80;

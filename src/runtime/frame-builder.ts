@@ -3,10 +3,11 @@
  *
  * The leader's ingest time is put into each entry's metadata, so that `ctx.timeMs` is equal everywhere.
  */
+import { ByteWriter } from '../base/bytes.ts';
 import type { LogIndex, PartitionId, Term } from '../base/ids.ts';
 import { EntryFrameWriter, entryFrameOverheadBytes } from '../codec/entry-frame.ts';
 import { ingestMetadataBytes, writeIngestMetadata } from '../codec/entry-metadata.ts';
-import { noOpPayload } from '../codec/system-entry.ts';
+import { noOpPayload, writeSystemEntry, type SystemEntry } from '../codec/system-entry.ts';
 import type { Proposal } from './proposals.ts';
 
 /** Where a batch stands and when it was taken in. */
@@ -28,21 +29,38 @@ export class FrameBuilder {
     this.#writer = new EntryFrameWriter(partitionId);
   }
 
-  /** The term-start entry. */
-  noOp(place: {
-    readonly term: Term;
-    readonly index: LogIndex;
-    readonly ingestMs: number;
-  }): Uint8Array {
-    const bytes = new Uint8Array(entryFrameOverheadBytes + noOpPayload.length);
+  /** Entries without content: the term-start entry, or those that fill a joint phase. */
+  noOps(place: { readonly term: Term; readonly firstIndex: LogIndex }, count: number): Uint8Array {
+    return this.#system(place, count, noOpPayload);
+  }
+
+  /** The entry that brings a configuration. */
+  system(
+    place: { readonly term: Term; readonly firstIndex: LogIndex },
+    entry: Exclude<SystemEntry, { readonly kind: 'unknown' }>,
+  ): Uint8Array {
+    const writer = new ByteWriter();
+    writeSystemEntry(writer, entry);
+    return this.#system(place, 1, writer.take());
+  }
+
+  #system(
+    place: { readonly term: Term; readonly firstIndex: LogIndex },
+    count: number,
+    payload: Uint8Array,
+  ): Uint8Array {
+    const bytes = new Uint8Array((entryFrameOverheadBytes + payload.length) * count);
     const view = new DataView(bytes.buffer);
-    this.#writer.write(bytes, view, 0, {
-      term: place.term,
-      index: place.index,
-      isSystem: true,
-      metadata: noBytes,
-      payload: noOpPayload,
-    });
+    let offset = 0;
+    for (let position = 0; position < count; position++) {
+      offset = this.#writer.write(bytes, view, offset, {
+        term: place.term,
+        index: (place.firstIndex + position) as LogIndex,
+        isSystem: true,
+        metadata: noBytes,
+        payload,
+      });
+    }
     return bytes;
   }
 

@@ -4,13 +4,16 @@
  * Of each node only the newest session is live: when a node dials anew, its older session is destroyed first, so that words
  * of one peer reach its replicas in the order they were said (what was in flight is lost, never late).
  */
-import { ClustorError } from '../base/errors.ts';
+import { ByteReader } from '../base/bytes.ts';
+import { ClustorError, isClustorError, messageOf } from '../base/errors.ts';
 import type { Incarnation, NodeId, PartitionId } from '../base/ids.ts';
 import type { Handshake } from '../codec/handshake.ts';
+import { readConfiguration } from '../codec/system-entry.ts';
 import type { Observer } from '../ports/observer.ts';
 import type { Connection, ConnectionHandlers } from '../ports/transport.ts';
 import { activeConfiguration } from '../raft/index.ts';
-import type { ClientRequests } from './client-requests.ts';
+import { answerError, type ClientRequests } from './client-requests.ts';
+import type { WantedReplica } from './replica-creator.ts';
 import { ReceivedFrames } from './received-frames.ts';
 import type { Replica } from './replica.ts';
 import type { TurnScheduler } from './turn.ts';
@@ -32,7 +35,13 @@ export interface NodeSessionsOptions {
   readonly requests: ClientRequests;
   readonly replicaOf: (partitionId: PartitionId) => Replica | undefined;
   /** Another node has introduced itself, from this life of its process. */
-  readonly peerIntroduced: (nodeId: NodeId, bootId: Incarnation | undefined) => void;
+  readonly peerIntroduced: (
+    nodeId: NodeId,
+    bootId: Incarnation | undefined,
+    address: string,
+  ) => void;
+  /** Creates a replica because a leader wants it as a member. */
+  readonly createReplica: (wanted: WantedReplica) => Promise<void>;
   readonly fail: (error: unknown) => void;
 }
 
@@ -70,7 +79,11 @@ export class NodeSessions implements SessionOwner {
     const older = this.#peers.get(session.peer.nodeId);
     this.#peers.set(session.peer.nodeId, session);
     older?.destroy();
-    this.#options.peerIntroduced(session.peer.nodeId, session.remoteBootId);
+    this.#options.peerIntroduced(
+      session.peer.nodeId,
+      session.remoteBootId,
+      session.remoteListensAt,
+    );
   }
 
   message(session: WireSession, message: Message): void {
@@ -86,6 +99,9 @@ export class NodeSessions implements SessionOwner {
         session.send({ kind: 'pingResponse', requestId, deadlineMs: 0, routingEpoch });
         return;
       }
+      case 'createReplicaRequest':
+        this.#createReplica(session, message);
+        return;
       default:
         this.#peerMessage(session, message);
     }
@@ -144,6 +160,29 @@ export class NodeSessions implements SessionOwner {
         };
       }),
     };
+  }
+
+  #createReplica(
+    session: WireSession,
+    message: Extract<Message, { readonly kind: 'createReplicaRequest' }>,
+  ): void {
+    const { requestId, routingEpoch, partitionId, replicaId, incarnation, asOfIndex } = message;
+    const configuration = readConfiguration(new ByteReader(message.configuration));
+    const wanted = { partitionId, replicaId, incarnation, configuration, asOfIndex };
+    this.#options.createReplica(wanted).then(
+      () => {
+        session.send({ kind: 'createReplicaResponse', requestId, deadlineMs: 0, routingEpoch });
+      },
+      (error: unknown) => {
+        answerError(
+          session,
+          requestId,
+          isClustorError(error)
+            ? error
+            : new ClustorError('CLUSTOR_INTERNAL', messageOf(error), { cause: error }),
+        );
+      },
+    );
   }
 
   #peerMessage(session: WireSession, message: Message): void {
@@ -208,7 +247,7 @@ export class NodeSessions implements SessionOwner {
 
   #coreMessage(fromNode: NodeId, message: Message): void {
     const core = peerMessageOf(message, fromNode);
-    if (core === undefined || !('partitionId' in message))
+    if (core === undefined || !('toIncarnation' in message))
       throw new ClustorError(
         'CLUSTOR_WIRE_UNKNOWN_MESSAGE',
         `${message.kind} is not expected here`,

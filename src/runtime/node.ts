@@ -10,7 +10,6 @@ import {
   incarnation,
   type ClusterId,
   type Incarnation,
-  type LogIndex,
   type NodeId,
   type PartitionId,
 } from '../base/ids.ts';
@@ -24,20 +23,24 @@ import type { StateMachine } from '../ports/state-machine.ts';
 import type { NodeAddress, Transport } from '../ports/transport.ts';
 import {
   activeConfiguration,
+  allMembers,
   defaultRaftSettings,
   tickMs,
   type RaftSettings,
 } from '../raft/index.ts';
 import { LogStore } from '../storage/log-store.ts';
-import type { LogStoreLimits } from '../storage/log-store-types.ts';
+import type { LogStoreLimits, RecoveredPartition } from '../storage/log-store-types.ts';
+import type { PartitionLog } from '../storage/partition-log.ts';
 import { ClientRequests } from './client-requests.ts';
 import { nodeLimits, type NodeLimits } from './limits.ts';
-import { LocalAppender } from './local-append.ts';
-import { LocalReader } from './local-read.ts';
-import { Partition } from './partition.ts';
+import { closeHosted, hostPartition, type HostedPartition } from './hosted-partition.ts';
+import { parseAddress } from './node-address.ts';
+import type { Partition } from './partition.ts';
 import { PeerLinks } from './peer-links.ts';
-import { Replica } from './replica.ts';
+import { ReplicaCreator } from './replica-creator.ts';
+import type { Replica } from './replica.ts';
 import { NodeSessions } from './node-sessions.ts';
+import { NodeTimer } from './node-timer.ts';
 import { partitionStatus, type NodeStatus } from './status.ts';
 import { TurnScheduler } from './turn.ts';
 
@@ -46,6 +49,8 @@ export interface NodeParts {
   readonly directory: string;
   readonly clusterId: ClusterId;
   readonly nodeId: NodeId;
+  /** `host:port` at which other nodes reach this one; told to nodes that do not know it yet. */
+  readonly advertisedAddress?: string;
   readonly fileSystem: FileSystem;
   readonly transport: Transport;
   readonly clock: Clock;
@@ -58,17 +63,8 @@ export interface NodeParts {
   readonly raft?: Partial<RaftSettings>;
 }
 
-interface Hosted {
-  readonly replica: Replica;
-  readonly partition: Partition;
-  readonly appender: LocalAppender;
-  readonly reader: LocalReader;
-}
-
-/** A gap between two runs of the timer beyond which the process or machine stood still. */
-const stallMs = 100;
-/** The timer runs this often at least, for deadlines of local requests and to notice stalls. */
-const timerMsMax = 50;
+/** Links to nodes that left every configuration are closed this much later. */
+const linkReviewMs = 5_000;
 /** How often waiting local requests look at their deadlines. */
 const deadlineSweepMs = 50;
 
@@ -82,17 +78,17 @@ export class ClustorNode {
   readonly #parts: NodeParts;
   readonly #limits: NodeLimits;
   readonly #turn: TurnScheduler;
+  readonly #timer: NodeTimer;
   readonly #links: PeerLinks;
   readonly #sessions: NodeSessions;
-  readonly #hosted = new Map<PartitionId, Hosted>();
+  readonly #hosted = new Map<PartitionId, HostedPartition>();
+  readonly #partitionListeners = new Set<(partition: Partition) => void>();
+  readonly #creator: ReplicaCreator;
   readonly #handshake: Handshake;
   readonly #startedMs: number;
   #store: LogStore | undefined;
   #address: NodeAddress = { host: '', port: 0 };
-  #cancelTimer: (() => void) | undefined;
-  /** What had arrived during a stall is being processed before time passes. */
-  #isStalled = false;
-  #lastTickMs: number;
+  #cancelLinkReview: (() => void) | undefined;
   #lastSweepMs = 0;
   #closing: Promise<void> | undefined;
   #failure: ClustorError | undefined;
@@ -105,7 +101,6 @@ export class ClustorNode {
     this.bootId = incarnation(uuidFromBytes(parts.entropy.bytes(16), 0));
     this.#limits = nodeLimits(parts.limits);
     this.#startedMs = parts.clock.monotonicMs();
-    this.#lastTickMs = this.#startedMs;
     this.stopped = new Promise((resolve) => {
       this.#resolveStopped = resolve;
     });
@@ -116,8 +111,21 @@ export class ClustorNode {
       clusterId: parts.clusterId,
       nodeId: parts.nodeId,
       bootId: this.bootId,
+      address: parts.advertisedAddress ?? '',
     });
     const { transport, clock, observer } = parts;
+    this.#creator = this.#replicaCreator();
+    this.#timer = new NodeTimer({
+      clock,
+      observer,
+      untilDueMs: () => this.#untilDueMs(),
+      tick: (nowMs) => {
+        this.#tick(nowMs);
+      },
+      stalled: () => {
+        this.#confirmAfterStall();
+      },
+    });
     const queueBytesMax = this.#limits.connectionQueueBytesMax;
     const fail = (error: unknown): void => {
       this.#fail(error);
@@ -144,9 +152,10 @@ export class ClustorNode {
       queueBytesMax,
       requests,
       replicaOf: (partitionId) => this.#hosted.get(partitionId)?.replica,
-      peerIntroduced: (nodeId, bootId) => {
-        this.#links.get(nodeId)?.peerIntroduced(bootId);
+      peerIntroduced: (nodeId, bootId, address) => {
+        this.#peerIntroduced(nodeId, bootId, address);
       },
+      createReplica: (wanted) => this.#creator.create(wanted),
       fail,
     });
   }
@@ -186,6 +195,14 @@ export class ClustorNode {
         `node ${this.nodeId} hosts no replica of partition ${partitionId}`,
       );
     return hosted.partition;
+  }
+
+  /** Calls `listener` for each replica that this node is given from now on; returns how to stop. */
+  onPartition(listener: (partition: Partition) => void): () => void {
+    this.#partitionListeners.add(listener);
+    return () => {
+      this.#partitionListeners.delete(listener);
+    };
   }
 
   /** Everything this node knows of itself. */
@@ -234,14 +251,12 @@ export class ClustorNode {
       ...(this.#parts.storage === undefined ? {} : { limits: this.#parts.storage }),
       listener: {
         hardStateDurable: (log, hardState) => {
-          this.#guarded(() =>
-            this.#hosted.get(log.partitionId)?.replica.hardStateDurable(hardState),
-          );
+          this.#guarded(() => this.#replicaOf(log)?.hardStateDurable(hardState));
         },
         appendDurable: (log, completion) => {
           // `flushEnded` follows, and ends the turn.
           this.#turn.begin();
-          this.#guarded(() => this.#hosted.get(log.partitionId)?.replica.appendDurable(completion));
+          this.#guarded(() => this.#replicaOf(log)?.appendDurable(completion));
         },
         flushEnded: () => {
           this.#turn.completed();
@@ -251,22 +266,18 @@ export class ClustorNode {
         },
       },
     });
-    for (const recovered of this.#store.recovered) this.#host(recovered.partitionId);
+    for (const recovered of this.#store.recovered) this.#host(recovered);
     this.#turn.flushStorage = () => {
       this.#store?.flush();
     };
   }
 
-  #host(partitionId: PartitionId): void {
+  /** Makes a replica and what serves it. */
+  #host(recovered: RecoveredPartition): HostedPartition {
     const store = present(this.#store, 'replicas are hosted after recovery');
-    const recovered = present(
-      store.recovered.find((row) => row.partitionId === partitionId),
-      'a hosted partition was recovered',
-    );
+    const { partitionId } = recovered;
     const { clock, observer, entropy, raft } = this.#parts;
-    const turn = this.#turn;
-    const links = this.#links;
-    const replica = new Replica({
+    const hosted = hostPartition({
       nodeId: this.nodeId,
       recovered,
       log: present(store.partition(partitionId), 'a recovered partition has a log'),
@@ -274,97 +285,83 @@ export class ClustorNode {
       settings: { ...defaultRaftSettings, ...raft },
       limits: this.#limits,
       clock,
+      entropy,
       observer,
-      turn,
-      links,
+      turn: this.#turn,
+      links: this.#links,
       seed: entropy.uint32(),
       nowTick: this.#nowTick(),
       ledgerSeq: store.statistics().ledgerSequence,
       listener: {
         roleChanged: (changed) => {
           this.#wake(changed.partitionId);
-          this.#armTimer();
+          this.#timer.arm();
+        },
+        configurationChanged: (changed) => {
+          this.#configurationChanged(changed.partitionId);
         },
       },
     });
-    const appender = new LocalAppender({ replica, links, turn, clock });
-    const reader = new LocalReader({ replica, links, turn, readsMax: this.#limits.readsMax });
-    const feed = {
-      source: {
-        slice: (firstIndex: LogIndex, lastIndex: LogIndex) =>
-          replica.tail.slice(firstIndex, lastIndex),
-        read: (firstIndex: LogIndex, lastIndex: LogIndex) =>
-          replica.log.read(firstIndex, lastIndex, this.#limits.batchBytesMax),
-      },
-      baseIndex: () => replica.state.log.baseIndex,
-      appliedIndex: () => replica.apply.appliedIndex,
-      whenApplied: replica.reads.whenApplied.bind(replica.reads),
-    };
-    const partition = new Partition({
-      replica,
-      appender,
-      reader,
-      clock,
-      clientId: entropy.bytes(16),
-      feed,
-    });
-    this.#hosted.set(partitionId, { replica, partition, appender, reader });
+    this.#hosted.set(partitionId, hosted);
+    return hosted;
   }
 
   #begin(): void {
+    for (const hosted of this.#hosted.values()) this.#beginHosted(hosted);
+    this.#timer.start();
+  }
+
+  #beginHosted({ replica }: HostedPartition): void {
+    replica.begin();
+    this.#linkMembers(replica);
+  }
+
+  #linkMembers(replica: Replica): void {
+    for (const member of allMembers(activeConfiguration(replica.state)))
+      this.#links.ensure(member.nodeId, member.addresses.map(parseAddress));
+  }
+
+  #replicaCreator(): ReplicaCreator {
+    return new ReplicaCreator({
+      nodeId: this.nodeId,
+      observer: this.#parts.observer,
+      hosted: this.#hosted,
+      store: () => present(this.#store, 'replicas are created after recovery'),
+      adopt: (created) => {
+        this.#adopt(created);
+      },
+    });
+  }
+
+  /** A replica was created here, in the place of an earlier life perhaps. */
+  #adopt(created: RecoveredPartition): void {
+    if (this.#closing !== undefined) return;
+    const hosted = this.#host(created);
+    this.#beginHosted(hosted);
+    this.#timer.arm();
+    for (const listener of this.#partitionListeners) listener(hosted.partition);
+  }
+
+  /** Links follow the configurations, those to former members a little later: they are still told that they were removed. */
+  #configurationChanged(partitionId: PartitionId): void {
+    const hosted = this.#hosted.get(partitionId);
+    if (hosted === undefined) return;
+    this.#linkMembers(hosted.replica);
+    hosted.membership.review();
+    this.#cancelLinkReview ??= this.#parts.clock.setTimer(linkReviewMs, () => {
+      this.#cancelLinkReview = undefined;
+      if (this.#closing === undefined) this.#links.closeOthers(this.#neededNodes());
+    });
+  }
+
+  #neededNodes(): ReadonlySet<NodeId> {
+    const needed = new Set<NodeId>();
     for (const { replica } of this.#hosted.values()) {
-      replica.begin();
-      for (const member of activeConfiguration(replica.state).members)
-        this.#links.ensure(member.nodeId, member.addresses.map(parseAddress));
+      for (const configuration of replica.state.configurations)
+        for (const member of allMembers(configuration)) needed.add(member.nodeId);
+      if (replica.leaderNodeId !== undefined) needed.add(replica.leaderNodeId);
     }
-    this.#lastTickMs = this.#parts.clock.monotonicMs();
-    this.#cancelTimer = () => undefined;
-    this.#armTimer();
-  }
-
-  #armTimer(): void {
-    if (this.#closing !== undefined || this.#cancelTimer === undefined || this.#isStalled) return;
-    this.#cancelTimer();
-    this.#cancelTimer = this.#parts.clock.setTimer(this.#untilDueMs(), () => {
-      this.#onTimer();
-    });
-  }
-
-  /** Time until a replica has something to do; an idle node is woken no more than it must be. */
-  #untilDueMs(): number {
-    let due = Number.POSITIVE_INFINITY;
-    for (const { replica } of this.#hosted.values()) due = Math.min(due, replica.nextTickDue);
-    const ms = (due - this.#nowTick()) * tickMs;
-    return Math.min(Math.max(ms, tickMs), timerMsMax);
-  }
-
-  /**
-   * Time passes. After a stall, what had arrived is processed first, once, then time passes (specification §2.2 stall guard):
-   * a voter that merely slept does not campaign against a leader whose heartbeats wait in its sockets.
-   */
-  #onTimer(): void {
-    const nowMs = this.#parts.clock.monotonicMs();
-    const gapMs = nowMs - this.#lastTickMs;
-    this.#lastTickMs = nowMs;
-    if (gapMs <= stallMs) {
-      this.#tick(nowMs);
-      this.#armTimer();
-      return;
-    }
-    this.#parts.observer.emit({
-      level: 'warn',
-      kind: 'stalled',
-      fields: { gapMs: Math.round(gapMs) },
-    });
-    this.#isStalled = true;
-    this.#cancelTimer = this.#parts.clock.setTimer(1, () => {
-      this.#isStalled = false;
-      this.#guarded(() => {
-        for (const { replica } of this.#hosted.values()) replica.input({ kind: 'stalled' });
-      });
-      this.#tick(this.#parts.clock.monotonicMs());
-      this.#armTimer();
-    });
+    return needed;
   }
 
   #tick(nowMs: number): void {
@@ -384,11 +381,25 @@ export class ClustorNode {
     return Math.floor((this.#parts.clock.monotonicMs() - this.#startedMs) / tickMs);
   }
 
+  /** Time until a replica has something to do; an idle node is woken no more than it must be. */
+  #untilDueMs(): number {
+    let due = Number.POSITIVE_INFINITY;
+    for (const { replica } of this.#hosted.values()) due = Math.min(due, replica.nextTickDue);
+    return (due - this.#nowTick()) * tickMs;
+  }
+
+  #confirmAfterStall(): void {
+    this.#guarded(() => {
+      for (const { replica } of this.#hosted.values()) replica.input({ kind: 'stalled' });
+    });
+  }
+
   #wake(partitionId: PartitionId): void {
     const hosted = this.#hosted.get(partitionId);
     const nowMs = this.#parts.clock.monotonicMs();
     hosted?.appender.retry(nowMs);
     hosted?.reader.retry(nowMs);
+    hosted?.membership.review();
   }
 
   #linkListener(): {
@@ -411,9 +422,22 @@ export class ClustorNode {
           for (const { replica } of this.#hosted.values())
             replica.input({ kind: 'nodeUnreachable', nodeId });
         });
-        this.#armTimer();
+        this.#timer.arm();
       },
     };
+  }
+
+  /** A node that speaks to this one and is not known yet must be answered: its own word says where. */
+  #peerIntroduced(nodeId: NodeId, bootId: Incarnation | undefined, address: string): void {
+    const link = this.#links.get(nodeId);
+    if (link !== undefined) link.peerIntroduced(bootId);
+    else if (address !== '') this.#links.ensure(nodeId, [parseAddress(address)]);
+  }
+
+  /** The replica whose log it is; none where another life has taken its place. */
+  #replicaOf(log: PartitionLog): Replica | undefined {
+    const replica = this.#hosted.get(log.partitionId)?.replica;
+    return replica?.log === log ? replica : undefined;
   }
 
   #replicas(): readonly Replica[] {
@@ -448,12 +472,9 @@ export class ClustorNode {
   }
 
   async #close(): Promise<void> {
-    this.#cancelTimer?.();
-    for (const { replica, appender, reader } of this.#hosted.values()) {
-      appender.close();
-      reader.close();
-      replica.close();
-    }
+    this.#timer.close();
+    this.#cancelLinkReview?.();
+    for (const hosted of this.#hosted.values()) closeHosted(hosted);
     this.#turn.runNow();
     this.#turn.close();
     this.#links.close();
@@ -462,17 +483,4 @@ export class ClustorNode {
     await this.#store?.close();
     this.#resolveStopped(this.#failure);
   }
-}
-
-/** `host:port` as an address. */
-export function parseAddress(text: string): NodeAddress {
-  const colon = text.lastIndexOf(':');
-  const port = Number(text.slice(colon + 1));
-  if (colon < 1 || !Number.isInteger(port) || port < 0 || port > 65_535) {
-    throw new ClustorError(
-      'CLUSTOR_INVALID_ARGUMENT',
-      `an address looks like 127.0.0.1:7400, got "${text}"`,
-    );
-  }
-  return { host: text.slice(0, colon).replace(/^\[|\]$/g, ''), port };
 }

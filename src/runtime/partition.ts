@@ -1,11 +1,18 @@
 /** A partition as the embedding product sees it, on whichever node. */
 import { ByteWriter } from '../base/bytes.ts';
 import { ClustorError } from '../base/errors.ts';
-import type { LogIndex, PartitionId } from '../base/ids.ts';
+import type { LogIndex, NodeId, PartitionId } from '../base/ids.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { StateMachine } from '../ports/state-machine.ts';
 import type { AppendReceipt, LocalAppend, LocalAppender } from './local-append.ts';
 import type { LocalReader } from './local-read.ts';
+import type {
+  MembershipDesk,
+  MembershipOutcome,
+  MemberToAdd,
+  VoterChange,
+  VoterPlan,
+} from './membership-desk.ts';
 import type { Replica } from './replica.ts';
 import { keyMetadata, SessionKeys, type IdempotencyKey } from './session-keys.ts';
 import { partitionStatus, type PartitionStatus } from './status.ts';
@@ -29,17 +36,26 @@ export interface ReadOptions {
   readonly deadlineMs?: number;
 }
 
+/** Options of changes of membership and leadership. @public */
+export interface ChangeOptions {
+  /** Milliseconds after which to stop waiting; the change itself goes on. @defaultValue 150,000 */
+  readonly deadlineMs?: number;
+}
+
 /** What a partition handle is made of. */
 export interface PartitionParts {
   readonly replica: Replica;
   readonly appender: LocalAppender;
   readonly reader: LocalReader;
+  readonly membership: MembershipDesk;
   readonly clock: Clock;
   readonly clientId: Uint8Array;
   readonly feed: EntryFeed;
 }
 
 const deadlineMsDefault = 10_000;
+/** Longer than a joint phase may last. */
+const changeDeadlineMsDefault = 150_000;
 
 /**
  * One replicated log and its state machine.
@@ -170,6 +186,48 @@ export class Partition {
     readonly signal?: AbortSignal;
   }): AsyncGenerator<CommittedEntry, void, undefined> {
     return subscribeToEntries(this.#parts.feed, options.from, options.signal);
+  }
+
+  /**
+   * Creates a replica on a node and takes it in as a learner or observer. Only at the leader; done at once when the node
+   * holds a member already.
+   * @throws ClustorError `CLUSTOR_NOT_LEADER`, `CLUSTOR_MEMBERSHIP_BLOCKED`, `CLUSTOR_NODE_UNREACHABLE`.
+   */
+  addMember(member: MemberToAdd, options: ChangeOptions = {}): Promise<MembershipOutcome> {
+    return this.#parts.membership.addMember(member, options.deadlineMs ?? changeDeadlineMsDefault);
+  }
+
+  /** What {@link Partition.changeVoters} would do, and whether it may begin. Changes nothing. */
+  planVoters(change: VoterChange): VoterPlan {
+    return this.#parts.membership.planVoters(change);
+  }
+
+  /**
+   * Changes the voters in one step: any number of promotions and removals, through a joint phase (specification §3.1).
+   * Resolves when the partition has left that phase; `isRolledBack` says which way. Only at the leader.
+   * @throws ClustorError `CLUSTOR_NOT_LEADER`, `CLUSTOR_MEMBERSHIP_BLOCKED`, `CLUSTOR_LEARNER_BEHIND`, `CLUSTOR_SURVIVABILITY`.
+   */
+  changeVoters(change: VoterChange, options: ChangeOptions = {}): Promise<MembershipOutcome> {
+    return this.#parts.membership.changeVoters(
+      change,
+      options.deadlineMs ?? changeDeadlineMsDefault,
+    );
+  }
+
+  /** Leaves a joint phase for the old configuration as soon as that is safe. Only at the leader. */
+  rollBackMembership(reason: string, options: ChangeOptions = {}): Promise<MembershipOutcome> {
+    return this.#parts.membership.rollBack(reason, options.deadlineMs ?? changeDeadlineMsDefault);
+  }
+
+  /**
+   * Hands leadership to the voter on a node; resolves with the node that is then known to lead. Only at the leader.
+   * @throws ClustorError `CLUSTOR_TRANSFER_ABORTED` when the leader goes on.
+   */
+  transferLeadership(to: NodeId, options: ChangeOptions = {}): Promise<NodeId> {
+    return this.#parts.membership.transferLeadership(
+      to,
+      options.deadlineMs ?? changeDeadlineMsDefault,
+    );
   }
 
   /** Role, indexes, members and what is under way. */

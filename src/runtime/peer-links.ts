@@ -9,8 +9,12 @@
  * second for an answer on the same connection; after four without one it is given up and dialed anew. Seconds are counted by
  * questions, not by the clock: a process that stood still itself asks once more, and finds the answers waiting.
  */
-import type { Incarnation, NodeId, PartitionId } from '../base/ids.ts';
+import { ByteWriter } from '../base/bytes.ts';
+import { ClustorError } from '../base/errors.ts';
+import type { Incarnation, LogIndex, NodeId, PartitionId, ReplicaId, Term } from '../base/ids.ts';
+import type { Member } from '../base/membership.ts';
 import type { Handshake } from '../codec/handshake.ts';
+import { writeConfiguration } from '../codec/system-entry.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Observer } from '../ports/observer.ts';
 import type { Connection, ConnectionHandlers, NodeAddress, Transport } from '../ports/transport.ts';
@@ -27,6 +31,8 @@ import {
 const redialDelayMsMin = 20;
 const redialDelayMsMax = 500;
 const pingIntervalMs = 1_000;
+/** Addresses of one node that are tried in turn. */
+const addressesMax = 16;
 /** Questions without an answer after which a link is given up. */
 const silentPingsMax = 4;
 
@@ -88,6 +94,62 @@ export class PeerLink implements SessionOwner, TurnWork {
   /** The session, while it is up. */
   get session(): WireSession | undefined {
     return this.#session?.isReady === true ? this.#session : undefined;
+  }
+
+  /** Takes in where the node can be reached; the newest word is tried first. */
+  learnAddresses(addresses: readonly NodeAddress[]): void {
+    const isKnown = (address: NodeAddress): boolean =>
+      this.#addresses.some((known) => known.host === address.host && known.port === address.port);
+    const fresh = addresses.filter((address) => !isKnown(address));
+    if (fresh.length === 0) return;
+    this.#addresses = [...fresh, ...this.#addresses].slice(0, addressesMax);
+    this.#addressAt = 0;
+  }
+
+  /** Has the node create a replica; resolves when its files are durable. */
+  createReplica(replica: {
+    readonly partitionId: PartitionId;
+    readonly replicaId: ReplicaId;
+    readonly incarnation: Incarnation;
+    readonly members: readonly Member[];
+    readonly asOfIndex: LogIndex;
+  }): Promise<void> {
+    const { partitionId, replicaId, incarnation, members, asOfIndex } = replica;
+    const writer = new ByteWriter();
+    writeConfiguration(writer, {
+      term: 0 as Term,
+      index: 0 as LogIndex,
+      members,
+      outgoingMembers: [],
+    });
+    const configuration = writer.take();
+    return new Promise((resolve, reject) => {
+      const session = this.session;
+      if (session === undefined) {
+        reject(
+          new ClustorError('CLUSTOR_NODE_UNREACHABLE', `the link to node ${this.nodeId} is down`),
+        );
+        return;
+      }
+      session.request(
+        (requestId) => ({
+          kind: 'createReplicaRequest',
+          requestId,
+          deadlineMs: 0,
+          routingEpoch: 1,
+          partitionId,
+          replicaId,
+          incarnation,
+          configuration,
+          asOfIndex,
+        }),
+        (answer) => {
+          if (answer instanceof ClustorError) reject(answer);
+          else resolve();
+          return false;
+        },
+      );
+    });
   }
 
   /** Begins to dial. */
@@ -294,12 +356,25 @@ export class PeerLinks {
     this.#options = options;
   }
 
-  /** Opens a link to a node unless there is one. */
-  ensure(nodeId: NodeId, addresses: readonly NodeAddress[]): void {
-    if (this.#links.has(nodeId) || nodeId === this.#options.handshake.nodeId) return;
+  /** The link to a node, opened if there is none; `undefined` for this node itself. */
+  ensure(nodeId: NodeId, addresses: readonly NodeAddress[]): PeerLink | undefined {
+    if (nodeId === this.#options.handshake.nodeId) return undefined;
+    const known = this.#links.get(nodeId);
+    known?.learnAddresses(addresses);
+    if (known !== undefined) return known;
     const link = new PeerLink(nodeId, addresses, this.#options);
     this.#links.set(nodeId, link);
     link.open();
+    return link;
+  }
+
+  /** Closes links to nodes with which nothing is shared any more. */
+  closeOthers(needed: ReadonlySet<NodeId>): void {
+    for (const [nodeId, link] of this.#links) {
+      if (needed.has(nodeId)) continue;
+      this.#links.delete(nodeId);
+      link.close();
+    }
   }
 
   /** The link to a node, if one was opened. */

@@ -71,8 +71,8 @@ export class ProposalQueue {
   readonly #waiting = new Fifo<Proposal>();
   readonly #appended = new Fifo<Proposal>();
   #bytes = 0;
-  /** Index of the proposal at the head of the appended ones. */
-  #headIndex = 0;
+  /** Where the appended ones stand in the log: runs without a gap; entries of the system's own lie between them. */
+  readonly #runs: { firstIndex: number; count: number }[] = [];
 
   constructor(bounds: ProposalBounds) {
     this.#bounds = bounds;
@@ -124,18 +124,21 @@ export class ProposalQueue {
 
   /** Notes that a batch stands in the log from `firstIndex` on. */
   appended(batch: readonly Proposal[], firstIndex: LogIndex): void {
-    if (this.#appended.length === 0) this.#headIndex = firstIndex;
-    assert(
-      this.#headIndex + this.#appended.length === firstIndex,
-      'batches of proposals are contiguous in the log',
-    );
+    const newest = this.#runs[this.#runs.length - 1];
+    const end = newest === undefined ? 0 : newest.firstIndex + newest.count;
+    assert(end <= firstIndex, 'batches of proposals rise in the log');
+    if (newest !== undefined && end === firstIndex) newest.count += batch.length;
+    else this.#runs.push({ firstIndex, count: batch.length });
     for (const proposal of batch) this.#appended.push(proposal);
   }
 
   /** The proposal at `index`, taken out, if this replica proposed it. */
   takeApplied(index: LogIndex): Proposal | undefined {
-    if (this.#appended.length === 0 || index !== this.#headIndex) return undefined;
-    this.#headIndex++;
+    const run = this.#runs[0];
+    if (run?.firstIndex !== index) return undefined;
+    run.firstIndex++;
+    run.count--;
+    if (run.count === 0) this.#runs.shift();
     const proposal = this.#appended.shift();
     if (proposal !== undefined) this.#bytes -= proposal.payload.length;
     return proposal;
@@ -157,6 +160,7 @@ export class ProposalQueue {
     ) {
       proposal.sink.proposalFailed(proposal.slot, reason.waiting);
     }
+    this.#runs.length = 0;
     this.#bytes = 0;
   }
 }

@@ -2,7 +2,9 @@
 import { assert } from '../base/assert.ts';
 import { ClustorError } from '../base/errors.ts';
 import type { LogIndex, PartitionId, Term } from '../base/ids.ts';
+import type { Configuration } from '../base/membership.ts';
 import { checkFrames } from '../codec/entry-frame.ts';
+import { configurationOfFrame } from '../codec/system-entry.ts';
 import type { ReceivedEntries } from '../raft/index.ts';
 import { offsetOf } from './entry-tail.ts';
 
@@ -44,8 +46,15 @@ export class ReceivedFrames {
     return new ReceivedFrames(firstIndex, append.entries, {
       count: append.entryCount,
       termRuns: check.termRuns,
-      configurations: [],
+      configurations: check.systemOffsets.flatMap(
+        (offset) => configurationOfFrame(append.entries, offset) ?? [],
+      ),
     });
+  }
+
+  /** Configurations of entries from `index` on. */
+  configurationsFrom(index: LogIndex): readonly Configuration[] {
+    return this.entries.configurations.filter((configuration) => configuration.index >= index);
   }
 
   /** The frames from `index` on. */

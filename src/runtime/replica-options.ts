@@ -31,4 +31,6 @@ export interface ReplicaOptions {
 /** What a replica tells its node. */
 export interface ReplicaListener {
   roleChanged(replica: { readonly partitionId: PartitionId }): void;
+  /** Another configuration is in force, or it was committed, or a transfer was given up. */
+  configurationChanged(replica: { readonly partitionId: PartitionId }): void;
 }

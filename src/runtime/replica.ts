@@ -7,6 +7,7 @@
 import { assert, present, unreachable } from '../base/assert.ts';
 import { ClustorError } from '../base/errors.ts';
 import type { Incarnation, LogIndex, NodeId, PartitionId, ReplicaId, Term } from '../base/ids.ts';
+import type { Configuration } from '../base/membership.ts';
 import {
   createRaftState,
   leaderNodeId,
@@ -22,15 +23,19 @@ import type { StateMachine } from '../ports/state-machine.ts';
 import type { HardState } from '../storage/log-store-types.ts';
 import type { PartitionLog } from '../storage/partition-log.ts';
 import { AppendSender } from './append-sender.ts';
-import { ApplyPipeline, type ApplyListener } from './apply-pipeline.ts';
+import { answeringListener } from './proposal-answers.ts';
+import { ApplyPipeline } from './apply-pipeline.ts';
 import { EntryTail, type TailBatch } from './entry-tail.ts';
 import { FrameBuilder } from './frame-builder.ts';
-import { ProposalQueue, type Proposal, type ProposalReceipt } from './proposals.ts';
+import { systemEntryOf } from './configuration-entry.ts';
+import { ProposalQueue, type Proposal } from './proposals.ts';
 import { ReadBarriers, type ReadWaiter } from './read-barriers.ts';
 import type { ReceivedFrames } from './received-frames.ts';
 import type { ReplicaOptions } from './replica-options.ts';
 import type { TurnWork } from './turn.ts';
 import { wireOf } from './wire-mapping.ts';
+
+const noConfigurations: readonly Configuration[] = [];
 
 /** See the file comment. */
 export class Replica implements TurnWork {
@@ -109,7 +114,13 @@ export class Replica implements TurnWork {
         slice: (firstIndex, lastIndex) => this.tail.slice(firstIndex, lastIndex),
         read: (firstIndex, lastIndex) => log.read(firstIndex, lastIndex, limits.batchBytesMax),
       },
-      listener: this.#applyListener(),
+      listener: answeringListener({
+        proposals: this.#proposals,
+        reads: this.reads,
+        faulted: (error) => {
+          this.#emit('error', 'applyFault', { message: error.message });
+        },
+      }),
     });
   }
 
@@ -196,7 +207,9 @@ export class Replica implements TurnWork {
     if (this.#isClosed || !this.isLeader) return;
     const readId = this.reads.closeGroup();
     if (readId !== undefined) this.#step({ kind: 'readIndex', readId });
-    if (this.#proposals.waitingCount === 0 || !this.isLeader) return;
+    // While leadership is handed over proposals wait; they go on if it fails, and are sent to the next leader if it does not.
+    if (this.#proposals.waitingCount === 0 || this.state.leader?.transfer !== undefined) return;
+    if (!this.isLeader) return;
     const { batchEntriesMax, batchBytesMax } = this.#options.limits;
     this.#batch = [];
     this.#proposals.takeBatch(this.#batch, {
@@ -230,7 +243,16 @@ export class Replica implements TurnWork {
   input(
     input: Extract<
       Input,
-      { kind: 'stalled' | 'peerConnected' | 'nodeUnreachable' | 'leaderCommit' }
+      {
+        kind:
+          | 'stalled'
+          | 'peerConnected'
+          | 'nodeUnreachable'
+          | 'leaderCommit'
+          | 'changeConfiguration'
+          | 'rollBack'
+          | 'transferLeadership';
+      }
     >,
   ): void {
     this.#step(input);
@@ -270,41 +292,6 @@ export class Replica implements TurnWork {
     });
     this.reads.failAll(surely);
     this.apply.close();
-  }
-
-  #applyListener(): ApplyListener {
-    return {
-      applied: (index, term, result) => {
-        this.#committed(index, { term, index, result });
-      },
-      answered: (index, answer) => {
-        if ('row' in answer) this.#committed(index, answer.row);
-        else this.#refused(index, answer.error);
-      },
-      advanced: (appliedIndex) => {
-        this.reads.applied(appliedIndex);
-      },
-      faulted: (error) => {
-        this.#options.observer.emit({
-          level: 'error',
-          kind: 'applyFault',
-          fields: { partitionId: this.partitionId, message: error.message },
-        });
-        this.reads.failApplied(error);
-        // What was appended may be committed, and is then applied once the machine is mended.
-        const { message, details } = error;
-        this.#proposals.failAll({
-          waiting: new ClustorError('CLUSTOR_APPLY_FAULT', message, {
-            outcome: 'surelyNot',
-            details,
-          }),
-          appended: new ClustorError('CLUSTOR_APPLY_FAULT', message, {
-            outcome: 'unknown',
-            details,
-          }),
-        });
-      },
-    };
   }
 
   #step(input: Input): void {
@@ -371,6 +358,22 @@ export class Replica implements TurnWork {
       case 'snapshotNeeded':
         this.#emit('warn', 'snapshotNeeded', { toReplica: effect.to.replicaId });
         return;
+      case 'configurationChanged':
+        this.#emit('info', 'configurationChanged', {
+          index: effect.configuration.index,
+          isJoint: effect.configuration.outgoingMembers.length > 0,
+          isCommitted: effect.isCommitted,
+          members: effect.configuration.members
+            .map((member) => `${member.nodeId} ${member.role}`)
+            .join(', '),
+        });
+        this.#options.listener.configurationChanged(this);
+        return;
+      case 'transferAborted':
+        this.#emit('warn', 'transferAborted', { toReplica: effect.to.replicaId });
+        this.#mark();
+        this.#options.listener.configurationChanged(this);
+        return;
       case 'persistDoubt':
         this.log.persistDoubt(effect.reason);
         this.#emit('error', 'replicaInDoubt', { reason: effect.reason });
@@ -390,7 +393,17 @@ export class Replica implements TurnWork {
   #append(effect: Extract<Effect, { kind: 'appendToLog' }>): void {
     const batch = this.#framesFor(effect);
     this.tail.push(batch);
-    this.log.append({ ...batch, lastTerm: effect.term }, effect.appendSequence);
+    const configurations =
+      effect.source === 'configuration'
+        ? [effect.configuration]
+        : effect.source === 'received'
+          ? this.#receivedFrames().configurationsFrom(effect.firstIndex)
+          : noConfigurations;
+    this.log.append({ ...batch, lastTerm: effect.term, configurations }, effect.appendSequence);
+  }
+
+  #receivedFrames(): ReceivedFrames {
+    return present(this.#received, 'a received append has its frames');
   }
 
   #framesFor(effect: Extract<Effect, { kind: 'appendToLog' }>): TailBatch {
@@ -401,7 +414,13 @@ export class Replica implements TurnWork {
         return {
           firstIndex,
           lastIndex,
-          bytes: this.#frames.noOp({ term, index: firstIndex, ingestMs }),
+          bytes: this.#frames.noOps({ term, firstIndex }, lastIndex - firstIndex + 1),
+        };
+      case 'configuration':
+        return {
+          firstIndex,
+          lastIndex,
+          bytes: this.#frames.system({ term, firstIndex }, systemEntryOf(effect)),
         };
       case 'proposals':
         assert(
@@ -418,10 +437,10 @@ export class Replica implements TurnWork {
         return {
           firstIndex,
           lastIndex,
-          bytes: present(this.#received, 'a received append has its frames').from(firstIndex),
+          bytes: this.#receivedFrames().from(firstIndex),
         };
       default:
-        return unreachable(effect.source);
+        return unreachable(effect);
     }
   }
 
@@ -457,16 +476,6 @@ export class Replica implements TurnWork {
       this.reads.failGathered(this.notLeader());
     }
     this.#options.listener.roleChanged(this);
-  }
-
-  #committed(index: LogIndex, receipt: ProposalReceipt): void {
-    const proposal = this.#proposals.takeApplied(index);
-    proposal?.sink.proposalCommitted(proposal.slot, receipt);
-  }
-
-  #refused(index: LogIndex, error: ClustorError): void {
-    const proposal = this.#proposals.takeApplied(index);
-    proposal?.sink.proposalFailed(proposal.slot, error);
   }
 
   #mark(): void {

@@ -27,7 +27,9 @@ export function wireOf(message: SingleMessage, envelope: Envelope): Message {
   switch (message.kind) {
     case 'preVoteRequest':
     case 'voteRequest': {
-      const flags = message.kind === 'preVoteRequest' && message.leaderUnreachable ? 1 : 0;
+      const isFlagged =
+        message.kind === 'preVoteRequest' ? message.leaderUnreachable : message.isTransfer;
+      const flags = isFlagged ? 1 : 0;
       return {
         kind: message.kind,
         ...head,
@@ -77,6 +79,8 @@ export function wireOf(message: SingleMessage, envelope: Envelope): Message {
         ...machine,
       };
     }
+    case 'timeoutNow':
+      return { kind: 'timeoutNow', ...head, ...from };
     default:
       return unreachable(message);
   }
@@ -99,7 +103,10 @@ export function peerMessageOf(message: Message, fromNode: NodeId): PeerMessage |
         kind: 'voteRequest',
         lastIndex: message.lastIndex,
         lastTerm: message.lastTerm,
+        isTransfer: (message.flags & 1) !== 0,
       };
+    case 'timeoutNow':
+      return { ...fromFields(message, fromNode), kind: 'timeoutNow' };
     case 'preVoteResponse':
     case 'voteResponse':
       return {

@@ -75,6 +75,8 @@ export class WireSession implements ConnectionHandlers {
   #end: SessionEnd | undefined;
   /** The other side's boot, known once ready. */
   remoteBootId: Incarnation | undefined;
+  /** Where the other side says it can be dialed; empty where it does not say. */
+  remoteListensAt = '';
 
   constructor(connection: Connection, options: SessionOptions) {
     this.connection = connection;
@@ -253,6 +255,7 @@ export class WireSession implements ConnectionHandlers {
     this.#assembler.limit(outcome.bodyBytesMax);
     this.#forwardCompat = outcome.forwardCompat;
     this.remoteBootId = message.bootId;
+    this.remoteListensAt = message.address;
     if (!isDialer) this.#write(helloMessage('helloAccepted', handshake, message.nodeId));
     this.#isReady = true;
     this.#mark();

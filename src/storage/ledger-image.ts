@@ -38,11 +38,17 @@ export interface SegmentRow {
   endOffset: number | undefined;
 }
 
+/**
+ * Configurations kept of a partition. A joint phase may be left for the old configuration before its entry was committed;
+ * then both entries may be truncated together, and the one before them must still be known.
+ */
+const configurationsKept = 3;
+
 /** What the ledger says of one partition. */
 export interface PartitionRow {
   hardState: HardState | undefined;
   durabilityModeEpoch: number;
-  /** Newest last, at most two. */
+  /** Newest last, at most {@link configurationsKept}. */
   configurations: readonly Configuration[];
   base: { readonly index: LogIndex; readonly term: Term } | undefined;
   durability:
@@ -120,7 +126,7 @@ export class LedgerImage {
         const older = row.configurations.filter(
           (configuration) => configuration.index < record.configuration.index,
         );
-        row.configurations = [...older.slice(-1), record.configuration];
+        row.configurations = [...older.slice(1 - configurationsKept), record.configuration];
         return;
       }
       case 'snapshotBase':

@@ -46,7 +46,7 @@ export interface RecoveredPartition {
   readonly termRuns: readonly { readonly firstIndex: LogIndex; readonly term: Term }[];
   /** Newest commit index recorded within coverage. */
   readonly recordedCommitIndex: LogIndex;
-  /** Newest last, at most two. */
+  /** Newest last, at most three. */
   readonly configurations: readonly Configuration[];
   /** Why this replica is in doubt (KER-9), if it is. */
   readonly doubt: string | undefined;

@@ -10,13 +10,12 @@
  * nothing more and says nothing more; the node stops, and the next start reads past the page cache what is really there.
  */
 import { present } from '../base/assert.ts';
-import { utf8Encode } from '../base/bytes.ts';
 import { ClustorError, messageOf } from '../base/errors.ts';
-import type { Incarnation, LogIndex, PartitionId, ReplicaId, Term } from '../base/ids.ts';
-import type { Configuration } from '../base/membership.ts';
+import type { LogIndex, PartitionId, Term } from '../base/ids.ts';
 import type { LedgerRecord } from '../codec/ledger-format.ts';
 import type { DirectoryLock, IoFailure, IoStep, IoWriterMode } from '../ports/file-system.ts';
 import { cutAppend, dataRecordBytesMax } from './append-parts.ts';
+import { writeBootRecords } from './boot-records.ts';
 import { DataFlush } from './data-flush.ts';
 import { type DurabilityLedger, recordBytesMax } from './durability-ledger.ts';
 import { FlushTimes } from './flush-times.ts';
@@ -35,7 +34,12 @@ import type {
 import { writeRegistry, type NodeRegistry } from './node-registry.ts';
 import { PartitionLog, type PartitionLogOwner, type PendingAppend } from './partition-log.ts';
 import { openParts, type StoreParts } from './open-parts.ts';
-import { metadataPath } from './recovery.ts';
+import {
+  newbornPartition,
+  registryWith,
+  writeReplicaFiles,
+  type ReplicaToCreate,
+} from './replica-files.ts';
 import type { RunPlace, SegmentReader } from './segment-reader.ts';
 
 /** A record that waits for a ledger flush. */
@@ -44,14 +48,6 @@ interface PendingRecord {
   readonly hardState: HardState | undefined;
   readonly record: LedgerRecord;
   readonly done: (() => void) | undefined;
-}
-
-/** A replica to be created by `init` or as a learner. */
-export interface ReplicaToCreate {
-  readonly partitionId: PartitionId;
-  readonly replicaId: ReplicaId;
-  readonly incarnation: Incarnation;
-  readonly configuration: Configuration;
 }
 
 /** See the file comment. */
@@ -80,6 +76,7 @@ export class LogStore implements PartitionLogOwner {
   /** Whoever waits for records to become durable, to be told that they will not. */
   readonly #failureWaiters = new Set<(error: ClustorError) => void>();
   #reports: Promise<void> = Promise.resolve();
+  #creating: Promise<void> = Promise.resolve();
   #dataFlushes = 0;
   #flushes = 0;
   #journalBytesWritten = 0;
@@ -117,7 +114,7 @@ export class LogStore implements PartitionLogOwner {
     const lock = await options.fileSystem.lockDirectory(options.directory);
     try {
       const store = new LogStore(options, await openParts(options, limits, lock));
-      store.#reportBoot();
+      store.#reports = writeBootRecords(options, store);
       return store;
     } catch (error) {
       await lock.release();
@@ -130,15 +127,59 @@ export class LogStore implements PartitionLogOwner {
     return this.#logs.get(partitionId);
   }
 
-  /** Creates a replica: ledger flush, its files, then its row in the registry (specification §1). @throws ClustorError `CLUSTOR_ALREADY_INITIALIZED`. */
-  async createReplica(replica: ReplicaToCreate): Promise<void> {
-    const { partitionId, replicaId, incarnation, configuration } = replica;
+  /**
+   * Creates a replica: ledger flush, its files, then its row in the registry (specification §1).
+   * @throws ClustorError `CLUSTOR_ALREADY_INITIALIZED`.
+   */
+  async createReplica(replica: ReplicaToCreate): Promise<RecoveredPartition> {
+    const { partitionId } = replica;
     if (this.#registry.replicas.some((row) => row.partitionId === partitionId)) {
       throw new ClustorError(
         'CLUSTOR_ALREADY_INITIALIZED',
         `${this.#options.directory} already hosts a replica of partition ${partitionId}`,
       );
     }
+    return this.#create(replica, { term: 0 as Term, votedFor: undefined });
+  }
+
+  /**
+   * Puts a replica's new life in the place of one that nobody counts any more: the old life is in doubt for good, its entries
+   * are dead, its term is kept. Until the registry names the new life, the old one comes back, in doubt.
+   */
+  replaceReplica(replica: ReplicaToCreate): Promise<RecoveredPartition> {
+    const { partitionId, incarnation } = replica;
+    const old = present(this.#logs.get(partitionId), 'only a hosted replica is replaced');
+    this.#appends = this.#appends.filter((append) => append.log !== old);
+    const { segment, endOffset } = this.#journal.writer;
+    this.#pushRecord({
+      kind: 'doubt',
+      partitionId,
+      incarnation: old.incarnation,
+      reason: `replaced by incarnation ${incarnation}`,
+    });
+    this.#pushRecord({
+      kind: 'truncated',
+      partitionId,
+      fromIndex: 1 as LogIndex,
+      segmentSeq: segment.segmentSeq,
+      offset: endOffset,
+    });
+    return this.#create(replica, old.hardState);
+  }
+
+  /** One after the other: each writes the whole registry. */
+  #create(replica: ReplicaToCreate, hardState: HardState): Promise<RecoveredPartition> {
+    const created = this.#creating.then(() => this.#createNow(replica, hardState));
+    this.#creating = created.then(
+      () => undefined,
+      () => undefined,
+    );
+    return created;
+  }
+
+  async #createNow(replica: ReplicaToCreate, hardState: HardState): Promise<RecoveredPartition> {
+    const { partitionId, configuration } = replica;
+    const { fileSystem, directory } = this.#options;
     if (this.#failure !== undefined) throw this.#failure;
     await new Promise<void>((resolve, reject) => {
       this.#failureWaiters.add(reject);
@@ -146,29 +187,18 @@ export class LogStore implements PartitionLogOwner {
         this.#failureWaiters.delete(reject);
         resolve();
       };
-      this.#pushRecord({
-        kind: 'hardState',
-        partitionId,
-        term: 0 as Term,
-        votedFor: undefined,
-        durabilityModeEpoch: 0,
-      });
+      const { durabilityModeEpoch } = this.#image.row(partitionId);
+      this.#pushRecord({ kind: 'hardState', partitionId, ...hardState, durabilityModeEpoch });
       this.#pushRecord({ kind: 'configuration', partitionId, configuration }, { done });
       this.flush();
     });
-    await this.#options.fileSystem.makeDirectory(
-      `${this.#options.directory}/partitions/${partitionId}`,
-    );
-    const metadata = { format: 1, partitionId, replicaId: replicaId.toString(), incarnation };
-    await this.#options.fileSystem.replaceFile(
-      metadataPath(this.#options.directory, partitionId),
-      utf8Encode(`${JSON.stringify(metadata, undefined, 2)}\n`),
-    );
-    this.#registry = {
-      ...this.#registry,
-      replicas: [...this.#registry.replicas, { partitionId, replicaId, incarnation }],
-    };
-    await writeRegistry(this.#options.fileSystem, this.#options.directory, this.#registry);
+    await writeReplicaFiles(fileSystem, directory, replica);
+    this.#registry = registryWith(this.#registry, replica);
+    await writeRegistry(fileSystem, directory, this.#registry);
+    const created = newbornPartition(replica, hardState);
+    const start = { ...created, commitIndex: created.recordedCommitIndex, frameBytes: 0 };
+    this.#logs.set(partitionId, new PartitionLog(this, start));
+    return created;
   }
 
   /** Starts a chain unless one is under way or nothing waits. */
@@ -289,32 +319,6 @@ export class LogStore implements PartitionLogOwner {
       segmentSeq: this.#journal.writer.segment.segmentSeq,
       ioWriterMode: this.#options.fileSystem.ioWriterMode,
     };
-  }
-
-  /** Writes what recovery found beside each replica, in the background. */
-  #reportBoot(): void {
-    const { fileSystem, directory, observer } = this.#options;
-    this.#reports = (async () => {
-      for (const { partitionId, doubt, recordedCommitIndex, lastIndex } of this.recovered) {
-        const record = {
-          ...this.bootReport,
-          doubt,
-          recordedCommitIndex: recordedCommitIndex.toString(),
-          lastIndex: lastIndex.toString(),
-          ioWriterMode: fileSystem.ioWriterMode,
-        };
-        await fileSystem.replaceFile(
-          `${directory}/partitions/${partitionId}/boot_record.json`,
-          utf8Encode(`${JSON.stringify(record, undefined, 2)}\n`),
-        );
-      }
-    })().catch((error: unknown) => {
-      observer.emit({
-        level: 'warn',
-        kind: 'bootRecordNotWritten',
-        fields: { message: messageOf(error) },
-      });
-    });
   }
 
   #pushRecord(

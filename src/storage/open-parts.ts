@@ -99,6 +99,8 @@ function foundRecords(recovery: Recovery, image: LedgerImage): LedgerRecord[] {
       continue;
     }
     const log = recovery.logs.find((candidate) => candidate.replica.partitionId === partitionId);
+    for (const configuration of log?.configurationsFound ?? [])
+      records.push({ kind: 'configuration', partitionId, configuration });
     if (log !== undefined && lastIndex > (row.durability?.index ?? 0)) {
       records.push({
         kind: 'durability',

@@ -1,5 +1,6 @@
 /** One partition's log as recovery puts it together from the journal, run by run, in journal order. */
 import type { LogIndex, Term } from '../base/ids.ts';
+import type { Configuration } from '../base/membership.ts';
 import { blockOffset } from '../codec/segment-format.ts';
 import type { SegmentIndexRow } from '../codec/idx-format.ts';
 import type { PartitionRow } from './ledger-image.ts';
@@ -15,6 +16,8 @@ export class RecoveredLog {
   /** Live entries by segment. */
   readonly ranges: ClosedRange[] = [];
   readonly termRuns: { readonly firstIndex: LogIndex; readonly term: Term }[] = [];
+  /** Configurations of entries that were found behind coverage, which the ledger does not know yet. */
+  readonly configurationsFound: Configuration[] = [];
   lastIndex: LogIndex;
   lastTerm: Term;
   /** Bytes of its live frames; from an index, which knows no sizes, up to the next run's start. */
@@ -29,6 +32,15 @@ export class RecoveredLog {
     this.baseTerm = row.base?.term ?? (0 as Term);
     this.lastIndex = this.baseIndex;
     this.lastTerm = this.baseTerm;
+  }
+
+  /** The configurations whose entries are in the live log or below it, by rising index (specification §3.1). */
+  configurations(): readonly Configuration[] {
+    const live = [...this.row.configurations, ...this.configurationsFound].filter(
+      ({ index, term }) => index <= this.baseIndex || this.#termAt(index) === term,
+    );
+    const byIndex = new Map(live.map((configuration) => [configuration.index, configuration]));
+    return [...byIndex.values()].sort((left, right) => left.index - right.index);
   }
 
   /** Takes in a run of `bytes` found in a segment; returns how many of its entries, from its start, are live and continue the log. */
@@ -49,6 +61,11 @@ export class RecoveredLog {
       this.ranges[this.ranges.length - 1] = { ...newest, lastIndex: this.lastIndex };
     else this.ranges.push({ segmentSeq, firstIndex: run.firstIndex, lastIndex: this.lastIndex });
     return live;
+  }
+
+  #termAt(index: LogIndex): Term | undefined {
+    if (index > this.lastIndex) return undefined;
+    return this.termRuns.findLast((run) => run.firstIndex <= index)?.term;
   }
 
   /** Frames from a truncation's index on that stand before its position are dead (specification §5.5). */

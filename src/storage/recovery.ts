@@ -7,7 +7,6 @@
  */
 import { ClustorError } from '../base/errors.ts';
 import type { ClusterId, LogIndex, NodeId, PartitionId, Term } from '../base/ids.ts';
-import type { Configuration } from '../base/membership.ts';
 import { frameIndex, framePartitionId, frameTerm } from '../codec/entry-frame.ts';
 import {
   decodeSegmentIndex,
@@ -16,6 +15,7 @@ import {
 } from '../codec/idx-format.ts';
 import { blockOffset, segmentFileName, segmentSeqOfFileName } from '../codec/segment-format.ts';
 import type { FileSystem } from '../ports/file-system.ts';
+import { configurationOfFrame } from '../codec/system-entry.ts';
 import { ledgerFileName } from './durability-ledger.ts';
 import { LedgerImage, type JournalPosition, type SegmentRow } from './ledger-image.ts';
 import { replayLedger, type LedgerReplay } from './ledger-replay.ts';
@@ -282,12 +282,17 @@ async function scanned({
         block: frame.block,
         offset: frame.offset,
       };
-      const isKept = (logs.get(partitionId)?.offer(segmentSeq, run, frame.length) ?? 0) > 0;
+      const log = logs.get(partitionId);
+      const isKept = (log?.offer(segmentSeq, run, frame.length) ?? 0) > 0;
       if (!isKept) {
         newestFlush = 0;
         return;
       }
-      if (frame.endOffset > coveredEnd) tally.framesKeptBehindCoverage++;
+      if (frame.endOffset > coveredEnd) {
+        tally.framesKeptBehindCoverage++;
+        const configuration = configurationOfFrame(frame.bytes, frame.start);
+        if (configuration !== undefined) log?.configurationsFound.push(configuration);
+      }
       keptEnd = Math.max(keptEnd, frame.endOffset);
       const newest = rows[rows.length - 1];
       const continues =
@@ -326,7 +331,7 @@ function recoveredPartition(
       log.baseIndex,
       Math.min(durability?.commitIndex ?? 0, lastIndex),
     ) as LogIndex,
-    configurations: validConfigurations(log),
+    configurations: log.configurations(),
     doubt: doubtOf(log, { ledgerFault, coveredIndex }),
   };
 }
@@ -342,14 +347,8 @@ function doubtOf(
   if (row.hardState === undefined) return 'the ledger holds no term and vote of this replica';
   if (known.coveredIndex > lastIndex)
     return `the ledger covers entries up to ${known.coveredIndex}, the journal is readable only up to ${lastIndex}`;
-  if (validConfigurations(log).length === 0)
-    return 'the ledger holds no configuration of this replica';
+  if (log.configurations().length === 0) return 'the ledger holds no configuration of this replica';
   return undefined;
-}
-
-/** A configuration counts while its entry is in the log, or is what `init` or a snapshot brought. */
-function validConfigurations(log: RecoveredLog): readonly Configuration[] {
-  return log.row.configurations.filter((configuration) => configuration.index <= log.lastIndex);
 }
 
 async function syncEverythingRead(

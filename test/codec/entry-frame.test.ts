@@ -174,6 +174,7 @@ describe('received frames', () => {
     expect(good(framed(...entries), 3)).toEqual({
       kind: 'good',
       lastTerm: 4,
+      systemOffsets: [],
       termRuns: [5, 2, 7, 4],
     });
     expect(good(new Uint8Array(0), 0)).toEqual({ kind: 'good', lastTerm: 2, termRuns: [] });

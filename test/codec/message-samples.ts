@@ -39,6 +39,7 @@ const hello = {
   nodeId: nodeId(2),
   bootId: incarnation('50515253-5455-5657-5859-5a5b5c5d5e5f'),
   targetNodeId: nodeId(1),
+  address: 'OK',
 };
 
 /** A message of every kind. */
@@ -117,6 +118,7 @@ export const messageSamples: {
     kind: 'heartbeatBatchResponse',
     elements: [{ ...partition, ...sender, term: term(7), round: 9, flags: 2 }],
   },
+  timeoutNow: { kind: 'timeoutNow', ...partition, ...sender, term: term(7) },
   appendRequest: {
     kind: 'appendRequest',
     ...request,
@@ -192,6 +194,16 @@ export const messageSamples: {
   goodbye: { kind: 'goodbye', errorCode: 5002, message: 'OK' },
   pingRequest: { kind: 'pingRequest', ...request },
   pingResponse: { kind: 'pingResponse', ...request },
+  createReplicaRequest: {
+    kind: 'createReplicaRequest',
+    ...request,
+    partitionId: partition.partitionId,
+    replicaId: replicaId(3),
+    incarnation: sender.fromIncarnation,
+    configuration: Uint8Array.of(0xca, 0xfe),
+    asOfIndex: logIndex(301),
+  },
+  createReplicaResponse: { kind: 'createReplicaResponse', ...request },
 };
 
 /** The body of a message, without its length prefix. */

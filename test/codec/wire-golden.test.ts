@@ -86,6 +86,7 @@ const golden: Readonly<Record<MessageKind, readonly string[]>> = {
     term7,
     '0900000000000000 02',
   ],
+  timeoutNow: ['0a 00 0000', partition, replica3, life3, term7],
   appendRequest: ['20 00 0000', request, partition, '0100 03000000 05016b', ok],
   appendResponse: [
     '21 00 0000',
@@ -121,6 +122,7 @@ const golden: Readonly<Record<MessageKind, readonly string[]>> = {
     '0200000000000000',
     boot,
     '0100000000000000',
+    ok,
   ],
   helloAccepted: [
     '71 00 0000 01 00 00004000 01000000 00',
@@ -128,10 +130,21 @@ const golden: Readonly<Record<MessageKind, readonly string[]>> = {
     '0200000000000000',
     boot,
     '0100000000000000',
+    ok,
   ],
   goodbye: ['72 00 0000 8a130000', ok],
   pingRequest: ['73 00 0000', request],
   pingResponse: ['74 00 0000', request],
+  createReplicaRequest: [
+    '75 00 0000',
+    request,
+    '101112131415161718191a1b1c1d1e1f',
+    replica3,
+    life3,
+    '02000000 cafe',
+    index301,
+  ],
+  createReplicaResponse: ['76 00 0000', request],
 };
 
 describe('the bytes on the wire', () => {

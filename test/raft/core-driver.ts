@@ -76,6 +76,7 @@ export function runsOf(
 /** How a core starts; what is left out is a fresh replica 1 of {@link threeVoters}. */
 export interface CoreStart {
   readonly self?: number;
+  readonly life?: number;
   readonly configuration?: Configuration;
   readonly configurations?: readonly Configuration[];
   readonly term?: number;
@@ -97,7 +98,7 @@ export function createCore(options: CoreStart = {}): RaftState {
   const state = createRaftState({
     selfNode: nodeId(self),
     selfReplica: replicaId(self),
-    selfIncarnation: lifeOf(self),
+    selfIncarnation: lifeOf(self, options.life),
     settings: { ...defaultRaftSettings, ...options.settings },
     term: term(options.term ?? log.at(-1) ?? 0),
     votedFor: options.votedFor,

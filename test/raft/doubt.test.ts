@@ -23,8 +23,12 @@ describe('a replica in doubt (KER-9)', () => {
         wordOf(2, { kind: 'preVoteRequest', term: term(9), ...log, leaderUnreachable: false }),
       ),
     ).toEqual([]);
-    expect(driver.receive(wordOf(2, { kind: 'voteRequest', term: term(9), ...log }))).toEqual([]);
-    expect(driver.receive(wordOf(2, { kind: 'voteRequest', term: term(1), ...log }))).toEqual([]);
+    expect(
+      driver.receive(wordOf(2, { kind: 'voteRequest', term: term(9), ...log, isTransfer: false })),
+    ).toEqual([]);
+    expect(
+      driver.receive(wordOf(2, { kind: 'voteRequest', term: term(1), ...log, isTransfer: false })),
+    ).toEqual([]);
     expect(driver.state).toMatchObject({ term: 1, votedFor: undefined });
   });
 

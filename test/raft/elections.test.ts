@@ -189,6 +189,7 @@ describe('a voter', () => {
         term: term(asked.term),
         lastIndex: logIndex(asked.lastIndex ?? 0),
         lastTerm: term(asked.lastTerm ?? 0),
+        isTransfer: false,
       },
       asked.life ?? 0,
     );

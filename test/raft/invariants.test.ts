@@ -32,7 +32,13 @@ describe('checks of a state find', () => {
     'a run that starts too early': (state) => (state.log.runFirst[1] = logIndex(1)),
     'a leader without its rows': (state) => (state.role = 'leader'),
     'a campaign of a follower': (state) =>
-      (state.campaign = { granted: [], refused: [], leaderUnreachable: false, nextResendTick: 0 }),
+      (state.campaign = {
+        granted: [],
+        refused: [],
+        isTransfer: false,
+        leaderUnreachable: false,
+        nextResendTick: 0,
+      }),
   };
 
   for (const [name, breakIt] of Object.entries(broken)) {

@@ -25,6 +25,7 @@ const voteRequest = (number: number, inTerm: number): PeerMessage =>
     term: term(inTerm),
     lastIndex: logIndex(99),
     lastTerm: term(inTerm),
+    isTransfer: false,
   });
 
 const granted = (number: number, inTerm: number, life = 0): PeerMessage =>

@@ -1,9 +1,14 @@
 import { describe, expect, test } from 'vitest';
 
-import { replicaId } from '../../src/base/ids.ts';
 import type { Configuration, Member } from '../../src/base/membership.ts';
 import { createPrng, nextBelow, type PrngState } from '../../src/base/prng.ts';
-import { hasQuorum, isVoter, quorumValue, voteOutcome } from '../../src/raft/index.ts';
+import {
+  hasQuorum,
+  isVoter,
+  quorumValue,
+  voteOutcome,
+  votersOfBoth,
+} from '../../src/raft/index.ts';
 import { allMembers, memberOf } from '../../src/raft/quorum.ts';
 import { configurationOf, lifeOf, member } from './core-driver.ts';
 
@@ -11,8 +16,8 @@ const voters = (...numbers: readonly number[]): Member[] => numbers.map((number)
 const joint = configurationOf(voters(3, 4, 5), voters(1, 2, 3));
 const among =
   (...numbers: readonly number[]) =>
-  (replica: number): boolean =>
-    numbers.includes(replica);
+  ({ replicaId }: Member): boolean =>
+    numbers.includes(replicaId);
 
 describe('a majority', () => {
   test.each([
@@ -26,8 +31,8 @@ describe('a majority', () => {
     const configuration = configurationOf(
       voters(...Array.from({ length: size }, (_, at) => at + 1)),
     );
-    expect(hasQuorum(configuration, (replica) => replica <= needed)).toBe(true);
-    expect(hasQuorum(configuration, (replica) => replica < needed)).toBe(false);
+    expect(hasQuorum(configuration, ({ replicaId }) => replicaId <= needed)).toBe(true);
+    expect(hasQuorum(configuration, ({ replicaId }) => replicaId < needed)).toBe(false);
   });
 
   test('of nobody is never reached', () => {
@@ -42,8 +47,8 @@ describe('a majority', () => {
       member(5, 'observer'),
     ]);
     expect(hasQuorum(configuration, among(1, 4, 5))).toBe(false);
-    expect(isVoter(configuration, replicaId(4))).toBe(false);
-    expect(isVoter(configuration, replicaId(3))).toBe(true);
+    expect(isVoter(configuration, member(4))).toBe(false);
+    expect(isVoter(configuration, member(3))).toBe(true);
   });
 });
 
@@ -63,7 +68,7 @@ describe('in a joint configuration', () => {
       [4, 5],
       [5, 7],
     ]);
-    expect(quorumValue(joint, (replica) => match.get(replica) ?? 0)).toBe(5);
+    expect(quorumValue(joint, ({ replicaId }) => match.get(replicaId) ?? 0)).toBe(5);
   });
 
   test('a vote is lost as soon as one half is', () => {
@@ -73,20 +78,37 @@ describe('in a joint configuration', () => {
       [4, true],
       [5, true],
     ]);
-    expect(voteOutcome(joint, (replica) => cast.get(replica))).toBe('lost');
+    expect(voteOutcome(joint, ({ replicaId }) => cast.get(replicaId))).toBe('lost');
     cast.delete(1);
-    expect(voteOutcome(joint, (replica) => cast.get(replica))).toBe('pending');
+    expect(voteOutcome(joint, ({ replicaId }) => cast.get(replicaId))).toBe('pending');
     cast.set(1, true).set(3, true);
-    expect(voteOutcome(joint, (replica) => cast.get(replica))).toBe('won');
+    expect(voteOutcome(joint, ({ replicaId }) => cast.get(replicaId))).toBe('won');
   });
 
   test('voters of both halves vote, and each member is listed once with its newer entry', () => {
-    const newer = { ...member(3), incarnation: lifeOf(3, 1) };
+    const newer = { ...member(3), addresses: ['127.0.0.1:1'] };
     const configuration = configurationOf([newer, member(4)], voters(1, 2, 3));
-    expect([1, 2, 3, 4].every((number) => isVoter(configuration, replicaId(number)))).toBe(true);
+    expect([1, 2, 3, 4].every((number) => isVoter(configuration, member(number)))).toBe(true);
     expect(allMembers(configuration).map((row) => row.replicaId)).toEqual([3, 4, 1, 2]);
-    expect(memberOf(configuration, replicaId(3))).toBe(newer);
-    expect(memberOf(configuration, replicaId(9))).toBeUndefined();
+    expect(memberOf(configuration, member(3))).toBe(newer);
+    expect(memberOf(configuration, member(9))).toBeUndefined();
+  });
+
+  test('another life of a replica is another voter', () => {
+    const reborn = { ...member(3), incarnation: lifeOf(3, 1) };
+    const configuration = configurationOf([member(1), member(2), reborn], voters(1, 2, 3));
+    expect(isVoter(configuration, member(3))).toBe(true);
+    expect(isVoter(configuration, reborn)).toBe(true);
+    expect(isVoter(configuration, { ...reborn, incarnation: lifeOf(3, 2) })).toBe(false);
+    expect(allMembers(configuration)).toHaveLength(4);
+    const isOld = (row: Member): boolean =>
+      row.replicaId !== 2 && row.incarnation !== reborn.incarnation;
+    expect(hasQuorum(configuration, isOld)).toBe(false);
+  });
+
+  test('who votes in the old half alone is still a voter', () => {
+    const configuration = configurationOf([member(1), member(2, 'learner')], voters(1, 2));
+    expect(votersOfBoth(configuration).map((row) => row.replicaId)).toEqual([1, 2]);
   });
 });
 
@@ -97,7 +119,7 @@ test('quorum functions agree with counting heads, for random groups', () => {
   for (let round = 0; round < 2000; round++) {
     const configuration = configurationOf(half(), nextBelow(prng, 2) === 0 ? half() : []);
     const value = new Map([1, 2, 3, 4, 5, 6, 7].map((number) => [number, nextBelow(prng, 4)]));
-    const reached = quorumValue(configuration, (replica) => value.get(replica) ?? 0);
+    const reached = quorumValue(configuration, ({ replicaId }) => value.get(replicaId) ?? 0);
     expect(reached).toBe(slowQuorumValue(configuration, value));
     checkVotes(configuration, prng);
   }
@@ -123,8 +145,8 @@ function checkVotes(configuration: Configuration, prng: PrngState): void {
   const votes = new Map(
     [1, 2, 3, 4, 5, 6, 7].map((number) => [number, [true, false, undefined][nextBelow(prng, 3)]]),
   );
-  const outcome = voteOutcome(configuration, (replica) => votes.get(replica));
-  const best = hasQuorum(configuration, (replica) => votes.get(replica) !== false);
-  const worst = hasQuorum(configuration, (replica) => votes.get(replica) === true);
+  const outcome = voteOutcome(configuration, ({ replicaId }) => votes.get(replicaId));
+  const best = hasQuorum(configuration, ({ replicaId }) => votes.get(replicaId) !== false);
+  const worst = hasQuorum(configuration, ({ replicaId }) => votes.get(replicaId) === true);
   expect(outcome).toBe(worst ? 'won' : best ? 'pending' : 'lost');
 }

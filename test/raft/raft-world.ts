@@ -6,10 +6,11 @@
  * reign with its term. All chance comes from one seed.
  */
 import { assert, present } from '../../src/base/assert.ts';
-import { logIndex, nodeId, term, type LogIndex } from '../../src/base/ids.ts';
+import { logIndex, nodeId, type Incarnation, type LogIndex } from '../../src/base/ids.ts';
 import type { Configuration } from '../../src/base/membership.ts';
 import { createPrng, nextBelow, nextFloat, type PrngState } from '../../src/base/prng.ts';
 import {
+  activeConfiguration,
   cloneRaftState,
   fingerprint,
   hasQuorum,
@@ -23,32 +24,13 @@ import {
   type PeerMessage,
   type RaftState,
   type Recipient,
-  type Vote,
 } from '../../src/raft/index.ts';
 import { appendOf, checkedStep, createCore, lifeOf } from './core-driver.ts';
-
-type DiskRequest =
-  | { readonly kind: 'hardState'; readonly term: number; readonly votedFor: Vote | undefined }
-  | { readonly kind: 'truncate'; readonly fromIndex: number }
-  | {
-      readonly kind: 'append';
-      readonly sequence: number;
-      readonly firstIndex: number;
-      readonly terms: readonly number[];
-    };
-
-/** What one replica's disk holds. */
-interface Disk {
-  term: number;
-  votedFor: Vote | undefined;
-  readonly terms: number[];
-  commitIndex: number;
-  ledgerSeq: number;
-  queue: DiskRequest[];
-}
+import { writeToDisk, type Disk } from './raft-disk.ts';
 
 interface Packet {
   readonly at: number;
+  readonly life: Incarnation;
   readonly from: number;
   readonly to: number;
   readonly message: PeerMessage;
@@ -57,6 +39,8 @@ interface Packet {
 /** One replica: its number is also its node's. */
 export interface WorldReplica {
   readonly number: number;
+  /** Counts its lives: one that begins anew has lost its log and is another member. */
+  life: number;
   readonly disk: Disk;
   /** Absent while it is down. */
   state: RaftState | undefined;
@@ -93,6 +77,8 @@ export class RaftWorld {
   readonly committed: number[] = [];
   /** Reigns by term. */
   readonly leaders: Map<number, number> = new Map<number, number>();
+  /** Configurations by `term/index` of the entry that brought them: equal entries bring equal ones. */
+  readonly configurations: Map<string, Configuration> = new Map<string, Configuration>();
   readsReady = 0;
   now = 0;
   #packets: Packet[] = [];
@@ -100,16 +86,18 @@ export class RaftWorld {
   readonly #reads: Map<number, number> = new Map<number, number>();
   #nextReadId = 1;
 
-  constructor(seed: number, configuration: Configuration) {
+  constructor(seed: number, configuration: Configuration, spares: readonly number[] = []) {
     this.prng = createPrng(seed);
     this.configuration = configuration;
-    const numbers = new Set(
-      [...configuration.members, ...configuration.outgoingMembers].map((row) =>
+    const numbers = new Set([
+      ...[...configuration.members, ...configuration.outgoingMembers].map((row) =>
         Number(row.replicaId),
       ),
-    );
+      ...spares,
+    ]);
     this.replicas = Array.from(numbers, (number) => ({
       number,
+      life: 0,
       disk: { term: 0, votedFor: undefined, terms: [], commitIndex: 0, ledgerSeq: 0, queue: [] },
       state: undefined,
       boots: 0,
@@ -147,7 +135,8 @@ export class RaftWorld {
     replica.checkedCommit = disk.commitIndex;
     replica.state = createCore({
       self: replica.number,
-      configuration: this.configuration,
+      life: replica.life,
+      configurations: this.#configurationsOf(disk.terms),
       term: disk.term,
       ...(disk.votedFor === undefined ? {} : { votedFor: disk.votedFor }),
       log: disk.terms,
@@ -159,6 +148,16 @@ export class RaftWorld {
     for (const other of this.replicas) {
       if (other !== replica && !this.#isCut(replica, other)) this.#connect(replica, other);
     }
+  }
+
+  /** A replica that nobody counts begins anew with an empty log, as another member. */
+  reincarnate(replica: WorldReplica): void {
+    this.crash(replica);
+    replica.life++;
+    replica.disk.terms.length = 0;
+    replica.disk.commitIndex = 0;
+    replica.applied = 0;
+    this.boot(replica);
   }
 
   /** Power goes out: everything that was not synced is gone. */
@@ -243,7 +242,7 @@ export class RaftWorld {
     disk.ledgerSeq++;
     const completions: Input[] = [];
     for (const request of batch) {
-      const completion = this.#write(disk, request);
+      const completion = writeToDisk(disk, request);
       if (completion !== undefined) completions.push(completion);
     }
     disk.commitIndex = Math.max(
@@ -257,7 +256,10 @@ export class RaftWorld {
   deliver(): void {
     const due = this.#packets.filter((packet) => packet.at <= this.now);
     this.#packets = this.#packets.filter((packet) => packet.at > this.now);
-    for (const { to, message } of due) this.input(this.replica(to), { kind: 'message', message });
+    for (const { to, life, message } of due) {
+      const replica = this.replica(to);
+      if (lifeOf(to, replica.life) === life) this.input(replica, { kind: 'message', message });
+    }
   }
 
   /** Any two logs with the same term at an index are equal up to it (Raft §5.3). */
@@ -277,6 +279,28 @@ export class RaftWorld {
           assert(log[at] === other[at], 'logs match (Raft §5.3)');
       }
     }
+  }
+
+  /** What a ledger keeps: the newest three whose entries are in the log. */
+  #configurationsOf(terms: readonly number[]): readonly Configuration[] {
+    const inLog = [...this.configurations.values()].filter(
+      ({ term: own, index }) => terms[index - 1] === own,
+    );
+    const rising = inLog.toSorted((left, right) => left.index - right.index);
+    return [this.configuration, ...rising].slice(-3);
+  }
+
+  #configurationsBetween(
+    state: RaftState,
+    append: { readonly prevIndex: number; readonly lastIndex: number },
+  ): readonly Configuration[] {
+    const found: Configuration[] = [];
+    for (let index = append.prevIndex + 1; index <= append.lastIndex; index++) {
+      const own = termAt(state.log, logIndex(index)) ?? 0;
+      const configuration = this.configurations.get(`${own}/${index}`);
+      if (configuration !== undefined) found.push(configuration);
+    }
+    return found;
   }
 
   #isCut(replica: WorldReplica, other: WorldReplica): boolean {
@@ -303,32 +327,6 @@ export class RaftWorld {
     }
   }
 
-  #write(disk: Disk, request: DiskRequest): Input | undefined {
-    switch (request.kind) {
-      case 'hardState':
-        disk.term = request.term;
-        disk.votedFor = request.votedFor;
-        return { kind: 'hardStateDurable', term: term(request.term), votedFor: request.votedFor };
-      case 'truncate':
-        assert(
-          request.fromIndex > disk.commitIndex,
-          'what is recorded as committed is never truncated',
-        );
-        disk.terms.length = request.fromIndex - 1;
-        return undefined;
-      case 'append':
-        assert(disk.terms.length === request.firstIndex - 1, 'a disk is written without a gap');
-        disk.terms.push(...request.terms);
-        return {
-          kind: 'durable',
-          appendSequence: request.sequence,
-          index: logIndex(disk.terms.length),
-          term: term(present(request.terms.at(-1), 'an append has an entry')),
-          ledgerSeq: disk.ledgerSeq,
-        };
-    }
-  }
-
   #carryOut(replica: WorldReplica, state: RaftState, effect: Effect): void {
     const { queue } = replica.disk;
     switch (effect.kind) {
@@ -339,6 +337,10 @@ export class RaftWorld {
         queue.push({ kind: 'truncate', fromIndex: effect.fromIndex });
         return;
       case 'appendToLog':
+        if (effect.source === 'configuration') {
+          const { configuration } = effect;
+          this.configurations.set(`${configuration.term}/${configuration.index}`, configuration);
+        }
         queue.push({
           kind: 'append',
           sequence: effect.appendSequence,
@@ -355,14 +357,17 @@ export class RaftWorld {
           effect.term <= replica.disk.term,
           'a term is durable before it is spoken of (KER-2)',
         );
-        this.#post(
-          replica.number,
-          effect.to,
-          appendOf(replica.number, {
+        this.#post(replica.number, effect.to, {
+          ...appendOf(replica.number, {
             ...effect,
             terms: termsOf(state, effect.prevIndex + 1, effect.lastIndex),
+            configurations: this.#configurationsBetween(state, effect),
           }),
-        );
+          fromIncarnation: lifeOf(replica.number, replica.life),
+        });
+        return;
+      case 'configurationChanged':
+      case 'transferAborted':
         return;
       case 'commitAdvanced':
         this.#checkCommit(replica, state, effect);
@@ -386,7 +391,6 @@ export class RaftWorld {
 
   #post(from: number, to: Recipient, message: PeerMessage): void {
     const { lossRate, duplicateRate, lateRate, lateTicksMax } = this.weather;
-    assert(to.incarnation === lifeOf(to.replicaId), 'messages go to configured lives');
     const isLost = nextFloat(this.prng) < lossRate;
     if (isLost || this.#cut.has(`${from}>${to.replicaId}`)) return;
     const copies = nextFloat(this.prng) < duplicateRate ? 2 : 1;
@@ -395,7 +399,8 @@ export class RaftWorld {
         nextFloat(this.prng) < lateRate
           ? nextBelow(this.prng, lateTicksMax)
           : nextBelow(this.prng, 2);
-      this.#packets.push({ at: this.now + delay, from, to: to.replicaId, message });
+      const life = to.incarnation;
+      this.#packets.push({ at: this.now + delay, from, to: to.replicaId, life, message });
     }
   }
 
@@ -436,12 +441,14 @@ export class RaftWorld {
   ): void {
     for (let index = replica.checkedCommit + 1; index <= commit.commitIndex; index++) {
       const own = Number(termAt(state.log, logIndex(index)));
-      this.committed[index] ??= own;
+      if (state.role === 'leader') this.committed[index] ??= own;
       assert(this.committed[index] === own, 'an index is committed with one entry');
-      const isDurable = hasQuorum(
-        this.configuration,
-        (number) => this.replica(number).disk.terms[index - 1] === own,
-      );
+      if (state.role !== 'leader') continue;
+      const isDurable = hasQuorum(activeConfiguration(state), ({ replicaId, incarnation }) => {
+        const voter = this.replica(replicaId);
+        const isThisLife = lifeOf(voter.number, voter.life) === incarnation;
+        return isThisLife && voter.disk.terms[index - 1] === own;
+      });
       assert(isDurable, 'what is committed is durable at a quorum');
     }
     replica.checkedCommit = Math.max(replica.checkedCommit, commit.commitIndex);

@@ -1,0 +1,44 @@
+/** What applied entries mean for those who wait: proposals of this replica are answered, reads released. */
+import { ClustorError } from '../base/errors.ts';
+import type { ApplyListener } from './apply-pipeline.ts';
+import type { ProposalQueue } from './proposals.ts';
+import type { ReadBarriers } from './read-barriers.ts';
+
+/** A listener that answers. */
+export function answeringListener(waiting: {
+  readonly proposals: ProposalQueue;
+  readonly reads: ReadBarriers;
+  readonly faulted: (error: ClustorError) => void;
+}): ApplyListener {
+  const { proposals, reads } = waiting;
+  return {
+    applied: (index, term, result) => {
+      const proposal = proposals.takeApplied(index);
+      proposal?.sink.proposalCommitted(proposal.slot, { term, index, result });
+    },
+    answered: (index, answer) => {
+      const proposal = proposals.takeApplied(index);
+      if ('row' in answer) proposal?.sink.proposalCommitted(proposal.slot, answer.row);
+      else proposal?.sink.proposalFailed(proposal.slot, answer.error);
+    },
+    advanced: (appliedIndex) => {
+      reads.applied(appliedIndex);
+    },
+    faulted: (error) => {
+      waiting.faulted(error);
+      reads.failApplied(error);
+      // What was appended may be committed, and is then applied once the machine is mended.
+      const { message, details } = error;
+      proposals.failAll({
+        waiting: new ClustorError('CLUSTOR_APPLY_FAULT', message, {
+          outcome: 'surelyNot',
+          details,
+        }),
+        appended: new ClustorError('CLUSTOR_APPLY_FAULT', message, {
+          outcome: 'unknown',
+          details,
+        }),
+      });
+    },
+  };
+}

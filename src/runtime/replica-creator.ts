@@ -1,0 +1,94 @@
+/**
+ * Replicas that this node is given while it runs (specification §1 Identity: only by add-learner).
+ *
+ * A leader asks for the replica before its log names it as a member. The same wish twice is answered alike; a wish for
+ * another life takes the place of a replica that nobody counts any more, and is refused otherwise.
+ */
+import { ClustorError } from '../base/errors.ts';
+import type { LogIndex, NodeId, PartitionId } from '../base/ids.ts';
+import type { Observer } from '../ports/observer.ts';
+import { activeConfiguration } from '../raft/index.ts';
+import type { LogStore } from '../storage/log-store.ts';
+import type { RecoveredPartition } from '../storage/log-store-types.ts';
+import type { ReplicaToCreate } from '../storage/replica-files.ts';
+import { closeHosted, type HostedPartition } from './hosted-partition.ts';
+
+/** What creation needs from the node. */
+export interface ReplicaCreatorOptions {
+  readonly nodeId: NodeId;
+  readonly observer: Observer;
+  readonly hosted: Map<PartitionId, HostedPartition>;
+  readonly store: () => LogStore;
+  /** Hosts what was created. */
+  readonly adopt: (created: RecoveredPartition) => void;
+}
+
+/** A leader's wish for a new replica. */
+export interface WantedReplica extends ReplicaToCreate {
+  /** The committed configuration that the wish rests on: the entry that brought it. */
+  readonly asOfIndex: LogIndex;
+}
+
+/** See the file comment. */
+export class ReplicaCreator {
+  readonly #options: ReplicaCreatorOptions;
+  readonly #creating = new Set<PartitionId>();
+
+  constructor(options: ReplicaCreatorOptions) {
+    this.#options = options;
+  }
+
+  /** Creates a replica; resolves when its files are durable and it takes part. @throws ClustorError. */
+  async create(wanted: WantedReplica): Promise<void> {
+    const { nodeId, observer, hosted, store, adopt } = this.#options;
+    const { partitionId, incarnation } = wanted;
+    const known = hosted.get(partitionId);
+    if (known?.replica.incarnation === incarnation) return;
+    const refusal = known === undefined ? undefined : replacementRefusal(known, wanted);
+    if (refusal !== undefined) throw refusal;
+    if (this.#creating.has(partitionId))
+      throw new ClustorError(
+        'CLUSTOR_MEMBERSHIP_BLOCKED',
+        `node ${nodeId} is making files for a replica of partition ${partitionId}`,
+      );
+    this.#creating.add(partitionId);
+    try {
+      if (known !== undefined) {
+        closeHosted(known);
+        hosted.delete(partitionId);
+      }
+      const created =
+        known === undefined
+          ? await store().createReplica(wanted)
+          : await store().replaceReplica(wanted);
+      adopt(created);
+      observer.emit({
+        level: 'info',
+        kind: 'replicaCreated',
+        fields: { partitionId, incarnation },
+      });
+    } finally {
+      this.#creating.delete(partitionId);
+    }
+  }
+}
+
+/**
+ * Why a node refuses to begin a replica anew in place of the one that it hosts; `undefined` when it may: when that one is in
+ * doubt, or a committed configuration no older than any that it knows leaves it out. A removed life is never taken in
+ * again, so no later configuration can count it; a deposed leader rests on an older one.
+ */
+function replacementRefusal(
+  { replica }: HostedPartition,
+  wanted: WantedReplica,
+): ClustorError | undefined {
+  const { state, incarnation } = replica;
+  const isLeftOut =
+    wanted.asOfIndex >= activeConfiguration(state).index &&
+    wanted.configuration.members.every((member) => member.incarnation !== incarnation);
+  if (state.inDoubt || isLeftOut) return undefined;
+  return new ClustorError(
+    'CLUSTOR_ALREADY_INITIALIZED',
+    `node ${state.selfNode} hosts a replica of partition ${replica.partitionId} that may still be counted; remove that one first`,
+  );
+}

@@ -1,0 +1,35 @@
+/** `boot_record.json` beside each replica: what recovery found, for people and for support. */
+import { utf8Encode } from '../base/bytes.ts';
+import { messageOf } from '../base/errors.ts';
+import type { BootReport, LogStoreOptions, RecoveredPartition } from './log-store-types.ts';
+
+/** Writes the records, one after the other; nothing depends on them, so a failure is only told. */
+export async function writeBootRecords(
+  { fileSystem, directory, observer }: LogStoreOptions,
+  found: {
+    readonly bootReport: BootReport;
+    readonly recovered: readonly RecoveredPartition[];
+  },
+): Promise<void> {
+  try {
+    for (const { partitionId, doubt, recordedCommitIndex, lastIndex } of found.recovered) {
+      const record = {
+        ...found.bootReport,
+        doubt,
+        recordedCommitIndex: recordedCommitIndex.toString(),
+        lastIndex: lastIndex.toString(),
+        ioWriterMode: fileSystem.ioWriterMode,
+      };
+      await fileSystem.replaceFile(
+        `${directory}/partitions/${partitionId}/boot_record.json`,
+        utf8Encode(`${JSON.stringify(record, undefined, 2)}\n`),
+      );
+    }
+  } catch (error) {
+    observer.emit({
+      level: 'warn',
+      kind: 'bootRecordNotWritten',
+      fields: { message: messageOf(error) },
+    });
+  }
+}
