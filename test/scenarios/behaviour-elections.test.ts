@@ -239,6 +239,27 @@ describe('a pre-vote', () => {
     expect(voter.state).toMatchObject({ term: 3, votedFor: undefined });
   });
 
+  test('is refused as long as a leader was heard within the shortest timeout', () => {
+    const voter = new CoreDriver({ self: 3, term: 1 });
+    voter.receive(heartbeat(1, { term: 1 }));
+    const answerAfter = (ticks: number): boolean | undefined => {
+      voter.tick(ticks);
+      return sentOf(voter.receive(preVoteRequest(2, { term: 2 })), 'preVoteResponse')[0]
+        ?.voteGranted;
+    };
+
+    expect([answerAfter(0), answerAfter(29), answerAfter(1)]).toEqual([false, false, true]);
+  });
+
+  test('is refused by a leader', () => {
+    const leader = leaderOf();
+
+    const answer = leader.receive(preVoteRequest(2, { term: 2, lastIndex: 9, lastTerm: 1 }));
+
+    expect(sentOf(answer, 'preVoteResponse')).toMatchObject([{ voteGranted: false }]);
+    expect(leader.state).toMatchObject({ role: 'leader', term: 1 });
+  });
+
   test('keeps a replica that was cut off for long from moving anybody when it comes back', () => {
     const { world, leader, others } = settledWorld(8);
     const lonely = others[0]!;

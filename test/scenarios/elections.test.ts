@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 
 import { logIndex, term } from '../../src/base/ids.ts';
 import {
+  appendOf,
   configurationOf,
   CoreDriver,
   effectsOf,
@@ -207,7 +208,22 @@ describe('regression 7: a node campaigns and counts under its appended configura
 });
 
 describe('regression 8: a stuck node with a higher term is freed without a long outage', () => {
-  test.each([1, 2, 3, 4, 5])('seed %i', (seed) => {
+  test.each([
+    { what: 'a heartbeat', word: heartbeat(2, { term: 3 }), answer: 'heartbeatEcho' as const },
+    {
+      what: 'an append',
+      word: appendOf(2, { term: 3, prevIndex: 0, prevTerm: 0, terms: [3] }),
+      answer: 'appendRejected' as const,
+    },
+  ])('it answers $what of an older leader with its own term', ({ word, answer }) => {
+    const stuck = new CoreDriver({ self: 3, term: 40 });
+
+    const sent = sentOf(stuck.receive(word), answer);
+
+    expect(sent).toMatchObject([{ term: 40 }]);
+  });
+
+  test.each([1, 2, 3, 4, 5])('it follows a leader again soon (seed %i)', (seed) => {
     const { world, leader } = settledWorld(seed);
     const stuck = world.replicas.find((replica) => replica !== leader)!;
     world.crash(stuck);
