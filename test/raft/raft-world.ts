@@ -171,6 +171,11 @@ export class RaftWorld {
     this.#cut.add(`${from}>${to}`);
   }
 
+  /** Mends the link in one direction without a new connection: only what was said meanwhile is lost. */
+  mend(from: number, to: number): void {
+    this.#cut.delete(`${from}>${to}`);
+  }
+
   /** Cuts a replica off in both directions. */
   isolate(number: number): void {
     for (const other of this.replicas) {

@@ -1,0 +1,213 @@
+/**
+ * A simulated cluster of the product for scenarios: real nodes with recovery, storage and links, in virtual time.
+ *
+ * Every step is watched by {@link SimCluster}, so a scenario states only what is its own. Nothing is drawn but from the
+ * seed: a scenario runs the same every time.
+ */
+import { present } from '../../src/base/assert.ts';
+import { utf8Encode } from '../../src/base/bytes.ts';
+import { clusterId, nodeId, partitionId, type NodeId } from '../../src/base/ids.ts';
+import { explain, type WhyKind } from '../../src/admin/why.ts';
+import type { AppendReceipt } from '../../src/runtime/local-append.ts';
+import type { AppendOptions, Partition } from '../../src/runtime/partition.ts';
+import type { Replica } from '../../src/runtime/replica.ts';
+import type { LogStoreLimits } from '../../src/storage/log-store-types.ts';
+import { SimCluster, type TimelineEvent } from '../../src/testing/sim-cluster.ts';
+import { encodeCommand, RegisterMachine } from '../../src/testing/sim-machine.ts';
+import { SimWorld } from '../../src/testing/sim-world.ts';
+import { drainMicrotasks } from '../testing/sim-rounds.ts';
+
+const cluster = clusterId('018c0d6c-9c11-7e9d-8000-86f5bb8c0001');
+const onlyPartition = partitionId('018c0d6c-9c11-7e9d-8000-000000000001');
+const smallStorage: Partial<LogStoreLimits> = {
+  segmentBytes: 8 * 1024 * 1024,
+  ledgerBytes: 256 * 1024,
+  logBytesMax: 256 * 1024 * 1024,
+};
+
+/** How a promise ended. */
+export type Ending<T> =
+  | { readonly kind: 'fulfilled'; readonly value: T }
+  | { readonly kind: 'rejected'; readonly error: unknown };
+
+/** See the file comment. */
+export class ScenarioCluster {
+  readonly world: SimWorld;
+  readonly events: TimelineEvent[] = [];
+  readonly #simulated: SimCluster;
+
+  private constructor(seed: number, nodes: number) {
+    const nodeIds = Array.from({ length: nodes }, (_, at) => nodeId(at + 1));
+    this.world = new SimWorld({ seed, clusterId: cluster, nodeIds });
+    this.#simulated = new SimCluster({
+      world: this.world,
+      clusterId: cluster,
+      partitionIds: [onlyPartition],
+      storage: smallStorage,
+      raft: {},
+      onEvent: (event) => {
+        this.events.push(event);
+      },
+    });
+  }
+
+  /** A cluster with a leader that has committed its first entry. */
+  static async start(seed: number, nodes = 3): Promise<ScenarioCluster> {
+    const scenario = new ScenarioCluster(seed, nodes);
+    await scenario.settle(scenario.#simulated.initialize());
+    for (const id of scenario.world.nodeIds) scenario.start(id);
+    await scenario.untilLeader();
+    return scenario;
+  }
+
+  get nodeIds(): readonly NodeId[] {
+    return this.world.nodeIds;
+  }
+
+  /** Changes of leader so far, the first one included. */
+  get leaderChanges(): number {
+    return this.#simulated.leaderChanges;
+  }
+
+  /** Whether every node has recovered. */
+  areAllUp(): boolean {
+    return this.nodeIds.every((id) => this.#simulated.node(id) !== undefined);
+  }
+
+  /** Nodes other than `id`. */
+  others(id: NodeId): readonly NodeId[] {
+    return this.nodeIds.filter((other) => other !== id);
+  }
+
+  /** The replica of a node that is up and has recovered. */
+  replica(id: NodeId): Replica {
+    return present(this.#simulated.node(id)?.replicas()[0], 'a node that is up hosts a replica');
+  }
+
+  /** The partition as a product on that node sees it. */
+  partition(id: NodeId): Partition {
+    return present(this.#simulated.node(id), 'a node that is up').partition(onlyPartition);
+  }
+
+  /** Value of a register in the machine of a node, without asking anybody. */
+  value(id: NodeId, key: string): string | null {
+    return present(this.#simulated.machine(id, onlyPartition), 'a node that is up').read(key);
+  }
+
+  /** Clause of an explanation at a node. */
+  why(id: NodeId, kind: WhyKind): string {
+    const node = present(this.#simulated.node(id), 'a node that is up');
+    const { linksUp, partitions } = node.status();
+    const [partition] = partitions;
+    return explain(kind, {
+      partition: present(partition, 'a node hosts its partition'),
+      state: this.replica(id).state,
+      linksUp,
+    }).clause;
+  }
+
+  /** The node that leads by its own word in the newest term, if any does. */
+  leader(): NodeId | undefined {
+    const leading = this.nodeIds
+      .map((id) => ({ id, replica: this.#simulated.node(id)?.replicas()[0] }))
+      .filter(({ replica }) => replica?.isLeader === true);
+    return leading.toSorted(
+      (left, right) => (right.replica?.state.term ?? 0) - (left.replica?.state.term ?? 0),
+    )[0]?.id;
+  }
+
+  /** Waits for a leader with a committed entry of its own term. */
+  async untilLeader(among: readonly NodeId[] = this.nodeIds): Promise<NodeId> {
+    const isReady = (): boolean => {
+      const id = this.leader();
+      if (id === undefined || !among.includes(id)) return false;
+      const { state } = this.replica(id);
+      return state.leader !== undefined && state.commitIndex >= state.leader.termStartIndex;
+    };
+    await this.until('a leader commits an entry of its term', isReady, 20_000);
+    return present(this.leader(), 'a leader was found');
+  }
+
+  /** Begins a life of a node. */
+  start(id: NodeId): void {
+    this.#simulated.start(id);
+  }
+
+  /** Takes the power of a node. */
+  crash(id: NodeId, kind: 'powerLoss' | 'processKill' = 'powerLoss'): void {
+    this.world.crash(id, kind);
+    this.#simulated.crashed(id);
+  }
+
+  /** Cuts or mends what `from` says to `to`. */
+  link(from: NodeId, to: NodeId, isWhole: boolean): void {
+    const [left, right] = [this.world.machineNumber(from), this.world.machineNumber(to)];
+    if (isWhole) this.world.network.mend(left, right);
+    else this.world.network.cut(left, right);
+  }
+
+  /** Cuts a node off in both directions. */
+  isolate(id: NodeId): void {
+    for (const other of this.others(id)) {
+      this.link(id, other, false);
+      this.link(other, id, false);
+    }
+  }
+
+  /** Sets a register through a node, wherever the leader is. */
+  write(id: NodeId, key: string, value: string, options?: AppendOptions): Promise<AppendReceipt> {
+    return this.partition(id).append(encodeCommand({ op: 'write', key, value }), options);
+  }
+
+  /** A linearizable read of a register at a node. */
+  read(id: NodeId, key: string, deadlineMs = 10_000): Promise<string | null> {
+    const read = (machine: unknown): string | null =>
+      machine instanceof RegisterMachine ? machine.read(key) : null;
+    return this.partition(id).read(read, { deadlineMs });
+  }
+
+  /** Appends bytes that no machine of this cluster can read. */
+  poison(id: NodeId): Promise<AppendReceipt> {
+    return this.partition(id).append(utf8Encode('{'));
+  }
+
+  /** Lets virtual time pass. */
+  async advance(forMs: number): Promise<void> {
+    await this.world.run({
+      untilMs: this.world.nowMs + forMs,
+      drainMicrotasks,
+      afterEvent: (owner) => {
+        this.#simulated.check(owner?.number);
+      },
+    });
+  }
+
+  /** Lets time pass until something holds. */
+  async until(what: string, holds: () => boolean, msMax = 10_000): Promise<void> {
+    const deadlineMs = this.world.nowMs + msMax;
+    while (!holds()) {
+      if (this.world.nowMs >= deadlineMs) throw new Error(`not within ${msMax} ms: ${what}`);
+      await this.advance(10);
+    }
+  }
+
+  /** Lets time pass until a promise ends; hands on what it resolves or rejects with. */
+  async settle<T>(promise: Promise<T>): Promise<T> {
+    let isSettled = false;
+    const note = (): void => {
+      isSettled = true;
+    };
+    promise.then(note, note);
+    await this.until('a promise settles', () => isSettled, 60_000);
+    return promise;
+  }
+
+  /** Like {@link ScenarioCluster.settle}; a rejection is a value. */
+  async ending<T>(promise: Promise<T>): Promise<Ending<T>> {
+    try {
+      return { kind: 'fulfilled', value: await this.settle(promise) };
+    } catch (error) {
+      return { kind: 'rejected', error };
+    }
+  }
+}
