@@ -177,7 +177,12 @@ describe('received frames', () => {
       systemOffsets: [],
       termRuns: [5, 2, 7, 4],
     });
-    expect(good(new Uint8Array(0), 0)).toEqual({ kind: 'good', lastTerm: 2, termRuns: [] });
+    expect(good(new Uint8Array(0), 0)).toEqual({
+      kind: 'good',
+      lastTerm: 2,
+      systemOffsets: [],
+      termRuns: [],
+    });
   });
 
   test.each([

@@ -20,6 +20,7 @@ export function voteRequest(
     term: term(asked.term),
     lastIndex: logIndex(asked.lastIndex ?? 0),
     lastTerm: term(asked.lastTerm ?? 0),
+    isTransfer: false,
   });
 }
 
