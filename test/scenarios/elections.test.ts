@@ -202,6 +202,23 @@ describe('regression 7: a node campaigns and counts under its appended configura
       configurations: [threeVoters, without],
     });
 
+    driver.tickToDeadline();
+    driver.receive(preVoteResponse(4, { term: 2, voteGranted: true }));
+    expect(driver.state.role).toBe('preCandidate');
+
+    driver.receive(preVoteResponse(5, { term: 2, voteGranted: true }));
+
+    expect(driver.state.role).toBe('candidate');
+  });
+
+  test('it stays quiet once the configuration that leaves it out is committed', () => {
+    const without = { ...joint, members: [member(4), member(5)], outgoingMembers: [] };
+    const driver = new CoreDriver({
+      log: [1, 1],
+      recordedCommitIndex: 2,
+      configurations: [threeVoters, without],
+    });
+
     expect(driver.tickToDeadline()).toEqual([]);
     expect(driver.state.role).toBe('follower');
   });
