@@ -30,6 +30,8 @@ export interface OpenNodeOptions {
   readonly nodeId: number;
   /** `host:port` of the TLS port; port 0 takes a free one. */
   readonly listen: string;
+  /** `host:port` at which other nodes reach this one. @defaultValue `listen`, if that names one address and port */
+  readonly advertise?: string;
   /** PEM files; read again when they are replaced, so that a renewed certificate needs no restart. */
   readonly certificates: CertificateFiles;
   /** Makes the machine of a hosted partition; called once for each. */
@@ -79,6 +81,7 @@ export async function openNode(options: OpenNodeOptions): Promise<ClustorNode> {
   };
   try {
     const { directory, createStateMachine, limits, storage, raft } = options;
+    const advertisedAddress = options.advertise ?? dialable(options.listen);
     const node = await ClustorNode.open({
       directory,
       clusterId: clusterId(options.clusterId),
@@ -89,6 +92,7 @@ export async function openNode(options: OpenNodeOptions): Promise<ClustorNode> {
       entropy: nodeEntropy,
       observer,
       createStateMachine,
+      ...(advertisedAddress === undefined ? {} : { advertisedAddress }),
       ...(limits === undefined ? {} : { limits }),
       ...(storage === undefined ? {} : { storage }),
       ...(raft === undefined ? {} : { raft }),
@@ -106,6 +110,12 @@ export async function openNode(options: OpenNodeOptions): Promise<ClustorNode> {
     await closeRest();
     throw error;
   }
+}
+
+/** An address that others can dial as it is: not all interfaces, not a port that is drawn. */
+function dialable(listen: string): string | undefined {
+  const { host, port } = parseAddress(listen);
+  return port === 0 || host === '0.0.0.0' || host === '::' ? undefined : listen;
 }
 
 /** What {@link initializeReplicas} needs. @public */

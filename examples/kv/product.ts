@@ -1,6 +1,7 @@
 /** The key-value store as a product: what `clustor node --product` loads and `clustor up --example kv` runs on every node. */
 import {
   ClustorError,
+  type Partition,
   type Product,
   type ProductContext,
   type RunningProduct,
@@ -8,6 +9,7 @@ import {
 } from 'clustor';
 
 import { KvMachine } from './kv-machine.ts';
+import type { KvPartition } from './redis-connection.ts';
 import type { ReplicationStatus } from './redis-info.ts';
 import { RedisServer } from './redis-server.ts';
 
@@ -20,15 +22,8 @@ export const product: Product = {
   },
 
   async start(context: ProductContext): Promise<RunningProduct> {
-    const [partition] = context.partitions;
-    if (partition === undefined) {
-      throw new ClustorError(
-        'CLUSTOR_INVALID_ARGUMENT',
-        'the kv product needs a partition to keep its keys in',
-      );
-    }
     const server = await RedisServer.open({
-      partition,
+      partition: hostedPartition(context),
       port: context.port ?? 0,
       observer: context.observer,
       replication: () => replicationOf(context),
@@ -42,8 +37,31 @@ export const product: Product = {
   },
 };
 
-function replicationOf({ node, partitions }: ProductContext): ReplicationStatus {
-  const status = partitions[0]?.status();
+/** The partition that the node hosts when it is asked: a spare node is given its replica later, and may lose it again. */
+function hostedPartition(context: ProductContext): KvPartition {
+  const current = (): Partition => {
+    const [partition] = context.partitions;
+    if (partition !== undefined) return partition;
+    throw new ClustorError(
+      'CLUSTOR_UNKNOWN_PARTITION',
+      `node ${context.node.nodeId} holds no replica yet; ask another node`,
+    );
+  };
+  return {
+    get partitionId() {
+      return current().partitionId;
+    },
+    get machine() {
+      return current().machine;
+    },
+    append: async (bytes, options) => current().append(bytes, options),
+    read: async (read, options) => current().read(read, options),
+  };
+}
+
+function replicationOf(context: ProductContext): ReplicationStatus {
+  const { node } = context;
+  const status = context.partitions[0]?.status();
   return {
     nodeId: node.nodeId,
     role: status?.role ?? 'none',

@@ -1,12 +1,20 @@
 /** Asks the admin service of one node, over whatever transport it is given. */
+import type { MessageInitShape } from '@bufbuild/protobuf';
 import { Code, ConnectError, createClient, type Transport } from '@connectrpc/connect';
 
 import { errorCodes, type ErrorCode } from '../base/error-codes.ts';
 import { ClustorError } from '../base/errors.ts';
 import {
   AdminService,
+  type AddMemberRequestSchema,
+  type ChangeVotersRequestSchema,
   type GetStatusResponse,
+  type MembershipResponse,
   type Partition,
+  type PlanVotersResponse,
+  type RollBackMembershipRequestSchema,
+  type TransferLeadershipRequestSchema,
+  type TransferLeadershipResponse,
 } from './generated/clustor/admin/v1/admin_pb.ts';
 import type { WhyAnswer, WhyKind } from './why.ts';
 
@@ -42,11 +50,22 @@ export interface AdminClient {
   getStatus(): Promise<AdminNodeStatus>;
   listPartitions(): Promise<readonly Plain<Partition>[]>;
   why(partitionId: string, kind: WhyKind): Promise<WhyAnswer>;
+  addMember(request: MessageInitShape<typeof AddMemberRequestSchema>): Promise<Plain<MembershipResponse>>;
+  planVoters(request: MessageInitShape<typeof ChangeVotersRequestSchema>): Promise<Plain<PlanVotersResponse>>;
+  changeVoters(request: MessageInitShape<typeof ChangeVotersRequestSchema>): Promise<Plain<MembershipResponse>>;
+  rollBackMembership(
+    request: MessageInitShape<typeof RollBackMembershipRequestSchema>,
+  ): Promise<Plain<MembershipResponse>>;
+  transferLeadership(
+    request: MessageInitShape<typeof TransferLeadershipRequestSchema>,
+  ): Promise<Plain<TransferLeadershipResponse>>;
   close(): Promise<void>;
 }
 
 /** Milliseconds after which a call is given up. */
 export const adminDeadlineMs = 5_000;
+/** Milliseconds that a node waits for a change of members to end, if the request does not say. */
+const changeDeadlineMs = 150_000;
 
 /** Makes a client; it connects with its first call. */
 export function createAdminClient(channel: AdminChannel): AdminClient {
@@ -66,12 +85,44 @@ export function createAdminClient(channel: AdminChannel): AdminClient {
       call(async () => plain((await client.listPartitions({})).partitions) as Plain<Partition>[]),
     why: (partitionId, kind) =>
       call(async () => plain(await client.why({ partitionId, kind })) as WhyAnswer),
+    addMember: (request) =>
+      call(
+        async () =>
+          plain(await client.addMember(request, patience(request))) as Plain<MembershipResponse>,
+      ),
+    planVoters: (request) =>
+      call(async () => plain(await client.planVoters(request)) as Plain<PlanVotersResponse>),
+    changeVoters: (request) =>
+      call(
+        async () =>
+          plain(await client.changeVoters(request, patience(request))) as Plain<MembershipResponse>,
+      ),
+    rollBackMembership: (request) =>
+      call(
+        async () =>
+          plain(
+            await client.rollBackMembership(request, patience(request)),
+          ) as Plain<MembershipResponse>,
+      ),
+    transferLeadership: (request) =>
+      call(
+        async () =>
+          plain(
+            await client.transferLeadership(request, patience(request)),
+          ) as Plain<TransferLeadershipResponse>,
+      ),
     close: () => {
       isClosed = true;
       channel.close();
       return Promise.resolve();
     },
   };
+}
+
+/** The node answers when its own deadline has passed; the connection waits a little longer. */
+function patience(request: { readonly deadlineMs?: number | undefined }): { readonly timeoutMs: number } {
+  const { deadlineMs = 0 } = request;
+  return { timeoutMs: (deadlineMs === 0 ? changeDeadlineMs : deadlineMs) + adminDeadlineMs };
 }
 
 function closedError(): ClustorError {

@@ -25,6 +25,7 @@ import {
   ListPartitionsResponseSchema,
   WhyResponseSchema,
 } from './generated/clustor/admin/v1/admin_pb.ts';
+import { membershipRoutes, type MembershipSubject } from './membership-routes.ts';
 import { partitionMessage, statusMessage } from './status-message.ts';
 import { explain, type WhyKind } from './why.ts';
 
@@ -34,7 +35,7 @@ export const principalKey: ContextKey<PeerIdentity | undefined> = createContextK
 >(undefined, { description: 'principal' });
 
 /** What the service looks at: a `ClustorNode`. */
-export interface AdminSubject {
+export interface AdminSubject extends MembershipSubject {
   status(): NodeStatus;
   replicas(): readonly { readonly partitionId: PartitionId; readonly state: RaftState }[];
 }
@@ -51,9 +52,14 @@ const actions: Readonly<Record<string, AccessAction>> = {
   ListPartitions: 'adminRead',
   GetPartition: 'adminRead',
   Why: 'adminRead',
+  PlanVoters: 'adminRead',
+  AddMember: 'adminWrite',
+  ChangeVoters: 'adminWrite',
+  RollBackMembership: 'adminWrite',
+  TransferLeadership: 'adminWrite',
 };
 
-const kinds: readonly WhyKind[] = ['notLeader', 'readBlocked', 'notReady'];
+const kinds: readonly WhyKind[] = ['notLeader', 'readBlocked', 'notReady', 'membershipBlocked'];
 
 /** The routes of a node's admin service. */
 export function createAdminRoutes({
@@ -97,6 +103,7 @@ export function createAdminRoutes({
             facts: { ...answer.facts },
           });
         },
+        ...membershipRoutes(node),
       },
       { interceptors: [judging(observer)] },
     );

@@ -1,12 +1,19 @@
 /** A node's status as messages of the admin service, and back as plain numbers for callers. */
 import { create } from '@bufbuild/protobuf';
-import type { MemberStatus, NodeStatus, PartitionStatus } from '../runtime/status.ts';
+import type {
+  JointPhaseStatus,
+  MemberStatus,
+  NodeStatus,
+  PartitionStatus,
+} from '../runtime/status.ts';
 import {
   GetStatusResponseSchema,
+  JointPhaseSchema,
   JournalSchema,
   MemberSchema,
   PartitionSchema,
   type GetStatusResponse,
+  type JointPhase,
   type Member,
   type Partition,
 } from './generated/clustor/admin/v1/admin_pb.ts';
@@ -70,9 +77,27 @@ export function partitionMessage(row: PartitionStatus): Partition {
     idempotencyRows: row.idempotencyRows,
     tailBytes: BigInt(row.tailBytes),
     members: row.members.map(memberMessage),
+    ...(row.joint === undefined ? {} : { joint: jointMessage(row.joint) }),
+    ...(row.transferToNodeId === undefined
+      ? {}
+      : { transferToNodeId: BigInt(row.transferToNodeId) }),
+    configurationIndex: BigInt(row.configurationIndex),
+    configurationCommitted: row.configurationCommitted,
   });
 }
 
+function jointMessage(joint: JointPhaseStatus): JointPhase {
+  const { outgoingMembers, committed, needed, sinceMs, rollbackReason } = joint;
+  return create(JointPhaseSchema, {
+    outgoingMembers: outgoingMembers.map(memberMessage),
+    committed,
+    needed,
+    sinceMs: BigInt(sinceMs),
+    ...(rollbackReason === undefined ? {} : { rollbackReason }),
+  });
+}
+
+/** A member as a message. */
 function memberMessage(member: MemberStatus): Member {
   return create(MemberSchema, {
     replicaId: BigInt(member.replicaId),
@@ -83,5 +108,6 @@ function memberMessage(member: MemberStatus): Member {
     ...(member.matchIndex === undefined ? {} : { matchIndex: BigInt(member.matchIndex) }),
     ...(member.progress === undefined ? {} : { progress: member.progress }),
     inDoubt: member.inDoubt,
+    ...(member.silentMs === undefined ? {} : { silentMs: BigInt(member.silentMs) }),
   });
 }

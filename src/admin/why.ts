@@ -9,6 +9,8 @@
  * | `readBlocked` at a leader | ApplyFault, InDoubt, QuorumUnconfirmed, TermStartUncommitted, IndexInequality, ApplyBehind |
  * | `readBlocked` elsewhere | ApplyFault, InDoubt, QuorumUnreachable, NoLeader, LeaderUnreachable, IndexInequality, ApplyBehind |
  * | `notReady` | like `readBlocked`, without LeaderUnreachable |
+ * | `membershipBlocked` at a leader | TermStartUncommitted, JointMajorityMissing, JointPhase, ChangeUncommitted, TransferUnderWay |
+ * | `membershipBlocked` elsewhere | JointMajorityMissing, QuorumUnreachable, AnotherLeads, ElectionUnderWay |
  *
  * `Leads` answers `notLeader` at a leader; `None` says that nothing stands in the way.
  */
@@ -17,10 +19,13 @@ import type { NodeId } from '../base/ids.ts';
 import { isSameLife, type Member } from '../base/membership.ts';
 import {
   activeConfiguration,
+  hasMajority,
   hasQuorum,
+  isJoint,
   isVoter,
   selfLife,
   tickMs,
+  votersOf,
   votersOfBoth,
   type LeaderState,
   type RaftState,
@@ -28,7 +33,7 @@ import {
 import type { PartitionStatus } from '../runtime/status.ts';
 
 /** What can be asked. @public */
-export type WhyKind = 'notLeader' | 'readBlocked' | 'notReady';
+export type WhyKind = 'notLeader' | 'readBlocked' | 'notReady' | 'membershipBlocked';
 
 /** An answer. @public */
 export interface WhyAnswer {
@@ -100,6 +105,8 @@ function clauseOf(kind: WhyKind, input: WhyInput): Clause {
       return applyFault(input) ?? inDoubt(input) ?? readBlocked(input) ?? none;
     case 'notReady':
       return applyFault(input) ?? inDoubt(input) ?? notReady(input) ?? none;
+    case 'membershipBlocked':
+      return membershipBlocked(input) ?? none;
     default:
       return unreachable(kind);
   }
@@ -118,13 +125,94 @@ function notLeader(input: WhyInput): Clause {
     inDoubt(input) ??
     notAVoter(input) ??
     anotherLeads(input) ??
-    quorumUnreachable(input) ?? {
-      clause: 'ElectionUnderWay',
-      explanation: `no leader is known; this replica is ${state.role}: ${partition.roleReason}`,
-      advice: 'Wait for the election; if it lasts, look at the other nodes.',
-      ...leaderSilence(state),
-    }
+    quorumUnreachable(input) ??
+    electing(input)
   );
+}
+
+function membershipBlocked(input: WhyInput): Clause | undefined {
+  const { state } = input;
+  const { leader } = state;
+  if (leader === undefined)
+    return (
+      jointMajorityMissing(input) ??
+      quorumUnreachable(input) ??
+      anotherLeads(input) ??
+      electing(input)
+    );
+  return (
+    termStartUncommitted(input, leader) ??
+    jointMajorityMissing(input) ??
+    changeInFlight(input) ??
+    transferUnderWay(input)
+  );
+}
+
+/** In a joint phase both halves must be there; which one is not, and whom to bring back. */
+function jointMajorityMissing({ state, linksUp, partition }: WhyInput): Clause | undefined {
+  const configuration = activeConfiguration(state);
+  if (!isJoint(configuration)) return undefined;
+  const isReached = (member: Member): boolean =>
+    member.nodeId === state.selfNode || linksUp.includes(member.nodeId);
+  const halves = [
+    { name: 'new', members: configuration.members },
+    { name: 'old', members: configuration.outgoingMembers },
+  ];
+  const lost = halves.filter(({ members }) => !hasMajority(members, isReached));
+  if (lost.length === 0) return undefined;
+  const texts = lost.map(({ name, members }) => {
+    const voters = votersOf(members);
+    const missing = voters.filter((member) => !isReached(member));
+    return `the ${name} voters lack a majority: ${voters.length - missing.length} of ${voters.length} are reached, missing ${missing.map(whereabouts).join(', ')}`;
+  });
+  const canGoBack = state.leader !== undefined && configuration.term === state.term;
+  return {
+    clause: 'JointMajorityMissing',
+    explanation: `a change of voters is under way, begun by entry ${configuration.index}; ${texts.join('; ')}`,
+    advice: canGoBack
+      ? 'This leader goes back to the old voters within seconds; `clustor members rollback` does so at once.'
+      : 'Start enough of the missing nodes for a majority of both lists; the change then ends by itself.',
+    ...(partition.joint === undefined || state.leader === undefined
+      ? {}
+      : { sinceMs: partition.joint.sinceMs }),
+  };
+}
+
+function changeInFlight({ state, partition }: WhyInput): Clause | undefined {
+  const { joint } = partition;
+  const { index } = activeConfiguration(state);
+  if (joint !== undefined) {
+    return {
+      clause: 'JointPhase',
+      explanation: `a change of voters is under way, begun by entry ${index}: ${joint.committed} of ${joint.needed} entries are committed by both lists${joint.rollbackReason === undefined ? '' : `; it goes back: ${joint.rollbackReason}`}`,
+      advice: 'Wait; the phase ends by itself within seconds.',
+      sinceMs: joint.sinceMs,
+    };
+  }
+  if (index <= state.commitIndex) return undefined;
+  return {
+    clause: 'ChangeUncommitted',
+    explanation: `the last change, entry ${index}, is not committed yet; commit index ${state.commitIndex}`,
+    advice: 'Wait until a quorum has it on disk; if it lasts, look at the voters.',
+  };
+}
+
+function transferUnderWay({ partition }: WhyInput): Clause | undefined {
+  if (partition.transferToNodeId === undefined) return undefined;
+  return {
+    clause: 'TransferUnderWay',
+    explanation: `leadership is being handed to node ${partition.transferToNodeId}`,
+    advice: 'Wait; it ends within an election timeout.',
+  };
+}
+
+function electing({ partition, state }: WhyInput): Clause {
+  return {
+    clause: 'ElectionUnderWay',
+    explanation: `no leader is known; this replica is ${state.role}: ${partition.roleReason}`,
+    advice: 'Wait for the election; if it lasts, look at the other nodes.',
+    ...leaderSilence(state),
+  };
 }
 
 function readBlocked(input: WhyInput): Clause | undefined {

@@ -28,6 +28,8 @@ export interface LocalNode {
   readonly address: string;
   /** Loopback port of the product on it; `undefined` without a product. */
   readonly productPort: number | undefined;
+  /** It was begun without replicas, to be given some by `clustor members add`. */
+  readonly isSpare?: boolean;
 }
 
 /** The content of `cluster.json`. */
@@ -43,7 +45,10 @@ export interface ClusterFile {
 
 /** What a new cluster is to be. */
 export interface NewCluster {
+  /** Nodes that hold a voter of every partition. */
   readonly nodeCount: number;
+  /** Further nodes, without replicas. More than there are now are added to an existing cluster. */
+  readonly spareCount: number;
   readonly partitionCount: number;
   readonly product: string | undefined;
   readonly basePort: number;
@@ -110,11 +115,12 @@ export class ClusterDirectory {
   /** Creates what is missing of a cluster: file, authority, replicas. Returns what it is. */
   async prepare(wanted: NewCluster, wallMs: number): Promise<ClusterFile> {
     await mkdir(this.path, { recursive: true });
-    const cluster = (await this.read()) ?? (await this.#plan(wanted));
+    const cluster = await this.#withSpares((await this.read()) ?? (await this.#plan(wanted)), wanted);
     await this.#authority(clusterId(cluster.clusterId), wallMs);
     await this.#writeConfigs(cluster);
     if (cluster.isInitialized) return cluster;
-    for (const node of cluster.nodes) await this.#initialize(cluster, node);
+    for (const node of cluster.nodes)
+      if (node.isSpare !== true) await this.#initialize(cluster, node);
     const done = { ...cluster, isInitialized: true };
     await this.#writeCluster(done);
     return done;
@@ -173,6 +179,27 @@ export class ClusterDirectory {
     };
     await this.#writeCluster(cluster);
     return cluster;
+  }
+
+  async #withSpares(cluster: ClusterFile, wanted: NewCluster): Promise<ClusterFile> {
+    const known = cluster.nodes.filter((node) => node.isSpare === true).length;
+    const missing = wanted.spareCount - known;
+    if (missing <= 0) return cluster;
+    const first = cluster.nodes.length;
+    const ports = wanted.isPortsAuto
+      ? await freePorts(missing * 2)
+      : Array.from({ length: missing * 2 }, (_, at) =>
+          at < missing ? wanted.basePort + first + at : wanted.productPort + first + at - missing,
+        );
+    const spares = Array.from({ length: missing }, (_, at): LocalNode => ({
+      nodeId: first + at + 1,
+      address: `127.0.0.1:${ports[at] ?? 0}`,
+      productPort: cluster.product === undefined ? undefined : ports[missing + at],
+      isSpare: true,
+    }));
+    const wider = { ...cluster, nodes: [...cluster.nodes, ...spares] };
+    await this.#writeCluster(wider);
+    return wider;
   }
 
   async #authority(id: ClusterId, wallMs: number): Promise<CertificateAuthority> {

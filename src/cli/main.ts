@@ -67,6 +67,12 @@ function addProcessCommands(root: Command): void {
     .description('run a local cluster of separate node processes until Ctrl-C')
     .option('--dir <folder>', 'where its state is kept', '.clustor')
     .option('--nodes <count>', 'number of nodes: 1, 3, 5 or 7', wholeNumber, 3)
+    .option(
+      '--spares <count>',
+      'further nodes without replicas, for `clustor members add`',
+      wholeNumber,
+      0,
+    )
     .option('--partitions <count>', 'number of partitions, all on all nodes', wholeNumber, 1)
     .option('--example <name>', 'run an example product: kv')
     .option('--product <module>', 'run a product: a path that begins with . or /, or a package')

@@ -31,6 +31,8 @@ interface NodeConfig {
   readonly clusterId: string;
   readonly nodeId: number;
   readonly listen: string;
+  /** `host:port` at which other nodes reach this one; `listen` if that names one address. */
+  readonly advertise?: string;
   readonly dataDirectory: string;
   readonly certificates: {
     readonly certificateFile: string;
@@ -57,6 +59,7 @@ export async function runNode(options: NodeCommandOptions, output: Output): Prom
     clusterId: config.clusterId,
     nodeId: config.nodeId,
     listen: config.listen,
+    ...(config.advertise === undefined ? {} : { advertise: config.advertise }),
     certificates: config.certificates,
     createStateMachine: (partitionId) =>
       product?.createStateMachine(partitionId) ?? new DefaultMachine(),
@@ -69,7 +72,9 @@ export async function runNode(options: NodeCommandOptions, output: Output): Prom
   try {
     running = await product?.start({
       node,
-      partitions: node.partitions,
+      get partitions() {
+        return node.partitions;
+      },
       port: config.productPort,
       observer,
     });

@@ -16,6 +16,7 @@ import { Supervisor, type NodeEvent, type ReadyNode } from './supervisor.ts';
 export interface UpOptions {
   readonly dir: string;
   readonly nodes: number;
+  readonly spares: number;
   readonly partitions: number;
   readonly example?: string;
   readonly product?: string;
@@ -27,6 +28,7 @@ export interface UpOptions {
 
 const examples: Readonly<Record<string, string>> = { kv: '../examples/kv/product.js' };
 const readyMsMax = 60_000;
+const sparesMax = 16;
 
 /** Runs the cluster; returns the exit code once it has stopped. */
 export async function runUp(options: UpOptions, output: Output): Promise<number> {
@@ -42,10 +44,16 @@ export async function runUp(options: UpOptions, output: Output): Promise<number>
       'CLUSTOR_INVALID_ARGUMENT',
       `--partitions takes 1 to 4,096, got ${options.partitions}`,
     );
+  if (options.spares > sparesMax)
+    throw new ClustorError(
+      'CLUSTOR_INVALID_ARGUMENT',
+      `--spares takes 0 to ${sparesMax}, got ${options.spares}`,
+    );
   const lock = await lockCluster(directory);
   try {
     const wanted = {
       nodeCount: options.nodes,
+      spareCount: options.spares,
       partitionCount: options.partitions,
       product,
       basePort: options.basePort,

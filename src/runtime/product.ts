@@ -18,6 +18,7 @@ export interface Product {
 /** What a product gets on each node. @public */
 export interface ProductContext {
   readonly node: ClustorNode;
+  /** The partitions that the node hosts at this moment; a node may be given replicas and lose them while it runs. */
   readonly partitions: readonly Partition[];
   /** Loopback port for the product's listener on this node; the system picks one when undefined. */
   readonly port: number | undefined;

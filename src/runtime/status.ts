@@ -8,7 +8,17 @@ import type {
   ReplicaId,
   Term,
 } from '../base/ids.ts';
-import { activeConfiguration, walCommittedIndex, type Role } from '../raft/index.ts';
+import { isSameLife, type Configuration, type Member } from '../base/membership.ts';
+import {
+  activeConfiguration,
+  isJoint,
+  jointStatus,
+  selfLife,
+  tickMs,
+  walCommittedIndex,
+  type RaftState,
+  type Role,
+} from '../raft/index.ts';
 import type { LogStoreStatistics } from '../storage/log-store-types.ts';
 import type { Replica } from './replica.ts';
 
@@ -25,6 +35,20 @@ export interface MemberStatus {
   readonly progress: string | undefined;
   /** At a leader: it lost what it had acknowledged. */
   readonly inDoubt: boolean;
+  /** At a leader: since when the member has not been heard. */
+  readonly silentMs: number | undefined;
+}
+
+/** A change of voters under way; everything needs a majority of both lists. @public */
+export interface JointPhaseStatus {
+  readonly outgoingMembers: readonly MemberStatus[];
+  /** At the leader: own-term entries that both majorities have committed, of those needed. */
+  readonly committed: number;
+  readonly needed: number;
+  /** At the leader: for how long it has seen the phase. */
+  readonly sinceMs: number;
+  /** At the leader: why the old list is wanted back. */
+  readonly rollbackReason: string | undefined;
 }
 
 /** One replica. @public */
@@ -55,6 +79,13 @@ export interface PartitionStatus {
   readonly idempotencyRows: number;
   readonly tailBytes: number;
   readonly members: readonly MemberStatus[];
+  /** Set while a change of voters is under way; then `members` is the new list. */
+  readonly joint: JointPhaseStatus | undefined;
+  /** Set while leadership is being handed over. */
+  readonly transferToNodeId: NodeId | undefined;
+  /** Index of the entry that brought the configuration in force. */
+  readonly configurationIndex: LogIndex;
+  readonly configurationCommitted: boolean;
 }
 
 /** One node. @public */
@@ -100,21 +131,45 @@ export function partitionStatus(replica: Replica, localAppendsPending: number): 
     localAppendsPending,
     idempotencyRows: replica.apply.table.size,
     tailBytes: replica.tail.bytesHeld,
-    members: configuration.members.map((member) => {
-      const row = state.leader?.progress.find(
-        (progress) => progress.member.replicaId === member.replicaId,
-      );
-      const isSelf = member.replicaId === replica.replicaId;
-      return {
-        replicaId: member.replicaId,
-        nodeId: member.nodeId,
-        incarnation: member.incarnation,
-        role: member.role,
-        addresses: member.addresses,
-        matchIndex: isSelf ? state.durableIndex : row?.matchIndex,
-        progress: row?.state,
-        inDoubt: isSelf ? state.inDoubt : (row?.inDoubt ?? false),
-      };
-    }),
+    members: configuration.members.map((member) => memberStatus(state, member)),
+    joint: jointPhase(state, configuration),
+    transferToNodeId: transferTarget(state),
+    configurationIndex: configuration.index,
+    configurationCommitted: configuration.index <= state.commitIndex,
   };
+}
+
+function memberStatus(state: RaftState, member: Member): MemberStatus {
+  const { replicaId, nodeId, incarnation, role, addresses } = member;
+  const isSelf = isSameLife(member, selfLife(state));
+  const row = state.leader?.progress.find((progress) => isSameLife(progress.member, member));
+  return {
+    replicaId,
+    nodeId,
+    incarnation,
+    role,
+    addresses,
+    matchIndex: isSelf ? state.durableIndex : row?.matchIndex,
+    progress: row?.state,
+    inDoubt: isSelf ? state.inDoubt : (row?.inDoubt ?? false),
+    silentMs: row === undefined ? undefined : (state.now - row.heardTick) * tickMs,
+  };
+}
+
+function jointPhase(state: RaftState, configuration: Configuration): JointPhaseStatus | undefined {
+  if (!isJoint(configuration)) return undefined;
+  const progress = jointStatus(state);
+  return {
+    outgoingMembers: configuration.outgoingMembers.map((member) => memberStatus(state, member)),
+    committed: progress?.committed ?? 0,
+    needed: progress?.needed ?? state.settings.finalizeEntries,
+    sinceMs: progress === undefined ? 0 : (state.now - progress.sinceTick) * tickMs,
+    rollbackReason: progress?.rollbackReason,
+  };
+}
+
+function transferTarget(state: RaftState): NodeId | undefined {
+  const to = state.leader?.transfer?.to;
+  if (to === undefined) return undefined;
+  return activeConfiguration(state).members.find((member) => isSameLife(member, to))?.nodeId;
 }

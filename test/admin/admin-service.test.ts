@@ -272,19 +272,22 @@ describe('the judgement before every handler', () => {
       throw new Error('a secret of the inside');
     },
     replicas: () => [],
+    partition: () => {
+      throw new Error('a secret of the inside');
+    },
   };
-  const peer: PeerIdentity = {
+  const principal = (role: 'observer' | 'operator'): PeerIdentity => ({
     kind: 'client',
     clusterId: home,
-    role: 'observer',
-    name: 'an-observer',
-    spiffeId: `spiffe://clustor/${home}/client/observer/an-observer`,
-  };
+    role,
+    name: `an-${role}`,
+    spiffeId: `spiffe://clustor/${home}/client/${role}/an-${role}`,
+  });
 
   /** What a call of every method ends with. */
-  async function refusals(principal: PeerIdentity | undefined): Promise<readonly ConnectError[]> {
+  async function refusals(caller: PeerIdentity | undefined): Promise<readonly ConnectError[]> {
     const asPrincipal: Interceptor = (next) => (request) => {
-      request.contextValues.set(principalKey, principal);
+      request.contextValues.set(principalKey, caller);
       return next(request);
     };
     const transport = createRouterTransport((router) => {
@@ -302,6 +305,11 @@ describe('the judgement before every handler', () => {
       client.listPartitions({}),
       client.getPartition({ partitionId: partition }),
       client.why({ partitionId: partition, kind: 'notLeader' }),
+      client.addMember({ partitionId: partition, nodeId: 4n, role: 'learner' }),
+      client.changeVoters({ partitionId: partition, promote: [4n] }),
+      client.planVoters({ partitionId: partition, promote: [4n] }),
+      client.rollBackMembership({ partitionId: partition }),
+      client.transferLeadership({ partitionId: partition, toNodeId: 2n }),
     ];
     expect(calls).toHaveLength(AdminService.methods.length);
     return Promise.all(calls.map((call) => call.then(unexpected, ConnectError.from)));
@@ -322,8 +330,21 @@ describe('the judgement before every handler', () => {
     );
   });
 
-  test('an observer may call every method; what breaks inside is reported and not told', async () => {
-    for (const error of await refusals(peer)) {
+  test('an observer may look and change nothing', async () => {
+    const refused = (await refusals(principal('observer'))).map(
+      (error) => error.code === Code.PermissionDenied,
+    );
+    const denied = AdminService.methods.filter((_method, at) => refused[at]);
+    expect(denied.map((method) => method.name)).toEqual([
+      'AddMember',
+      'ChangeVoters',
+      'RollBackMembership',
+      'TransferLeadership',
+    ]);
+  });
+
+  test('an operator may call every method; what breaks inside is reported and not told', async () => {
+    for (const error of await refusals(principal('operator'))) {
       expect(error.code).toBe(Code.Internal);
       expect(error.message).not.toContain('secret');
     }

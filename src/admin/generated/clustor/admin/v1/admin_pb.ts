@@ -10,7 +10,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file clustor/admin/v1/admin.proto.
  */
 export const file_clustor_admin_v1_admin: GenFile = /*@__PURE__*/
-  fileDesc("ChxjbHVzdG9yL2FkbWluL3YxL2FkbWluLnByb3RvEhBjbHVzdG9yLmFkbWluLnYxIhIKEEdldFN0YXR1c1JlcXVlc3Qi7gEKEUdldFN0YXR1c1Jlc3BvbnNlEhIKCmNsdXN0ZXJfaWQYASABKAkSDwoHbm9kZV9pZBgCIAEoBBIPCgdib290X2lkGAMgASgJEg8KB2FkZHJlc3MYBCABKAkSEQoJdXB0aW1lX21zGAUgASgEEhAKCGxpbmtzX3VwGAYgAygEEhAKCHNlc3Npb25zGAcgASgNEioKB2pvdXJuYWwYCCABKAsyGS5jbHVzdG9yLmFkbWluLnYxLkpvdXJuYWwSLwoKcGFydGl0aW9ucxgJIAMoCzIbLmNsdXN0b3IuYWRtaW4udjEuUGFydGl0aW9uIsQCCgdKb3VybmFsEg8KB2ZsdXNoZXMYASABKAQSFAoMZGF0YV9mbHVzaGVzGAIgASgEEg8KB2VudHJpZXMYAyABKAQSEwoLZW50cnlfYnl0ZXMYBCABKAQSHQoVam91cm5hbF9ieXRlc193cml0dGVuGAUgASgEEhUKDWpvdXJuYWxfYnl0ZXMYBiABKAQSEwoLc2VnbWVudF9zZXEYByABKAQSEgoKZW5kX29mZnNldBgIIAEoBBIXCg9sZWRnZXJfc2VxdWVuY2UYCSABKAQSGQoRbGVkZ2VyX2dlbmVyYXRpb24YCiABKAQSFgoOaW9fd3JpdGVyX21vZGUYCyABKAkSFQoNZmx1c2hfbXNfbGFzdBgMIAEoARIUCgxmbHVzaF9tc19wNTAYDSABKAESFAoMZmx1c2hfbXNfcDk5GA4gASgBIpUFCglQYXJ0aXRpb24SFAoMcGFydGl0aW9uX2lkGAEgASgJEhIKCnJlcGxpY2FfaWQYAiABKAQSEwoLaW5jYXJuYXRpb24YAyABKAkSDAoEcm9sZRgEIAEoCRIVCg1yb2xlX3NpbmNlX21zGAUgASgEEhMKC3JvbGVfcmVhc29uGAYgASgJEgwKBHRlcm0YByABKAQSGwoObGVhZGVyX25vZGVfaWQYCCABKARIAIgBARIbCg5sZWFkZXJfYWRkcmVzcxgJIAEoCUgBiAEBEhIKCmxhc3RfaW5kZXgYCiABKAQSFQoNZHVyYWJsZV9pbmRleBgLIAEoBBIWCg52ZXJpZmllZF9pbmRleBgMIAEoBBIUCgxjb21taXRfaW5kZXgYDSABKAQSGwoTd2FsX2NvbW1pdHRlZF9pbmRleBgOIAEoBBIVCg1hcHBsaWVkX2luZGV4GA8gASgEEhIKCmJhc2VfaW5kZXgYECABKAQSEAoIaW5fZG91YnQYESABKAgSGAoLYXBwbHlfZmF1bHQYEiABKAlIAogBARIZChFwcm9wb3NhbHNfd2FpdGluZxgTIAEoDRIaChJwcm9wb3NhbHNfYXBwZW5kZWQYFCABKA0SFQoNcmVhZHNfd2FpdGluZxgVIAEoDRIdChVsb2NhbF9hcHBlbmRzX3BlbmRpbmcYFiABKA0SGAoQaWRlbXBvdGVuY3lfcm93cxgXIAEoDRISCgp0YWlsX2J5dGVzGBggASgEEikKB21lbWJlcnMYGSADKAsyGC5jbHVzdG9yLmFkbWluLnYxLk1lbWJlckIRCg9fbGVhZGVyX25vZGVfaWRCEQoPX2xlYWRlcl9hZGRyZXNzQg4KDF9hcHBseV9mYXVsdCLDAQoGTWVtYmVyEhIKCnJlcGxpY2FfaWQYASABKAQSDwoHbm9kZV9pZBgCIAEoBBITCgtpbmNhcm5hdGlvbhgDIAEoCRIMCgRyb2xlGAQgASgJEhEKCWFkZHJlc3NlcxgFIAMoCRIYCgttYXRjaF9pbmRleBgGIAEoBEgAiAEBEhUKCHByb2dyZXNzGAcgASgJSAGIAQESEAoIaW5fZG91YnQYCCABKAhCDgoMX21hdGNoX2luZGV4QgsKCV9wcm9ncmVzcyIXChVMaXN0UGFydGl0aW9uc1JlcXVlc3QiSQoWTGlzdFBhcnRpdGlvbnNSZXNwb25zZRIvCgpwYXJ0aXRpb25zGAEgAygLMhsuY2x1c3Rvci5hZG1pbi52MS5QYXJ0aXRpb24iKwoTR2V0UGFydGl0aW9uUmVxdWVzdBIUCgxwYXJ0aXRpb25faWQYASABKAkiRgoUR2V0UGFydGl0aW9uUmVzcG9uc2USLgoJcGFydGl0aW9uGAEgASgLMhsuY2x1c3Rvci5hZG1pbi52MS5QYXJ0aXRpb24iMAoKV2h5UmVxdWVzdBIUCgxwYXJ0aXRpb25faWQYASABKAkSDAoEa2luZBgCIAEoCSK7AQoLV2h5UmVzcG9uc2USDgoGY2xhdXNlGAEgASgJEhMKC2V4cGxhbmF0aW9uGAIgASgJEg4KBmFkdmljZRgDIAEoCRIQCghzaW5jZV9tcxgEIAEoBBI3CgVmYWN0cxgFIAMoCzIoLmNsdXN0b3IuYWRtaW4udjEuV2h5UmVzcG9uc2UuRmFjdHNFbnRyeRosCgpGYWN0c0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEygAMKDEFkbWluU2VydmljZRJZCglHZXRTdGF0dXMSIi5jbHVzdG9yLmFkbWluLnYxLkdldFN0YXR1c1JlcXVlc3QaIy5jbHVzdG9yLmFkbWluLnYxLkdldFN0YXR1c1Jlc3BvbnNlIgOQAgESaAoOTGlzdFBhcnRpdGlvbnMSJy5jbHVzdG9yLmFkbWluLnYxLkxpc3RQYXJ0aXRpb25zUmVxdWVzdBooLmNsdXN0b3IuYWRtaW4udjEuTGlzdFBhcnRpdGlvbnNSZXNwb25zZSIDkAIBEmIKDEdldFBhcnRpdGlvbhIlLmNsdXN0b3IuYWRtaW4udjEuR2V0UGFydGl0aW9uUmVxdWVzdBomLmNsdXN0b3IuYWRtaW4udjEuR2V0UGFydGl0aW9uUmVzcG9uc2UiA5ACARJHCgNXaHkSHC5jbHVzdG9yLmFkbWluLnYxLldoeVJlcXVlc3QaHS5jbHVzdG9yLmFkbWluLnYxLldoeVJlc3BvbnNlIgOQAgFiBnByb3RvMw");
+  fileDesc("ChxjbHVzdG9yL2FkbWluL3YxL2FkbWluLnByb3RvEhBjbHVzdG9yLmFkbWluLnYxIhIKEEdldFN0YXR1c1JlcXVlc3Qi7gEKEUdldFN0YXR1c1Jlc3BvbnNlEhIKCmNsdXN0ZXJfaWQYASABKAkSDwoHbm9kZV9pZBgCIAEoBBIPCgdib290X2lkGAMgASgJEg8KB2FkZHJlc3MYBCABKAkSEQoJdXB0aW1lX21zGAUgASgEEhAKCGxpbmtzX3VwGAYgAygEEhAKCHNlc3Npb25zGAcgASgNEioKB2pvdXJuYWwYCCABKAsyGS5jbHVzdG9yLmFkbWluLnYxLkpvdXJuYWwSLwoKcGFydGl0aW9ucxgJIAMoCzIbLmNsdXN0b3IuYWRtaW4udjEuUGFydGl0aW9uIsQCCgdKb3VybmFsEg8KB2ZsdXNoZXMYASABKAQSFAoMZGF0YV9mbHVzaGVzGAIgASgEEg8KB2VudHJpZXMYAyABKAQSEwoLZW50cnlfYnl0ZXMYBCABKAQSHQoVam91cm5hbF9ieXRlc193cml0dGVuGAUgASgEEhUKDWpvdXJuYWxfYnl0ZXMYBiABKAQSEwoLc2VnbWVudF9zZXEYByABKAQSEgoKZW5kX29mZnNldBgIIAEoBBIXCg9sZWRnZXJfc2VxdWVuY2UYCSABKAQSGQoRbGVkZ2VyX2dlbmVyYXRpb24YCiABKAQSFgoOaW9fd3JpdGVyX21vZGUYCyABKAkSFQoNZmx1c2hfbXNfbGFzdBgMIAEoARIUCgxmbHVzaF9tc19wNTAYDSABKAESFAoMZmx1c2hfbXNfcDk5GA4gASgBIskGCglQYXJ0aXRpb24SFAoMcGFydGl0aW9uX2lkGAEgASgJEhIKCnJlcGxpY2FfaWQYAiABKAQSEwoLaW5jYXJuYXRpb24YAyABKAkSDAoEcm9sZRgEIAEoCRIVCg1yb2xlX3NpbmNlX21zGAUgASgEEhMKC3JvbGVfcmVhc29uGAYgASgJEgwKBHRlcm0YByABKAQSGwoObGVhZGVyX25vZGVfaWQYCCABKARIAIgBARIbCg5sZWFkZXJfYWRkcmVzcxgJIAEoCUgBiAEBEhIKCmxhc3RfaW5kZXgYCiABKAQSFQoNZHVyYWJsZV9pbmRleBgLIAEoBBIWCg52ZXJpZmllZF9pbmRleBgMIAEoBBIUCgxjb21taXRfaW5kZXgYDSABKAQSGwoTd2FsX2NvbW1pdHRlZF9pbmRleBgOIAEoBBIVCg1hcHBsaWVkX2luZGV4GA8gASgEEhIKCmJhc2VfaW5kZXgYECABKAQSEAoIaW5fZG91YnQYESABKAgSGAoLYXBwbHlfZmF1bHQYEiABKAlIAogBARIZChFwcm9wb3NhbHNfd2FpdGluZxgTIAEoDRIaChJwcm9wb3NhbHNfYXBwZW5kZWQYFCABKA0SFQoNcmVhZHNfd2FpdGluZxgVIAEoDRIdChVsb2NhbF9hcHBlbmRzX3BlbmRpbmcYFiABKA0SGAoQaWRlbXBvdGVuY3lfcm93cxgXIAEoDRISCgp0YWlsX2J5dGVzGBggASgEEikKB21lbWJlcnMYGSADKAsyGC5jbHVzdG9yLmFkbWluLnYxLk1lbWJlchIwCgVqb2ludBgaIAEoCzIcLmNsdXN0b3IuYWRtaW4udjEuSm9pbnRQaGFzZUgDiAEBEiAKE3RyYW5zZmVyX3RvX25vZGVfaWQYGyABKARIBIgBARIbChNjb25maWd1cmF0aW9uX2luZGV4GBwgASgEEh8KF2NvbmZpZ3VyYXRpb25fY29tbWl0dGVkGB0gASgIQhEKD19sZWFkZXJfbm9kZV9pZEIRCg9fbGVhZGVyX2FkZHJlc3NCDgoMX2FwcGx5X2ZhdWx0QggKBl9qb2ludEIWChRfdHJhbnNmZXJfdG9fbm9kZV9pZCKnAQoKSm9pbnRQaGFzZRIyChBvdXRnb2luZ19tZW1iZXJzGAEgAygLMhguY2x1c3Rvci5hZG1pbi52MS5NZW1iZXISEQoJY29tbWl0dGVkGAIgASgNEg4KBm5lZWRlZBgDIAEoDRIQCghzaW5jZV9tcxgEIAEoBBIcCg9yb2xsYmFja19yZWFzb24YBSABKAlIAIgBAUISChBfcm9sbGJhY2tfcmVhc29uIukBCgZNZW1iZXISEgoKcmVwbGljYV9pZBgBIAEoBBIPCgdub2RlX2lkGAIgASgEEhMKC2luY2FybmF0aW9uGAMgASgJEgwKBHJvbGUYBCABKAkSEQoJYWRkcmVzc2VzGAUgAygJEhgKC21hdGNoX2luZGV4GAYgASgESACIAQESFQoIcHJvZ3Jlc3MYByABKAlIAYgBARIQCghpbl9kb3VidBgIIAEoCBIWCglzaWxlbnRfbXMYCSABKARIAogBAUIOCgxfbWF0Y2hfaW5kZXhCCwoJX3Byb2dyZXNzQgwKCl9zaWxlbnRfbXMiFwoVTGlzdFBhcnRpdGlvbnNSZXF1ZXN0IkkKFkxpc3RQYXJ0aXRpb25zUmVzcG9uc2USLwoKcGFydGl0aW9ucxgBIAMoCzIbLmNsdXN0b3IuYWRtaW4udjEuUGFydGl0aW9uIisKE0dldFBhcnRpdGlvblJlcXVlc3QSFAoMcGFydGl0aW9uX2lkGAEgASgJIkYKFEdldFBhcnRpdGlvblJlc3BvbnNlEi4KCXBhcnRpdGlvbhgBIAEoCzIbLmNsdXN0b3IuYWRtaW4udjEuUGFydGl0aW9uIjAKCldoeVJlcXVlc3QSFAoMcGFydGl0aW9uX2lkGAEgASgJEgwKBGtpbmQYAiABKAkiuwEKC1doeVJlc3BvbnNlEg4KBmNsYXVzZRgBIAEoCRITCgtleHBsYW5hdGlvbhgCIAEoCRIOCgZhZHZpY2UYAyABKAkSEAoIc2luY2VfbXMYBCABKAQSNwoFZmFjdHMYBSADKAsyKC5jbHVzdG9yLmFkbWluLnYxLldoeVJlc3BvbnNlLkZhY3RzRW50cnkaLAoKRmFjdHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIm8KEEFkZE1lbWJlclJlcXVlc3QSFAoMcGFydGl0aW9uX2lkGAEgASgJEg8KB25vZGVfaWQYAiABKAQSEQoJYWRkcmVzc2VzGAMgAygJEgwKBHJvbGUYBCABKAkSEwoLZGVhZGxpbmVfbXMYBSABKA0i/AEKE0NoYW5nZVZvdGVyc1JlcXVlc3QSFAoMcGFydGl0aW9uX2lkGAEgASgJEg8KB3Byb21vdGUYAiADKAQSDgoGcmVtb3ZlGAMgAygEEkMKB2RvbWFpbnMYBCADKAsyMi5jbHVzdG9yLmFkbWluLnYxLkNoYW5nZVZvdGVyc1JlcXVlc3QuRG9tYWluc0VudHJ5Eg4KBnBvbGljeRgFIAEoCRIUCgxvdmVycmlkZV9yZWYYBiABKAkSEwoLZGVhZGxpbmVfbXMYByABKA0aLgoMRG9tYWluc0VudHJ5EgsKA2tleRgBIAEoBBINCgV2YWx1ZRgCIAEoCToCOAEiVgoZUm9sbEJhY2tNZW1iZXJzaGlwUmVxdWVzdBIUCgxwYXJ0aXRpb25faWQYASABKAkSDgoGcmVhc29uGAIgASgJEhMKC2RlYWRsaW5lX21zGAMgASgNImMKEk1lbWJlcnNoaXBSZXNwb25zZRITCgtyb2xsZWRfYmFjaxgBIAEoCBINCgVpbmRleBgCIAEoBBIpCgdtZW1iZXJzGAMgAygLMhguY2x1c3Rvci5hZG1pbi52MS5NZW1iZXIiwwIKElBsYW5Wb3RlcnNSZXNwb25zZRIoCgZiZWZvcmUYASADKAsyGC5jbHVzdG9yLmFkbWluLnYxLk1lbWJlchInCgVhZnRlchgCIAMoCzIYLmNsdXN0b3IuYWRtaW4udjEuTWVtYmVyEg0KBXBoYXNlGAMgASgJEj0KFHN1cnZpdmFiaWxpdHlfYmVmb3JlGAQgASgLMh8uY2x1c3Rvci5hZG1pbi52MS5TdXJ2aXZhYmlsaXR5EjwKE3N1cnZpdmFiaWxpdHlfYWZ0ZXIYBSABKAsyHy5jbHVzdG9yLmFkbWluLnYxLlN1cnZpdmFiaWxpdHkSDwoHdmVyZGljdBgGIAEoCRIWCg52ZXJkaWN0X3JlYXNvbhgHIAEoCRIUCgxyZWZ1c2FsX2NvZGUYCCABKAkSDwoHcmVmdXNhbBgJIAEoCSJ4Cg1TdXJ2aXZhYmlsaXR5Eg4KBnZvdGVycxgBIAEoDRINCgVhbGl2ZRgCIAEoDRIOCgZxdW9ydW0YAyABKA0SFwoPbG9zc2VzX3N1cnZpdmVkGAQgASgBEg0KBXNsYWNrGAUgASgREhAKCGhlYWRyb29tGAYgASgBIloKGVRyYW5zZmVyTGVhZGVyc2hpcFJlcXVlc3QSFAoMcGFydGl0aW9uX2lkGAEgASgJEhIKCnRvX25vZGVfaWQYAiABKAQSEwoLZGVhZGxpbmVfbXMYAyABKA0iNAoaVHJhbnNmZXJMZWFkZXJzaGlwUmVzcG9uc2USFgoObGVhZGVyX25vZGVfaWQYASABKAQyggcKDEFkbWluU2VydmljZRJZCglHZXRTdGF0dXMSIi5jbHVzdG9yLmFkbWluLnYxLkdldFN0YXR1c1JlcXVlc3QaIy5jbHVzdG9yLmFkbWluLnYxLkdldFN0YXR1c1Jlc3BvbnNlIgOQAgESaAoOTGlzdFBhcnRpdGlvbnMSJy5jbHVzdG9yLmFkbWluLnYxLkxpc3RQYXJ0aXRpb25zUmVxdWVzdBooLmNsdXN0b3IuYWRtaW4udjEuTGlzdFBhcnRpdGlvbnNSZXNwb25zZSIDkAIBEmIKDEdldFBhcnRpdGlvbhIlLmNsdXN0b3IuYWRtaW4udjEuR2V0UGFydGl0aW9uUmVxdWVzdBomLmNsdXN0b3IuYWRtaW4udjEuR2V0UGFydGl0aW9uUmVzcG9uc2UiA5ACARJHCgNXaHkSHC5jbHVzdG9yLmFkbWluLnYxLldoeVJlcXVlc3QaHS5jbHVzdG9yLmFkbWluLnYxLldoeVJlc3BvbnNlIgOQAgESWgoJQWRkTWVtYmVyEiIuY2x1c3Rvci5hZG1pbi52MS5BZGRNZW1iZXJSZXF1ZXN0GiQuY2x1c3Rvci5hZG1pbi52MS5NZW1iZXJzaGlwUmVzcG9uc2UiA5ACAhJgCgxDaGFuZ2VWb3RlcnMSJS5jbHVzdG9yLmFkbWluLnYxLkNoYW5nZVZvdGVyc1JlcXVlc3QaJC5jbHVzdG9yLmFkbWluLnYxLk1lbWJlcnNoaXBSZXNwb25zZSIDkAICEl4KClBsYW5Wb3RlcnMSJS5jbHVzdG9yLmFkbWluLnYxLkNoYW5nZVZvdGVyc1JlcXVlc3QaJC5jbHVzdG9yLmFkbWluLnYxLlBsYW5Wb3RlcnNSZXNwb25zZSIDkAIBEmwKElJvbGxCYWNrTWVtYmVyc2hpcBIrLmNsdXN0b3IuYWRtaW4udjEuUm9sbEJhY2tNZW1iZXJzaGlwUmVxdWVzdBokLmNsdXN0b3IuYWRtaW4udjEuTWVtYmVyc2hpcFJlc3BvbnNlIgOQAgISdAoSVHJhbnNmZXJMZWFkZXJzaGlwEisuY2x1c3Rvci5hZG1pbi52MS5UcmFuc2ZlckxlYWRlcnNoaXBSZXF1ZXN0GiwuY2x1c3Rvci5hZG1pbi52MS5UcmFuc2ZlckxlYWRlcnNoaXBSZXNwb25zZSIDkAICYgZwcm90bzM");
 
 /**
  * @generated from message clustor.admin.v1.GetStatusRequest
@@ -304,6 +304,32 @@ export type Partition = Message<"clustor.admin.v1.Partition"> & {
    * @generated from field: repeated clustor.admin.v1.Member members = 25;
    */
   members: Member[];
+
+  /**
+   * Set while a change of voters is under way; then `members` is the new list.
+   *
+   * @generated from field: optional clustor.admin.v1.JointPhase joint = 26;
+   */
+  joint?: JointPhase | undefined;
+
+  /**
+   * Set while leadership is being handed over: to which node.
+   *
+   * @generated from field: optional uint64 transfer_to_node_id = 27;
+   */
+  transferToNodeId?: bigint | undefined;
+
+  /**
+   * The entry that brought the configuration in force, and whether it is committed.
+   *
+   * @generated from field: uint64 configuration_index = 28;
+   */
+  configurationIndex: bigint;
+
+  /**
+   * @generated from field: bool configuration_committed = 29;
+   */
+  configurationCommitted: boolean;
 };
 
 /**
@@ -312,6 +338,49 @@ export type Partition = Message<"clustor.admin.v1.Partition"> & {
  */
 export const PartitionSchema: GenMessage<Partition> = /*@__PURE__*/
   messageDesc(file_clustor_admin_v1_admin, 3);
+
+/**
+ * A change of voters: everything needs a majority of both lists.
+ *
+ * @generated from message clustor.admin.v1.JointPhase
+ */
+export type JointPhase = Message<"clustor.admin.v1.JointPhase"> & {
+  /**
+   * @generated from field: repeated clustor.admin.v1.Member outgoing_members = 1;
+   */
+  outgoingMembers: Member[];
+
+  /**
+   * At the leader: entries that both majorities have committed, of those needed before the new list stands alone.
+   *
+   * @generated from field: uint32 committed = 2;
+   */
+  committed: number;
+
+  /**
+   * @generated from field: uint32 needed = 3;
+   */
+  needed: number;
+
+  /**
+   * @generated from field: uint64 since_ms = 4;
+   */
+  sinceMs: bigint;
+
+  /**
+   * At the leader: why the old list is wanted back, if it is.
+   *
+   * @generated from field: optional string rollback_reason = 5;
+   */
+  rollbackReason?: string | undefined;
+};
+
+/**
+ * Describes the message clustor.admin.v1.JointPhase.
+ * Use `create(JointPhaseSchema)` to create a new message.
+ */
+export const JointPhaseSchema: GenMessage<JointPhase> = /*@__PURE__*/
+  messageDesc(file_clustor_admin_v1_admin, 4);
 
 /**
  * @generated from message clustor.admin.v1.Member
@@ -360,6 +429,13 @@ export type Member = Message<"clustor.admin.v1.Member"> & {
    * @generated from field: bool in_doubt = 8;
    */
   inDoubt: boolean;
+
+  /**
+   * At a leader: since when the member has not been heard.
+   *
+   * @generated from field: optional uint64 silent_ms = 9;
+   */
+  silentMs?: bigint | undefined;
 };
 
 /**
@@ -367,7 +443,7 @@ export type Member = Message<"clustor.admin.v1.Member"> & {
  * Use `create(MemberSchema)` to create a new message.
  */
 export const MemberSchema: GenMessage<Member> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 4);
+  messageDesc(file_clustor_admin_v1_admin, 5);
 
 /**
  * @generated from message clustor.admin.v1.ListPartitionsRequest
@@ -380,7 +456,7 @@ export type ListPartitionsRequest = Message<"clustor.admin.v1.ListPartitionsRequ
  * Use `create(ListPartitionsRequestSchema)` to create a new message.
  */
 export const ListPartitionsRequestSchema: GenMessage<ListPartitionsRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 5);
+  messageDesc(file_clustor_admin_v1_admin, 6);
 
 /**
  * @generated from message clustor.admin.v1.ListPartitionsResponse
@@ -397,7 +473,7 @@ export type ListPartitionsResponse = Message<"clustor.admin.v1.ListPartitionsRes
  * Use `create(ListPartitionsResponseSchema)` to create a new message.
  */
 export const ListPartitionsResponseSchema: GenMessage<ListPartitionsResponse> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 6);
+  messageDesc(file_clustor_admin_v1_admin, 7);
 
 /**
  * @generated from message clustor.admin.v1.GetPartitionRequest
@@ -414,7 +490,7 @@ export type GetPartitionRequest = Message<"clustor.admin.v1.GetPartitionRequest"
  * Use `create(GetPartitionRequestSchema)` to create a new message.
  */
 export const GetPartitionRequestSchema: GenMessage<GetPartitionRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 7);
+  messageDesc(file_clustor_admin_v1_admin, 8);
 
 /**
  * @generated from message clustor.admin.v1.GetPartitionResponse
@@ -431,7 +507,7 @@ export type GetPartitionResponse = Message<"clustor.admin.v1.GetPartitionRespons
  * Use `create(GetPartitionResponseSchema)` to create a new message.
  */
 export const GetPartitionResponseSchema: GenMessage<GetPartitionResponse> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 8);
+  messageDesc(file_clustor_admin_v1_admin, 9);
 
 /**
  * @generated from message clustor.admin.v1.WhyRequest
@@ -444,7 +520,7 @@ export type WhyRequest = Message<"clustor.admin.v1.WhyRequest"> & {
 
   /**
    * `notLeader`: why this replica does not lead. `readBlocked`: why linearizable reads cannot be served from here.
-   * `notReady`: why this replica is not ready to serve.
+   * `notReady`: why this replica is not ready to serve. `membershipBlocked`: why a change of members cannot begin or go on.
    *
    * @generated from field: string kind = 2;
    */
@@ -456,7 +532,7 @@ export type WhyRequest = Message<"clustor.admin.v1.WhyRequest"> & {
  * Use `create(WhyRequestSchema)` to create a new message.
  */
 export const WhyRequestSchema: GenMessage<WhyRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 9);
+  messageDesc(file_clustor_admin_v1_admin, 10);
 
 /**
  * @generated from message clustor.admin.v1.WhyResponse
@@ -499,10 +575,326 @@ export type WhyResponse = Message<"clustor.admin.v1.WhyResponse"> & {
  * Use `create(WhyResponseSchema)` to create a new message.
  */
 export const WhyResponseSchema: GenMessage<WhyResponse> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 10);
+  messageDesc(file_clustor_admin_v1_admin, 11);
 
 /**
- * Looks at a node. Every call is judged by the role of the caller's certificate: any role of the cluster may look.
+ * @generated from message clustor.admin.v1.AddMemberRequest
+ */
+export type AddMemberRequest = Message<"clustor.admin.v1.AddMemberRequest"> & {
+  /**
+   * @generated from field: string partition_id = 1;
+   */
+  partitionId: string;
+
+  /**
+   * @generated from field: uint64 node_id = 2;
+   */
+  nodeId: bigint;
+
+  /**
+   * host:port of the node's TLS port, most preferred first.
+   *
+   * @generated from field: repeated string addresses = 3;
+   */
+  addresses: string[];
+
+  /**
+   * `learner`, which may be promoted, or `observer`.
+   *
+   * @generated from field: string role = 4;
+   */
+  role: string;
+
+  /**
+   * 0 for the default.
+   *
+   * @generated from field: uint32 deadline_ms = 5;
+   */
+  deadlineMs: number;
+};
+
+/**
+ * Describes the message clustor.admin.v1.AddMemberRequest.
+ * Use `create(AddMemberRequestSchema)` to create a new message.
+ */
+export const AddMemberRequestSchema: GenMessage<AddMemberRequest> = /*@__PURE__*/
+  messageDesc(file_clustor_admin_v1_admin, 12);
+
+/**
+ * @generated from message clustor.admin.v1.ChangeVotersRequest
+ */
+export type ChangeVotersRequest = Message<"clustor.admin.v1.ChangeVotersRequest"> & {
+  /**
+   * @generated from field: string partition_id = 1;
+   */
+  partitionId: string;
+
+  /**
+   * Nodes of learners that are to vote.
+   *
+   * @generated from field: repeated uint64 promote = 2;
+   */
+  promote: bigint[];
+
+  /**
+   * Nodes whose replicas are to leave.
+   *
+   * @generated from field: repeated uint64 remove = 3;
+   */
+  remove: bigint[];
+
+  /**
+   * Fault domain by node id; a node without one is a domain of its own.
+   *
+   * @generated from field: map<uint64, string> domains = 4;
+   */
+  domains: { [key: string]: string };
+
+  /**
+   * `strict` refuses what survives too little; `advisory` goes on with an override record.
+   *
+   * @generated from field: string policy = 5;
+   */
+  policy: string;
+
+  /**
+   * @generated from field: string override_ref = 6;
+   */
+  overrideRef: string;
+
+  /**
+   * 0 for the default.
+   *
+   * @generated from field: uint32 deadline_ms = 7;
+   */
+  deadlineMs: number;
+};
+
+/**
+ * Describes the message clustor.admin.v1.ChangeVotersRequest.
+ * Use `create(ChangeVotersRequestSchema)` to create a new message.
+ */
+export const ChangeVotersRequestSchema: GenMessage<ChangeVotersRequest> = /*@__PURE__*/
+  messageDesc(file_clustor_admin_v1_admin, 13);
+
+/**
+ * @generated from message clustor.admin.v1.RollBackMembershipRequest
+ */
+export type RollBackMembershipRequest = Message<"clustor.admin.v1.RollBackMembershipRequest"> & {
+  /**
+   * @generated from field: string partition_id = 1;
+   */
+  partitionId: string;
+
+  /**
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+
+  /**
+   * @generated from field: uint32 deadline_ms = 3;
+   */
+  deadlineMs: number;
+};
+
+/**
+ * Describes the message clustor.admin.v1.RollBackMembershipRequest.
+ * Use `create(RollBackMembershipRequestSchema)` to create a new message.
+ */
+export const RollBackMembershipRequestSchema: GenMessage<RollBackMembershipRequest> = /*@__PURE__*/
+  messageDesc(file_clustor_admin_v1_admin, 14);
+
+/**
+ * @generated from message clustor.admin.v1.MembershipResponse
+ */
+export type MembershipResponse = Message<"clustor.admin.v1.MembershipResponse"> & {
+  /**
+   * Whether the old list is in force again.
+   *
+   * @generated from field: bool rolled_back = 1;
+   */
+  rolledBack: boolean;
+
+  /**
+   * The entry that brought the configuration now in force.
+   *
+   * @generated from field: uint64 index = 2;
+   */
+  index: bigint;
+
+  /**
+   * @generated from field: repeated clustor.admin.v1.Member members = 3;
+   */
+  members: Member[];
+};
+
+/**
+ * Describes the message clustor.admin.v1.MembershipResponse.
+ * Use `create(MembershipResponseSchema)` to create a new message.
+ */
+export const MembershipResponseSchema: GenMessage<MembershipResponse> = /*@__PURE__*/
+  messageDesc(file_clustor_admin_v1_admin, 15);
+
+/**
+ * @generated from message clustor.admin.v1.PlanVotersResponse
+ */
+export type PlanVotersResponse = Message<"clustor.admin.v1.PlanVotersResponse"> & {
+  /**
+   * @generated from field: repeated clustor.admin.v1.Member before = 1;
+   */
+  before: Member[];
+
+  /**
+   * @generated from field: repeated clustor.admin.v1.Member after = 2;
+   */
+  after: Member[];
+
+  /**
+   * `none`, `learners` or `joint`.
+   *
+   * @generated from field: string phase = 3;
+   */
+  phase: string;
+
+  /**
+   * @generated from field: clustor.admin.v1.Survivability survivability_before = 4;
+   */
+  survivabilityBefore?: Survivability | undefined;
+
+  /**
+   * @generated from field: clustor.admin.v1.Survivability survivability_after = 5;
+   */
+  survivabilityAfter?: Survivability | undefined;
+
+  /**
+   * `allowed`, `overridden` or `refused`, with the reason.
+   *
+   * @generated from field: string verdict = 6;
+   */
+  verdict: string;
+
+  /**
+   * @generated from field: string verdict_reason = 7;
+   */
+  verdictReason: string;
+
+  /**
+   * The code and message of the first clause that refuses, empty when the change may begin.
+   *
+   * @generated from field: string refusal_code = 8;
+   */
+  refusalCode: string;
+
+  /**
+   * @generated from field: string refusal = 9;
+   */
+  refusal: string;
+};
+
+/**
+ * Describes the message clustor.admin.v1.PlanVotersResponse.
+ * Use `create(PlanVotersResponseSchema)` to create a new message.
+ */
+export const PlanVotersResponseSchema: GenMessage<PlanVotersResponse> = /*@__PURE__*/
+  messageDesc(file_clustor_admin_v1_admin, 16);
+
+/**
+ * @generated from message clustor.admin.v1.Survivability
+ */
+export type Survivability = Message<"clustor.admin.v1.Survivability"> & {
+  /**
+   * @generated from field: uint32 voters = 1;
+   */
+  voters: number;
+
+  /**
+   * @generated from field: uint32 alive = 2;
+   */
+  alive: number;
+
+  /**
+   * @generated from field: uint32 quorum = 3;
+   */
+  quorum: number;
+
+  /**
+   * Q: share of single fault domains whose loss leaves a quorum.
+   *
+   * @generated from field: double losses_survived = 4;
+   */
+  lossesSurvived: number;
+
+  /**
+   * Living voters beyond a quorum.
+   *
+   * @generated from field: sint32 slack = 5;
+   */
+  slack: number;
+
+  /**
+   * H: slack as a share of the voters.
+   *
+   * @generated from field: double headroom = 6;
+   */
+  headroom: number;
+};
+
+/**
+ * Describes the message clustor.admin.v1.Survivability.
+ * Use `create(SurvivabilitySchema)` to create a new message.
+ */
+export const SurvivabilitySchema: GenMessage<Survivability> = /*@__PURE__*/
+  messageDesc(file_clustor_admin_v1_admin, 17);
+
+/**
+ * @generated from message clustor.admin.v1.TransferLeadershipRequest
+ */
+export type TransferLeadershipRequest = Message<"clustor.admin.v1.TransferLeadershipRequest"> & {
+  /**
+   * @generated from field: string partition_id = 1;
+   */
+  partitionId: string;
+
+  /**
+   * @generated from field: uint64 to_node_id = 2;
+   */
+  toNodeId: bigint;
+
+  /**
+   * @generated from field: uint32 deadline_ms = 3;
+   */
+  deadlineMs: number;
+};
+
+/**
+ * Describes the message clustor.admin.v1.TransferLeadershipRequest.
+ * Use `create(TransferLeadershipRequestSchema)` to create a new message.
+ */
+export const TransferLeadershipRequestSchema: GenMessage<TransferLeadershipRequest> = /*@__PURE__*/
+  messageDesc(file_clustor_admin_v1_admin, 18);
+
+/**
+ * @generated from message clustor.admin.v1.TransferLeadershipResponse
+ */
+export type TransferLeadershipResponse = Message<"clustor.admin.v1.TransferLeadershipResponse"> & {
+  /**
+   * The node that is known to lead now.
+   *
+   * @generated from field: uint64 leader_node_id = 1;
+   */
+  leaderNodeId: bigint;
+};
+
+/**
+ * Describes the message clustor.admin.v1.TransferLeadershipResponse.
+ * Use `create(TransferLeadershipResponseSchema)` to create a new message.
+ */
+export const TransferLeadershipResponseSchema: GenMessage<TransferLeadershipResponse> = /*@__PURE__*/
+  messageDesc(file_clustor_admin_v1_admin, 19);
+
+/**
+ * Looks at a node and changes the membership of its partitions. Every call is judged by the role of the caller's certificate:
+ * any role of the cluster may look, only operators change.
  *
  * @generated from service clustor.admin.v1.AdminService
  */
@@ -546,6 +938,56 @@ export const AdminService: GenService<{
     methodKind: "unary";
     input: typeof WhyRequestSchema;
     output: typeof WhyResponseSchema;
+  },
+  /**
+   * Creates a replica on a node and takes it in, not counted. Only at the leader. Asked again, it is done at once.
+   *
+   * @generated from rpc clustor.admin.v1.AdminService.AddMember
+   */
+  addMember: {
+    methodKind: "unary";
+    input: typeof AddMemberRequestSchema;
+    output: typeof MembershipResponseSchema;
+  },
+  /**
+   * Changes the voters in one step, through a joint phase; answers when the partition has left it. Only at the leader.
+   *
+   * @generated from rpc clustor.admin.v1.AdminService.ChangeVoters
+   */
+  changeVoters: {
+    methodKind: "unary";
+    input: typeof ChangeVotersRequestSchema;
+    output: typeof MembershipResponseSchema;
+  },
+  /**
+   * What ChangeVoters would do, and whether it may begin. Only at the leader.
+   *
+   * @generated from rpc clustor.admin.v1.AdminService.PlanVoters
+   */
+  planVoters: {
+    methodKind: "unary";
+    input: typeof ChangeVotersRequestSchema;
+    output: typeof PlanVotersResponseSchema;
+  },
+  /**
+   * Leaves a joint phase for the old configuration as soon as that is safe. Only at the leader.
+   *
+   * @generated from rpc clustor.admin.v1.AdminService.RollBackMembership
+   */
+  rollBackMembership: {
+    methodKind: "unary";
+    input: typeof RollBackMembershipRequestSchema;
+    output: typeof MembershipResponseSchema;
+  },
+  /**
+   * Hands leadership to the voter on a node. Only at the leader.
+   *
+   * @generated from rpc clustor.admin.v1.AdminService.TransferLeadership
+   */
+  transferLeadership: {
+    methodKind: "unary";
+    input: typeof TransferLeadershipRequestSchema;
+    output: typeof TransferLeadershipResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_clustor_admin_v1_admin, 0);
