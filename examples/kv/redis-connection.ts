@@ -166,9 +166,7 @@ export class RedisConnection {
           this.#answer([front.reply]);
           break;
         case 'connection':
-          this.#answer([
-            answerLocally(this.#session, front.words, (sections) => this.#host.describe(sections)),
-          ]);
+          this.#answer([this.#answerLocally(front.words)]);
           break;
         case 'write':
           await this.#write(this.#runOfWrites());
@@ -189,6 +187,15 @@ export class RedisConnection {
       if (!this.#isInputOver && this.#socket.isPaused()) this.#takeRequests();
     }
     this.#flush();
+  }
+
+  /** A node without a replica has nothing to describe; that is an answer, not the end of the connection. */
+  #answerLocally(words: Parameters<typeof answerLocally>[1]): Reply {
+    try {
+      return answerLocally(this.#session, words, (sections) => this.#host.describe(sections));
+    } catch (error) {
+      return replyOfFailure(error, 'read');
+    }
   }
 
   #runOfWrites(): readonly Write[] {

@@ -50,9 +50,15 @@ export interface AdminClient {
   getStatus(): Promise<AdminNodeStatus>;
   listPartitions(): Promise<readonly Plain<Partition>[]>;
   why(partitionId: string, kind: WhyKind): Promise<WhyAnswer>;
-  addMember(request: MessageInitShape<typeof AddMemberRequestSchema>): Promise<Plain<MembershipResponse>>;
-  planVoters(request: MessageInitShape<typeof ChangeVotersRequestSchema>): Promise<Plain<PlanVotersResponse>>;
-  changeVoters(request: MessageInitShape<typeof ChangeVotersRequestSchema>): Promise<Plain<MembershipResponse>>;
+  addMember(
+    request: MessageInitShape<typeof AddMemberRequestSchema>,
+  ): Promise<Plain<MembershipResponse>>;
+  planVoters(
+    request: MessageInitShape<typeof ChangeVotersRequestSchema>,
+  ): Promise<Plain<PlanVotersResponse>>;
+  changeVoters(
+    request: MessageInitShape<typeof ChangeVotersRequestSchema>,
+  ): Promise<Plain<MembershipResponse>>;
   rollBackMembership(
     request: MessageInitShape<typeof RollBackMembershipRequestSchema>,
   ): Promise<Plain<MembershipResponse>>;
@@ -120,7 +126,9 @@ export function createAdminClient(channel: AdminChannel): AdminClient {
 }
 
 /** The node answers when its own deadline has passed; the connection waits a little longer. */
-function patience(request: { readonly deadlineMs?: number | undefined }): { readonly timeoutMs: number } {
+function patience(request: { readonly deadlineMs?: number | undefined }): {
+  readonly timeoutMs: number;
+} {
   const { deadlineMs = 0 } = request;
   return { timeoutMs: (deadlineMs === 0 ? changeDeadlineMs : deadlineMs) + adminDeadlineMs };
 }

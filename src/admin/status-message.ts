@@ -83,6 +83,7 @@ export function partitionMessage(row: PartitionStatus): Partition {
       : { transferToNodeId: BigInt(row.transferToNodeId) }),
     configurationIndex: BigInt(row.configurationIndex),
     configurationCommitted: row.configurationCommitted,
+    isMember: row.isMember,
   });
 }
 

@@ -299,6 +299,13 @@ export const errorCodes = {
     outcome: 'surelyNot',
     advice: 'The leader goes on; look at the target node, or name another one.',
   },
+  CLUSTOR_NOT_A_MEMBER: {
+    wire: 7007,
+    retryable: true,
+    outcome: 'surelyNot',
+    advice:
+      "This node's replica was removed from the partition, or is not taken in yet; ask a node that holds a member.",
+  },
   CLUSTOR_APPLY_FAULT: {
     wire: 8000,
     retryable: false,

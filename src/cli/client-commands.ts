@@ -145,7 +145,8 @@ async function withClient(
   }
 }
 
-function choosePartition(client: ConnectedClient, wanted: string | undefined): PartitionId {
+/** The partition that is meant: the named one, or the only one. @throws ClustorError where it must be named. */
+export function choosePartition(client: ConnectedClient, wanted: string | undefined): PartitionId {
   if (wanted !== undefined) return partitionId(wanted);
   const [first, second] = client.partitionIds;
   if (first === undefined)
@@ -178,7 +179,7 @@ function statusText(nodes: readonly NodeReport[]): string {
     (status?.partitions ?? []).map((row) => [
       row.partitionId,
       nodeId,
-      row.role === 'leader' ? pc.green(row.role) : row.role,
+      roleText(row),
       row.term,
       row.durableIndex,
       row.commitIndex,
@@ -191,6 +192,15 @@ function statusText(nodes: readonly NodeReport[]): string {
     nodeRows,
   );
   return `${nodeTable}\n${tableText(['partition', 'node', 'role', 'term', 'durable', 'commit', 'applied', 'fault'], partitionRows)}`;
+}
+
+function roleText(row: {
+  readonly role: string;
+  readonly nodeId?: number;
+  readonly isMember: boolean;
+}): string {
+  if (!row.isMember) return pc.dim('no member');
+  return row.role === 'leader' ? pc.green(row.role) : row.role;
 }
 
 function textOrBase64(bytes: Uint8Array): string {

@@ -7,7 +7,7 @@
  */
 import { chmod, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { v7 as uuidv7 } from 'uuid';
 import { ClustorError, isClustorError, messageOf } from '../base/errors.ts';
 import { clusterId, nodeId, partitionId, type ClusterId } from '../base/ids.ts';
@@ -115,7 +115,10 @@ export class ClusterDirectory {
   /** Creates what is missing of a cluster: file, authority, replicas. Returns what it is. */
   async prepare(wanted: NewCluster, wallMs: number): Promise<ClusterFile> {
     await mkdir(this.path, { recursive: true });
-    const cluster = await this.#withSpares((await this.read()) ?? (await this.#plan(wanted)), wanted);
+    const cluster = await this.#withSpares(
+      (await this.read()) ?? (await this.#plan(wanted)),
+      wanted,
+    );
     await this.#authority(clusterId(cluster.clusterId), wallMs);
     await this.#writeConfigs(cluster);
     if (cluster.isInitialized) return cluster;
@@ -272,6 +275,12 @@ export class ClusterDirectory {
       0o644,
     );
   }
+}
+
+/** Where a node of the local cluster in a folder listens, if there is one. */
+export async function localAddressOf(folder: string, id: number): Promise<string | undefined> {
+  const cluster = await new ClusterDirectory(resolve(folder)).read();
+  return cluster?.nodes.find((node) => node.nodeId === id)?.address;
 }
 
 /** The three files of a certificate in a folder. */

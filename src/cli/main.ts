@@ -12,12 +12,13 @@ import {
 import type { ConnectionOptions } from './connection.ts';
 import { exitCodeOf, exitCodes } from './exit-codes.ts';
 import { runInit, type InitOptions } from './init-command.ts';
+import { addMemberCommands } from './member-options.ts';
 import { runWalInspect } from './inspect-command.ts';
 import { runNode, type NodeCommandOptions } from './node-command.ts';
 import { createOutput, type Output } from './output.ts';
 import { runUp, type UpOptions } from './up-command.ts';
 
-const whyKinds = ['notLeader', 'readBlocked', 'notReady'] as const;
+const whyKinds = ['notLeader', 'readBlocked', 'notReady', 'membershipBlocked'] as const;
 
 function wholeNumber(text: string): number {
   const value = Number(text);
@@ -58,6 +59,7 @@ function program(): Command {
     .exitOverride();
   addProcessCommands(root);
   addClientCommands(root);
+  addMemberCommands(root, { withConnection, wholeNumber, run });
   return root;
 }
 

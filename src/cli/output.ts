@@ -10,21 +10,37 @@ export interface Output {
   result(value: object, text: string): void;
   /** Something on the way, for people only. */
   note(text: string): void;
+  /** How far something has come: one line that rewrites itself at a terminal, a line per change of text elsewhere. */
+  progress(text: string): void;
   /** An error: code, message, what to do. */
   error(error: unknown): void;
 }
 
 /** Makes the output of a command. */
 export function createOutput(isJson: boolean): Output {
+  let shown = '';
+  const isTerminal = process.stdout.isTTY;
+  const endProgress = (): void => {
+    if (shown !== '' && isTerminal) process.stdout.write('\r\x1b[K');
+    shown = '';
+  };
   return {
     isJson,
+    progress: (text) => {
+      if (isJson || text === shown) return;
+      process.stdout.write(isTerminal ? `\r\x1b[K${text}` : `${text}\n`);
+      shown = text;
+    },
     result: (value, text) => {
+      endProgress();
       process.stdout.write(`${isJson ? JSON.stringify(value) : text}\n`);
     },
     note: (text) => {
+      endProgress();
       if (!isJson) process.stdout.write(`${text}\n`);
     },
     error: (error) => {
+      endProgress();
       process.stderr.write(`${isJson ? JSON.stringify(errorRecord(error)) : errorText(error)}\n`);
     },
   };

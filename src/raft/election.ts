@@ -47,6 +47,12 @@ export function electionTick(state: RaftState, context: StepContext): void {
   if (state.now < state.electionDeadlineTick) return;
   if (!mayCampaign(state)) {
     resetElectionDeadline(state);
+    if (state.leaderContact !== undefined)
+      becomeFollower(state, context, {
+        term: state.term,
+        leader: undefined,
+        reason: 'no leader was heard for an election timeout',
+      });
     return;
   }
   if (state.role !== 'follower') state.failedElections++;

@@ -85,6 +85,7 @@ export class LocalAppender implements ProposalSink, TurnWork {
     this.#isMarked = false;
     if (this.#isClosed || this.#queue.length === 0) return;
     if (this.#options.replica.isLeader) this.#propose();
+    else if (this.#options.replica.isCutOff) this.#failQueued(this.#options.replica.notLeader());
     else this.#forward();
   }
 
@@ -124,6 +125,19 @@ export class LocalAppender implements ProposalSink, TurnWork {
         slot,
       });
       if (refusal !== undefined) this.proposalFailed(slot, refusal);
+    }
+  }
+
+  #failQueued(error: ClustorError): void {
+    const queue = this.#queue;
+    this.#queue = [];
+    for (const append of queue) {
+      if (append.isSettled) continue;
+      const { code, message } = error;
+      finish(
+        append,
+        append.isUncertain ? new ClustorError(code, message, { outcome: 'unknown' }) : error,
+      );
     }
   }
 

@@ -90,6 +90,8 @@ export class LocalReader implements TurnWork {
     this.#queue = [];
     if (reads.length === 0 || this.#isClosed) return;
     if (this.#options.replica.isLeader) this.#ask(reads);
+    else if (this.#options.replica.isCutOff)
+      for (const read of reads) this.#settle(read, this.#options.replica.notLeader());
     else this.#forward(reads);
   }
 

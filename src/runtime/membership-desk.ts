@@ -6,7 +6,7 @@
  * next leader the same again: a change that is done already is answered as done.
  */
 import { ClustorError } from '../base/errors.ts';
-import type { LogIndex, NodeId } from '../base/ids.ts';
+import type { Incarnation, LogIndex, NodeId } from '../base/ids.ts';
 import type { Configuration, Member, MemberRole } from '../base/membership.ts';
 import {
   judgeSurvivability,
@@ -96,6 +96,7 @@ const blockMessages: Readonly<Record<Exclude<MembershipBlock, 'notLeader'>, stri
 };
 /** A node that is to be added must be reached within this time. */
 const reachMsMax = 5_000;
+const noIncarnation = '00000000-0000-0000-0000-000000000000' as Incarnation;
 /** Heard within this many ticks, a voter counts as alive. */
 const aliveTicks = 100;
 
@@ -140,27 +141,20 @@ export class MembershipDesk {
     return this.#untilSettled(untilMs);
   }
 
-  /** Works out what a change of voters would do, and whether it may begin. */
+  /**
+   * Works out what a change of voters would do, and whether it may begin. Nodes to be promoted that are no members yet are
+   * taken as if they had been added and had caught up; the refusal then says that they must be.
+   */
   planVoters(change: VoterChange): VoterPlan {
-    const { replica } = this.#options;
-    const before = activeConfiguration(replica.state).members;
-    const after = before
-      .filter((member) => !change.remove.includes(member.nodeId))
-      .map((member): Member =>
-        change.promote.includes(member.nodeId) ? { ...member, role: 'voter' } : member,
-      );
-    const survivabilityBefore = this.#survivability(before, change.domains);
-    const survivabilityAfter = this.#survivability(after, change.domains);
+    const before = activeConfiguration(this.#options.replica.state).members;
+    const after = membersAfter(before, change);
+    const survivabilityBefore = this.#survivability(before, change);
+    const survivabilityAfter = this.#survivability(after, change);
     const verdict = judgeSurvivability(survivabilityBefore, survivabilityAfter, change);
-    const isSame =
-      after.length === before.length && votersOf(after).length === votersOf(before).length;
-    const hasSameVoters =
-      votersOf(after).length === votersOf(before).length &&
-      votersOf(after).every((voter) => votersOf(before).includes(voter));
     return {
       before,
       after,
-      phase: isSame && hasSameVoters ? 'none' : hasSameVoters ? 'learners' : 'joint',
+      phase: phaseOf(before, after),
       survivabilityBefore,
       survivabilityAfter,
       verdict,
@@ -298,15 +292,17 @@ export class MembershipDesk {
     );
   }
 
-  #survivability(members: readonly Member[], domains: ReadonlyMap<NodeId, string>): Survivability {
+  #survivability(members: readonly Member[], change: VoterChange): Survivability {
     const { state } = this.#options.replica;
+    const known = activeConfiguration(state).members;
     return survivabilityOf(
       votersOf(members).map((voter) => {
         const row = this.#row(voter);
         const isHeard = row !== undefined && !row.inDoubt && state.now - row.heardTick < aliveTicks;
+        const isHypothetical = !known.some((member) => member.nodeId === voter.nodeId);
         return {
-          domain: domains.get(voter.nodeId) ?? `node ${voter.nodeId}`,
-          isAlive: voter.nodeId === state.selfNode || isHeard,
+          domain: change.domains.get(voter.nodeId) ?? `node ${voter.nodeId}`,
+          isAlive: voter.nodeId === state.selfNode || isHeard || isHypothetical,
         };
       }),
     );
@@ -400,6 +396,39 @@ export class MembershipDesk {
       this.review();
     });
   }
+}
+
+/** The members behind a change; promoted nodes that are no members stand at the end. */
+function membersAfter(before: readonly Member[], change: VoterChange): readonly Member[] {
+  const after = before
+    .filter((member) => !change.remove.includes(member.nodeId))
+    .map((member): Member =>
+      change.promote.includes(member.nodeId) && member.role !== 'voter'
+        ? { ...member, role: 'voter' }
+        : member,
+    );
+  const unknown = change.promote.filter(
+    (nodeId) => !before.some((member) => member.nodeId === nodeId),
+  );
+  return [...after, ...unknown.map(hypotheticalVoter)];
+}
+
+function hypotheticalVoter(nodeId: NodeId): Member {
+  return {
+    replicaId: nodeId as number as Member['replicaId'],
+    nodeId,
+    incarnation: noIncarnation,
+    role: 'voter',
+    addresses: [],
+  };
+}
+
+function phaseOf(before: readonly Member[], after: readonly Member[]): VoterPlan['phase'] {
+  const voters = votersOf(after);
+  const hasSameVoters =
+    voters.length === votersOf(before).length && voters.every((voter) => before.includes(voter));
+  if (!hasSameVoters) return 'joint';
+  return after.length === before.length ? 'none' : 'learners';
 }
 
 function blocked(message: string, clause = 'Other'): ClustorError {

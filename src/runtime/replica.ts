@@ -9,9 +9,12 @@ import { ClustorError } from '../base/errors.ts';
 import type { Incarnation, LogIndex, NodeId, PartitionId, ReplicaId, Term } from '../base/ids.ts';
 import type { Configuration } from '../base/membership.ts';
 import {
+  activeConfiguration,
   createRaftState,
   leaderNodeId,
+  memberOf,
   nextTickDue,
+  selfLife,
   start,
   step,
   type Effect,
@@ -134,6 +137,16 @@ export class Replica implements TurnWork {
     return this.state.role === 'leader';
   }
 
+  /** Whether this life of the replica is in the configuration in force. */
+  get isMember(): boolean {
+    return memberOf(activeConfiguration(this.state), selfLife(this.state)) !== undefined;
+  }
+
+  /** Whether no leader will ever speak to this life of the replica again, as far as is known here. */
+  get isCutOff(): boolean {
+    return this.leaderNodeId === undefined && !this.isMember;
+  }
+
   /** The node that leads, as far as is known here. */
   get leaderNodeId(): NodeId | undefined {
     return leaderNodeId(this.state);
@@ -186,9 +199,14 @@ export class Replica implements TurnWork {
     return refusal;
   }
 
-  /** The error that sends a caller to the leader. */
+  /** The error that sends a caller to the leader, or to another node. */
   notLeader(): ClustorError {
     const leader = this.leaderNodeId;
+    if (this.isCutOff)
+      return new ClustorError(
+        'CLUSTOR_NOT_A_MEMBER',
+        `the replica on this node is no member of partition ${this.partitionId}`,
+      );
     if (leader === undefined)
       return new ClustorError(
         'CLUSTOR_NO_LEADER',

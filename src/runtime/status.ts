@@ -86,6 +86,8 @@ export interface PartitionStatus {
   /** Index of the entry that brought the configuration in force. */
   readonly configurationIndex: LogIndex;
   readonly configurationCommitted: boolean;
+  /** Whether the configuration in force names this life of the replica. */
+  readonly isMember: boolean;
 }
 
 /** One node. @public */
@@ -136,6 +138,7 @@ export function partitionStatus(replica: Replica, localAppendsPending: number): 
     transferToNodeId: transferTarget(state),
     configurationIndex: configuration.index,
     configurationCommitted: configuration.index <= state.commitIndex,
+    isMember: replica.isMember,
   };
 }
 

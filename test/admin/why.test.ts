@@ -152,10 +152,12 @@ class Core {
       idempotencyRows: 0,
       tailBytes: 0,
       members: [],
-            joint: undefined,
-            transferToNodeId: undefined,
-            configurationIndex: 0 as LogIndex,
-            configurationCommitted: true,
+      joint: undefined,
+      transferToNodeId: undefined,
+      configurationIndex: 0 as LogIndex,
+      configurationCommitted: true,
+      isMember: true,
+      isMember: true,
     };
     return explain(kind, { partition: row, state, linksUp: this.linksUp as readonly NodeId[] });
   }
