@@ -3,17 +3,31 @@
  *
  * The leader's ingest time is put into each entry's metadata, so that `ctx.timeMs` is equal everywhere.
  */
+import { present, unreachable } from '../base/assert.ts';
 import { ByteWriter } from '../base/bytes.ts';
 import type { LogIndex, PartitionId, Term } from '../base/ids.ts';
 import { EntryFrameWriter, entryFrameOverheadBytes } from '../codec/entry-frame.ts';
 import { ingestMetadataBytes, writeIngestMetadata } from '../codec/entry-metadata.ts';
 import { noOpPayload, writeSystemEntry, type SystemEntry } from '../codec/system-entry.ts';
+import type { Effect } from '../raft/index.ts';
+import type { FrameBatch } from '../storage/log-store-types.ts';
+import { systemEntryOf } from './configuration-entry.ts';
 import type { Proposal } from './proposals.ts';
+import type { ReceivedFrames } from './received-frames.ts';
 
 /** Where a batch stands and when it was taken in. */
 export interface BatchPlace {
   readonly term: Term;
   readonly firstIndex: LogIndex;
+  readonly ingestMs: number;
+}
+
+type AppendEffect = Extract<Effect, { readonly kind: 'appendToLog' }>;
+
+/** What an append is made of, besides its place. */
+export interface BatchMaterial {
+  readonly proposals: readonly Proposal[];
+  readonly received: ReceivedFrames | undefined;
   readonly ingestMs: number;
 }
 
@@ -27,6 +41,37 @@ export class FrameBuilder {
 
   constructor(partitionId: PartitionId) {
     this.#writer = new EntryFrameWriter(partitionId);
+  }
+
+  /** What an effect of the core appends, with the configurations that stand in it. */
+  batchOf(effect: AppendEffect, material: BatchMaterial): FrameBatch {
+    const { firstIndex, lastIndex, term } = effect;
+    const place = { term, firstIndex };
+    const batch = { firstIndex, lastIndex, lastTerm: term };
+    switch (effect.source) {
+      case 'noOp':
+        return { ...batch, bytes: this.noOps(place, lastIndex - firstIndex + 1) };
+      case 'configuration':
+        return {
+          ...batch,
+          bytes: this.system(place, systemEntryOf(effect)),
+          configurations: [effect.configuration],
+        };
+      case 'proposals': {
+        const { proposals, ingestMs } = material;
+        return { ...batch, bytes: this.proposals(proposals, { ...place, ingestMs }) };
+      }
+      case 'received': {
+        const received = present(material.received, 'a received append has its frames');
+        return {
+          ...batch,
+          bytes: received.from(firstIndex),
+          configurations: received.configurationsFrom(firstIndex),
+        };
+      }
+      default:
+        return unreachable(effect);
+    }
   }
 
   /** Entries without content: the term-start entry, or those that fill a joint phase. */

@@ -54,7 +54,9 @@ export class ReceivedFrames {
 
   /** Configurations of entries from `index` on. */
   configurationsFrom(index: LogIndex): readonly Configuration[] {
-    return this.entries.configurations.filter((configuration) => configuration.index >= index);
+    const { configurations } = this.entries;
+    if (configurations.length === 0) return configurations;
+    return configurations.filter((configuration) => configuration.index >= index);
   }
 
   /** The frames from `index` on. */

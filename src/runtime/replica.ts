@@ -4,10 +4,9 @@
  * Everything here is synchronous; what takes time (storage, sockets, cold reads, an asynchronous state machine) answers
  * later as another input. A broken invariant stops the whole node: a replica that cannot trust itself must not speak.
  */
-import { assert, present, unreachable } from '../base/assert.ts';
+import { assert, unreachable } from '../base/assert.ts';
 import { ClustorError } from '../base/errors.ts';
 import type { Incarnation, LogIndex, NodeId, PartitionId, ReplicaId, Term } from '../base/ids.ts';
-import type { Configuration } from '../base/membership.ts';
 import {
   activeConfiguration,
   createRaftState,
@@ -28,17 +27,14 @@ import type { PartitionLog } from '../storage/partition-log.ts';
 import { AppendSender } from './append-sender.ts';
 import { answeringListener } from './proposal-answers.ts';
 import { ApplyPipeline } from './apply-pipeline.ts';
-import { EntryTail, type TailBatch } from './entry-tail.ts';
+import { EntryTail } from './entry-tail.ts';
 import { FrameBuilder } from './frame-builder.ts';
-import { systemEntryOf } from './configuration-entry.ts';
 import { ProposalQueue, type Proposal } from './proposals.ts';
 import { ReadBarriers, type ReadWaiter } from './read-barriers.ts';
 import type { ReceivedFrames } from './received-frames.ts';
 import type { ReplicaOptions } from './replica-options.ts';
 import type { TurnWork } from './turn.ts';
 import { wireOf } from './wire-mapping.ts';
-
-const noConfigurations: readonly Configuration[] = [];
 
 /** See the file comment. */
 export class Replica implements TurnWork {
@@ -409,57 +405,20 @@ export class Replica implements TurnWork {
   }
 
   #append(effect: Extract<Effect, { kind: 'appendToLog' }>): void {
-    const batch = this.#framesFor(effect);
-    this.tail.push(batch);
-    const configurations =
-      effect.source === 'configuration'
-        ? [effect.configuration]
-        : effect.source === 'received'
-          ? this.#receivedFrames().configurationsFrom(effect.firstIndex)
-          : noConfigurations;
-    this.log.append({ ...batch, lastTerm: effect.term, configurations }, effect.appendSequence);
-  }
-
-  #receivedFrames(): ReceivedFrames {
-    return present(this.#received, 'a received append has its frames');
-  }
-
-  #framesFor(effect: Extract<Effect, { kind: 'appendToLog' }>): TailBatch {
-    const { firstIndex, lastIndex, term } = effect;
-    const ingestMs = this.#options.clock.wallMs();
-    switch (effect.source) {
-      case 'noOp':
-        return {
-          firstIndex,
-          lastIndex,
-          bytes: this.#frames.noOps({ term, firstIndex }, lastIndex - firstIndex + 1),
-        };
-      case 'configuration':
-        return {
-          firstIndex,
-          lastIndex,
-          bytes: this.#frames.system({ term, firstIndex }, systemEntryOf(effect)),
-        };
-      case 'proposals':
-        assert(
-          this.#batch.length === lastIndex - firstIndex + 1,
-          'the batch fills the indexes that the core gave it',
-        );
-        this.#proposals.appended(this.#batch, firstIndex);
-        return {
-          firstIndex,
-          lastIndex,
-          bytes: this.#frames.proposals(this.#batch, { term, firstIndex, ingestMs }),
-        };
-      case 'received':
-        return {
-          firstIndex,
-          lastIndex,
-          bytes: this.#receivedFrames().from(firstIndex),
-        };
-      default:
-        return unreachable(effect);
+    if (effect.source === 'proposals') {
+      assert(
+        this.#batch.length === effect.lastIndex - effect.firstIndex + 1,
+        'the batch fills the indexes that the core gave it',
+      );
+      this.#proposals.appended(this.#batch, effect.firstIndex);
     }
+    const appended = this.#frames.batchOf(effect, {
+      proposals: this.#batch,
+      received: this.#received,
+      ingestMs: this.#options.clock.wallMs(),
+    });
+    this.tail.push(appended);
+    this.log.append(appended, effect.appendSequence);
   }
 
   #sendMessage(effect: Extract<Effect, { kind: 'sendMessage' }>): void {

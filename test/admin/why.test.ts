@@ -157,7 +157,6 @@ class Core {
       configurationIndex: 0 as LogIndex,
       configurationCommitted: true,
       isMember: true,
-      isMember: true,
     };
     return explain(kind, { partition: row, state, linksUp: this.linksUp as readonly NodeId[] });
   }
