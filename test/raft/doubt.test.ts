@@ -11,8 +11,9 @@ describe('a replica in doubt (KER-9)', () => {
     for (let round = 0; round < 5; round++) expect(driver.tickToDeadline()).toEqual([]);
     driver.receive(wordOf(3, { kind: 'heartbeat', term: term(1), round: 1, commit: logIndex(0) }));
     expect(driver.input({ kind: 'nodeUnreachable', nodeId: nodeId(3) })).toEqual([]);
-    for (let round = 0; round < 5; round++) expect(driver.tickToDeadline()).toEqual([]);
-    expect(driver.state.role).toBe('follower');
+    const later = Array.from({ length: 5 }, () => driver.tickToDeadline()).flat();
+    expect(effectsOf(later, 'sendMessage')).toEqual([]);
+    expect(driver.state).toMatchObject({ role: 'follower', leaderContact: undefined });
   });
 
   test('answers neither pre-votes nor votes', () => {
