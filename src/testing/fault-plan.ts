@@ -66,6 +66,8 @@ export type FaultAction =
   | { readonly kind: 'fullDisk'; readonly nodeId: NodeId; readonly forMs: number }
   | { readonly kind: 'clockDrift'; readonly nodeId: NodeId; readonly rate: number }
   | { readonly kind: 'wallJump'; readonly nodeId: NodeId; readonly deltaMs: number }
+  /** Operators' doings; what exactly follows from `draw` and from how the partition stands at that time. */
+  | { readonly kind: 'memberChange' | 'leaderTransfer'; readonly draw: number }
   | { readonly kind: 'readError'; readonly nodeId: NodeId }
   /** One bit of one file at rest flips; file and place are fractions of what is there at that time. */
   | {
@@ -100,6 +102,8 @@ export const defaultFaultKinds: readonly FaultKind[] = [
   'fullDisk',
   'clockDrift',
   'wallJump',
+  'memberChange',
+  'leaderTransfer',
 ];
 
 /** How a plan is drawn. */
@@ -119,6 +123,8 @@ export interface FaultHooks {
   readonly leader: () => NodeId | undefined;
   /** A node was crashed; its life is over. */
   readonly crashed: (nodeId: NodeId) => void;
+  /** An operator acts; returns whether anything could be asked for. */
+  readonly operate?: (kind: 'memberChange' | 'leaderTransfer', draw: number) => boolean;
   /** The time of a crashed node's restart has come; it is still down. */
   readonly restart: (nodeId: NodeId) => void;
 }
@@ -209,6 +215,10 @@ function applyFault(world: SimWorld, action: FaultAction, context: FaultContext)
     case 'lossyLink':
     case 'connectionReset':
       if (applyLinkFault(world, action)) context.happened();
+      return;
+    case 'memberChange':
+    case 'leaderTransfer':
+      if (context.hooks.operate?.(action.kind, action.draw) === true) context.happened();
       return;
     case 'failedSync':
     case 'failedWrite':
@@ -388,6 +398,9 @@ function drawAction(
       return { kind, nodeId, rate: 0.95 + nextBelow(random, 101) / 1_000 };
     case 'wallJump':
       return { kind, nodeId, deltaMs: nextBetween(random, -600_000, 600_000) };
+    case 'memberChange':
+    case 'leaderTransfer':
+      return { kind, draw: nextBelow(random, 0x1_0000_0000) };
     case 'bitRot':
       return { kind, nodeId, fileFraction: nextFloat(random), byteFraction: nextFloat(random) };
     case 'partition':

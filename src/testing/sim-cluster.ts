@@ -8,13 +8,19 @@
 import { InvariantError } from '../base/assert.ts';
 import { isClustorError, messageOf } from '../base/errors.ts';
 import type { ClusterId, LogIndex, NodeId, PartitionId, Term } from '../base/ids.ts';
+import type { Configuration, Member } from '../base/membership.ts';
 import { nextBelow, nextBetween } from '../base/prng.ts';
 import type { ObservedEvent, Observer } from '../ports/observer.ts';
 import {
+  activeConfiguration,
   checkRaftState,
   checkRaftTransition,
   cloneRaftState,
+  hasQuorum,
+  isVoter,
+  selfLife,
   termAt,
+  votersOfBoth,
   type RaftSettings,
   type RaftState,
 } from '../raft/index.ts';
@@ -49,6 +55,8 @@ export interface SimClusterOptions {
   readonly world: SimWorld;
   readonly clusterId: ClusterId;
   readonly partitionIds: readonly PartitionId[];
+  /** Nodes that begin with a voter of every partition; the others begin without replicas. @defaultValue all nodes */
+  readonly voterIds?: readonly NodeId[];
   readonly storage: Partial<LogStoreLimits>;
   readonly raft: Partial<RaftSettings>;
   /** Gets what nodes log. */
@@ -63,6 +71,10 @@ interface Life {
 }
 
 interface Committed {
+  /** Every configuration that any replica ever had, by the entry that brought it. */
+  readonly configurations: Map<string, Configuration>;
+  /** The one under which the highest index was committed. */
+  active: Configuration | undefined;
   /** Logs as they were last seen, also of nodes that are down. */
   readonly logs: Map<NodeId, VoterLog>;
   /** Terms by index. */
@@ -86,6 +98,7 @@ export class SimCluster {
   readonly world: SimWorld;
   readonly plans: readonly PartitionPlan[];
   readonly #options: SimClusterOptions;
+  readonly #voterIds: readonly NodeId[];
   readonly #lives = new Map<NodeId, Life>();
   readonly #committed = new Map<PartitionId, Committed>();
   readonly #lifeEnded: ((nodeId: NodeId) => void)[] = [];
@@ -97,7 +110,8 @@ export class SimCluster {
   constructor(options: SimClusterOptions) {
     this.world = options.world;
     this.#options = options;
-    const voters = options.world.nodeIds.map((nodeId) => {
+    this.#voterIds = options.voterIds ?? options.world.nodeIds;
+    const voters = this.#voterIds.map((nodeId) => {
       const { host, port } = options.world.address(nodeId);
       return { nodeId, address: `${host}:${port}` };
     });
@@ -107,6 +121,8 @@ export class SimCluster {
     );
     for (const partitionId of options.partitionIds) {
       this.#committed.set(partitionId, {
+        configurations: new Map(),
+        active: undefined,
         logs: new Map(),
         terms: new Map(),
         leaders: new Map(),
@@ -119,7 +135,7 @@ export class SimCluster {
 
   /** Creates the replicas on every disk; the machines are down afterwards. */
   async initialize(): Promise<void> {
-    for (const nodeId of this.world.nodeIds) {
+    for (const nodeId of this.#voterIds) {
       const host = this.world.start(nodeId);
       const { fileSystem, clock, entropy } = host;
       await initializeNode({
@@ -150,6 +166,7 @@ export class SimCluster {
       observer: this.#observer(nodeId),
       storage: this.#options.storage,
       raft: this.#options.raft,
+      advertisedAddress: `${host.address.host}:${host.address.port}`,
       createStateMachine: (partitionId) => this.#machine(life, partitionId),
     });
     opening.then(
@@ -213,16 +230,31 @@ export class SimCluster {
    */
   checkEvidence(partitionId: PartitionId, index: LogIndex): void {
     this.evidenceChecks++;
-    const covering = this.world.nodeIds.filter((nodeId) => {
+    const { active } = this.#row(partitionId);
+    if (active === undefined) return;
+    const covers = ({ nodeId }: Member): boolean => {
       const bytes = this.world.disk(nodeId).syncedBytes(ledgerPath);
       if (bytes === undefined) return false;
       const { image } = replayLedgerBytes(bytes, { clusterId: this.#options.clusterId, nodeId });
       return (image.partitions.get(partitionId)?.durability?.index ?? 0) >= index;
-    });
-    if (covering.length > this.world.nodeIds.length / 2) return;
+    };
+    if (hasQuorum(active, covers)) return;
+    const covering = votersOfBoth(active).filter(covers);
     this.#violated(
-      `entry ${index} of ${partitionId} counts as committed, and only the ledgers of nodes [${covering.join(', ')}] cover it`,
+      `entry ${index} of ${partitionId} counts as committed, and only the ledgers of nodes [${covering.map(({ nodeId }) => nodeId).join(', ')}] cover it`,
     );
+  }
+
+  /** The configuration under which the highest index was committed. */
+  committedConfiguration(partitionId: PartitionId): Configuration | undefined {
+    return this.#row(partitionId).active;
+  }
+
+  /** How many configurations there were, besides those that `init` wrote. */
+  get membershipChanges(): number {
+    let count = 0;
+    for (const { configurations } of this.#committed.values()) count += configurations.size - 1;
+    return Math.max(0, count);
   }
 
   /** The highest index known to be committed. */
@@ -296,8 +328,11 @@ export class SimCluster {
       state.appliableIndex +
       state.appendSequence * 7 +
       state.durableTerm +
-      state.role.length;
-    const known = life.before.get(partitionId);
+      state.role.length +
+      state.configurations.length * 11;
+    const last = life.before.get(partitionId);
+    // A new life in the same place has no past.
+    const known = last?.state.selfIncarnation === state.selfIncarnation ? last : undefined;
     if (known?.signature === signature) return;
     try {
       checkRaftState(state);
@@ -305,9 +340,19 @@ export class SimCluster {
     } catch (error) {
       this.#violated(`node ${nodeId}: ${messageOf(error)}`);
     }
-    if (state.inDoubt) this.#violated(`node ${nodeId} is in doubt without any damage`);
+    const committed = this.#row(partitionId);
+    // Who was replaced is in doubt for good, and no configuration in force may count it.
+    if (
+      state.inDoubt &&
+      committed.active !== undefined &&
+      isVoter(committed.active, selfLife(state))
+    )
+      this.#violated(`node ${nodeId} is in doubt without any damage`);
+    for (const configuration of state.configurations)
+      committed.configurations.set(`${configuration.term}/${configuration.index}`, configuration);
     const seen = cloneRaftState(state);
-    this.#row(partitionId).logs.set(nodeId, {
+    committed.logs.set(nodeId, {
+      ...selfLife(state),
       nodeId,
       log: seen.log,
       durableIndex: seen.durableIndex,
@@ -346,6 +391,7 @@ export class SimCluster {
     }
     if (state.commitIndex <= committed.highest) return;
     committed.highest = state.commitIndex;
+    committed.active = activeConfiguration(state);
     this.#checkSafe(partitionId, committed);
     // What is committed is on the disks of a quorum at that moment (specification §1); looking there is dear, so now and then.
     if (committed.advances++ % commitSamples === 0)
@@ -353,10 +399,14 @@ export class SimCluster {
   }
 
   /** What is committed stays, whoever is elected next. */
-  #checkSafe(partitionId: PartitionId, { highest, terms, logs }: Committed): void {
+  #checkSafe(partitionId: PartitionId, { highest, terms, logs, configurations }: Committed): void {
     const term = terms.get(highest);
-    if (term === undefined || logs.size < this.world.nodeIds.length) return;
-    const thief = findThief({ index: highest, term }, [...logs.values()]);
+    if (term === undefined) return;
+    const thief = findThief(
+      { index: highest, term },
+      [...logs.values()],
+      [...configurations.values()],
+    );
     if (thief === undefined) return;
     this.#violated(
       `entry ${highest} of ${partitionId}, term ${term}, counts as committed, and node ${thief} lacks it and could be elected`,

@@ -8,7 +8,7 @@ import { forkPrng, nextBelow, nextBetween, type PrngState } from '../base/prng.t
 import { utf8Encode } from '../base/bytes.ts';
 import type { ClustorClient } from '../client/client-core.ts';
 import { openClientCore } from '../client/client-core.ts';
-import type { RaftSettings } from '../raft/index.ts';
+import { isJoint, type RaftSettings } from '../raft/index.ts';
 import {
   drawFaultPlan,
   emptyFaultCounts,
@@ -19,6 +19,7 @@ import {
 import { HistoryRecorder } from './history-recorder.ts';
 import { judgeHistoryFile } from './history-judge.ts';
 import { SimCluster, SimViolation, type TimelineEvent } from './sim-cluster.ts';
+import { SimOperator } from './sim-operator.ts';
 import { encodeCommand } from './sim-machine.ts';
 import { SimWorkload } from './sim-workload.ts';
 import { SimWorld } from './sim-world.ts';
@@ -44,6 +45,7 @@ export interface SimRunReport {
   readonly acknowledged: number;
   readonly evidenceChecks: number;
   readonly leaderChanges: number;
+  readonly membershipChanges: number;
   readonly crashes: number;
   readonly faults: Readonly<Record<FaultKind, number>>;
   readonly plannedFaults: number;
@@ -56,6 +58,8 @@ const cluster = clusterId('018c0d6c-9c11-7e9d-8000-86f5bb8c0001');
 /** The storm lasts so long, in simulated time. */
 const stormMs = 22_000;
 const workers = 8;
+/** Nodes without replicas that every third run begins with, for members to come. */
+const sparesOfSome = 2;
 const recoveryMs = 20_000;
 /** Operations of a run at least; storms that let few through go on in fair weather. */
 const operationsMin = 320;
@@ -107,7 +111,8 @@ class SimulationRun {
     this.#options = options;
     const sizes = [3, 3, 3, 3, 3, 3, 5, 5, 1];
     const nodes = sizes[options.seed % sizes.length] ?? 3;
-    const nodeIds = Array.from({ length: nodes }, (_, at) => nodeId(at + 1));
+    const spares = options.seed % 3 === 1 ? sparesOfSome : 0;
+    const nodeIds = Array.from({ length: nodes + spares }, (_, at) => nodeId(at + 1));
     this.world = new SimWorld({
       seed: options.seed,
       clusterId: cluster,
@@ -121,6 +126,7 @@ class SimulationRun {
       world: this.world,
       clusterId: cluster,
       partitionIds: this.#partitionIds,
+      voterIds: nodeIds.slice(0, nodes),
       storage,
       raft: drawWindows(forkPrng(this.world.random, 'windows')),
       ...(options.onEvent === undefined ? {} : { onEvent: options.onEvent }),
@@ -153,6 +159,7 @@ class SimulationRun {
       acknowledged: this.#workload?.acknowledged ?? 0,
       evidenceChecks: this.#cluster.evidenceChecks,
       leaderChanges: this.#cluster.leaderChanges,
+      membershipChanges: this.#cluster.membershipChanges,
       crashes: this.#crashes,
       faults: { ...(this.#faults ?? emptyFaultCounts()) },
       plannedFaults: this.#plan.length,
@@ -187,7 +194,16 @@ class SimulationRun {
   }
 
   async #storm(): Promise<void> {
+    const operator = new SimOperator({
+      cluster: this.#cluster,
+      violated: (message) => {
+        this.world.after(0, () => {
+          throw new SimViolation(message, this.world.nowMs);
+        });
+      },
+    });
     this.#faults = installFaultPlan(this.world, this.#plan, {
+      operate: (kind, draw) => operator.operate(kind, draw),
       leader: () => this.#cluster.leader(),
       crashed: (id) => {
         this.#crashes++;
@@ -260,7 +276,9 @@ class SimulationRun {
   }
 
   #agree(id: PartitionId): boolean {
-    const rows = this.world.nodeIds.map((node) => ({
+    const active = this.#cluster.committedConfiguration(id);
+    if (active === undefined || isJoint(active)) return false;
+    const rows = active.members.map(({ nodeId: node }) => ({
       machine: this.#cluster.machine(node, id),
       partition: this.#cluster.node(node)?.partition(id),
     }));

@@ -144,7 +144,7 @@ export class SimWorkload {
   #change(operation: Operation): void {
     const { random, cluster } = this.#options;
     const bytes = encodeCommand(commandOf(operation.request));
-    const local = nextBelow(random, 3) === 0 ? this.#someNode() : undefined;
+    const local = nextBelow(random, 3) === 0 ? this.#someHost(operation.partitionId) : undefined;
     const deadlineMs = nextBelow(random, 6) === 0 ? nextBetween(random, 20, 200) : 4_000;
     const isDoubled = nextBelow(random, 8) === 0;
     const collect = new Answers(
@@ -220,7 +220,7 @@ export class SimWorkload {
         this.#options.recorder.fail(worker, this.#nowNs());
       });
     };
-    const local = nextBelow(random, 2) === 0 ? this.#someNode() : undefined;
+    const local = nextBelow(random, 2) === 0 ? this.#someHost(partitionId) : undefined;
     const deadlineMs = nextBelow(random, 6) === 0 ? nextBetween(random, 20, 200) : 4_000;
     if (local !== undefined) {
       this.#localOperations.set(operation.worker, { nodeId: local, abandon: failed });
@@ -242,9 +242,12 @@ export class SimWorkload {
     return clients[nextBelow(random, clients.length)];
   }
 
-  #someNode(): NodeId | undefined {
+  /** A node that is up and holds a replica of the partition. */
+  #someHost(partitionId: PartitionId): NodeId | undefined {
     const { cluster, random } = this.#options;
-    const up = cluster.world.nodeIds.filter((nodeId) => cluster.node(nodeId) !== undefined);
+    const up = cluster.world.nodeIds.filter((nodeId) =>
+      cluster.node(nodeId)?.partitions.some((partition) => partition.partitionId === partitionId),
+    );
     return up[nextBelow(random, Math.max(1, up.length))];
   }
 
