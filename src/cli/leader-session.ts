@@ -16,6 +16,7 @@ const leaderCodes = [
   'CLUSTOR_NO_LEADER',
   'CLUSTOR_LEADERSHIP_LOST',
   'CLUSTOR_UNKNOWN_PARTITION',
+  'CLUSTOR_NOT_A_MEMBER',
   'CLUSTOR_CLOSED',
 ] as const;
 const retryMs = 100;

@@ -54,6 +54,7 @@ export function reactionTo(code: ErrorCode): Reaction {
     case 'CLUSTOR_STORAGE_FAILED':
     case 'CLUSTOR_CLOSED':
     case 'CLUSTOR_UNKNOWN_PARTITION':
+    case 'CLUSTOR_NOT_A_MEMBER':
       return 'findLeader';
     case 'CLUSTOR_IDEMPOTENCY_INDEX_NEEDED':
       return 'nameIndex';
