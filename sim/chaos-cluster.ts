@@ -41,7 +41,10 @@ const readyMsMax = 30_000;
 /** What a cluster is made of. */
 export interface ChaosClusterOptions {
   readonly directory: string;
+  /** Nodes that hold a voter from the start. */
   readonly nodeCount: number;
+  /** Further nodes, without replicas. */
+  readonly spareCount?: number;
   /** Path of the product's module; the built-in state machine without one. */
   readonly product?: string;
   /** Whether peers reach each other through proxies. */
@@ -76,6 +79,8 @@ export class ChaosCluster {
   readonly authority: CertificateAuthority;
   /** TLS addresses of the nodes themselves, by node id. */
   readonly addresses: ReadonlyMap<number, string>;
+  /** Where the other nodes reach each node. */
+  readonly peerAddresses: ReadonlyMap<number, string>;
   /** The links between nodes, if they can be cut. */
   readonly links: ChaosLinks | undefined;
   readonly #running = new Map<number, RunningNode>();
@@ -84,13 +89,17 @@ export class ChaosCluster {
 
   private constructor(
     options: ChaosClusterOptions,
-    made: Pick<ChaosCluster, 'clusterId' | 'partitionId' | 'authority' | 'addresses' | 'links'>,
+    made: Pick<
+      ChaosCluster,
+      'clusterId' | 'partitionId' | 'authority' | 'addresses' | 'peerAddresses' | 'links'
+    >,
   ) {
     this.directory = options.directory;
     this.clusterId = made.clusterId;
     this.partitionId = made.partitionId;
     this.authority = made.authority;
     this.addresses = made.addresses;
+    this.peerAddresses = made.peerAddresses;
     this.links = made.links;
     // A product in TypeScript needs the loader of the tools; any other node is started as a user does.
     this.#loader = options.product?.endsWith('.ts') === true ? ['--import', 'tsx'] : [];
@@ -98,10 +107,11 @@ export class ChaosCluster {
 
   /** Makes certificates, configurations and replicas; starts no process yet. */
   static async create(options: ChaosClusterOptions): Promise<ChaosCluster> {
-    const { nodeCount, product, isLinked } = options;
+    const { product, isLinked } = options;
     const id = clusterId(uuidv7());
-    const nodeIds = Array.from({ length: nodeCount }, (_, at) => at + 1);
-    const ports = await freePorts(nodeCount * 2);
+    const count = options.nodeCount + (options.spareCount ?? 0);
+    const nodeIds = Array.from({ length: count }, (_, at) => at + 1);
+    const ports = await freePorts(count * 2);
     const addressAt = (at: number): string => `127.0.0.1:${ports[at] ?? 0}`;
     const addresses = new Map(nodeIds.map((node, at) => [node, addressAt(at)]));
     const links = isLinked
@@ -109,19 +119,28 @@ export class ChaosCluster {
           nodeIds.map((node, at) => ({
             nodeId: node,
             port: ports[at] ?? 0,
-            proxyPort: ports[nodeCount + at] ?? 0,
+            proxyPort: ports[count + at] ?? 0,
           })),
         )
       : undefined;
     const wallMs = Date.now();
     const authority = await createDevelopmentCa({ clusterId: id, wallMs, lifetimeMs });
-    const voters = nodeIds.map((node, at) => ({
-      nodeId: node,
-      address: isLinked ? addressAt(nodeCount + at) : addressAt(at),
-    }));
+    const peerAddresses = new Map(
+      nodeIds.map((node, at) => [node, isLinked ? addressAt(count + at) : addressAt(at)]),
+    );
+    const voters = nodeIds
+      .slice(0, options.nodeCount)
+      .map((node) => ({ nodeId: node, address: peerAddresses.get(node) ?? '' }));
     const partition = partitionId(uuidv7());
     const plan = planReplicas(partition, voters);
-    const made = { clusterId: id, partitionId: partition, authority, addresses, links };
+    const made = {
+      clusterId: id,
+      partitionId: partition,
+      authority,
+      addresses,
+      peerAddresses,
+      links,
+    };
     const cluster = new ChaosCluster(options, made);
     for (const node of nodeIds) {
       const folder = cluster.nodeFolder(node);
@@ -139,6 +158,7 @@ export class ChaosCluster {
         clusterId: id,
         nodeId: node,
         listen: addresses.get(node),
+        advertise: peerAddresses.get(node),
         dataDirectory: 'data',
         certificates: {
           certificateFile: 'tls/certificate.pem',
@@ -149,6 +169,7 @@ export class ChaosCluster {
       };
       writeFileSync(join(folder, 'config.json'), `${JSON.stringify(config, undefined, 2)}\n`);
       const data = join(folder, 'data');
+      if (node > options.nodeCount) continue;
       await initializeReplicas({
         directory: data,
         clusterId: id,

@@ -108,14 +108,13 @@ class ChaosMachine implements StateMachine {
 export const product: Product = {
   name: 'chaos',
   createStateMachine: () => new ChaosMachine(),
-  async start({ partitions: [partition], port }: ProductContext): Promise<RunningProduct> {
-    if (partition === undefined) throw new Error('chaos needs a partition');
+  async start(context: ProductContext): Promise<RunningProduct> {
     const server = createServer((request, response) => {
-      void answer(partition, request, response);
+      void answer(context.partitions[0], request, response);
     });
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
-      server.listen(port ?? 0, '127.0.0.1', resolve);
+      server.listen(context.port ?? 0, '127.0.0.1', resolve);
     });
     const address = server.address();
     const bound = typeof address === 'object' && address !== null ? address.port : 0;
@@ -131,12 +130,13 @@ export const product: Product = {
 };
 
 async function answer(
-  partition: Partition,
+  partition: Partition | undefined,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
   try {
     const body = await bodyOf(request);
+    if (partition === undefined) throw new Error('this node holds no replica');
     const result = await partition.read((machine) => machine.query(body), {
       deadlineMs: readDeadlineMs,
     });

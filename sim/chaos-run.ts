@@ -154,7 +154,8 @@ function verdictOf(
   };
 }
 
-function accountProblems(
+/** What is wrong with a replica's account, given what clients were told. */
+export function accountProblems(
   workload: ChaosWorkload,
   { ids }: ChaosAccount,
 ): readonly { readonly id: string; readonly problem: string }[] {

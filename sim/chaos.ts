@@ -3,10 +3,12 @@
  *
  *     npm run chaos -- --seconds 60 --faults kill,pause,cut --out history.jsonl [--seed n] [--dir folder] [--json]
  *     npm run chaos -- --failover 10 [--json]
+ *     npm run chaos -- --moves 20 [--json]
  *
  * The first drives a cluster through the public client while processes are killed and paused and links are cut, writes the
  * history of every operation, and judges it: linearizable, nothing acknowledged lost, nothing done twice, all replicas equal.
- * The second kills the leader under load again and again and tells how long no write was acknowledged. Both end with one line
+ * The second kills the leader under load again and again and tells how long no write was acknowledged. The third adds, removes
+ * and replaces voters by the command line and hands leadership over so many times, under load. All end with one line
  * of JSON; the exit code is 0 if all is well. The faults follow from the seed; how processes are scheduled does not.
  */
 import { spawnSync } from 'node:child_process';
@@ -19,17 +21,21 @@ import { refuseArguments, toolArguments, wholeNumber } from '../scripts/tool-arg
 import { repositoryDirectory } from './chaos-cluster.ts';
 import { runFailover } from './chaos-failover.ts';
 import { faultKinds, type FaultKind } from './chaos-faults.ts';
+import { runMoves } from './chaos-moves.ts';
 import { runChaos } from './chaos-run.ts';
 
 const problemsShownMax = 20;
 
 const usage = `npm run chaos -- [--seconds 60] [--faults ${faultKinds.join(',')}] [--out history.jsonl] [--seed N] [--nodes N] [--workers N] [--dir folder] [--json]
-npm run chaos -- --failover 10 [--nodes N] [--workers N] [--dir folder] [--json]`;
+npm run chaos -- --failover 10 [--nodes N] [--workers N] [--dir folder] [--json]
+npm run chaos -- --moves 20 [--seed N] [--workers N] [--dir folder] [--json]`;
 
 const values = toolArguments(usage, {
   seconds: { type: 'string', default: '60' },
   faults: { type: 'string', default: faultKinds.join(',') },
   failover: { type: 'string' },
+  /** Changes of membership by the command line, then so many transfers of leadership. */
+  moves: { type: 'string' },
   out: { type: 'string' },
   seed: { type: 'string' },
   dir: { type: 'string' },
@@ -79,6 +85,13 @@ async function main(directory: string): Promise<boolean> {
     usage,
   );
   note(`seed ${seed}`);
+  if (values.moves !== undefined) {
+    const transfers = wholeNumber('moves', values.moves, usage);
+    const { problems, ...report } = await runMoves({ directory, transfers, seed, workers, note });
+    for (const problem of problems.slice(0, problemsShownMax)) console.error(problem);
+    console.log(JSON.stringify(report));
+    return problems.length === 0;
+  }
   const { problems, ...report } = await runChaos({
     directory,
     seconds: wholeNumber('seconds', values.seconds, usage),

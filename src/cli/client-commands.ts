@@ -16,6 +16,9 @@ import { connectionOf, type ConnectionOptions } from './connection.ts';
 import { exitCodes } from './exit-codes.ts';
 import { tableText, type Output } from './output.ts';
 
+/** Nodes that hold replicas are waited for this long. */
+const hostWaitMsMax = 3_000;
+
 /** Options of `append`. */
 export interface AppendCommandOptions extends ConnectionOptions {
   readonly partition?: string;
@@ -65,7 +68,7 @@ export async function runAppend(
   return withClient(options, 'client', async (client) => {
     const key = options.key === undefined ? {} : { idempotencyKey: utf8Encode(options.key) };
     const { term, index, result } = await client.append(
-      choosePartition(client, options.partition),
+      await choosePartition(client, options.partition),
       bytes,
       { deadlineMs: options.deadlineMs, ...key },
     );
@@ -87,7 +90,7 @@ export async function runRead(
   return withClient(options, 'client', async (client) => {
     const consistency = options.snapshotOnly === true ? 'snapshotOnly' : 'linearizable';
     const { appliedIndex, result } = await client.read(
-      choosePartition(client, options.partition),
+      await choosePartition(client, options.partition),
       utf8Encode(query ?? ''),
       { deadlineMs: options.deadlineMs, consistency },
     );
@@ -120,7 +123,7 @@ export async function runWhy(
       expected: node.nodeId,
     });
     try {
-      const answer = await admin.why(choosePartition(client, options.partition), kind);
+      const answer = await admin.why(await choosePartition(client, options.partition), kind);
       output.result(
         answer,
         `${pc.bold(answer.clause)}: ${answer.explanation}\n${pc.dim(answer.advice)}`,
@@ -145,9 +148,20 @@ async function withClient(
   }
 }
 
-/** The partition that is meant: the named one, or the only one. @throws ClustorError where it must be named. */
-export function choosePartition(client: ConnectedClient, wanted: string | undefined): PartitionId {
+/**
+ * The partition that is meant: the named one, or the only one. The nodes that answered first may hold no replica, so the others
+ * are waited for. @throws ClustorError where it must be named.
+ */
+export async function choosePartition(
+  client: ConnectedClient,
+  wanted: string | undefined,
+): Promise<PartitionId> {
   if (wanted !== undefined) return partitionId(wanted);
+  const untilMs = Date.now() + hostWaitMsMax;
+  while (client.partitionIds.length === 0 && Date.now() < untilMs) {
+    await client.describe();
+    await new Promise((wake) => setTimeout(wake, 20));
+  }
   const [first, second] = client.partitionIds;
   if (first === undefined)
     throw new ClustorError(

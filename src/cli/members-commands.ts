@@ -394,12 +394,14 @@ async function withLeader(
 ): Promise<number> {
   const connection = await connectionOf(options, 'operator');
   const client = await connect(connection);
-  const material = parseCertificateMaterial(connection);
-  const session = new LeaderSession(client, material, choosePartition(client, options.partition));
+  let session: LeaderSession | undefined;
   try {
+    const material = parseCertificateMaterial(connection);
+    const partitionId = await choosePartition(client, options.partition);
+    session = new LeaderSession(client, material, partitionId);
     return await run(session);
   } finally {
-    await session.close();
+    await session?.close();
     await client.close();
   }
 }
