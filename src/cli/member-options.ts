@@ -2,6 +2,7 @@
 import { Option, type Command } from 'commander';
 import {
   runMembersAdd,
+  runMembersChange,
   runMembersList,
   runMembersPromote,
   runMembersRemove,
@@ -64,6 +65,15 @@ export function addMemberCommands(root: Command, kit: CommandKit): void {
     .option('--address <list>', 'host:port of the one that comes')
     .action((options: ReplaceOptions & JsonOption) =>
       kit.run(options.json === true, (output) => runMembersReplace(options, output)),
+    );
+  withChange(one('change', 'promote and remove several members in one joint step'), kit)
+    .option('--promote <list>', 'nodes of learners, separated by commas')
+    .option('--remove <list>', 'nodes of members, separated by commas')
+    .action(
+      (
+        options: ChangeOptions &
+          JsonOption & { readonly promote?: string; readonly remove?: string },
+      ) => kit.run(options.json === true, (output) => runMembersChange(options, output)),
     );
   one('rollback', 'go back to the voters before the change that is under way')
     .option('--reason <text>', 'why, for the log', 'an operator asked for it')

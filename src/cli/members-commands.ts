@@ -150,6 +150,42 @@ export async function runMembersReplace(options: ReplaceOptions, output: Output)
   });
 }
 
+/** Makes any number of learners voters and removes any number of members, in one joint step. */
+export async function runMembersChange(
+  options: ChangeOptions & { readonly promote?: string; readonly remove?: string },
+  output: Output,
+): Promise<number> {
+  const plan = { promote: nodesOf(options.promote), remove: nodesOf(options.remove) };
+  if (plan.promote.length + plan.remove.length === 0)
+    throw new ClustorError('CLUSTOR_INVALID_ARGUMENT', 'give --promote, --remove or both');
+  return withLeader(options, (session) => {
+    const goal: Goal = {
+      title: [
+        ...plan.promote.map((node) => `node ${node} becomes a voter`),
+        ...plan.remove.map((node) => `node ${node} leaves`),
+      ].join(', '),
+      isReached: (view) =>
+        plan.promote.every((node) => roleOf(view, node) === 'voter') &&
+        plan.remove.every((node) => roleOf(view, node) === undefined),
+      step: (admin) => change(admin, session, changeFields(options, plan)),
+    };
+    return reach(session, goal, { options, output, plan });
+  });
+}
+
+/** `4,5` as nodes. */
+function nodesOf(text: string | undefined): readonly number[] {
+  if (text === undefined) return [];
+  return text.split(',').map((part) => {
+    if (!/^\d+$/.test(part))
+      throw new ClustorError(
+        'CLUSTOR_INVALID_ARGUMENT',
+        `nodes are numbers separated by commas, got "${text}"`,
+      );
+    return Number(part);
+  });
+}
+
 /** Goes back to the voters before the change that is under way. */
 export async function runMembersRollback(
   options: PartitionOptions & { readonly reason: string; readonly timeoutS: number },
