@@ -1,5 +1,5 @@
 /**
- * `npm run mutants -- [--only name,name] [--list] [--json] [--seeds N] [--write]`: breaks the product on purpose, one rule at
+ * `npm run mutants -- [--only name,name] [--checks kind,kind] [--seeds N] [--json] [--write] [--list]`: breaks the product on purpose, one rule at
  * a time (`sim/mutants/`), and demands that the checks notice. For each mutant the checks run cheapest first until one fails:
  * its test files, the random schedules of the core, simulated clusters. Ends with 1 when a mutant survives.
  *
@@ -25,19 +25,21 @@ import { headText, mutantsPage, pageText, rowText, type MutantRow } from './muta
 import { MutantTypeCheck } from './mutants/type-check.ts';
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
-const checkKinds: readonly CheckKind[] = ['tests', 'schedules', 'simulator'];
+const everyKind: readonly CheckKind[] = ['tests', 'schedules', 'simulator'];
 const workersMax = 2;
 
-const usage = `npm run mutants -- [--only name,name] [--json] [--seeds N] [--write]
+const usage = `npm run mutants -- [--only name,name] [--checks kind,kind] [--seeds N] [--json] [--write]
 npm run mutants -- --list
 
   --only   only these mutants
+  --checks only these kinds of checks, of tests, schedules and simulator
   --seeds  seeds of the simulator at most, 60 unless a mutant says otherwise
-  --write  writes ${mutantsPage}; with all mutants only
+  --write  writes ${mutantsPage}; with all mutants and checks only
   --json   one line of JSON at the end of standard output, the rows on standard error`;
 
 const values = toolArguments(usage, {
   only: { type: 'string' },
+  checks: { type: 'string' },
   list: { type: 'boolean', default: false },
   json: { type: 'boolean', default: false },
   seeds: { type: 'string', default: '60' },
@@ -46,8 +48,12 @@ const values = toolArguments(usage, {
 
 const seedsUsual = wholeNumber('seeds', values.seeds, usage);
 const chosen = chosenMutants(values.only);
-if (values.write && chosen.length < mutants.length)
-  refuseArguments('--write takes all mutants, so it goes without --only', usage);
+const checkKinds = chosenKinds(values.checks);
+if (values.write && (values.only ?? values.checks) !== undefined)
+  refuseArguments(
+    '--write takes all mutants and checks, so it goes without --only and --checks',
+    usage,
+  );
 const nameWidth = Math.max(...chosen.map(({ name }) => name.length));
 const folders = new Set<string>();
 const baselines = new Map<CheckKind, Promise<void>>();
@@ -81,6 +87,14 @@ function chosenMutants(only: string | undefined): readonly Mutant[] {
       mutant ?? refuseArguments(`there is no mutant "${name}"; --list names those there are`, usage)
     );
   });
+}
+
+function chosenKinds(checks: string | undefined): readonly CheckKind[] {
+  const named = checks?.split(',') ?? everyKind;
+  const unknown = named.find((name) => !everyKind.some((kind) => kind === name));
+  if (unknown !== undefined)
+    refuseArguments(`--checks takes ${everyKind.join(', ')}, got "${unknown}"`, usage);
+  return everyKind.filter((kind) => named.includes(kind));
 }
 
 async function runAll(): Promise<readonly MutantRow[]> {

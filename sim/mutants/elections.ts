@@ -132,7 +132,12 @@ export const electionMutants: readonly Mutant[] = [
     name: 'every-vote-request-as-of-a-transfer',
     breaks: 'ELE-4: a vote request meets no stickiness, as if the leader had asked for it',
     file: 'src/raft/step.ts',
-    edits: [{ find: '(isSticky(state) && !message.isTransfer)', replace: '!isSticky' }],
+    edits: [
+      {
+        find: '(isSticky(state) && !message.isTransfer)',
+        replace: '(!message.isTransfer && state.now < 0)',
+      },
+    ],
     expected: 'tests',
     tests: [preVoteTests],
   },

@@ -147,7 +147,7 @@ export const membershipMutants: readonly Mutant[] = [
       },
     ],
     expected: 'tests',
-    tests: ['test/storage/configurations.test.ts'],
+    tests: ['test/storage/recovery.test.ts'],
   },
   {
     name: 'configuration-not-recovered',
@@ -160,7 +160,7 @@ export const membershipMutants: readonly Mutant[] = [
       },
     ],
     expected: 'tests',
-    tests: ['test/storage/configurations.test.ts'],
+    tests: ['test/storage/recovery.test.ts'],
   },
   {
     name: 'truncated-configuration-recovered',
@@ -178,7 +178,7 @@ export const membershipMutants: readonly Mutant[] = [
       },
     ],
     expected: 'tests',
-    tests: ['test/storage/configurations.test.ts'],
+    tests: ['test/storage/recovery.test.ts'],
   },
   {
     name: 'removed-leader-stays',
@@ -248,6 +248,32 @@ export const membershipMutants: readonly Mutant[] = [
     breaks: 'ELE-9: a transfer that comes to nothing is never given up',
     file: 'src/raft/transfer.ts',
     edits: [{ find: '!isPossible || state.now >= transfer.deadlineTick', replace: '!isPossible' }],
+    expected: 'tests',
+    tests: [membershipTests],
+  },
+  {
+    name: 'transfer-meets-stickiness',
+    breaks: 'ELE-9: a voter that has just heard its leader refuses the heir that the leader chose',
+    file: 'src/raft/step.ts',
+    edits: [
+      {
+        find: '(isSticky(state) && !message.isTransfer)',
+        replace: 'isSticky(state)',
+      },
+    ],
+    expected: 'tests',
+    tests: [membershipTests],
+  },
+  {
+    name: 'late-order-to-campaign',
+    breaks: 'ELE-9: an order to campaign counts though its term is over',
+    file: 'src/raft/election.ts',
+    edits: [
+      {
+        find: "if (message.term < state.term || state.role === 'leader' || !mayCampaign(state)) return;",
+        replace: "if (message.term < 0 || state.role === 'leader' || !mayCampaign(state)) return;",
+      },
+    ],
     expected: 'tests',
     tests: [membershipTests],
   },

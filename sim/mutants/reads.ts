@@ -140,6 +140,6 @@ export const readMutants: readonly Mutant[] = [
       },
     ],
     expected: 'tests',
-    tests: [requestTests],
+    tests: ['test/runtime/apply-pipeline.test.ts'],
   },
 ];

@@ -61,7 +61,7 @@ export const storageMutants: readonly Mutant[] = [
       },
     ],
     expected: 'tests',
-    tests: ['test/storage/failures.test.ts'],
+    tests: ['test/storage/log-store.test.ts'],
   },
   {
     name: 'truncation-not-recorded',
@@ -102,7 +102,7 @@ export const storageMutants: readonly Mutant[] = [
       },
     ],
     expected: 'tests',
-    tests: ['test/storage/ledger-damage.test.ts'],
+    tests: ['test/storage/recovery.test.ts'],
   },
   {
     name: 'second-copy-not-read',
@@ -115,7 +115,7 @@ export const storageMutants: readonly Mutant[] = [
       },
     ],
     expected: 'tests',
-    tests: ['test/storage/ledger-damage.test.ts'],
+    tests: ['test/storage/recovery.test.ts'],
   },
   {
     name: 'lost-evidence-not-noticed',
@@ -124,11 +124,11 @@ export const storageMutants: readonly Mutant[] = [
     edits: [
       {
         find: 'flush.syncedFlushSeq > end.flushSeq\n',
-        replace: 'flush.syncedFlushSeq < end.generation - 1\n',
+        replace: 'flush.syncedFlushSeq > end.flushSeq + 1_000_000\n',
       },
     ],
     expected: 'tests',
-    tests: ['test/storage/ledger-damage.test.ts'],
+    tests: ['test/storage/recovery.test.ts'],
   },
   {
     name: 'torn-flush-believed',
@@ -156,7 +156,7 @@ export const storageMutants: readonly Mutant[] = [
       },
     ],
     expected: 'tests',
-    tests: [crashTests],
+    tests: ['test/codec/segment-format.test.ts'],
   },
   {
     name: 'no-sync-before-speaking',
@@ -179,11 +179,11 @@ export const storageMutants: readonly Mutant[] = [
     edits: [
       {
         find: 'if (known.coveredIndex > lastIndex)',
-        replace: 'if (known.coveredIndex > lastIndex * Number.MAX_SAFE_INTEGER + 1e9)',
+        replace: 'if (known.coveredIndex < 0)',
       },
     ],
     expected: 'tests',
-    tests: [crashTests],
+    tests: ['test/storage/recovery.test.ts'],
   },
   {
     name: 'doubt-forgotten',
@@ -191,7 +191,7 @@ export const storageMutants: readonly Mutant[] = [
     file: 'src/storage/recovery.ts',
     edits: [{ find: 'if (recorded !== undefined) return recorded;', replace: '' }],
     expected: 'tests',
-    tests: ['test/storage/doubt.test.ts'],
+    tests: ['test/storage/recovery.test.ts'],
   },
   {
     name: 'lock-not-taken',
