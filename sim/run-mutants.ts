@@ -63,11 +63,13 @@ if (values.list) {
   for (const { name, breaks } of chosen)
     process.stdout.write(`${name.padEnd(nameWidth)}  ${breaks}\n`);
 } else {
-  process.once('SIGINT', () => {
-    stopChecks();
-    removeFolders();
-    process.exit(130);
-  });
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(signal, () => {
+      stopChecks();
+      removeFolders();
+      process.exit(130);
+    });
+  }
   try {
     finish(await runAll());
   } catch (error) {
@@ -181,7 +183,7 @@ function plant(mutant: Mutant | undefined): string {
 }
 
 function uproot(folder: string): void {
-  rmSync(folder, { recursive: true, force: true });
+  rmSync(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 });
   folders.delete(folder);
 }
 

@@ -231,6 +231,19 @@ export const membershipMutants: readonly Mutant[] = [
     tests: [membershipTests],
   },
   {
+    name: 'proposals-not-held-back',
+    breaks: 'ELE-9: writes reach a leader that hands over, instead of waiting for the outcome',
+    file: 'src/runtime/replica.ts',
+    edits: [
+      {
+        find: 'if (this.#proposals.waitingCount === 0 || this.state.leader?.transfer !== undefined) return;',
+        replace: 'if (this.#proposals.waitingCount === 0) return;',
+      },
+    ],
+    expected: 'tests',
+    tests: ['test/runtime/transfer.test.ts'],
+  },
+  {
     name: 'transfer-to-a-laggard',
     breaks: 'ELE-9: the heir is asked to campaign before it has caught up',
     file: 'src/raft/transfer.ts',

@@ -56,6 +56,7 @@ npm run mutants                                   all of them; fails if one surv
 npm run mutants -- --only second-vote-in-a-term   some of them, by name
 npm run mutants -- --list                         the names, each with its rule
 npm run mutants -- --seeds 200                    the simulator tries more seeds before it gives up
+npm run mutants -- --checks simulator             whether simulated clusters alone would have found them
 npm run sim -- --mutant second-vote-in-a-term     one of them, in the simulator alone
 \`\`\`
 
