@@ -76,6 +76,39 @@ describe('a replica in doubt (KER-9)', () => {
   });
 });
 
+describe('an echo that says it is in doubt', () => {
+  const leading = (): CoreDriver => {
+    const driver = new CoreDriver();
+    driver.win();
+    driver.sync();
+    driver.acknowledge(2, 1);
+    return driver;
+  };
+
+  test('confirms no read', () => {
+    const driver = leading();
+    driver.input({ kind: 'readIndex', readId: 1 });
+    const { round } = driver.state.leader!;
+
+    for (const number of [2, 3])
+      expect(effectsOf(driver.echo(number, round, { inDoubt: true }), 'readReady')).toEqual([]);
+    expect(effectsOf(driver.echo(3, round), 'readReady')).toHaveLength(1);
+  });
+
+  test('keeps no leader in office', () => {
+    const driver = leading();
+
+    for (let ticks = 0; ticks < 70 && driver.state.role === 'leader'; ticks += 5) {
+      driver.tick(5);
+      if (driver.state.role !== 'leader') break;
+      for (const number of [2, 3])
+        driver.echo(number, driver.state.leader!.round, { inDoubt: true });
+    }
+
+    expect(driver.state.role).toBe('follower');
+  });
+});
+
 describe('a leader doubts a follower', () => {
   /** Leader 1 whose follower 2 acknowledged up to index 6. */
   function leader(): CoreDriver {

@@ -200,6 +200,23 @@ describe('a voter', () => {
     expect(sentOf(driver.sync(), 'voteResponse')).toMatchObject([{ voteGranted: true, term: 1 }]);
   });
 
+  test('answers with its vote only once the vote is durable, though the term has long been (KER-2)', () => {
+    const driver = new CoreDriver({ log: [1], term: 1 });
+    const answered = driver.receive(
+      wordOf(2, {
+        kind: 'voteRequest',
+        term: term(1),
+        lastIndex: logIndex(1),
+        lastTerm: term(1),
+        isTransfer: false,
+      }),
+    );
+
+    expect(effectsOf(answered, 'persistHardState')).toHaveLength(1);
+    expect(sentOf(answered, 'voteResponse')).toEqual([]);
+    expect(sentOf(driver.sync(), 'voteResponse')).toMatchObject([{ voteGranted: true }]);
+  });
+
   test('votes once in a term, and says so again to the same candidate only', () => {
     const driver = new CoreDriver();
     driver.receive(request(2, { term: 1 }));

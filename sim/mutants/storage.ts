@@ -1,0 +1,209 @@
+/** Wrong storage: syncs that are left out, records that are missing, damage that is believed. */
+import type { Mutant } from './mutant.ts';
+
+const logStore = 'src/storage/log-store.ts';
+const ledger = 'src/storage/durability-ledger.ts';
+const crashTests = 'test/storage/crashes.test.ts';
+const scenarioTests = 'test/scenarios/storage.test.ts';
+
+/** Mutants of storage. */
+export const storageMutants: readonly Mutant[] = [
+  {
+    name: 'ack-before-ledger-sync',
+    breaks:
+      'KER-4: the completion of a flush of entries is told before its ledger record is synced',
+    file: logStore,
+    edits: [{ find: '...ledgerSteps]', replace: '...ledgerSteps.slice(0, 1)]' }],
+    expected: 'tests',
+    tests: [crashTests],
+  },
+  {
+    name: 'data-not-synced',
+    breaks: 'KER-4: entries are written and covered by the ledger, and not synced',
+    file: logStore,
+    edits: [
+      {
+        find: "[{ kind: 'write', file, position, bytes }, { kind: 'sync', file }, ...ledgerSteps]",
+        replace: "[{ kind: 'write', file, position, bytes }, ...ledgerSteps]",
+      },
+    ],
+    expected: 'tests',
+    tests: [crashTests],
+  },
+  {
+    name: 'term-and-vote-not-synced',
+    breaks: 'KER-2: records without data are told before their ledger flush is synced',
+    file: logStore,
+    edits: [
+      {
+        find: 'this.#submit(this.#ledger.flush(records, this.#image.coverage), () => {',
+        replace:
+          'this.#submit(this.#ledger.flush(records, this.#image.coverage).slice(0, 1), () => {',
+      },
+    ],
+    expected: 'tests',
+    tests: [scenarioTests],
+  },
+  {
+    name: 'failed-sync-tried-again',
+    breaks: 'KER-10: a failed fdatasync is repeated, and its success is believed',
+    file: logStore,
+    edits: [
+      {
+        find: `if (failure !== undefined) {
+        this.#fail(chainFailure(steps, failure));`,
+        replace: `if (failure !== undefined && steps[failure.stepIndex]?.kind === 'sync') {
+        this.#submit(steps.slice(failure.stepIndex), complete);
+        return;
+      }
+      if (failure !== undefined) {
+        this.#fail(chainFailure(steps, failure));`,
+      },
+    ],
+    expected: 'tests',
+    tests: ['test/storage/log-store.test.ts'],
+  },
+  {
+    name: 'truncation-not-recorded',
+    breaks: 'LED-2: replacing bytes are written without a Truncated record before them',
+    file: logStore,
+    edits: [
+      {
+        find: 'log.index.truncateFrom(fromIndex);\n',
+        replace: 'log.index.truncateFrom(fromIndex);\n    if (fromIndex > 0) return;\n',
+      },
+    ],
+    expected: 'tests',
+    tests: [crashTests],
+  },
+  {
+    name: 'retry-of-truncated-frames',
+    breaks: 'LED-3: frames that wait for the disk are written though they were truncated meanwhile',
+    file: logStore,
+    edits: [
+      {
+        find: 'append.log === log ? cutAppend(append, fromIndex) : [append],',
+        replace:
+          'append.log === log ? cutAppend(append, Number.MAX_SAFE_INTEGER as LogIndex) : [append],',
+      },
+    ],
+    expected: 'tests',
+    tests: [crashTests],
+  },
+  {
+    name: 'one-copy-of-a-flush',
+    breaks: 'LED-5: the second copy of a ledger flush is not written',
+    file: ledger,
+    edits: [
+      {
+        find: "{ kind: 'write', file, position, bytes },\n      { kind: 'sync', file },\n    ];\n  }",
+        replace:
+          "{ kind: 'write', file, position, bytes: bytes.subarray(0, bytes.length / 2) },\n      { kind: 'sync', file },\n    ];\n  }",
+      },
+    ],
+    expected: 'tests',
+    tests: ['test/storage/recovery.test.ts'],
+  },
+  {
+    name: 'second-copy-not-read',
+    breaks: 'LED-5: a flush whose first copy is damaged counts as lost',
+    file: 'src/storage/ledger-replay.ts',
+    edits: [
+      {
+        find: 'if (isWanted(second) && second.blocks === blocks)',
+        replace: 'if (isWanted(second) && second.blocks < blocks)',
+      },
+    ],
+    expected: 'tests',
+    tests: ['test/storage/recovery.test.ts'],
+  },
+  {
+    name: 'lost-evidence-not-noticed',
+    breaks: 'LED-6: the ledger ends at a bad flush that a later one knew as synced',
+    file: 'src/storage/ledger-replay.ts',
+    edits: [
+      {
+        find: 'flush.syncedFlushSeq > end.flushSeq\n',
+        replace: 'flush.syncedFlushSeq > end.flushSeq + 1_000_000\n',
+      },
+    ],
+    expected: 'tests',
+    tests: ['test/storage/recovery.test.ts'],
+  },
+  {
+    name: 'torn-flush-believed',
+    breaks: 'LED-6: a ledger flush is believed without looking at its check sum',
+    file: 'src/codec/ledger-format.ts',
+    edits: [
+      {
+        find: 'if (crc32c(copy) !== view.getUint32(crcOffset, true)) return undefined;',
+        replace: '',
+      },
+    ],
+    expected: 'tests',
+    tests: ['test/codec/ledger-format.test.ts'],
+  },
+  {
+    name: 'torn-block-believed',
+    breaks:
+      'SCR-1: frames behind coverage are kept without looking at the check sum of their block',
+    file: 'src/codec/segment-format.ts',
+    edits: [
+      {
+        find: 'return this.#tag(bytes, offset, { number, plainBytes }) === stored ? plainBytes : 0;',
+        replace:
+          'return stored > 0 || this.#tag(bytes, offset, { number, plainBytes }) === stored ? plainBytes : 0;',
+      },
+    ],
+    expected: 'tests',
+    tests: ['test/codec/segment-format.test.ts'],
+  },
+  {
+    name: 'no-sync-before-speaking',
+    breaks: 'KER-11: a start speaks on the strength of what it read back, synced or not',
+    file: 'src/storage/recovery.ts',
+    edits: [
+      {
+        find: 'await syncEverythingRead(place, names, segments);',
+        replace: 'void syncEverythingRead;',
+      },
+    ],
+    expected: 'tests',
+    tests: [scenarioTests],
+  },
+  {
+    name: 'missing-data-not-noticed',
+    breaks:
+      'SCR-3: a replica whose ledger covers more than its journal holds goes on as if nothing were',
+    file: 'src/storage/recovery.ts',
+    edits: [
+      {
+        find: 'if (known.coveredIndex > lastIndex)',
+        replace: 'if (known.coveredIndex < 0)',
+      },
+    ],
+    expected: 'tests',
+    tests: ['test/storage/recovery.test.ts'],
+  },
+  {
+    name: 'doubt-forgotten',
+    breaks: 'KER-9: a doubt that was recorded is forgotten by a restart',
+    file: 'src/storage/recovery.ts',
+    edits: [{ find: 'if (recorded !== undefined) return recorded;', replace: '' }],
+    expected: 'tests',
+    tests: ['test/storage/recovery.test.ts'],
+  },
+  {
+    name: 'lock-not-taken',
+    breaks: 'KER-13: a data directory is opened without its lock',
+    file: logStore,
+    edits: [
+      {
+        find: 'const lock = await options.fileSystem.lockDirectory(options.directory);',
+        replace: 'const lock = { release: () => Promise.resolve() };',
+      },
+    ],
+    expected: 'tests',
+    tests: [scenarioTests],
+  },
+];

@@ -1,0 +1,135 @@
+/** Applying (specification §6): in order, each entry once, nothing skipped. */
+import { describe, expect, test } from 'vitest';
+
+import { utf8Decode, utf8Encode } from '../../src/base/bytes.ts';
+import { logIndex, partitionId, term } from '../../src/base/ids.ts';
+import { EntryFrameWriter, entryFrameOverheadBytes } from '../../src/codec/entry-frame.ts';
+import { noOpPayload } from '../../src/codec/system-entry.ts';
+import type { ApplyOutcome, EntryBatch } from '../../src/ports/state-machine.ts';
+import { ApplyPipeline } from '../../src/runtime/apply-pipeline.ts';
+import { nodeLimits } from '../../src/runtime/limits.ts';
+
+const somePartition = partitionId('018c0d6c-9c11-7e9d-8000-000000000001');
+
+/** A pipeline over entries in memory, and a machine that says what the test tells it. */
+class Bench {
+  readonly applied: string[] = [];
+  readonly reported: number[] = [];
+  readonly pipeline: ApplyPipeline;
+  outcome: (batch: EntryBatch) => ApplyOutcome = () => ({ kind: 'ack' });
+  #timers: (() => void)[] = [];
+  readonly #entries: Uint8Array[] = [];
+  readonly #writer = new EntryFrameWriter(somePartition);
+
+  constructor() {
+    this.pipeline = new ApplyPipeline({
+      partitionId: somePartition,
+      machine: {
+        apply: (batch) => {
+          const outcome = this.outcome(batch);
+          const count = outcome.kind === 'ack' ? batch.length : outcome.appliedCount;
+          for (let at = 0; at < count; at++) this.applied.push(utf8Decode(batch.payload(at)));
+          return outcome;
+        },
+        query: () => new Uint8Array(0),
+        async *snapshot() {},
+        restore: () => Promise.resolve(),
+      },
+      limits: nodeLimits({}),
+      clock: {
+        monotonicMs: () => 0,
+        wallMs: () => 0,
+        setTimer: (_delayMs, run) => {
+          this.#timers.push(run);
+          return () => undefined;
+        },
+        endOfTurn: (run) => {
+          run();
+        },
+      },
+      appliedIndex: logIndex(0),
+      source: {
+        slice: (first, last) => this.#entries.slice(first - 1, last),
+        read: () => Promise.reject(new Error('everything is in memory')),
+      },
+      listener: {
+        applied: (index) => this.reported.push(index),
+        answered: () => undefined,
+        advanced: () => undefined,
+        faulted: () => undefined,
+      },
+    });
+  }
+
+  /** Entries are appended; a payload of bytes is the system's own. */
+  append(...payloads: readonly (string | Uint8Array)[]): void {
+    for (const payload of payloads) {
+      const isSystem = typeof payload !== 'string';
+      const content = isSystem ? payload : utf8Encode(payload);
+      const bytes = new Uint8Array(entryFrameOverheadBytes + content.length);
+      this.#writer.write(bytes, new DataView(bytes.buffer), 0, {
+        term: term(1),
+        index: logIndex(this.#entries.length + 1),
+        isSystem,
+        metadata: new Uint8Array(0),
+        payload: content,
+      });
+      this.#entries.push(bytes);
+    }
+  }
+
+  /** Everything that was appended is committed. */
+  commit(): void {
+    this.pipeline.advanceTo(logIndex(this.#entries.length));
+  }
+
+  /** Timers come due. */
+  async pass(): Promise<void> {
+    for (const run of this.#timers.splice(0)) run();
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+describe('a system entry', () => {
+  test('that is known never reaches the machine', () => {
+    const bench = new Bench();
+    bench.append(noOpPayload, 'one');
+    bench.commit();
+
+    expect(bench.applied).toEqual(['one']);
+    expect(bench.pipeline.appliedIndex).toBe(2);
+  });
+
+  test('that is unknown stops applying in front of it, and is not skipped', () => {
+    const bench = new Bench();
+    bench.append('one', Uint8Array.of(0x7f), 'two');
+    bench.commit();
+
+    expect(bench.applied).toEqual(['one']);
+    expect(bench.pipeline.appliedIndex).toBe(1);
+    expect(bench.pipeline.fault).toMatchObject({ code: 'CLUSTOR_APPLY_FAULT' });
+  });
+});
+
+describe('a machine that cannot take an entry yet', () => {
+  test.each(['retryable', 'fatal'] as const)('gets it again, after %s', async (kind) => {
+    const bench = new Bench();
+    let asked = 0;
+    bench.outcome = () => {
+      if (++asked > 2) return { kind: 'ack' };
+      const common = { appliedCount: asked === 1 ? 2 : 0 };
+      return kind === 'fatal'
+        ? { kind, message: 'not yet', ...common }
+        : { kind, reason: 'Backpressure', ...common };
+    };
+    bench.append('one', 'two', 'three', 'four');
+    bench.commit();
+    expect(bench.applied).toEqual(['one', 'two']);
+    expect(bench.pipeline.appliedIndex).toBe(2);
+
+    for (let times = 0; times < 4; times++) await bench.pass();
+
+    expect(bench.applied).toEqual(['one', 'two', 'three', 'four']);
+    expect(bench.reported).toEqual([1, 2, 3, 4]);
+  });
+});

@@ -1,0 +1,69 @@
+/** What a store says of its disk's failures (KER-10). */
+import { describe, expect, test } from 'vitest';
+
+import { present } from '../../src/base/assert.ts';
+import { StoreWorld, type PartitionModel } from './store-world.ts';
+
+/** A store with one partition in term 1. */
+async function openStore(): Promise<{ world: StoreWorld; model: PartitionModel }> {
+  const limits = {
+    segmentBytes: 8 * 1024 * 1024,
+    logBytesMax: 256 * 1024 * 1024,
+    ledgerBytes: 256 * 1024,
+  };
+  const world = new StoreWorld({ seed: 1, partitions: 1, limits });
+  await world.open();
+  await world.createReplicas();
+  const model = present(world.partitions[0], 'one partition');
+  world.vote(model);
+  world.store?.flush();
+  await world.run(50);
+  expect(model.durableHardState).toBe(1);
+  return { world, model };
+}
+
+describe('a sync that failed (KER-10)', () => {
+  test('of entries is told, and neither they nor later ones ever become durable', async () => {
+    const { world, model } = await openStore();
+    world.disk.failNext('sync', 'EIO');
+    world.append(model, 3, 500);
+    world.store?.flush();
+    await world.run(50);
+    expect(world.failures).toBe(1);
+
+    world.append(model, 2, 500);
+    world.store?.flush();
+    await world.run(5_000);
+
+    expect(model.durableIndex).toBe(0);
+    expect(world.failures, 'told once').toBe(1);
+  });
+
+  test('of a vote is told, and the vote never becomes durable', async () => {
+    const { world, model } = await openStore();
+    world.disk.failNext('sync', 'EIO');
+    world.vote(model);
+    world.store?.flush();
+    await world.run(5_000);
+
+    expect(world.failures).toBe(1);
+    expect(model.durableHardState).toBe(1);
+  });
+
+  test('leaves what was durable before, and the next start goes on from there', async () => {
+    const { world, model } = await openStore();
+    world.append(model, 3, 500);
+    world.store?.flush();
+    await world.run(50);
+    world.disk.failNext('sync', 'EIO');
+    world.append(model, 2, 500);
+    world.store?.flush();
+    await world.run(50);
+
+    world.crash('powerLoss');
+    await world.open();
+
+    await world.verify();
+    expect(model.entries.length).toBeGreaterThanOrEqual(3);
+  });
+});
