@@ -88,6 +88,7 @@ async function storm(
   const counts = installFaultPlan(world, plan, {
     crashed: () => {},
     leader: () => undefined,
+    operate: () => true,
     restart: (nodeId) => runPinger(world, world.start(nodeId)),
   });
   await world.run({ untilMs: 20_000, drainMicrotasks });
