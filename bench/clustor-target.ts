@@ -19,6 +19,8 @@ import { repositoryDirectory } from './setup/scratch.ts';
 export interface ClustorOptions {
   readonly directory: string;
   readonly valueBytes: number;
+  /** @defaultValue 1 */
+  readonly partitions?: number;
 }
 
 /** The one line that `up --json` prints when every node serves. */
@@ -47,7 +49,14 @@ export async function startClustor(options: ClustorOptions): Promise<RunningTarg
   const dataDirectory = join(options.directory, 'data');
   const up = startProgram(
     process.execPath,
-    [commandPath, 'up', '--json', '--dir', dataDirectory, '--ports', 'auto'],
+    [
+      commandPath,
+      'up',
+      '--json',
+      ...['--dir', dataDirectory],
+      ...['--ports', 'auto'],
+      ...['--partitions', String(options.partitions ?? 1)],
+    ],
     { logPath: join(options.directory, 'up.log'), isOutputPiped: true },
   );
   try {

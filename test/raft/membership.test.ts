@@ -160,6 +160,69 @@ describe('a joint phase', () => {
   });
 });
 
+describe('a joint phase that cannot go on', () => {
+  /** Leader 1 in {1, 4, 5} ← {1, 2, 3}; 4 and 5 were heard as learners just before, the old voters go on answering. */
+  function joint(): CoreDriver {
+    const driver = leader();
+    change(driver, [...oldVoters, member(4, 'learner'), member(5, 'learner')]);
+    settle(driver, [2, 4, 5]);
+    change(driver, [member(1), member(4), member(5)]);
+    driver.sync();
+    return driver;
+  }
+
+  /** Time passes in heartbeats, each echoed by some; returns the phases that were appended. */
+  function pass(driver: CoreDriver, ticks: number, echoing: readonly number[]): string[] {
+    const phases: string[] = [];
+    for (let passed = 0; passed < ticks && driver.state.role === 'leader'; passed += 5) {
+      phases.push(...phasesOf(driver.tick(5)));
+      const round = driver.state.leader?.round ?? 0;
+      for (const number of echoing) driver.echo(number, round);
+    }
+    return phases;
+  }
+
+  test('goes back when the new voters have been without a majority for 3 s, and the old ones keep the leader', () => {
+    const driver = joint();
+
+    expect(pass(driver, 290, [2, 3])).toEqual([]);
+    expect(pass(driver, 20, [2, 3])).toEqual(['rollback']);
+
+    expect(driver.state.role).toBe('leader');
+  });
+
+  test('does not go back while a majority of the new voters is heard', () => {
+    const driver = joint();
+
+    expect(pass(driver, 1_000, [2, 3, 4])).toEqual([]);
+  });
+
+  test('does not go back because of voters that were silent when it began', () => {
+    const driver = leader();
+    change(driver, [...oldVoters, member(4, 'learner'), member(5, 'learner')]);
+    settle(driver, [2, 4, 5]);
+    pass(driver, 100, [2, 3]);
+    change(driver, [member(1), member(4), member(5)]);
+
+    expect(pass(driver, 1_000, [2, 3])).toEqual([]);
+  });
+
+  test('goes back after the time to catch up, whoever is heard', () => {
+    const driver = joint();
+
+    expect(pass(driver, 11_900, [2, 3, 4, 5])).toEqual([]);
+    expect(pass(driver, 200, [2, 3, 4, 5])).toEqual(['rollback']);
+  });
+
+  test('ends the reign when the old voters are silent, though the new ones are not', () => {
+    const driver = joint();
+
+    pass(driver, 130, [4, 5]);
+
+    expect(driver.state.role).toBe('follower');
+  });
+});
+
 describe('a leader that is not among the new voters', () => {
   /** It has appended the final entry and has it on disk. */
   function leaving(): CoreDriver {
