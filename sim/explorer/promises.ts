@@ -7,8 +7,8 @@ import type { ExploredPacket, ExploredReplica, Mark } from './world.ts';
 
 /** Immutable; every change makes a new one. */
 export class Promises {
-  /** Terms of committed entries from index 1 on. */
-  readonly committed: readonly number[];
+  /** Terms of committed entries from index 1 on, each with the term in which it was committed. */
+  readonly committed: readonly (readonly [number, number])[];
   /** Who led, by term. */
   readonly leaders: readonly (readonly [number, number])[];
   /** Lowest index that a waiting read may be answered with. */
@@ -16,7 +16,7 @@ export class Promises {
   readonly configurations: readonly Configuration[];
 
   constructor(
-    committed: readonly number[] = [],
+    committed: readonly (readonly [number, number])[] = [],
     leaders: readonly (readonly [number, number])[] = [],
     reads: readonly (readonly [number, number])[] = [],
     configurations: readonly Configuration[] = [],
@@ -30,7 +30,7 @@ export class Promises {
   /** Text that tells promises apart. */
   describe(): string {
     const changes = this.configurations.map(({ term, index }) => `${term}.${index}`);
-    return `${this.committed.join()}|${this.leaders.join(';')}|${this.reads.join(';')}|${changes.sort().join()}`;
+    return `${this.committed.join(';')}|${this.leaders.join(';')}|${this.reads.join(';')}|${changes.sort().join()}`;
   }
 
   /** A configuration was appended. */
@@ -127,10 +127,11 @@ export class Promises {
     const self = Number(core.selfReplica);
     const known = this.leaders.find(([term]) => term === core.term);
     assert(known === undefined || known[1] === self, 'a term has one leader');
-    for (const [position, term] of this.committed.entries())
+    // A leader of an older term, elected late, need not know what was committed after its term.
+    for (const [position, [term, committedIn]] of this.committed.entries())
       assert(
-        termAt(core.log, logIndex(position + 1)) === term,
-        'a leader has every committed entry',
+        committedIn >= core.term || termAt(core.log, logIndex(position + 1)) === term,
+        'a leader has every entry that was committed before its term',
       );
     marks.add('elected');
     if (known !== undefined) return this;
@@ -150,7 +151,7 @@ export class Promises {
     const committed = [...this.committed];
     for (let index = 1; index <= commitIndex; index++) {
       const term = Number(termAt(core.log, logIndex(index)));
-      const known = committed[index - 1];
+      const known = committed[index - 1]?.[0];
       assert(known === undefined || known === term, 'an index is committed with one entry');
       if (known !== undefined) continue;
       assert(core.role === 'leader', 'a leader commits first');
@@ -159,7 +160,7 @@ export class Promises {
         return voter?.disk.terms[index - 1] === term;
       });
       assert(isDurable, 'what is committed is durable at a quorum');
-      committed.push(term);
+      committed.push([term, core.term]);
       around.marks.add('committed');
       if (term > 1) around.marks.add('newTermCommit');
     }
