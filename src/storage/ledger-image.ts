@@ -212,7 +212,10 @@ export class LedgerImage {
     );
     const { durability } = row;
     if (durability !== undefined && durability.index >= fromIndex) {
-      row.durability = { ...durability, index: (fromIndex - 1) as LogIndex };
+      const index = (fromIndex - 1) as LogIndex;
+      // Only a life that nobody counts any more is cut below what it knew to be committed.
+      const commitIndex = Math.min(durability.commitIndex, index) as LogIndex;
+      row.durability = { ...durability, index, commitIndex };
     }
   }
 }
