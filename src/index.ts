@@ -51,6 +51,11 @@ export {
   type ObservedEvent,
   type Observer,
 } from './ports/observer.ts';
+export type {
+  Survivability,
+  SurvivabilityPolicy,
+  SurvivabilityVerdict,
+} from './policy/survivability.ts';
 export type { FileSystem, IoWriterMode } from './ports/file-system.ts';
 export type {
   ApplyContext,
@@ -63,11 +68,22 @@ export type { ClientRole } from './ports/transport.ts';
 export type { PartitionPlan } from './runtime/bootstrap.ts';
 export { defaultNodeLimits, type NodeLimits } from './runtime/limits.ts';
 export type { AppendReceipt } from './runtime/local-append.ts';
+export type {
+  MemberToAdd,
+  MembershipOutcome,
+  VoterChange,
+  VoterPlan,
+} from './runtime/membership-desk.ts';
 export type { ClustorNode } from './runtime/node.ts';
-export type { AppendOptions, Partition, ReadOptions } from './runtime/partition.ts';
+export type { AppendOptions, ChangeOptions, Partition, ReadOptions } from './runtime/partition.ts';
 export type { Product, ProductContext, RunningProduct } from './runtime/product.ts';
 export type { IdempotencyKey } from './runtime/session-keys.ts';
-export type { MemberStatus, NodeStatus, PartitionStatus } from './runtime/status.ts';
+export type {
+  JointPhaseStatus,
+  MemberStatus,
+  NodeStatus,
+  PartitionStatus,
+} from './runtime/status.ts';
 export type { CommittedEntry } from './runtime/subscription.ts';
 export {
   defaultLogStoreLimits,
