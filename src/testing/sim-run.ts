@@ -20,6 +20,7 @@ import { HistoryRecorder } from './history-recorder.ts';
 import { judgeHistoryFile } from './history-judge.ts';
 import { SimCluster, SimViolation, type TimelineEvent } from './sim-cluster.ts';
 import { encodeCommand } from './sim-machine.ts';
+import type { SimTap } from './sim-tap.ts';
 import { SimWorkload } from './sim-workload.ts';
 import { SimWorld } from './sim-world.ts';
 
@@ -31,6 +32,8 @@ export interface SimRunOptions {
   /** Keeps only the first so many faults of the plan: for finding the shortest prefix that fails. */
   readonly faultsMax?: number;
   readonly onEvent?: (event: TimelineEvent) => void;
+  /** Watches the run and changes nothing: the trace hash is the same. */
+  readonly tap?: SimTap;
 }
 
 /** What a run did and found; plain data. */
@@ -77,6 +80,7 @@ export async function runSimulation(options: SimRunOptions): Promise<SimRunRepor
         ? error.message
         : `at ${run.world.nowMs.toFixed(3)} ms: ${error instanceof Error ? (error.stack ?? '') : messageOf(error)}`;
   }
+  options.tap?.ended(run.world.nowMs);
   return run.report(violation);
 }
 
@@ -95,7 +99,7 @@ class SimulationRun {
   readonly #cluster: SimCluster;
   readonly #plan: readonly PlannedFault[];
   readonly #partitionIds: readonly PartitionId[];
-  readonly #recorder = new HistoryRecorder();
+  readonly #recorder: HistoryRecorder;
   readonly #clients: ClustorClient[] = [];
   #workload: SimWorkload | undefined;
   #faults: Record<FaultKind, number> | undefined;
@@ -105,6 +109,7 @@ class SimulationRun {
 
   constructor(options: SimRunOptions) {
     this.#options = options;
+    const { tap } = options;
     const sizes = [3, 3, 3, 3, 3, 3, 5, 5, 1];
     const nodes = sizes[options.seed % sizes.length] ?? 3;
     const nodeIds = Array.from({ length: nodes }, (_, at) => nodeId(at + 1));
@@ -113,7 +118,11 @@ class SimulationRun {
       clusterId: cluster,
       nodeIds,
       wallSkewMsMax: 500,
+      ...(tap === undefined ? {} : { tap }),
     });
+    this.#recorder = new HistoryRecorder(
+      tap === undefined ? {} : { onEvent: (event) => tap.operation(event) },
+    );
     this.#partitionIds = Array.from({ length: 1 + (options.seed % 3) }, (_, at) =>
       partitionId(`018c0d6c-9c11-7e9d-8000-00000000000${at + 1}`),
     );
@@ -124,6 +133,7 @@ class SimulationRun {
       storage,
       raft: drawWindows(forkPrng(this.world.random, 'windows')),
       ...(options.onEvent === undefined ? {} : { onEvent: options.onEvent }),
+      ...(tap === undefined ? {} : { tap }),
     });
     const plan = drawFaultPlan({
       random: forkPrng(this.world.random, 'plan'),
@@ -196,6 +206,7 @@ class SimulationRun {
       restart: (id) => {
         if (this.world.isDown(id)) this.#cluster.start(id);
       },
+      happened: (action) => this.#options.tap?.fault(action, this.world.nowMs),
     });
     const workload = new SimWorkload({
       cluster: this.#cluster,
@@ -224,6 +235,7 @@ class SimulationRun {
       }
     }
     world.heal();
+    this.#options.tap?.healed(world.nowMs);
     this.#isHealed = true;
     const deadlineMs = world.nowMs + recoveryMs;
     await this.#until(
