@@ -16,6 +16,7 @@ import { addMemberCommands } from './member-options.ts';
 import { runWalInspect } from './inspect-command.ts';
 import { runNode, type NodeCommandOptions } from './node-command.ts';
 import { createOutput, type Output } from './output.ts';
+import type { SimReportOptions } from './sim-report-command.ts';
 import { runUp, type UpOptions } from './up-command.ts';
 
 const whyKinds = ['notLeader', 'readBlocked', 'notReady', 'membershipBlocked'] as const;
@@ -24,6 +25,12 @@ function wholeNumber(text: string): number {
   const value = Number(text);
   if (!Number.isSafeInteger(value) || value < 0)
     throw new InvalidArgumentError('a whole number is needed.');
+  return value;
+}
+
+function positiveNumber(text: string): number {
+  const value = wholeNumber(text);
+  if (value === 0) throw new InvalidArgumentError('a whole number above 0 is needed.');
   return value;
 }
 
@@ -60,6 +67,7 @@ function program(): Command {
   addProcessCommands(root);
   addClientCommands(root);
   addMemberCommands(root, { withConnection, wholeNumber, run });
+  addSimulatorCommands(root);
   return root;
 }
 
@@ -175,6 +183,29 @@ function addClientCommands(root: Command): void {
         options: ConnectionOptions &
           JsonOption & { readonly node: number; readonly partition?: string },
       ) => run(options.json === true, (output) => runWhy(kind, options, output)),
+    );
+}
+
+function addSimulatorCommands(root: Command): void {
+  root
+    .command('sim')
+    .description('run simulated clusters')
+    .command('report')
+    .description('run one seed and write a picture of it, an HTML file that needs nothing else')
+    .requiredOption(
+      '--seed <number>',
+      'which run: everything in it follows from it',
+      positiveNumber,
+    )
+    .option('-o, --output <file>', 'where it is written (default: run-<seed>.html)')
+    .option('--faults-max <count>', 'only the first faults of the plan happen', wholeNumber)
+    .option('--json', 'one JSON line instead of text')
+    .action((options: SimReportOptions & JsonOption) =>
+      run(options.json === true, async (output) => {
+        // The simulator is a whole second product: only this command loads it.
+        const { runSimReport } = await import('./sim-report-command.ts');
+        return runSimReport(options, output);
+      }),
     );
 }
 

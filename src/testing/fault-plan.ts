@@ -127,6 +127,8 @@ export interface FaultHooks {
   readonly operate?: (kind: 'memberChange' | 'leaderTransfer', draw: number) => boolean;
   /** The time of a crashed node's restart has come; it is still down. */
   readonly restart: (nodeId: NodeId) => void;
+  /** A fault happened; one that was meant for leaders names the node that it met. */
+  readonly happened?: (action: FaultAction) => void;
 }
 
 /** Faults at most in one plan. */
@@ -171,7 +173,11 @@ export function installFaultPlan(
   const counts = emptyFaultCounts();
   for (const { atMs, action } of plan) {
     world.after(Math.max(0, atMs - world.nowMs), () => {
-      applyFault(world, action, { hooks, happened: () => (counts[action.kind] += 1) });
+      const happened = (met: FaultAction): void => {
+        counts[met.kind] += 1;
+        hooks.happened?.(met);
+      };
+      applyFault(world, action, { hooks, happened });
     });
   }
   return counts;
@@ -179,7 +185,7 @@ export function installFaultPlan(
 
 interface FaultContext {
   readonly hooks: FaultHooks;
-  readonly happened: () => void;
+  readonly happened: (action: FaultAction) => void;
 }
 
 /** Lets one fault happen now. */
@@ -189,36 +195,38 @@ function applyFault(world: SimWorld, action: FaultAction, context: FaultContext)
       crash(world, { ...action, nodeId: targetOf(action, context) }, context);
       return;
     case 'killPoint': {
-      const nodeId = targetOf(action, context);
-      const disk = world.disk(nodeId);
+      const met = { ...action, nodeId: targetOf(action, context) };
+      const disk = world.disk(met.nodeId);
       disk.killAt(
         { kind: 'chain', chain: disk.chainCount + action.chainsAhead, step: action.step },
         () => {
-          crash(world, { ...action, nodeId, crashKind: 'powerLoss' }, context);
+          crash(world, met, context);
         },
       );
       return;
     }
-    case 'pause':
-      if (world.pause(targetOf(action, context), action.forMs)) context.happened();
+    case 'pause': {
+      const met = { ...action, nodeId: targetOf(action, context) };
+      if (world.pause(met.nodeId, met.forMs)) context.happened(met);
       return;
+    }
     case 'wallJump':
       world.hardwareClock(action.nodeId).jumpWall(action.deltaMs);
-      context.happened();
+      context.happened(action);
       return;
     case 'clockDrift':
       world.hardwareClock(action.nodeId).setRate(action.rate);
-      context.happened();
+      context.happened(action);
       return;
     case 'partition':
     case 'slowLink':
     case 'lossyLink':
     case 'connectionReset':
-      if (applyLinkFault(world, action)) context.happened();
+      if (applyLinkFault(world, action)) context.happened(action);
       return;
     case 'memberChange':
     case 'leaderTransfer':
-      if (context.hooks.operate?.(action.kind, action.draw) === true) context.happened();
+      if (context.hooks.operate?.(action.kind, action.draw) === true) context.happened(action);
       return;
     case 'failedSync':
     case 'failedWrite':
@@ -227,7 +235,7 @@ function applyFault(world: SimWorld, action: FaultAction, context: FaultContext)
     case 'fullDisk':
     case 'readError':
     case 'bitRot':
-      if (applyDiskFault(world, action)) context.happened();
+      if (applyDiskFault(world, action)) context.happened(action);
       return;
     default:
       unreachable(action);
@@ -240,12 +248,13 @@ function targetOf({ nodeId, isLeaderMeant }: Target, { hooks }: FaultContext): N
 
 function crash(
   world: SimWorld,
-  action: { readonly nodeId: NodeId; readonly crashKind: CrashKind; readonly downMs: number },
+  action: Extract<FaultAction, { kind: 'crash' | 'killPoint' }>,
   context: FaultContext,
 ): void {
-  const { nodeId, crashKind, downMs } = action;
+  const { nodeId, downMs } = action;
+  const crashKind = action.kind === 'crash' ? action.crashKind : 'powerLoss';
   if (!world.crash(nodeId, crashKind)) return;
-  context.happened();
+  context.happened(action);
   context.hooks.crashed(nodeId);
   world.after(downMs, () => {
     if (world.isDown(nodeId)) context.hooks.restart(nodeId);

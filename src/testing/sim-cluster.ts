@@ -30,6 +30,7 @@ import { replayLedgerBytes } from '../storage/ledger-replay.ts';
 import type { LogStoreLimits } from '../storage/log-store-types.ts';
 import { findThief, type VoterLog } from './commit-safety.ts';
 import { RegisterMachine } from './sim-machine.ts';
+import type { SimTap } from './sim-tap.ts';
 import type { SimHost, SimWorld } from './sim-world.ts';
 
 /** What is wrong, and when. */
@@ -61,6 +62,8 @@ export interface SimClusterOptions {
   readonly raft: Partial<RaftSettings>;
   /** Gets what nodes log. */
   readonly onEvent?: (event: TimelineEvent) => void;
+  /** Watches; changes nothing. */
+  readonly tap?: SimTap;
 }
 
 interface Life {
@@ -322,6 +325,7 @@ export class SimCluster {
     life: Life,
     { state, partitionId }: { readonly state: RaftState; readonly partitionId: PartitionId },
   ): void {
+    this.#options.tap?.replica({ nodeId, partitionId, state }, this.world.nowMs);
     const signature =
       state.term * 4096 +
       state.log.lastIndex * 64 +

@@ -25,6 +25,7 @@ import {
   type SimScheduler,
   type SimTask,
 } from './sim-scheduler.ts';
+import type { NetworkTap } from './sim-tap.ts';
 
 /** What Linux does before it gives a stream up, about. */
 const patienceMs = 900_000;
@@ -49,6 +50,8 @@ export interface ConnectionContext {
   readonly random: PrngState;
   /** Called when an end is closed for good. */
   readonly forget: (connection: SimConnection) => void;
+  /** Whoever watches, if anybody does. */
+  readonly tap: NetworkTap | undefined;
 }
 
 /** What an end is made of. */
@@ -163,6 +166,7 @@ export class SimConnection implements Connection {
     if (this.#isClosed || this.#isEnding || this.#isBroken || !this.scope.isAlive) return;
     const bytes = joined(chunks);
     if (bytes.length === 0) return;
+    this.#context.tap?.sent(this.#number, bytes, this.#context.scheduler.nowMs);
     const isWindowFull = this.#flightBytes > 0 && this.#flightBytes + bytes.length > windowBytes;
     if (this.#queuedBytes > 0 || isWindowFull) {
       this.#queue.push(bytes);
@@ -240,7 +244,10 @@ export class SimConnection implements Connection {
       const mustWait = item.kind === 'bytes' && other.#isReadingPaused && !other.#isClosed;
       if (mustWait && !this.#isAborted) return;
       this.#shift();
-      if (mustWait) continue;
+      if (mustWait) {
+        this.#context.tap?.dropped(this.#number, item.bytes.length, nowMs);
+        continue;
+      }
       if (!this.#land(item, other)) return;
     }
     this.#pump();
@@ -251,7 +258,7 @@ export class SimConnection implements Connection {
   #land(item: FlightItem, other: SimConnection): boolean {
     switch (item.kind) {
       case 'bytes':
-        other.#receive(this.#mergedWithNext(item.bytes));
+        this.#handOver(this.#mergedWithNext(item.bytes), other);
         return true;
       case 'opened':
         item.open();
@@ -276,9 +283,14 @@ export class SimConnection implements Connection {
     return joined([bytes, next.bytes]);
   }
 
-  #receive(bytes: Uint8Array): void {
-    if (this.#isClosed || this.#isEnding) return;
-    present(this.#handlers, 'bytes arrive after the connection was handed over').data(bytes);
+  #handOver(bytes: Uint8Array, other: SimConnection): void {
+    const { tap, scheduler } = this.#context;
+    if (other.#isClosed || other.#isEnding) {
+      tap?.dropped(this.#number, bytes.length, scheduler.nowMs);
+      return;
+    }
+    tap?.delivered(this.#number, bytes.length, scheduler.nowMs);
+    present(other.#handlers, 'bytes arrive after the connection was handed over').data(bytes);
   }
 
   #shift(): void {
@@ -364,6 +376,8 @@ export class SimConnection implements Connection {
       (sum, item) => sum + (item.kind === 'bytes' ? item.bytes.length : 0),
       0,
     );
+    const { tap, scheduler } = this.#context;
+    tap?.truncated(this.#number, this.#flightBytes, scheduler.nowMs);
   }
 
   /** A flight that stands still: in a while the stream is reset, unless it moves again. */
@@ -398,6 +412,7 @@ export class SimConnection implements Connection {
   }
 
   #close(): void {
+    if (!this.#isClosed) this.#context.tap?.closed(this.#number, this.#context.scheduler.nowMs);
     this.#isClosed = true;
     this.#dropQueue();
   }

@@ -28,6 +28,7 @@ import {
   type SimScheduler,
   type SimTask,
 } from './sim-scheduler.ts';
+import type { NetworkTap } from './sim-tap.ts';
 
 /** How long a dial waits for an answer. */
 const dialTimeoutMs = 2_000;
@@ -62,13 +63,14 @@ export class SimNetwork {
   readonly #context: ConnectionContext;
   #connectionCount = 0;
 
-  constructor(scheduler: SimScheduler, random: PrngState) {
+  constructor(scheduler: SimScheduler, random: PrngState, tap?: NetworkTap) {
     this.#scheduler = scheduler;
     this.#random = random;
     this.#context = {
       scheduler,
       random,
       forget: (connection) => void this.#connections.delete(connection),
+      tap,
     };
   }
 
@@ -225,6 +227,14 @@ export class SimNetwork {
       link: back,
     });
     dialed.join(accepted);
+    this.#context.tap?.connected(
+      {
+        stream: number * 2,
+        dialer: { machine: from.scope.number, identity: from.identity },
+        listener: { machine: listener.scope.number, identity: listener.identity },
+      },
+      this.#scheduler.nowMs,
+    );
     this.#connections.add(dialed);
     this.#connections.add(accepted);
     // First in the flight, so that no byte arrives before the dialer knows its connection.

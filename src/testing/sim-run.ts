@@ -21,6 +21,7 @@ import { judgeHistoryFile } from './history-judge.ts';
 import { SimCluster, SimViolation, type TimelineEvent } from './sim-cluster.ts';
 import { SimOperator } from './sim-operator.ts';
 import { encodeCommand } from './sim-machine.ts';
+import type { SimTap } from './sim-tap.ts';
 import { SimWorkload } from './sim-workload.ts';
 import { SimWorld } from './sim-world.ts';
 
@@ -32,6 +33,8 @@ export interface SimRunOptions {
   /** Keeps only the first so many faults of the plan: for finding the shortest prefix that fails. */
   readonly faultsMax?: number;
   readonly onEvent?: (event: TimelineEvent) => void;
+  /** Watches the run and changes nothing: the trace hash is the same. */
+  readonly tap?: SimTap;
 }
 
 /** What a run did and found; plain data. */
@@ -81,6 +84,7 @@ export async function runSimulation(options: SimRunOptions): Promise<SimRunRepor
         ? error.message
         : `at ${run.world.nowMs.toFixed(3)} ms: ${error instanceof Error ? (error.stack ?? '') : messageOf(error)}`;
   }
+  options.tap?.ended(run.world.nowMs);
   return run.report(violation);
 }
 
@@ -99,7 +103,7 @@ class SimulationRun {
   readonly #cluster: SimCluster;
   readonly #plan: readonly PlannedFault[];
   readonly #partitionIds: readonly PartitionId[];
-  readonly #recorder = new HistoryRecorder();
+  readonly #recorder: HistoryRecorder;
   readonly #clients: ClustorClient[] = [];
   #workload: SimWorkload | undefined;
   #faults: Record<FaultKind, number> | undefined;
@@ -109,6 +113,7 @@ class SimulationRun {
 
   constructor(options: SimRunOptions) {
     this.#options = options;
+    const { tap } = options;
     const sizes = [3, 3, 3, 3, 3, 3, 5, 5, 1];
     const nodes = sizes[options.seed % sizes.length] ?? 3;
     const spares = options.seed % 3 === 1 ? sparesOfSome : 0;
@@ -118,7 +123,11 @@ class SimulationRun {
       clusterId: cluster,
       nodeIds,
       wallSkewMsMax: 500,
+      ...(tap === undefined ? {} : { tap }),
     });
+    this.#recorder = new HistoryRecorder(
+      tap === undefined ? {} : { onEvent: (event) => tap.operation(event) },
+    );
     this.#partitionIds = Array.from({ length: 1 + (options.seed % 3) }, (_, at) =>
       partitionId(`018c0d6c-9c11-7e9d-8000-00000000000${at + 1}`),
     );
@@ -130,6 +139,7 @@ class SimulationRun {
       storage,
       raft: drawWindows(forkPrng(this.world.random, 'windows')),
       ...(options.onEvent === undefined ? {} : { onEvent: options.onEvent }),
+      ...(tap === undefined ? {} : { tap }),
     });
     const plan = drawFaultPlan({
       random: forkPrng(this.world.random, 'plan'),
@@ -212,6 +222,7 @@ class SimulationRun {
       restart: (id) => {
         if (this.world.isDown(id)) this.#cluster.start(id);
       },
+      happened: (action) => this.#options.tap?.fault(action, this.world.nowMs),
     });
     const workload = new SimWorkload({
       cluster: this.#cluster,
@@ -240,6 +251,7 @@ class SimulationRun {
       }
     }
     world.heal();
+    this.#options.tap?.healed(world.nowMs);
     this.#isHealed = true;
     const deadlineMs = world.nowMs + recoveryMs;
     await this.#until(

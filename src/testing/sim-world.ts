@@ -24,6 +24,7 @@ import {
   simTask,
   type RunOptions,
 } from './sim-scheduler.ts';
+import type { LifeChange, WorldTap } from './sim-tap.ts';
 
 /** What a world is made of. */
 export interface SimWorldOptions {
@@ -36,6 +37,8 @@ export interface SimWorldOptions {
   readonly ioWriterMode?: IoWriterMode;
   /** Wall clocks are off by up to this much. @defaultValue 0 */
   readonly wallSkewMsMax?: number;
+  /** Watches; changes nothing. */
+  readonly tap?: WorldTap;
 }
 
 /** The ports of one life of a client. */
@@ -93,7 +96,7 @@ export class SimWorld {
   constructor(options: SimWorldOptions) {
     this.#options = options;
     const root = createPrng(options.seed);
-    this.network = new SimNetwork(this.scheduler, forkPrng(root, 'network'));
+    this.network = new SimNetwork(this.scheduler, forkPrng(root, 'network'), options.tap);
     this.random = forkPrng(root, 'world');
     this.#clientRandom = forkPrng(root, 'clients');
     const skewMsMax = options.wallSkewMsMax ?? 0;
@@ -203,6 +206,7 @@ export class SimWorld {
       fileSystem,
     };
     machine.life = { scope, host, fileSystem };
+    this.#lifeChanged(machine.number, 'started');
     return host;
   }
 
@@ -216,6 +220,7 @@ export class SimWorld {
     const { life } = machine;
     if (life === undefined) return false;
     machine.life = undefined;
+    this.#lifeChanged(machine.number, kind);
     life.scope.isAlive = false;
     life.scope.deferred.length = 0;
     life.fileSystem.abandon(kind);
@@ -235,6 +240,7 @@ export class SimWorld {
     const scope = this.#machine(nodeId).life?.scope;
     if (scope === undefined || scope.isPaused) return false;
     scope.isPaused = true;
+    this.#lifeChanged(scope.number, 'paused');
     this.after(forMs, () => this.#resume(scope));
     return true;
   }
@@ -291,7 +297,13 @@ export class SimWorld {
   }
 
   #resume(scope: LifeScope): void {
-    if (scope.isAlive && scope.isPaused) this.scheduler.releaseDeferred(scope);
+    if (!scope.isAlive || !scope.isPaused) return;
+    this.#lifeChanged(scope.number, 'resumed');
+    this.scheduler.releaseDeferred(scope);
+  }
+
+  #lifeChanged(machine: number, change: LifeChange): void {
+    this.#options.tap?.lifeChanged(machine, change, this.scheduler.nowMs);
   }
 
   #clientHost(parts: {

@@ -26,7 +26,7 @@ const layerTable: Readonly<Record<string, readonly string[]>> = {
   testing: [...middle, 'runtime', 'client', 'admin'],
   // Composition roots.
   index: [...middle, 'runtime', 'admin', 'client', 'platform'],
-  cli: [...middle, 'runtime', 'admin', 'client', 'platform', 'index'],
+  cli: [...middle, 'runtime', 'admin', 'client', 'platform', 'testing', 'index'],
 };
 
 /** The only files that may reach the rim. */
