@@ -161,4 +161,20 @@ export default defineConfig(
     rules: { 'no-restricted-syntax': 'off' },
   },
   { files: ['*.js'], extends: [js.configs.recommended] },
+  {
+    // Browser scripts of one scope; the compiler checks their names and types (tsconfig.browser.json).
+    files: ['src/testing/report/viewer/*.js'],
+    extends: [js.configs.recommended],
+    languageOptions: { sourceType: 'script' },
+    rules: {
+      'no-undef': 'off',
+      'no-unused-vars': ['error', { vars: 'local' }],
+      'max-lines': ['error', { max: 500 }],
+      'max-lines-per-function': ['error', { max: 70, skipBlankLines: true, skipComments: true }],
+      'max-params': ['error', { max: 3 }],
+      'max-depth': ['error', 4],
+      'prefer-const': 'error',
+      eqeqeq: 'error',
+    },
+  },
 );

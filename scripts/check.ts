@@ -68,6 +68,12 @@ const steps: readonly Step[] = [
     phase: 'static',
   },
   {
+    name: 'browser',
+    claim: 'the scripts of run reports have no type errors',
+    command: ['tsc', '-p', 'tsconfig.browser.json'],
+    phase: 'static',
+  },
+  {
     name: 'format',
     claim: 'prettier has nothing to change (`npm run fix`)',
     command: ['prettier', '--check', '--log-level', 'warn', '.'],

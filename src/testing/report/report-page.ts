@@ -42,7 +42,7 @@ ${assets.style.trim()}
 <span class="verdict${isFailed ? ' failed' : ''}">${isFailed ? '✗' : '✓'} ${verdict}</span>
 <dl>${countsOf(picture)}</dl>
 </header>
-${isFailed ? violationOf(violation) : ''}${bars}
+${isFailed ? violationOf(violation, picture) : ''}${bars}
 <div id="stage">
 <canvas id="picture"></canvas>
 <canvas id="cursor" tabindex="0" role="application" aria-label="Timeline of the run: a lane for each node, arrows for messages. Arrow keys pan, plus and minus zoom, shift with arrow keys moves the cursor and reads out the nodes."></canvas>
@@ -88,9 +88,13 @@ function counted(count = 0): string {
   return String(count).replace(/\B(?=(\d{3})+$)/g, ',');
 }
 
-function violationOf(violation: string): string {
+function violationOf(violation: string, { partitions }: RunPicture): string {
+  const named = partitions.flatMap((id, at) =>
+    violation.includes(id) ? [`<p>${id} is partition ${at + 1}.</p>`] : [],
+  );
   return `<section class="violation" aria-label="What is wrong">
 <pre>${escaped(violation)}</pre>
+${named.join('\n')}
 <button type="button" id="go-to-violation">show its place (v)</button>
 </section>
 `;

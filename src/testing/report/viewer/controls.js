@@ -47,20 +47,22 @@ function requestPaint(hasViewChanged) {
   isPaintDue = true;
   requestAnimationFrame(() => {
     isPaintDue = false;
-    if (isViewChanged) {
-      isViewChanged = false;
-      const { inView, drawn } = paint({ context: contextOf(lower), run, view, palette });
-      const share = drawn < inView ? `, drawn as ${drawn} lines: zoom in for each` : '';
-      element('drawn').textContent = `${inView.toLocaleString('en')} messages in view${share}`;
-    }
+    if (isViewChanged) paintNow();
     paintCursor({ context: contextOf(upper), run, view, palette });
   });
+}
+
+function paintNow() {
+  isViewChanged = false;
+  const { inView, drawn } = paint({ context: contextOf(lower), run, view, palette });
+  const share = drawn < inView ? `, drawn as ${drawn} lines: zoom in for each` : '';
+  element('drawn').textContent = `${inView.toLocaleString('en')} messages in view${share}`;
 }
 
 function fitToWindow() {
   const width = element('stage').clientWidth;
   const offset = element('stage').getBoundingClientRect().top + window.scrollY;
-  layOut(run, view, { width, height: Math.max(360, window.innerHeight - offset - 24) });
+  layOut(run, view, { width, height: Math.max(360, window.innerHeight - offset - 28) });
   for (const canvas of [lower, upper]) {
     const ratio = window.devicePixelRatio || 1;
     canvas.width = Math.round(view.width * ratio);
@@ -70,7 +72,9 @@ function fitToWindow() {
     contextOf(canvas).setTransform(ratio, 0, 0, ratio, 0, 0);
   }
   element('stage').style.height = `${view.height}px`;
-  requestPaint(true);
+  // A canvas is empty once its size is set: it is painted at once, so that none is seen empty.
+  paintNow();
+  requestPaint(false);
 }
 
 /** @param {{ readonly factor: number, readonly around?: number }} zoom */

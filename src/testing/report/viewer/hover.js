@@ -218,7 +218,11 @@ function describeFaultSpan(run, position) {
  */
 function describeOperation(run, at) {
   const { operations } = run.picture;
-  const outcome = ['acknowledged', 'failed, surely without effect', 'outcome unknown'];
+  const outcome = [
+    'acknowledged',
+    'surely without effect: refused, or it found another value',
+    'outcome unknown',
+  ];
   const answered = operations.answered[at];
   return [
     `${operations.names[operations.name[at]]} ${operations.keys[operations.key[at]]}`,

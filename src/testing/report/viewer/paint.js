@@ -14,7 +14,7 @@
  */
 
 /** Lines of messages that are drawn before they are thinned out. */
-const linesMax = 5_000;
+const linesMax = 3_000;
 /** Heads of arrows are drawn for so many lines at most. */
 const headsMax = 1_500;
 const groups = ['heartbeat', 'link', 'client', 'append', 'vote'];
@@ -45,12 +45,12 @@ function paint(stage) {
   context.font = font;
   context.textBaseline = 'middle';
   paintRuler(stage);
-  paintBands(stage);
   context.save();
   context.beginPath();
   context.rect(view.lead, rulerHeight, view.width - view.lead, view.height);
   context.clip();
   const drawn = paintMessages(stage);
+  paintBands(stage);
   paintStrips(stage);
   paintLives(stage);
   paintEvents(stage);
@@ -241,7 +241,7 @@ function paintStrips({ context, run, view, palette }) {
       context.fillStyle = palette[roleNames[role]];
       context.fillRect(left, bottom - height, width, height);
       const text = `${roleLetters[role]}term ${term}`;
-      if (width < 70 || (role === 0 && full < 14)) continue;
+      if (width < context.measureText(text).width + 8 || (role === 0 && full < 14)) continue;
       context.fillStyle = role === 3 ? palette.onLeader : palette.onCandidate;
       if (role === 0) context.fillStyle = palette.faint;
       const y = role === 0 ? bottom - full * 0.74 : bottom - height / 2 + 0.5;
@@ -250,6 +250,9 @@ function paintStrips({ context, run, view, palette }) {
   }
 }
 
+/** @type {Map<string, CanvasPattern | string>} */
+const patterns = new Map();
+
 /**
  * Hatching tells stretches apart without colour: down falls, stopped rises, starting is dotted.
  * @param {CanvasRenderingContext2D} context
@@ -257,6 +260,8 @@ function paintStrips({ context, run, view, palette }) {
  * @param {LifeSpan['state']} state
  */
 function hatching(context, colour, state) {
+  const known = patterns.get(`${state} ${colour}`);
+  if (known !== undefined) return known;
   const tile = new OffscreenCanvas(8, 8);
   const pen = tile.getContext('2d');
   if (pen === null) return colour;
@@ -274,7 +279,9 @@ function hatching(context, colour, state) {
     pen.lineTo(10, y2);
   }
   pen.stroke();
-  return context.createPattern(tile, 'repeat') ?? colour;
+  const pattern = context.createPattern(tile, 'repeat') ?? colour;
+  patterns.set(`${state} ${colour}`, pattern);
+  return pattern;
 }
 
 /** @param {Stage} stage */
@@ -401,7 +408,7 @@ function paintInstants({ context, run, view, palette }) {
     strokeUpright(context, view, x);
     context.setLineDash([]);
     context.fillStyle = palette.ok;
-    context.fillText('all healed', x - 4, view.height - 8);
+    context.fillText('all healed', x - 4, view.height - 7);
   }
   if (violation === null) return;
   const x = Math.round(xOf(view, endTicks)) - 0.5;

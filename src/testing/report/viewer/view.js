@@ -23,6 +23,8 @@
 const rulerHeight = 26;
 const faultRowHeight = 15;
 const clientLaneHeight = 12;
+/** Lanes of clients lie nearer together. */
+const clientStep = 0.45;
 /** No view is shorter than half a millisecond. */
 const spanTicksMin = 8;
 
@@ -65,22 +67,20 @@ function layOut({ picture, faultRows, workers }, view, wished) {
   view.stripHeight = partitions.length === 1 ? 18 : 12;
   view.workHeight = 7;
   const laneHeight = view.stripHeight * partitions.length;
-  const fixed =
-    view.faultTop + faultRows * faultRowHeight + 26 + workers * view.workHeight + 12 + laneHeight;
-  const gaps = Math.max(1, nodes - 1 + (lanes.length - nodes) * 0.5);
-  const step = Math.max(
-    laneHeight + 46,
-    laneHeight + (wished.height - fixed) / gaps - laneHeight / 2,
-  );
+  const clients = lanes.length - nodes;
   let top = view.faultTop + faultRows * faultRowHeight + 16;
+  const below = (clients > 0 ? clientLaneHeight : laneHeight) + 28 + workers * view.workHeight;
+  const steps = Math.max(1, nodes - 1 + clients * clientStep);
+  const step = Math.max(laneHeight + 46, (wished.height - top - below) / steps);
   lanes.forEach(({ type }, lane) => {
     const height = type === 'node' ? laneHeight : clientLaneHeight;
-    if (lane > 0) top += type === 'node' ? step : Math.max(30, step * 0.45);
+    const before = lane === 0 ? top : view.laneBottom[lane - 1];
+    if (lane > 0) top = Math.max(before + 18, top + step * (type === 'node' ? 1 : clientStep));
     view.laneTop[lane] = top;
     view.laneBottom[lane] = top + height;
   });
   view.workTop = (view.laneBottom.at(-1) ?? top) + 12;
-  view.height = view.workTop + workers * view.workHeight + 8;
+  view.height = view.workTop + workers * view.workHeight + 16;
 }
 
 /**

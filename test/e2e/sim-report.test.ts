@@ -1,0 +1,81 @@
+/** `clustor sim report`, as it is installed. */
+import { spawnSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+
+import { expect, test } from 'vitest';
+
+import { scratchDirectory } from './support/up-process.ts';
+
+const root = resolve(import.meta.dirname, '..', '..');
+const program = join(root, 'dist', 'cli', 'main.js');
+
+function simReport(directory: string, ...options: string[]): ReturnType<typeof spawnSync> {
+  return spawnSync(process.execPath, [program, 'sim', 'report', ...options], {
+    cwd: directory,
+    encoding: 'utf8',
+    timeout: 100_000,
+  });
+}
+
+test('sim report writes the page and says in one JSON line what it holds', () => {
+  const directory = scratchDirectory('report');
+
+  const { status, stdout, stderr } = simReport(directory, '--seed', '3', '-o', 'a.html', '--json');
+
+  expect(stderr).toBe('');
+  expect(status).toBe(0);
+  const result = JSON.parse(String(stdout)) as Record<string, unknown>;
+  const page = readFileSync(join(directory, 'a.html'), 'utf8');
+  expect(result).toEqual({
+    seed: 3,
+    output: expect.stringMatching(/a\.html$/) as string,
+    violation: null,
+    messages: expect.any(Number) as number,
+    traceHash: expect.stringMatching(/^[0-9a-f]{16}$/) as string,
+  });
+  expect(page).toContain(String(result['traceHash']));
+  expect(page).toContain('function readRun()');
+  expect(page).toContain('--preCandidate:');
+});
+
+test('without --output the file has the name of the seed, and a prefix of the plan can be run', () => {
+  const directory = scratchDirectory('report');
+
+  const { status, stdout } = simReport(directory, '--seed', '3', '--faults-max', '0');
+
+  expect(status).toBe(0);
+  expect(stdout).toContain('every invariant held');
+  expect(readFileSync(join(directory, 'run-3.html'), 'utf8')).toContain('"faults":[]');
+});
+
+test.each([
+  { options: [], says: "required option '--seed <number>' not specified" },
+  { options: ['--seed', '0'], says: 'a whole number above 0 is needed' },
+  { options: ['--seed', 'x'], says: 'a whole number is needed' },
+  { options: ['--seed', '1', '--faults-max', '-1'], says: 'a whole number is needed' },
+  { options: ['--seed', '1', '--wrong'], says: "unknown option '--wrong'" },
+  { options: ['--seed', '1', '-o', 'no/such/a.html'], says: 'CLUSTOR_INVALID_ARGUMENT' },
+])('$options is refused with 2 before anything runs', ({ options, says }) => {
+  const directory = scratchDirectory('report');
+
+  const { status, stdout, stderr } = simReport(directory, ...options);
+
+  expect(status).toBe(2);
+  expect(stdout).toBe('');
+  expect(stderr).toContain(says);
+  if (!says.startsWith('CLUSTOR')) expect(stderr).toContain('Usage: clustor sim report');
+  expect(existsSync(join(directory, 'run-1.html'))).toBe(false);
+});
+
+test('the package that is published has the scripts of the page', () => {
+  const { stdout } = spawnSync('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], {
+    cwd: root,
+    encoding: 'utf8',
+  });
+  const [pack] = JSON.parse(stdout) as [{ readonly files: readonly { readonly path: string }[] }];
+  const paths = pack.files.map(({ path }) => path);
+
+  for (const name of ['data.js', 'view.js', 'paint.js', 'hover.js', 'controls.js', 'page.css'])
+    expect(paths).toContain(`dist/testing/report/viewer/${name}`);
+});
