@@ -67,6 +67,22 @@ export {
   type DiskInspection,
 } from './sim-file-system.ts';
 export { RegisterMachine, type RegisterCommand, type RegisterResult } from './sim-machine.ts';
+export {
+  simulate,
+  type SimulateFailure,
+  type SimulateOptions,
+  type SimulateProgress,
+  type SimulateReport,
+} from './simulate.ts';
+export type { Finding, FindingKind } from './product/findings.ts';
+export type {
+  AcknowledgedAppend,
+  Workload,
+  WorkloadOutcome,
+  WorkloadRandom,
+  WorkloadRequest,
+  WorkloadTurn,
+} from './product/workload.ts';
 export { runSimulation, type SimRunOptions, type SimRunReport } from './sim-run.ts';
 export {
   LifeScope,

@@ -11,6 +11,7 @@ import type { ClusterId, LogIndex, NodeId, PartitionId, Term } from '../base/ids
 import type { Configuration, Member } from '../base/membership.ts';
 import { nextBelow, nextBetween } from '../base/prng.ts';
 import type { ObservedEvent, Observer } from '../ports/observer.ts';
+import type { StateMachine } from '../ports/state-machine.ts';
 import {
   activeConfiguration,
   checkRaftState,
@@ -29,7 +30,7 @@ import { ClustorNode } from '../runtime/node.ts';
 import { replayLedgerBytes } from '../storage/ledger-replay.ts';
 import type { LogStoreLimits } from '../storage/log-store-types.ts';
 import { findThief, type VoterLog } from './commit-safety.ts';
-import { RegisterMachine } from './sim-machine.ts';
+import { RegisterMachine, type AppliedEntry } from './sim-machine.ts';
 import type { SimTap } from './sim-tap.ts';
 import type { SimHost, SimWorld } from './sim-world.ts';
 
@@ -60,17 +61,27 @@ export interface SimClusterOptions {
   readonly voterIds?: readonly NodeId[];
   readonly storage: Partial<LogStoreLimits>;
   readonly raft: Partial<RaftSettings>;
+  /** Makes the machine of a replica, each life anew; `onApplied` is to be told what it applies. @defaultValue a {@link RegisterMachine} */
+  readonly createStateMachine?: (parts: MachineParts) => StateMachine;
   /** Gets what nodes log. */
   readonly onEvent?: (event: TimelineEvent) => void;
   /** Watches; changes nothing. */
   readonly tap?: SimTap;
 }
 
+/** What a machine of a simulated cluster is made from. */
+export interface MachineParts {
+  /** The life that the machine is part of. */
+  readonly host: SimHost;
+  readonly partitionId: PartitionId;
+  readonly onApplied: AppliedEntry;
+}
+
 interface Life {
   readonly host: SimHost;
   node: ClustorNode | undefined;
   readonly before: Map<PartitionId, { readonly state: RaftState; signature: number }>;
-  readonly machines: Map<PartitionId, RegisterMachine>;
+  readonly machines: Map<PartitionId, StateMachine>;
 }
 
 interface Committed {
@@ -206,7 +217,7 @@ export class SimCluster {
   }
 
   /** The machine of a partition on a node that is up. */
-  machine(nodeId: NodeId, partitionId: PartitionId): RegisterMachine | undefined {
+  machine(nodeId: NodeId, partitionId: PartitionId): StateMachine | undefined {
     const life = this.#lives.get(nodeId);
     return life?.host.isAlive === true ? life.machines.get(partitionId) : undefined;
   }
@@ -301,21 +312,26 @@ export class SimCluster {
     });
   }
 
-  #machine(life: Life, partitionId: PartitionId): RegisterMachine {
-    const committed = this.#row(partitionId);
+  #machine(life: Life, partitionId: PartitionId): StateMachine {
+    const { applied } = this.#row(partitionId);
+    const { host } = life;
     let newest = 0;
-    const machine = new RegisterMachine((index, { payloadCrc, timeMs, random }) => {
+    // A violation thrown here would be taken for one of the machine's own mistakes, hence later.
+    const onApplied: AppliedEntry = (index, { payloadCrc, timeMs, random, resultCrc }) => {
       if (index <= newest)
-        this.#violated(`node ${life.host.nodeId} applied entry ${index} after ${newest}`);
+        this.#deferViolation(`node ${host.nodeId} applied entry ${index} after ${newest}`);
       newest = index;
-      const entry = `${payloadCrc}/${timeMs}/${random}`;
-      const known = committed.applied.get(index);
-      if (known === undefined) committed.applied.set(index, entry);
+      const entry = `${payloadCrc}/${timeMs}/${random}/${resultCrc}`;
+      const known = applied.get(index);
+      if (known === undefined) applied.set(index, entry);
       else if (known !== entry)
-        this.#violated(
-          `node ${life.host.nodeId} applied another entry ${index} of ${partitionId} than others (state machine safety)`,
+        this.#deferViolation(
+          `node ${host.nodeId} applied another entry ${index} of ${partitionId} than others (state machine safety)`,
         );
-    });
+    };
+    const { createStateMachine } = this.#options;
+    const machine =
+      createStateMachine?.({ host, partitionId, onApplied }) ?? new RegisterMachine(onApplied);
     life.machines.set(partitionId, machine);
     return machine;
   }

@@ -30,7 +30,12 @@ export interface RegisterResult {
 /** Told about every entry that a machine applies, in order. */
 export type AppliedEntry = (
   index: LogIndex,
-  entry: { readonly payloadCrc: number; readonly timeMs: number; readonly random: number },
+  entry: {
+    readonly payloadCrc: number;
+    readonly timeMs: number;
+    readonly random: number;
+    readonly resultCrc: number;
+  },
 ) => void;
 
 /** Bytes of a command. */
@@ -56,14 +61,16 @@ export class RegisterMachine implements StateMachine {
     const results: Uint8Array[] = [];
     for (let position = 0; position < batch.length; position++) {
       const payload = batch.payload(position);
+      const result = utf8Encode(
+        JSON.stringify(this.#apply(JSON.parse(utf8Decode(payload)) as RegisterCommand)),
+      );
       this.#onApplied(batch.index(position), {
         payloadCrc: crc32c(payload),
         timeMs: context.timeMs(position),
         random: context.random(position, 0),
+        resultCrc: crc32c(result),
       });
-      results.push(
-        utf8Encode(JSON.stringify(this.#apply(JSON.parse(utf8Decode(payload)) as RegisterCommand))),
-      );
+      results.push(result);
     }
     return { kind: 'ack', results };
   }

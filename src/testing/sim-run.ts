@@ -4,8 +4,7 @@
  */
 import { messageOf } from '../base/errors.ts';
 import { clusterId, nodeId, partitionId, type PartitionId } from '../base/ids.ts';
-import { forkPrng, nextBelow, nextBetween, type PrngState } from '../base/prng.ts';
-import { utf8Encode } from '../base/bytes.ts';
+import { createPrng, forkPrng, nextBelow, nextBetween, type PrngState } from '../base/prng.ts';
 import type { ClustorClient } from '../client/client-core.ts';
 import { openClientCore } from '../client/client-core.ts';
 import { isJoint, type RaftSettings } from '../raft/index.ts';
@@ -16,13 +15,11 @@ import {
   type FaultKind,
   type PlannedFault,
 } from './fault-plan.ts';
-import { HistoryRecorder } from './history-recorder.ts';
-import { judgeHistoryFile } from './history-judge.ts';
+import { registerProduct } from './register-product.ts';
 import { SimCluster, SimViolation, type TimelineEvent } from './sim-cluster.ts';
 import { SimOperator } from './sim-operator.ts';
-import { encodeCommand } from './sim-machine.ts';
+import type { SimLoad, SimProduct } from './sim-product.ts';
 import type { SimTap } from './sim-tap.ts';
-import { SimWorkload } from './sim-workload.ts';
 import { SimWorld } from './sim-world.ts';
 
 /** Options of {@link runSimulation}. */
@@ -32,10 +29,24 @@ export interface SimRunOptions {
   readonly drainMicrotasks: () => Promise<void>;
   /** Keeps only the first so many faults of the plan: for finding the shortest prefix that fails. */
   readonly faultsMax?: number;
+  /** Keeps only the faults of the plan at these positions: for finding the fewest that fail. */
+  readonly faultsKept?: readonly number[];
+  /** Kinds of fault to draw from. @defaultValue {@link defaultFaultKinds} */
+  readonly faultKinds?: readonly FaultKind[];
+  /** Makes what the nodes replicate. @defaultValue registers and counters, judged for linearizability */
+  readonly createProduct?: SimProductFactory;
   readonly onEvent?: (event: TimelineEvent) => void;
   /** Watches the run and changes nothing: the trace hash is the same. */
   readonly tap?: SimTap;
 }
+
+/** Makes the product of one run. */
+export type SimProductFactory = (parts: {
+  readonly tap: SimTap | undefined;
+  /** Gets violations that nobody could catch where they are found; ends the run. */
+  readonly violated: (message: string) => void;
+  readonly random: PrngState;
+}) => SimProduct;
 
 /** What a run did and found; plain data. */
 export interface SimRunReport {
@@ -103,9 +114,9 @@ class SimulationRun {
   readonly #cluster: SimCluster;
   readonly #plan: readonly PlannedFault[];
   readonly #partitionIds: readonly PartitionId[];
-  readonly #recorder: HistoryRecorder;
+  readonly #product: SimProduct;
   readonly #clients: ClustorClient[] = [];
-  #workload: SimWorkload | undefined;
+  #load: SimLoad | undefined;
   #faults: Record<FaultKind, number> | undefined;
   #crashes = 0;
   /** From here on machines that go down are started at once. */
@@ -125,10 +136,15 @@ class SimulationRun {
       wallSkewMsMax: 500,
       ...(tap === undefined ? {} : { tap }),
     });
-    this.#recorder = new HistoryRecorder(
-      tap === undefined ? {} : { onEvent: (event) => tap.operation(event) },
-    );
-    this.#partitionIds = Array.from({ length: 1 + (options.seed % 3) }, (_, at) =>
+    this.#product = (options.createProduct ?? registerProduct)({
+      tap,
+      violated: (message) => {
+        this.#violatedLater(message);
+      },
+      random: forkPrng(createPrng(options.seed), 'product'),
+    });
+    const partitions = this.#product.partitionsMax === 1 ? 1 : 1 + (options.seed % 3);
+    this.#partitionIds = Array.from({ length: partitions }, (_, at) =>
       partitionId(`018c0d6c-9c11-7e9d-8000-00000000000${at + 1}`),
     );
     this.#cluster = new SimCluster({
@@ -138,6 +154,7 @@ class SimulationRun {
       voterIds: nodeIds.slice(0, nodes),
       storage,
       raft: drawWindows(forkPrng(this.world.random, 'windows')),
+      createStateMachine: (parts) => this.#product.createStateMachine(parts),
       ...(options.onEvent === undefined ? {} : { onEvent: options.onEvent }),
       ...(tap === undefined ? {} : { tap }),
     });
@@ -146,8 +163,12 @@ class SimulationRun {
       nodeIds,
       fromMs: 2_500,
       untilMs: 2_500 + stormMs,
+      ...(options.faultKinds === undefined ? {} : { kinds: options.faultKinds }),
     });
-    this.#plan = plan.slice(0, options.faultsMax ?? plan.length);
+    const kept = options.faultsKept === undefined ? undefined : new Set(options.faultsKept);
+    this.#plan = plan.filter(
+      (_, at) => at < (options.faultsMax ?? plan.length) && kept?.has(at) !== false,
+    );
   }
 
   async run(): Promise<void> {
@@ -165,8 +186,8 @@ class SimulationRun {
       violation,
       simulatedMs: Math.round(this.world.nowMs),
       events: this.world.scheduler.eventCount,
-      operations: this.#workload?.operations ?? 0,
-      acknowledged: this.#workload?.acknowledged ?? 0,
+      operations: this.#load?.operations ?? 0,
+      acknowledged: this.#load?.acknowledged ?? 0,
       evidenceChecks: this.#cluster.evidenceChecks,
       leaderChanges: this.#cluster.leaderChanges,
       membershipChanges: this.#cluster.membershipChanges,
@@ -207,9 +228,7 @@ class SimulationRun {
     const operator = new SimOperator({
       cluster: this.#cluster,
       violated: (message) => {
-        this.world.after(0, () => {
-          throw new SimViolation(message, this.world.nowMs);
-        });
+        this.#violatedLater(message);
       },
     });
     this.#faults = installFaultPlan(this.world, this.#plan, {
@@ -224,17 +243,16 @@ class SimulationRun {
       },
       happened: (action) => this.#options.tap?.fault(action, this.world.nowMs),
     });
-    const workload = new SimWorkload({
+    const load = this.#product.createLoad({
       cluster: this.#cluster,
       clients: this.#clients,
-      recorder: this.#recorder,
       random: forkPrng(this.world.random, 'workload'),
       violated: (message) => {
         throw new SimViolation(message, this.world.nowMs);
       },
     });
-    this.#workload = workload;
-    for (let worker = 0; worker < workers; worker++) workload.startWorker(worker);
+    this.#load = load;
+    for (let worker = 0; worker < workers; worker++) load.startWorker(worker);
     await this.#advance(
       stormMs + 2_500 - this.world.nowMs + nextBetween(this.world.random, 0, 500),
     );
@@ -257,53 +275,42 @@ class SimulationRun {
     await this.#until(
       deadlineMs,
       'clients get on with their work',
-      () => (this.#workload?.operations ?? 0) >= operationsMin,
+      () => (this.#load?.operations ?? 0) >= operationsMin,
     );
-    this.#workload?.stop();
-    await this.#until(deadlineMs, 'every operation ends', () => this.#workload?.running === 0);
+    this.#load?.stop();
+    await this.#until(deadlineMs, 'every operation ends', () => this.#load?.running === 0);
     for (const id of this.#partitionIds) await this.#mustWork(id, deadlineMs);
     await this.#until(deadlineMs, 'all replicas agree', () =>
       this.#partitionIds.every((id) => this.#agree(id)),
     );
-    this.#recorder.finish(Math.round(world.nowMs * 1_000_000));
-    const verdict = judgeHistoryFile(this.#recorder.format());
-    if (verdict.verdict !== 'linearizable')
-      throw new SimViolation(`the history is not linearizable: ${verdict.text}`, world.nowMs);
+    const found = await this.#settle(this.#product.judge(this.#cluster));
+    if (found !== undefined) throw new SimViolation(found, world.nowMs);
   }
 
   async #mustWork(id: PartitionId, deadlineMs: number): Promise<void> {
     const [client] = this.#clients;
     if (client === undefined) return;
-    const remainingMs = (): number => Math.max(1, deadlineMs - this.world.nowMs);
-    await this.#settle(
-      client.append(id, encodeCommand({ op: 'write', key: 'last', value: 'written' }), {
-        deadlineMs: remainingMs(),
-      }),
+    const found = await this.#settle(
+      this.#product.mustWork(client, id, () => Math.max(1, deadlineMs - this.world.nowMs)),
     );
-    const { result } = await this.#settle(
-      client.read(id, utf8Encode('last'), { deadlineMs: remainingMs() }),
-    );
-    if (String.fromCharCode(...result) !== '"written"')
-      throw new SimViolation('a read misses the write before it', this.world.nowMs);
+    if (found !== undefined) throw new SimViolation(found, this.world.nowMs);
   }
 
   #agree(id: PartitionId): boolean {
     const active = this.#cluster.committedConfiguration(id);
     if (active === undefined || isJoint(active)) return false;
-    const rows = active.members.map(({ nodeId: node }) => ({
-      machine: this.#cluster.machine(node, id),
-      partition: this.#cluster.node(node)?.partition(id),
-    }));
     const highest = this.#cluster.highestCommitted(id);
-    if (rows.some(({ partition }) => partition === undefined || partition.appliedIndex < highest))
-      return false;
-    const digests = new Set(rows.map(({ machine }) => machine?.digest()));
-    if (digests.size > 1)
-      throw new SimViolation(
-        `replicas applied everything and differ: ${[...digests].join(', ')}`,
-        this.world.nowMs,
-      );
-    return true;
+    return active.members.every(({ nodeId: node }) => {
+      const partition = this.#cluster.node(node)?.partition(id);
+      return partition !== undefined && partition.appliedIndex >= highest;
+    });
+  }
+
+  /** Throws out of the next event: where it was found, somebody would catch it. */
+  #violatedLater(message: string): void {
+    this.world.after(0, () => {
+      throw new SimViolation(message, this.world.nowMs);
+    });
   }
 
   async #until(deadlineMs: number, what: string, isTrue: () => boolean): Promise<void> {

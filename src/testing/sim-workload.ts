@@ -14,6 +14,7 @@ import type { AppendReceipt } from '../runtime/local-append.ts';
 import type { HistoryRequest, HistoryRecorder } from './history-recorder.ts';
 import type { HistoryValue } from './history.ts';
 import type { SimCluster } from './sim-cluster.ts';
+import type { SimLoad } from './sim-product.ts';
 import {
   decodeResult,
   encodeCommand,
@@ -39,7 +40,7 @@ const epochOperations = 60;
 const evidenceSamples = 8;
 
 /** See the file comment. */
-export class SimWorkload {
+export class SimWorkload implements SimLoad {
   readonly #options: SimWorkloadOptions;
   readonly #localOperations = new Map<
     number,

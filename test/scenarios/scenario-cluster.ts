@@ -91,7 +91,8 @@ export class ScenarioCluster {
 
   /** Value of a register in the machine of a node, without asking anybody. */
   value(id: NodeId, key: string): string | null {
-    return present(this.#simulated.machine(id, onlyPartition), 'a node that is up').read(key);
+    const machine = this.#simulated.machine(id, onlyPartition);
+    return machine instanceof RegisterMachine ? machine.read(key) : null;
   }
 
   /** Clause of an explanation at a node. */

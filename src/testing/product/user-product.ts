@@ -1,0 +1,145 @@
+/** A user's state machine and workload as the product of a simulated run. */
+import type { PartitionId } from '../../base/ids.ts';
+import { forkPrng, type PrngState } from '../../base/prng.ts';
+import type { ClustorClient } from '../../client/client-core.ts';
+import type { StateMachine } from '../../ports/state-machine.ts';
+import type { MachineParts, SimCluster } from '../sim-cluster.ts';
+import type { SimLoad, SimLoadParts, SimProduct } from '../sim-product.ts';
+import type { SimProductFactory } from '../sim-run.ts';
+import type { SimTap } from '../sim-tap.ts';
+import { EntryRecord } from './entry-record.ts';
+import { describeBytes, type Finding } from './findings.ts';
+import { judgeProduct } from './product-judge.ts';
+import { ProductLoad } from './product-load.ts';
+import { Surroundings } from './surroundings.ts';
+import { WatchedMachine } from './watched-machine.ts';
+import type { Workload } from './workload.ts';
+
+/** What a user brings. */
+export interface UserProductOptions {
+  readonly createStateMachine: () => StateMachine;
+  readonly workload: Workload;
+  /** Gets the first finding of the run. */
+  readonly onFinding: (finding: Finding) => void;
+}
+
+/** Machines that apply a log once more have a clock of their own, far from every node's. */
+const judgeWallMs = 1_893_456_000_000;
+
+/** Makes the product of each run. */
+export function userProduct(options: UserProductOptions): SimProductFactory {
+  return ({ tap, violated, random }) => new UserProduct({ ...options, tap, violated, random });
+}
+
+interface RunOptions extends UserProductOptions {
+  readonly tap: SimTap | undefined;
+  readonly violated: (message: string) => void;
+  readonly random: PrngState;
+}
+
+class UserProduct implements SimProduct {
+  readonly partitionsMax = 1;
+  readonly #options: RunOptions;
+  #record: EntryRecord | undefined;
+  #load: ProductLoad | undefined;
+  readonly #reads = new Set<string>();
+  #isFound = false;
+
+  constructor(options: RunOptions) {
+    this.#options = options;
+  }
+
+  createStateMachine(parts: MachineParts): StateMachine {
+    const { host, partitionId, onApplied } = parts;
+    const { createStateMachine, random } = this.#options;
+    const name = `node ${host.nodeId} (life ${host.generation})`;
+    const surroundings = new Surroundings({
+      wallMs: () => host.clock.wallMs(),
+      monotonicMs: () => host.clock.monotonicMs(),
+      random: forkPrng(random, name),
+      reads: this.#reads,
+    });
+    return new WatchedMachine({
+      inner: surroundings.run(createStateMachine),
+      name,
+      record: this.#recordOf(partitionId),
+      surroundings,
+      random: forkPrng(random, `snapshots of ${name}`),
+      onApplied,
+      describe: this.#describe,
+      found: (kind, message) => {
+        this.#options.violated(this.#found({ kind, message }));
+      },
+      after: (delayMs, act) => {
+        host.clock.setTimer(delayMs, act);
+      },
+    });
+  }
+
+  createLoad(parts: SimLoadParts): SimLoad {
+    const [plan] = parts.cluster.plans;
+    if (plan === undefined) throw new Error('a simulated product has one partition');
+    const { workload, tap } = this.#options;
+    this.#load = new ProductLoad({
+      ...parts,
+      workload,
+      record: this.#recordOf(plan.partitionId),
+      describe: this.#describe,
+      tap,
+    });
+    return this.#load;
+  }
+
+  async mustWork(
+    client: ClustorClient,
+    _partitionId: PartitionId,
+    remainingMs: () => number,
+  ): Promise<string | undefined> {
+    await this.#load?.mustWork(client, remainingMs);
+    return undefined;
+  }
+
+  async judge(cluster: SimCluster): Promise<string | undefined> {
+    const record = this.#record;
+    const load = this.#load;
+    if (record === undefined || load === undefined) return undefined;
+    const members = cluster.committedConfiguration(record.partitionId)?.members ?? [];
+    const { createStateMachine, workload, random } = this.#options;
+    const finding = await judgeProduct({
+      createMachine: createStateMachine,
+      workload,
+      record,
+      appends: load.appends,
+      reads: load.reads,
+      replicas: members.flatMap(({ nodeId }) => {
+        const machine = cluster.machine(nodeId, record.partitionId);
+        return machine === undefined ? [] : [{ name: `node ${nodeId}`, machine }];
+      }),
+      surroundings: new Surroundings({
+        wallMs: () => judgeWallMs,
+        monotonicMs: () => 0,
+        random: forkPrng(random, 'judge'),
+        reads: this.#reads,
+      }),
+      random: forkPrng(random, 'sample'),
+      describe: this.#describe,
+    });
+    return finding === undefined ? undefined : this.#found(finding);
+  }
+
+  readonly #describe = (bytes: Uint8Array | undefined): string => {
+    const { describe } = this.#options.workload;
+    return bytes === undefined || describe === undefined ? describeBytes(bytes) : describe(bytes);
+  };
+
+  #recordOf(partitionId: PartitionId): EntryRecord {
+    this.#record ??= new EntryRecord(partitionId);
+    return this.#record;
+  }
+
+  #found(finding: Finding): string {
+    if (!this.#isFound) this.#options.onFinding(finding);
+    this.#isFound = true;
+    return `${finding.kind}: ${finding.message}`;
+  }
+}

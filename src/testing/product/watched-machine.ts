@@ -1,0 +1,190 @@
+/**
+ * A user's state machine in a simulated run, with everything that it does looked at.
+ *
+ * Each result is compared with that of whoever applied the entry first; now and then a snapshot is taken while entries go
+ * on being applied; clock and chance are the simulated node's own.
+ */
+import { crc32c } from '../../base/crc32c.ts';
+import { messageOf } from '../../base/errors.ts';
+import type { LogIndex } from '../../base/ids.ts';
+import { nextBelow, nextBetween, type PrngState } from '../../base/prng.ts';
+import type {
+  ApplyContext,
+  ApplyOutcome,
+  EntryBatch,
+  StateMachine,
+} from '../../ports/state-machine.ts';
+import type { AppliedEntry } from '../sim-machine.ts';
+import type { EntryRecord } from './entry-record.ts';
+import { isSameAnswer, type FindingKind } from './findings.ts';
+import type { Surroundings } from './surroundings.ts';
+
+/** What a watched machine reports to. */
+export interface MachineWatch {
+  /** The user's own machine. */
+  readonly inner: StateMachine;
+  /** Who this is: node and life. */
+  readonly name: string;
+  readonly record: EntryRecord;
+  readonly surroundings: Surroundings;
+  readonly random: PrngState;
+  readonly onApplied: AppliedEntry;
+  readonly describe: (bytes: Uint8Array | undefined) => string;
+  readonly found: (kind: FindingKind, message: string) => void;
+  /** Calls `act` in simulated time, unless this life is over by then. */
+  readonly after: (delayMs: number, act: () => void) => void;
+}
+
+/** After so many entries, in the mean, a machine is asked for a snapshot. */
+const snapshotEveryEntries = 60;
+const snapshotsMaxOfRun = 24;
+/** `fatal` so often for one entry stops a replica for good. */
+const fatalsMax = 3;
+
+/** See the file comment. */
+export class WatchedMachine implements StateMachine {
+  readonly #watch: MachineWatch;
+  #fatals = 0;
+
+  constructor(watch: MachineWatch) {
+    this.#watch = watch;
+  }
+
+  apply(batch: EntryBatch, context: ApplyContext): ApplyOutcome | Promise<ApplyOutcome> {
+    const payloads = Array.from({ length: batch.length }, (_, at) => batch.payload(at).slice());
+    const { inner, surroundings } = this.#watch;
+    let outcome: ApplyOutcome | Promise<ApplyOutcome>;
+    try {
+      outcome = surroundings.run(() => inner.apply(batch, context));
+    } catch (error) {
+      this.#threw(batch, error);
+      throw error;
+    }
+    if (!(outcome instanceof Promise)) {
+      this.#applied(batch, context, { payloads, outcome });
+      return outcome;
+    }
+    return outcome.then(
+      (settled) => {
+        this.#applied(batch, context, { payloads, outcome: settled });
+        return settled;
+      },
+      (error: unknown) => {
+        this.#threw(batch, error);
+        throw error;
+      },
+    );
+  }
+
+  query(request: Uint8Array): Uint8Array {
+    const { inner, surroundings } = this.#watch;
+    return surroundings.run(() => inner.query(request));
+  }
+
+  snapshot(): AsyncIterable<Uint8Array> {
+    return this.#watch.inner.snapshot();
+  }
+
+  restore(chunks: AsyncIterable<Uint8Array>): Promise<void> {
+    return this.#watch.inner.restore(chunks);
+  }
+
+  #threw(batch: EntryBatch, error: unknown): void {
+    const last = batch.index(batch.length - 1);
+    this.#watch.found(
+      'applyFailed',
+      `apply threw on ${this.#watch.name}, at entries ${batch.index(0)} to ${last}: ${error instanceof Error ? (error.stack ?? error.message) : messageOf(error)}`,
+    );
+  }
+
+  #applied(
+    batch: EntryBatch,
+    context: ApplyContext,
+    done: { readonly payloads: readonly Uint8Array[]; readonly outcome: ApplyOutcome },
+  ): void {
+    const { payloads, outcome } = done;
+    const count = outcome.kind === 'ack' ? batch.length : outcome.appliedCount;
+    if (outcome.kind !== 'fatal' || count > 0) this.#fatals = 0;
+    if (outcome.kind === 'fatal' && ++this.#fatals === fatalsMax)
+      this.#watch.found(
+        'applyFailed',
+        `apply failed for good on ${this.#watch.name}, at entry ${batch.index(count)}: ${outcome.message}`,
+      );
+    for (let position = 0; position < count; position++) {
+      const payload = payloads[position];
+      if (payload === undefined) continue;
+      this.#compare(payload, outcome.results?.[position], { batch, context, position });
+      if (nextBelow(this.#watch.random, snapshotEveryEntries) === 0 && position === count - 1)
+        this.#takeSnapshot(batch.index(position));
+    }
+  }
+
+  #compare(
+    payload: Uint8Array,
+    result: Uint8Array | undefined,
+    at: { readonly batch: EntryBatch; readonly context: ApplyContext; readonly position: number },
+  ): void {
+    const { record, name, found, describe, surroundings, onApplied } = this.#watch;
+    const { batch, context, position } = at;
+    const index = batch.index(position);
+    onApplied(index, {
+      payloadCrc: crc32c(payload),
+      timeMs: context.timeMs(position),
+      random: context.random(position, 0),
+      // What the machine made of it is compared here, with more to say.
+      resultCrc: 0,
+    });
+    if (!isSameAnswer(payload, batch.payload(position)))
+      found('payloadChanged', `apply on ${name} wrote into the bytes of entry ${index}`);
+    const known = record.get(index);
+    if (known === undefined) {
+      record.add({
+        index,
+        term: batch.term(position),
+        payload,
+        timeMs: context.timeMs(position),
+        result: result?.slice(),
+        by: name,
+        batchLength: batch.length,
+      });
+      return;
+    }
+    if (isSameAnswer(known.result, result)) return;
+    found(
+      'differentResults',
+      `entry ${index}, ${describe(payload)}, gave ${describe(known.result)} on ${known.by} and ${describe(result)} on ${name}.${surroundings.hint()}`,
+    );
+  }
+
+  /** The first chunk is asked for at once, the others later: what is applied meanwhile must not show. */
+  #takeSnapshot(index: LogIndex): void {
+    const { inner, record, name, random, after, found, surroundings } = this.#watch;
+    if (record.snapshots.length >= snapshotsMaxOfRun) return;
+    const delayMs = nextBetween(random, 10, 400);
+    const chunks: Uint8Array[] = [];
+    const failed = (error: unknown): void => {
+      found(
+        'snapshotFailed',
+        `snapshot threw on ${name}, after entry ${index}: ${error instanceof Error ? (error.stack ?? '') : messageOf(error)}`,
+      );
+    };
+    try {
+      const iterator = inner.snapshot()[Symbol.asyncIterator]();
+      const step = (): void => {
+        surroundings
+          .run(() => iterator.next())
+          .then((next) => {
+            if (next.done === true) {
+              record.snapshots.push({ index, chunks, by: name });
+              return;
+            }
+            chunks.push(next.value.slice());
+            after(chunks.length === 1 ? delayMs : 1, step);
+          }, failed);
+      };
+      step();
+    } catch (error) {
+      failed(error);
+    }
+  }
+}

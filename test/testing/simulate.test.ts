@@ -1,0 +1,56 @@
+/** `simulate`: a user's state machine under faults, right ones and wrong ones. */
+import { describe, expect, test } from 'vitest';
+
+import { simulate, type FindingKind } from '../../src/testing/index.ts';
+import { Seats, visitors, type Mistake } from './products/seats.ts';
+
+describe('simulate', () => {
+  test('a right machine passes, and the report says what it went through', async () => {
+    const report = await simulate(() => new Seats('none'), visitors, { seeds: 4 });
+
+    expect(report.failure).toBeUndefined();
+    expect(report.runs).toBe(4);
+    expect(report.operations).toBeGreaterThan(1_000);
+    expect(report.crashes).toBeGreaterThan(4);
+  });
+
+  test.each<{ readonly mistake: Mistake; readonly kinds: readonly FindingKind[] }>([
+    { mistake: 'clock', kinds: ['differentResults', 'restoreDiffers'] },
+    { mistake: 'chance', kinds: ['differentResults'] },
+    { mistake: 'lastOfBatch', kinds: ['differentResults', 'batchDependent'] },
+    { mistake: 'forgetsHolds', kinds: ['restoreDiffers'] },
+    { mistake: 'liveSnapshot', kinds: ['restoreDiffers'] },
+    { mistake: 'mergesOnRestore', kinds: ['restoreDiffers'] },
+    { mistake: 'sharedState', kinds: ['differentResults'] },
+    { mistake: 'throws', kinds: ['applyFailed'] },
+    { mistake: 'writesPayload', kinds: ['payloadChanged'] },
+    { mistake: 'queryChanges', kinds: ['differentResults', 'wrongRead', 'replicasDiffer'] },
+    { mistake: 'overbooks', kinds: ['promiseBroken'] },
+  ])('the mistake $mistake is found within a few seeds', async ({ mistake, kinds }) => {
+    const options = { seeds: 12, shrink: false };
+    const { failure } = await simulate(() => new Seats(mistake), visitors, options);
+
+    expect(failure?.message).toBeDefined();
+    expect(kinds).toContain(failure?.kind);
+  });
+
+  test('a seed gives the same finding each time, and the fewest faults are told', async () => {
+    const find = (): ReturnType<typeof simulate> =>
+      simulate(() => new Seats('clock'), visitors, { seeds: 12 });
+    const first = await find();
+
+    expect(await find()).toEqual(first);
+    expect(first.failure?.message).toContain('the clock (Date)');
+    expect(first.failure?.faultsNeeded?.length).toBeLessThan(first.failure?.faultsPlanned ?? 0);
+  });
+
+  test.each([
+    { seeds: 0, faults: undefined, says: 'seeds takes' },
+    { seeds: [1.5], faults: undefined, says: 'seeds takes' },
+    { seeds: 1, faults: ['fire' as 'crash'], says: 'there is no fault fire' },
+  ])('seeds $seeds and faults $faults are refused', async ({ seeds, faults, says }) => {
+    const options = faults === undefined ? { seeds } : { seeds, faults };
+
+    await expect(simulate(() => new Seats('none'), visitors, options)).rejects.toThrow(says);
+  });
+});
