@@ -30,7 +30,8 @@ const layerTable: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** The only files that may reach the rim. */
-const mayImportPlatform = /^src\/([a-z-]+\.ts|client\/index\.ts|testing\/simulate\.ts|cli\/.*|platform\/.*)$/;
+const mayImportPlatform =
+  /^src\/([a-z-]+\.ts|client\/index\.ts|testing\/simulate\.ts|cli\/.*|platform\/.*)$/;
 
 const sources = filesBelow('src', /\.ts$/);
 
