@@ -17,15 +17,21 @@ import { runWalInspect } from './inspect-command.ts';
 import { runNode, type NodeCommandOptions } from './node-command.ts';
 import { createOutput, type Output } from './output.ts';
 import type { SimReportOptions } from './sim-report-command.ts';
+import type { SimRunCommandOptions } from './sim-run-command.ts';
 import { runUp, type UpOptions } from './up-command.ts';
 
 const whyKinds = ['notLeader', 'readBlocked', 'notReady', 'membershipBlocked'] as const;
 
 function wholeNumber(text: string): number {
   const value = Number(text);
-  if (!Number.isSafeInteger(value) || value < 0)
+  if (text.trim() === '' || !Number.isSafeInteger(value) || value < 0)
     throw new InvalidArgumentError('a whole number is needed.');
   return value;
+}
+
+/** Positions in a plan, from 0. */
+function positions(text: string): readonly number[] {
+  return text === 'none' ? [] : text.split(',').map(wholeNumber);
 }
 
 function positiveNumber(text: string): number {
@@ -187,9 +193,22 @@ function addClientCommands(root: Command): void {
 }
 
 function addSimulatorCommands(root: Command): void {
-  root
-    .command('sim')
-    .description('run simulated clusters')
+  const sim = root.command('sim').description('run simulated clusters');
+  sim
+    .command('run')
+    .description('run your state machine under faults and say what is wrong with it')
+    .requiredOption('--module <file>', 'exports createStateMachine and workload')
+    .option('--seeds <count>', 'how many runs at most', positiveNumber, 50)
+    .option('--no-shrink', 'do not look for the fewest faults of a run that fails')
+    .option('--json', 'one JSON line instead of text')
+    .action((options: SimRunCommandOptions & JsonOption) =>
+      run(options.json === true, async (output) => {
+        // The simulator is a whole second product: only these commands load it.
+        const { runSimSeeds } = await import('./sim-run-command.ts');
+        return runSimSeeds(options, output);
+      }),
+    );
+  sim
     .command('report')
     .description('run one seed and write a picture of it, an HTML file that needs nothing else')
     .requiredOption(
@@ -198,11 +217,16 @@ function addSimulatorCommands(root: Command): void {
       positiveNumber,
     )
     .option('-o, --output <file>', 'where it is written (default: run-<seed>.html)')
+    .option('--module <file>', 'your state machine and workload, as for sim run')
     .option('--faults-max <count>', 'only the first faults of the plan happen', wholeNumber)
+    .option(
+      '--faults-kept <positions>',
+      'only these faults happen, such as 0,4; or none',
+      positions,
+    )
     .option('--json', 'one JSON line instead of text')
     .action((options: SimReportOptions & JsonOption) =>
       run(options.json === true, async (output) => {
-        // The simulator is a whole second product: only this command loads it.
         const { runSimReport } = await import('./sim-report-command.ts');
         return runSimReport(options, output);
       }),

@@ -1,7 +1,6 @@
 /** `clustor node`: one node process, configured by a file. Prints one `ready` line; events go to standard error as JSON lines. */
 import { readFile } from 'node:fs/promises';
-import { dirname, isAbsolute, resolve } from 'node:path';
-import { pathToFileURL } from 'node:url';
+import { dirname, resolve } from 'node:path';
 import { ClustorError, messageOf } from '../base/errors.ts';
 import {
   openNode,
@@ -17,6 +16,7 @@ import type { NodeLimits } from '../runtime/limits.ts';
 import { DefaultMachine } from './default-machine.ts';
 import { exitCodeOf, exitCodes } from './exit-codes.ts';
 import type { Output } from './output.ts';
+import { importUserModule } from './user-module.ts';
 
 /** Options of the command line. */
 export interface NodeCommandOptions {
@@ -158,18 +158,7 @@ async function readConfig(path: string): Promise<NodeConfig> {
 
 /** Loads a product: an absolute path, or a module name. @throws ClustorError `CLUSTOR_INVALID_ARGUMENT`. */
 export async function loadProduct(specifier: string): Promise<Product> {
-  let module: { readonly product?: Product };
-  try {
-    module = (await import(isAbsolute(specifier) ? pathToFileURL(specifier).href : specifier)) as {
-      readonly product?: Product;
-    };
-  } catch (error) {
-    throw new ClustorError(
-      'CLUSTOR_INVALID_ARGUMENT',
-      `the product ${specifier} cannot be loaded: ${messageOf(error)}`,
-      { cause: error },
-    );
-  }
+  const module: { readonly product?: Product } = await importUserModule(specifier, 'the product');
   if (
     typeof module.product?.createStateMachine !== 'function' ||
     typeof module.product.start !== 'function'

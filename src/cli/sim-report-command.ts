@@ -10,10 +10,12 @@ import {
   viewerStyle,
   type PageAssets,
 } from '../testing/report/report-page.ts';
+import { userProduct } from '../testing/product/user-product.ts';
 import { RunRecorder } from '../testing/report/run-recorder.ts';
 import { runSimulation, type SimRunReport } from '../testing/sim-run.ts';
 import { exitCodes } from './exit-codes.ts';
 import type { Output } from './output.ts';
+import { loadSimModule } from './sim-module.ts';
 
 /** Options of `clustor sim report`. */
 export interface SimReportOptions {
@@ -22,6 +24,10 @@ export interface SimReportOptions {
   readonly output?: string;
   /** Only the first so many faults of the plan happen. */
   readonly faultsMax?: number;
+  /** Only the faults of the plan at these positions happen. */
+  readonly faultsKept?: readonly number[];
+  /** A user's own state machine and workload; without it the simulator's registers and counters. */
+  readonly module?: string;
 }
 
 /** The scripts and the style lie beside the compiled sources, as beside the sources themselves. */
@@ -30,9 +36,10 @@ const progressEveryMs = 100;
 
 /** Runs a seed and writes its page; the exit code tells whether every invariant held. */
 export async function runSimReport(options: SimReportOptions, output: Output): Promise<number> {
-  const { seed, faultsMax } = options;
+  const { seed, faultsMax, faultsKept, module } = options;
   const path = resolve(options.output ?? `run-${seed}.html`);
   await checkTarget(path);
+  const userModule = module === undefined ? undefined : await loadSimModule(module);
   const recorder = new RunRecorder();
   const progress = new Progress(recorder);
   const report = await runSimulation({
@@ -41,6 +48,11 @@ export async function runSimReport(options: SimReportOptions, output: Output): P
     tap: recorder,
     onEvent: recorder.onEvent,
     ...(faultsMax === undefined ? {} : { faultsMax }),
+    ...(faultsKept === undefined ? {} : { faultsKept }),
+    ...(userModule === undefined
+      ? {}
+      : // What is found is the run's violation too: the page shows that.
+        { createProduct: userProduct({ ...userModule, onFinding: () => undefined }) }),
   });
   progress.end();
   await writeFile(path, reportPage(recorder.picture(report), await readViewer()));

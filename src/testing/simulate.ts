@@ -25,6 +25,8 @@ export interface SimulateOptions {
   readonly shrink?: boolean;
   /** Called after each run. */
   readonly onRun?: (progress: SimulateProgress) => void;
+  /** Called before each run of a failing seed with fewer faults. */
+  readonly onShrink?: (progress: ShrinkProgress) => void;
 }
 
 /** How far a simulation is. @public */
@@ -33,6 +35,14 @@ export interface SimulateProgress {
   readonly runs: number;
   readonly seeds: number;
   readonly operations: number;
+}
+
+/** How far the search for the fewest faults is. @public */
+export interface ShrinkProgress {
+  /** Counts the runs of the search, from 1. */
+  readonly runs: number;
+  /** Faults that are tried next. */
+  readonly faultsTried: number;
 }
 
 /** The seed that failed, and why. @public */
@@ -84,10 +94,12 @@ export async function simulate(
     const { runs, operations } = totals;
     options.onRun?.({ seed, runs, seeds: seeds.length, operations });
     if (finding === undefined) continue;
+    let shrinkRuns = 0;
     const faultsNeeded =
       options.shrink === false
         ? undefined
         : await fewestFaults(report.plannedFaults, async (faultsKept) => {
+            options.onShrink?.({ runs: ++shrinkRuns, faultsTried: faultsKept.length });
             const again = await simulateSeed({ ...run, faultsKept });
             return again.finding?.kind === finding.kind;
           });

@@ -1,6 +1,6 @@
-/** `clustor sim report`, as it is installed. */
+/** `clustor sim report` and `sim run`, as it is installed. */
 import { spawnSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 
 import { expect, test } from 'vitest';
@@ -11,7 +11,11 @@ const root = resolve(import.meta.dirname, '..', '..');
 const program = join(root, 'dist', 'cli', 'main.js');
 
 function simReport(directory: string, ...options: string[]): ReturnType<typeof spawnSync> {
-  return spawnSync(process.execPath, [program, 'sim', 'report', ...options], {
+  return sim(directory, 'report', ...options);
+}
+
+function sim(directory: string, ...options: string[]): ReturnType<typeof spawnSync> {
+  return spawnSync(process.execPath, [program, 'sim', ...options], {
     cwd: directory,
     encoding: 'utf8',
     timeout: 100_000,
@@ -66,6 +70,48 @@ test.each([
   expect(stderr).toContain(says);
   if (!says.startsWith('CLUSTOR')) expect(stderr).toContain('Usage: clustor sim report');
   expect(existsSync(join(directory, 'run-1.html'))).toBe(false);
+});
+
+test.each([
+  { options: ['run'], says: "required option '--module <file>' not specified" },
+  { options: ['run', '--module', './none.mjs'], says: 'the module ./none.mjs cannot be loaded' },
+  { options: ['run', '--module', 'none.mjs'], says: 'a file of yours begins with ./' },
+  { options: ['run', '--module', './empty.mjs'], says: 'must export the function' },
+  { options: ['run', '--module', './empty.mjs', '--seeds', '0'], says: 'above 0 is needed' },
+  { options: ['report', '--seed', '1', '--module', './empty.mjs'], says: 'must export' },
+  { options: ['report', '--seed', '1', '--faults-kept', '1,,2'], says: 'a whole number is needed' },
+])('sim $options is refused with 2', ({ options, says }) => {
+  const directory = scratchDirectory('sim-module');
+  writeFileSync(join(directory, 'empty.mjs'), 'export const workload = {};');
+
+  const { status, stdout, stderr } = sim(directory, ...options);
+
+  expect(stderr).toContain(says);
+  expect(status).toBe(2);
+  expect(stdout).toBe('');
+});
+
+test('sim run says in one JSON line what it found, and exits with 1', () => {
+  const directory = scratchDirectory('sim-module');
+  writeFileSync(
+    join(directory, 'counts.mjs'),
+    `let total = 0;
+     export const createStateMachine = () => ({
+       apply: (batch) => ({ kind: 'ack', results: Array.from({ length: batch.length }, () => Uint8Array.of(++total & 255)) }),
+       query: () => Uint8Array.of(total & 255),
+       async *snapshot() { yield Uint8Array.of(total & 255); },
+       async restore(chunks) { for await (const chunk of chunks) total = chunk[0]; },
+     });
+     export const workload = { next: ({ random }) => random.chance(0.5) ? { append: new Uint8Array(1) } : { query: new Uint8Array() } };`,
+  );
+
+  const { status, stdout } = sim(directory, 'run', '--module', './counts.mjs', '--json');
+
+  expect(status).toBe(1);
+  expect(JSON.parse(String(stdout))).toMatchObject({
+    runs: 1,
+    failure: { kind: 'differentResults', seed: 1, faultsNeeded: [] },
+  });
 });
 
 test('the package that is published has the scripts of the page', () => {
