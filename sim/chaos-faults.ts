@@ -12,9 +12,10 @@ import {
 } from '../src/base/prng.ts';
 import type { ChaosCluster } from './chaos-cluster.ts';
 import { bothWays, type Direction } from './chaos-links.ts';
+import type { ChaosMembers } from './chaos-members.ts';
 
 /** What can be done to a cluster. */
-export const faultKinds = ['kill', 'pause', 'cut'] as const;
+export const faultKinds = ['kill', 'pause', 'cut', 'slow', 'members', 'transfer'] as const;
 /** One of them. */
 export type FaultKind = (typeof faultKinds)[number];
 
@@ -29,6 +30,8 @@ export interface FaultOptions {
   readonly untilMs: number;
   /** The present leader, if one is known. */
   readonly leader: () => Promise<number | undefined>;
+  /** The operator who changes members and leaders; needed for those kinds. */
+  readonly members: ChaosMembers | undefined;
   readonly note: (text: string) => void;
 }
 
@@ -45,7 +48,7 @@ export async function inflictFaults(options: FaultOptions): Promise<FaultCounts>
   const storm: Storm = {
     ...options,
     prng: createPrng(options.seed),
-    counts: { kill: 0, pause: 0, cut: 0 },
+    counts: { kill: 0, pause: 0, cut: 0, slow: 0, members: 0, transfer: 0 },
   };
   while (performance.now() < storm.untilMs && storm.kinds.length > 0) {
     await delay(nextBetween(storm.prng, calmMsMin, calmMsMax));
@@ -54,6 +57,7 @@ export async function inflictFaults(options: FaultOptions): Promise<FaultCounts>
     await Promise.all(faults);
   }
   await options.cluster.startAll();
+  await options.members?.settled();
   return storm.counts;
 }
 
@@ -68,6 +72,14 @@ async function inflict(storm: Storm): Promise<void> {
       return pause(storm);
     case 'cut':
       return cut(storm);
+    case 'slow':
+      return slow(storm);
+    case 'members':
+      storm.members?.change(storm.prng);
+      return;
+    case 'transfer':
+      storm.members?.transfer(storm.prng);
+      return;
   }
 }
 
@@ -116,6 +128,25 @@ async function cut(storm: Storm): Promise<void> {
   links.cut(directions, isReset);
   await delay(ms);
   links.heal(directions);
+}
+
+/** A node is far away: every message to and from it takes longer, or only those of one direction. */
+async function slow(storm: Storm): Promise<void> {
+  const { cluster, prng, note } = storm;
+  const { links } = cluster;
+  if (links === undefined) return;
+  const node = await someNode(storm);
+  const draw = nextFloat(prng);
+  const directions = cluster.nodeIds
+    .filter((other) => other !== node)
+    .flatMap((other) => bothWays(node, other))
+    .filter(({ from }) => draw > 0.4 || (draw > 0.2 ? from === node : from !== node));
+  const delayMs = nextBetween(prng, 5, nextFloat(prng) < 0.5 ? 60 : 600);
+  const ms = nextBetween(prng, 500, 6000);
+  note(`node ${node} is ${delayMs} ms away for ${ms} ms`);
+  links.delay(directions, delayMs);
+  await delay(ms);
+  links.delay(directions, 0);
 }
 
 async function someNode({ cluster, prng, leader }: Storm): Promise<number> {

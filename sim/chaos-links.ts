@@ -5,7 +5,8 @@
  * A proxy sees bytes of TLS and no names, so it asks the system who dialled: `/proc/net/tcp` gives the socket's inode for the
  * remote port, and the descriptors of the node processes say which of them owns it. Cuts are per direction: while A → B is
  * cut, no byte flows from A to B in any connection, whoever dialled it, and new connections between them hang, as packets
- * vanish in a network. What was under way is delivered when the link heals, as TCP would, unless the cut also resets.
+ * vanish in a network. What was under way is delivered when the link heals, as TCP would, unless the cut also resets. A slow
+ * direction delivers every byte so much later, in order, as a long way does.
  */
 import { readdir, readFile, readlink } from 'node:fs/promises';
 import { createServer, connect, type Server, type Socket } from 'node:net';
@@ -29,7 +30,13 @@ interface Tunnel {
   readonly target: number;
   readonly inbound: Socket;
   outbound: Socket | undefined;
+  /** Bytes that the dialler sends, and bytes that it gets; there once the target answered. */
+  there: Flow | undefined;
+  back: Flow | undefined;
 }
+
+/** What a slow link holds at most; more stays with the sender. */
+const underWayBytesMax = 4 * 1024 * 1024;
 
 /** Node id of a dialler that is no node. */
 const stranger = 0;
@@ -37,6 +44,7 @@ const stranger = 0;
 /** See the file comment. */
 export class ChaosLinks {
   readonly #cuts = new Map<string, number>();
+  readonly #delaysMs = new Map<string, number>();
   readonly #tunnels = new Set<Tunnel>();
   readonly #processes = new Map<number, number>();
   readonly #servers: Server[] = [];
@@ -79,6 +87,12 @@ export class ChaosLinks {
     for (const tunnel of [...this.#tunnels]) this.#regulate(tunnel);
   }
 
+  /** Makes directions slow until it is called with 0; a later call replaces an earlier one. */
+  delay(directions: readonly Direction[], delayMs: number): void {
+    for (const direction of directions) this.#delaysMs.set(nameOf(direction), delayMs);
+    for (const tunnel of [...this.#tunnels]) this.#regulate(tunnel);
+  }
+
   /** Closes proxies and connections. */
   async close(): Promise<void> {
     const closed = this.#servers.map((server) => new Promise((done) => server.close(done)));
@@ -103,7 +117,10 @@ export class ChaosLinks {
   async #accept(target: number, inbound: Socket): Promise<void> {
     const dialer = await this.#dialerOf(inbound.remotePort ?? 0);
     if (inbound.destroyed) return;
-    const tunnel: Tunnel = { dialer, target, inbound, outbound: undefined };
+    const tunnel: Tunnel = {
+      ...{ dialer, target, inbound },
+      ...{ outbound: undefined, there: undefined, back: undefined },
+    };
     this.#tunnels.add(tunnel);
     inbound.once('close', () => {
       this.#drop(tunnel);
@@ -113,13 +130,13 @@ export class ChaosLinks {
 
   /** Makes a tunnel carry what the cuts allow. */
   #regulate(tunnel: Tunnel): void {
-    const { dialer, target, inbound } = tunnel;
-    const isThereOpen = !this.#cuts.has(nameOf({ from: dialer, to: target }));
-    const isBackOpen = !this.#cuts.has(nameOf({ from: target, to: dialer }));
+    const there = nameOf({ from: tunnel.dialer, to: tunnel.target });
+    const back = nameOf({ from: tunnel.target, to: tunnel.dialer });
+    const isThereOpen = !this.#cuts.has(there);
+    const isBackOpen = !this.#cuts.has(back);
     if (tunnel.outbound === undefined && isThereOpen && isBackOpen) this.#connect(tunnel);
-    if (tunnel.outbound === undefined) return;
-    carry(inbound, tunnel.outbound, isThereOpen);
-    carry(tunnel.outbound, inbound, isBackOpen);
+    tunnel.there?.regulate(isThereOpen, this.#delaysMs.get(there) ?? 0);
+    tunnel.back?.regulate(isBackOpen, this.#delaysMs.get(back) ?? 0);
   }
 
   #connect(tunnel: Tunnel): void {
@@ -133,10 +150,14 @@ export class ChaosLinks {
       this.#drop(tunnel);
     });
     tunnel.outbound = outbound;
+    tunnel.there = new Flow(tunnel.inbound, outbound);
+    tunnel.back = new Flow(outbound, tunnel.inbound);
   }
 
   #drop(tunnel: Tunnel): void {
     if (!this.#tunnels.delete(tunnel)) return;
+    tunnel.there?.stop();
+    tunnel.back?.stop();
     tunnel.inbound.resetAndDestroy();
     tunnel.outbound?.resetAndDestroy();
   }
@@ -160,13 +181,76 @@ export function bothWays(one: number, other: number): readonly Direction[] {
   ];
 }
 
-/** Starts or stops the flow of bytes from one socket to the other. */
-function carry(source: Socket, sink: Socket, isOpen: boolean): void {
-  const isFlowing = source.listenerCount('data') > 0;
-  if (isOpen && !isFlowing) source.pipe(sink);
-  if (isOpen || !isFlowing) return;
-  source.unpipe(sink);
-  source.pause();
+/** Bytes on their way from one socket to the other. */
+class Flow {
+  readonly #source: Socket;
+  readonly #sink: Socket;
+  readonly #underWay: { readonly bytes: Buffer; readonly dueMs: number }[] = [];
+  #underWayBytes = 0;
+  #isOpen = false;
+  #delayMs = 0;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(source: Socket, sink: Socket) {
+    this.#source = source;
+    this.#sink = sink;
+    // Both stay paused until the flow is open.
+    source.pause();
+    source.on('data', (bytes: Buffer) => {
+      this.#take(bytes);
+    });
+    source.once('end', () => {
+      this.#sink.end();
+    });
+    sink.on('drain', () => {
+      this.#deliver();
+    });
+  }
+
+  regulate(isOpen: boolean, delayMs: number): void {
+    this.#isOpen = isOpen;
+    this.#delayMs = delayMs;
+    this.#deliver();
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer);
+    this.#isOpen = false;
+  }
+
+  #take(bytes: Buffer): void {
+    const lastDueMs = this.#underWay.at(-1)?.dueMs ?? 0;
+    const dueMs = Math.max(lastDueMs, performance.now() + this.#delayMs);
+    this.#underWay.push({ bytes, dueMs });
+    this.#underWayBytes += bytes.length;
+    this.#deliver();
+  }
+
+  #deliver(): void {
+    clearTimeout(this.#timer);
+    if (!this.#isOpen) {
+      this.#source.pause();
+      return;
+    }
+    const nowMs = performance.now();
+    for (;;) {
+      const [next] = this.#underWay;
+      if (next === undefined || next.dueMs > nowMs || this.#sink.writableNeedDrain) break;
+      this.#underWay.shift();
+      this.#underWayBytes -= next.bytes.length;
+      this.#sink.write(next.bytes);
+    }
+    const [first] = this.#underWay;
+    if (first !== undefined && !this.#sink.writableNeedDrain)
+      this.#timer = setTimeout(
+        () => {
+          this.#deliver();
+        },
+        Math.max(1, first.dueMs - nowMs),
+      );
+    if (this.#underWayBytes < underWayBytesMax) this.#source.resume();
+    else this.#source.pause();
+  }
 }
 
 function nameOf({ from, to }: Direction): string {

@@ -9,6 +9,8 @@ import { checkLinearizable } from '../src/testing/linearizability.ts';
 import { registerModel } from '../src/testing/linearizability-models.ts';
 import { describeVerdict } from '../src/testing/history-judge.ts';
 import { ChaosCluster } from './chaos-cluster.ts';
+import { ChaosMembers, type MemberSteps } from './chaos-members.ts';
+import { ChaosOperator } from './chaos-operator.ts';
 import { inflictFaults, type FaultCounts, type FaultKind } from './chaos-faults.ts';
 import type { ChaosAccount } from './chaos-product.ts';
 import { ChaosWorkload } from './chaos-workload.ts';
@@ -22,6 +24,8 @@ export interface ChaosOptions {
   readonly out: string | undefined;
   readonly nodeCount: number;
   readonly workers: number;
+  /** The longest pause between two operations of a worker. */
+  readonly pauseMsMax?: number;
   readonly note: (text: string) => void;
 }
 
@@ -33,6 +37,8 @@ export interface ChaosReport {
   readonly acknowledged: number;
   readonly unknown: number;
   readonly faults: FaultCounts;
+  /** Steps of the operator that were finished, and that were not. */
+  readonly memberSteps: MemberSteps;
   readonly linearizable: boolean;
   /** Acknowledged operations that a replica does not have, or has more than once, or that were surely refused and are there. */
   readonly lost: number;
@@ -41,13 +47,17 @@ export interface ChaosReport {
 }
 
 const clientCount = 2;
+/** Nodes without replicas, for members to come. */
+const spareCount = 2;
 const checkMsMax = 120_000;
+const healMsMax = 30_000;
 
 /** Runs chaos. @throws Error when the cluster does not come up, at the start or at the end. */
 export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
   const cluster = await ChaosCluster.create({
     directory: options.directory,
     nodeCount: options.nodeCount,
+    spareCount: changesMembers(options) ? spareCount : 0,
     product: new URL('./chaos-product.ts', import.meta.url).pathname,
     isLinked: true,
   });
@@ -83,11 +93,17 @@ async function storm(options: ChaosOptions, stage: Stage): Promise<ChaosReport> 
   const [client] = clients;
   if (client === undefined) throw new Error('chaos needs a client');
   await cluster.leader(client);
+  const members = new ChaosMembers(cluster, {
+    operator: await ChaosOperator.create(cluster),
+    voters: cluster.nodeIds.slice(0, options.nodeCount),
+    note: options.note,
+  });
   const workload = new ChaosWorkload({
     clients,
     partitionId: cluster.partitionId,
-    replicaAddresses: () => cluster.nodeIds.flatMap((node) => cluster.productAddress(node) ?? []),
+    replicaAddresses: () => members.voters.flatMap((node) => cluster.productAddress(node) ?? []),
     workers: options.workers,
+    ...(options.pauseMsMax === undefined ? {} : { pauseMsMax: options.pauseMsMax }),
     seed: options.seed,
     onEvent: (event) => history?.write(`${formatEvent(event)}\n`),
   });
@@ -100,39 +116,54 @@ async function storm(options: ChaosOptions, stage: Stage): Promise<ChaosReport> 
       seed: options.seed,
       untilMs: performance.now() + options.seconds * 1000,
       leader: () => cluster.leader(client, 0).catch(() => undefined),
+      members,
       note: options.note,
     });
   } finally {
     await workload.stop();
   }
   options.note('calm: reading everything from every node');
-  const accounts: ChaosAccount[] = [];
-  for (const node of cluster.nodeIds) {
+  const accounts = new Map<number, ChaosAccount>();
+  for (const node of await healedVoters(members)) {
     const address = cluster.productAddress(node);
     if (address === undefined) throw new Error(`node ${node} never came up`);
-    accounts.push(await workload.readAll(1_000_000 + node, address));
+    accounts.set(node, await workload.readAll(1_000_000 + node, address));
   }
-  return verdictOf(options, { workload, accounts, faults });
+  return verdictOf(options, { workload, accounts, faults, memberSteps: members.steps });
+}
+
+function changesMembers({ kinds }: ChaosOptions): boolean {
+  return kinds.includes('members');
+}
+
+/** The voters once somebody leads. @throws Error when nobody answers in time. */
+async function healedVoters(members: ChaosMembers): Promise<readonly number[]> {
+  const deadlineMs = performance.now() + healMsMax;
+  while ((await members.list()) === undefined) {
+    if (performance.now() > deadlineMs) throw new Error(`no leader ${healMsMax} ms after the calm`);
+  }
+  return members.voters;
 }
 
 function verdictOf(
   options: ChaosOptions,
   end: {
     readonly workload: ChaosWorkload;
-    readonly accounts: readonly ChaosAccount[];
+    readonly accounts: ReadonlyMap<number, ChaosAccount>;
     readonly faults: FaultCounts;
+    readonly memberSteps: MemberSteps;
   },
 ): ChaosReport {
-  const { workload, accounts, faults } = end;
+  const { workload, accounts, faults, memberSteps } = end;
   const problems: string[] = [];
   const lostIds = new Set<string>();
-  for (const [at, account] of accounts.entries()) {
+  for (const [node, account] of accounts) {
     for (const { id, problem } of accountProblems(workload, account)) {
       lostIds.add(id);
-      problems.push(`node ${at + 1}: operation ${id} ${problem}`);
+      problems.push(`node ${node}: operation ${id} ${problem}`);
     }
   }
-  const digests = new Set(accounts.map(({ digest }) => digest));
+  const digests = new Set([...accounts.values()].map(({ digest }) => digest));
   if (digests.size > 1) problems.push(`the replicas differ: ${[...digests].join(', ')}`);
   const verdict = checkLinearizable(workload.recorder.events, {
     model: registerModel,
@@ -148,6 +179,7 @@ function verdictOf(
     acknowledged,
     unknown,
     faults,
+    memberSteps,
     linearizable: verdict.kind === 'linearizable',
     lost: lostIds.size,
     problems,

@@ -25,6 +25,8 @@ export interface WorkloadOptions {
   /** Where the replicas answer queries themselves. */
   readonly replicaAddresses: () => readonly string[];
   readonly workers: number;
+  /** The longest pause between two operations of a worker. @defaultValue 16 */
+  readonly pauseMsMax?: number;
   readonly seed: number;
   readonly onEvent: (event: HistoryEvent) => void;
 }
@@ -40,7 +42,7 @@ export interface WorkloadCounts {
 const keyLifetimeMs = 4000;
 const registersPerLifetime = 6;
 const countersPerLifetime = 2;
-const pauseMsMax = 16;
+const pauseMsMaxDefault = 16;
 
 /** See the file comment. */
 export class ChaosWorkload {
@@ -120,7 +122,7 @@ export class ChaosWorkload {
       } catch (error) {
         this.#failed(worker, { id, request, error });
       }
-      await pauseMs(nextBelow(prng, pauseMsMax));
+      await pauseMs(nextBelow(prng, this.#options.pauseMsMax ?? pauseMsMaxDefault));
     }
   }
 

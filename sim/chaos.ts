@@ -1,11 +1,12 @@
 /**
  * Chaos with real processes.
  *
- *     npm run chaos -- --seconds 60 --faults kill,pause,cut --out history.jsonl [--seed n] [--dir folder] [--json]
+ *     npm run chaos -- --seconds 60 --faults kill,pause,cut,slow,members,transfer --out history.jsonl [--seed n] [--dir folder] [--json]
  *     npm run chaos -- --failover 10 [--json]
  *     npm run chaos -- --moves 20 [--json]
  *
- * The first drives a cluster through the public client while processes are killed and paused and links are cut, writes the
+ * The first drives a cluster through the public client while processes are killed and paused, links are cut and
+ * slow, members and leaders are changed by the command line; it writes the
  * history of every operation, and judges it: linearizable, nothing acknowledged lost, nothing done twice, all replicas equal.
  * The second kills the leader under load again and again and tells how long no write was acknowledged. The third adds, removes
  * and replaces voters by the command line and hands leadership over so many times, under load. All end with one line
@@ -26,7 +27,7 @@ import { runChaos } from './chaos-run.ts';
 
 const problemsShownMax = 20;
 
-const usage = `npm run chaos -- [--seconds 60] [--faults ${faultKinds.join(',')}] [--out history.jsonl] [--seed N] [--nodes N] [--workers N] [--dir folder] [--json]
+const usage = `npm run chaos -- [--seconds 60] [--faults ${faultKinds.join(',')}] [--out history.jsonl] [--seed N] [--nodes N] [--workers N] [--pause-ms N] [--dir folder] [--json]
 npm run chaos -- --failover 10 [--nodes N] [--workers N] [--dir folder] [--json]
 npm run chaos -- --moves 20 [--seed N] [--workers N] [--dir folder] [--json]`;
 
@@ -41,6 +42,8 @@ const values = toolArguments(usage, {
   dir: { type: 'string' },
   nodes: { type: 'string', default: '3' },
   workers: { type: 'string', default: '10' },
+  /** The longest pause between two operations of a worker: long runs need fewer of them. */
+  'pause-ms': { type: 'string', default: '16' },
   json: { type: 'boolean', default: false },
 });
 
@@ -100,6 +103,7 @@ async function main(directory: string): Promise<boolean> {
     out: values.out === undefined ? undefined : resolve(values.out),
     nodeCount,
     workers,
+    pauseMsMax: wholeNumber('pause-ms', values['pause-ms'], usage),
     note,
   });
   for (const problem of problems.slice(0, problemsShownMax)) console.error(problem);
