@@ -118,6 +118,9 @@ function dialable(listen: string): string | undefined {
   return port === 0 || host === '0.0.0.0' || host === '::' ? undefined : listen;
 }
 
+/** What the first records of a partition take in the ledger, with what a generation begins with. */
+const firstRecordsBytesMax = 8192;
+
 /** What {@link initializeReplicas} needs. @public */
 export interface InitializeReplicasOptions {
   readonly directory: string;
@@ -146,8 +149,11 @@ export async function initializeReplicas(options: InitializeReplicasOptions): Pr
       entropy: nodeEntropy,
       observer,
       partitions: options.partitions,
-      // A handful of records needs no room; the node makes files of its own size when it starts.
-      storage: { segmentBytes: 8 * 1024 * 1024, ledgerBytes: 256 * 1024 },
+      // First records need little room; the node makes files of its own size when it starts.
+      storage: {
+        segmentBytes: 8 * 1024 * 1024,
+        ledgerBytes: Math.max(256 * 1024, options.partitions.length * firstRecordsBytesMax),
+      },
     });
   } finally {
     await fileSystem.shutDown();

@@ -228,18 +228,17 @@ export class ClusterDirectory {
     return authority;
   }
 
+  /** A directory gets all its replicas or none: one that has them is from an earlier attempt. */
   async #initialize(cluster: ClusterFile, node: LocalNode): Promise<void> {
-    for (const plan of cluster.partitions) {
-      try {
-        await initializeReplicas({
-          directory: join(this.nodeFolder(node.nodeId), 'data'),
-          clusterId: cluster.clusterId,
-          nodeId: node.nodeId,
-          partitions: [plan],
-        });
-      } catch (error) {
-        if (!isClustorError(error, 'CLUSTOR_ALREADY_INITIALIZED')) throw error;
-      }
+    try {
+      await initializeReplicas({
+        directory: join(this.nodeFolder(node.nodeId), 'data'),
+        clusterId: cluster.clusterId,
+        nodeId: node.nodeId,
+        partitions: cluster.partitions,
+      });
+    } catch (error) {
+      if (!isClustorError(error, 'CLUSTOR_ALREADY_INITIALIZED')) throw error;
     }
   }
 

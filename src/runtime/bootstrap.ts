@@ -21,6 +21,7 @@ import type { FileSystem } from '../ports/file-system.ts';
 import type { Observer } from '../ports/observer.ts';
 import { LogStore } from '../storage/log-store.ts';
 import type { LogStoreLimits } from '../storage/log-store-types.ts';
+import type { ReplicaToCreate } from '../storage/replica-files.ts';
 
 /** A partition to be created, agreed on by all its members. @public */
 export interface PartitionPlan {
@@ -75,30 +76,31 @@ export async function initializeNode(parts: InitializeParts): Promise<void> {
     },
   });
   try {
-    for (const plan of partitions) {
-      const own = plan.members.find((member) => member.nodeId === nodeId);
-      if (own === undefined) {
-        throw new ClustorError(
-          'CLUSTOR_INVALID_ARGUMENT',
-          `node ${nodeId} is no member of partition ${plan.partitionId}; init it on the members' nodes only`,
-        );
-      }
-      const configuration: Configuration = {
-        term: 0 as Term,
-        index: 0 as LogIndex,
-        members: plan.members,
-        outgoingMembers: [],
-      };
-      await store.createReplica({
-        partitionId: plan.partitionId,
-        replicaId: own.replicaId,
-        incarnation: own.incarnation,
-        configuration,
-      });
-    }
+    await store.createReplicas(partitions.map((plan) => firstReplica(plan, nodeId)));
   } finally {
     await store.close();
   }
+}
+
+function firstReplica(plan: PartitionPlan, nodeId: NodeId): ReplicaToCreate {
+  const own = plan.members.find((member) => member.nodeId === nodeId);
+  if (own === undefined) {
+    throw new ClustorError(
+      'CLUSTOR_INVALID_ARGUMENT',
+      `node ${nodeId} is no member of partition ${plan.partitionId}; init it on the members' nodes only`,
+    );
+  }
+  const configuration: Configuration = {
+    term: 0 as Term,
+    index: 0 as LogIndex,
+    members: plan.members,
+    outgoingMembers: [],
+  };
+  const { partitionId } = plan;
+  return {
+    ...{ partitionId, replicaId: own.replicaId },
+    ...{ incarnation: own.incarnation, configuration },
+  };
 }
 
 /** Draws the name of a new life. */

@@ -31,15 +31,10 @@ import type {
   LogStoreStatistics,
   RecoveredPartition,
 } from './log-store-types.ts';
-import { writeRegistry, type NodeRegistry } from './node-registry.ts';
 import { PartitionLog, type PartitionLogOwner, type PendingAppend } from './partition-log.ts';
 import { openParts, type StoreParts } from './open-parts.ts';
-import {
-  newbornPartition,
-  registryWith,
-  writeReplicaFiles,
-  type ReplicaToCreate,
-} from './replica-files.ts';
+import { newbornPartition, type ReplicaToCreate } from './replica-files.ts';
+import { ReplicaRegistry } from './replica-registry.ts';
 import type { RunPlace, SegmentReader } from './segment-reader.ts';
 
 /** A record that waits for a ledger flush. */
@@ -64,7 +59,7 @@ export class LogStore implements PartitionLogOwner {
   readonly #reader: SegmentReader;
   readonly #logs = new Map<PartitionId, PartitionLog>();
   readonly #times = new FlushTimes();
-  #registry: NodeRegistry;
+  readonly #registry: ReplicaRegistry;
   #records: PendingRecord[] = [];
   #appends: PendingAppend[] = [];
   readonly #dataFlush = new DataFlush();
@@ -76,7 +71,6 @@ export class LogStore implements PartitionLogOwner {
   /** Whoever waits for records to become durable, to be told that they will not. */
   readonly #failureWaiters = new Set<(error: ClustorError) => void>();
   #reports: Promise<void> = Promise.resolve();
-  #creating: Promise<void> = Promise.resolve();
   #dataFlushes = 0;
   #flushes = 0;
   #journalBytesWritten = 0;
@@ -89,7 +83,7 @@ export class LogStore implements PartitionLogOwner {
     this.#ledger = parts.ledger;
     this.#image = parts.recovery.image;
     this.#reader = parts.reader;
-    this.#registry = parts.recovery.registry;
+    this.#registry = new ReplicaRegistry(options, parts.recovery.registry);
     this.recovered = parts.recovery.partitions;
     this.bootReport = parts.bootReport;
     for (const { replica, ranges, frameBytes } of parts.recovery.logs) {
@@ -132,21 +126,23 @@ export class LogStore implements PartitionLogOwner {
    * @throws ClustorError `CLUSTOR_ALREADY_INITIALIZED`.
    */
   async createReplica(replica: ReplicaToCreate): Promise<RecoveredPartition> {
-    const { partitionId } = replica;
-    if (this.#registry.replicas.some((row) => row.partitionId === partitionId)) {
-      throw new ClustorError(
-        'CLUSTOR_ALREADY_INITIALIZED',
-        `${this.#options.directory} already hosts a replica of partition ${partitionId}`,
-      );
-    }
-    return this.#create(replica, { term: 0 as Term, votedFor: undefined });
+    const [created] = await this.createReplicas([replica]);
+    return present(created, 'a created replica');
+  }
+
+  /** Creates replicas, all or none: one write of the registry names them. @throws ClustorError `CLUSTOR_ALREADY_INITIALIZED`. */
+  async createReplicas(
+    replicas: readonly ReplicaToCreate[],
+  ): Promise<readonly RecoveredPartition[]> {
+    this.#registry.assertNew(replicas);
+    return this.#create(replicas, { term: 0 as Term, votedFor: undefined });
   }
 
   /**
    * Puts a replica's new life in the place of one that nobody counts any more: the old life is in doubt for good, its entries
    * are dead, its term is kept. Until the registry names the new life, the old one comes back, in doubt.
    */
-  replaceReplica(replica: ReplicaToCreate): Promise<RecoveredPartition> {
+  async replaceReplica(replica: ReplicaToCreate): Promise<RecoveredPartition> {
     const { partitionId, incarnation } = replica;
     const old = present(this.#logs.get(partitionId), 'only a hosted replica is replaced');
     this.#appends = this.#appends.filter((append) => append.log !== old);
@@ -164,41 +160,47 @@ export class LogStore implements PartitionLogOwner {
       segmentSeq: segment.segmentSeq,
       offset: endOffset,
     });
-    return this.#create(replica, old.hardState);
+    const [created] = await this.#create([replica], old.hardState);
+    return present(created, 'a replaced replica');
   }
 
-  /** One after the other: each writes the whole registry. */
-  #create(replica: ReplicaToCreate, hardState: HardState): Promise<RecoveredPartition> {
-    const created = this.#creating.then(() => this.#createNow(replica, hardState));
-    this.#creating = created.then(
-      () => undefined,
-      () => undefined,
-    );
-    return created;
+  async #create(
+    replicas: readonly ReplicaToCreate[],
+    hardState: HardState,
+  ): Promise<readonly RecoveredPartition[]> {
+    await this.#registry.add(replicas, (together) => this.#recordReplicas(together, hardState));
+    return replicas.map((replica) => {
+      const created = newbornPartition(replica, hardState);
+      const start = { ...created, commitIndex: created.recordedCommitIndex, frameBytes: 0 };
+      this.#logs.set(replica.partitionId, new PartitionLog(this, start));
+      return created;
+    });
   }
 
-  async #createNow(replica: ReplicaToCreate, hardState: HardState): Promise<RecoveredPartition> {
-    const { partitionId, configuration } = replica;
-    const { fileSystem, directory } = this.#options;
-    if (this.#failure !== undefined) throw this.#failure;
-    await new Promise<void>((resolve, reject) => {
+  /** Resolves when the first records of the replicas are durable. */
+  #recordReplicas(replicas: readonly ReplicaToCreate[], hardState: HardState): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (this.#failure !== undefined) {
+        reject(this.#failure);
+        return;
+      }
       this.#failureWaiters.add(reject);
       const done = (): void => {
         this.#failureWaiters.delete(reject);
         resolve();
       };
-      const { durabilityModeEpoch } = this.#image.row(partitionId);
-      this.#pushRecord({ kind: 'hardState', partitionId, ...hardState, durabilityModeEpoch });
-      this.#pushRecord({ kind: 'configuration', partitionId, configuration }, { done });
+      for (const [at, { partitionId, configuration }] of replicas.entries()) {
+        const { durabilityModeEpoch } = this.#image.row(partitionId);
+        this.#pushRecord({ kind: 'hardState', partitionId, ...hardState, durabilityModeEpoch });
+        // Records become durable in order: the last one speaks for all.
+        const isLast = at === replicas.length - 1;
+        this.#pushRecord(
+          { kind: 'configuration', partitionId, configuration },
+          isLast ? { done } : {},
+        );
+      }
       this.flush();
     });
-    await writeReplicaFiles(fileSystem, directory, replica);
-    this.#registry = registryWith(this.#registry, replica);
-    await writeRegistry(fileSystem, directory, this.#registry);
-    const created = newbornPartition(replica, hardState);
-    const start = { ...created, commitIndex: created.recordedCommitIndex, frameBytes: 0 };
-    this.#logs.set(partitionId, new PartitionLog(this, start));
-    return created;
   }
 
   /** Starts a chain unless one is under way or nothing waits. */

@@ -4,7 +4,6 @@ import type { Incarnation, LogIndex, PartitionId, ReplicaId, Term } from '../bas
 import type { Configuration } from '../base/membership.ts';
 import type { FileSystem } from '../ports/file-system.ts';
 import type { HardState, RecoveredPartition } from './log-store-types.ts';
-import type { NodeRegistry } from './node-registry.ts';
 import { metadataPath } from './recovery.ts';
 
 /** A replica to be created by `init` or as a learner. */
@@ -27,15 +26,6 @@ export async function writeReplicaFiles(
     metadataPath(directory, partitionId),
     utf8Encode(`${JSON.stringify(metadata, undefined, 2)}\n`),
   );
-}
-
-/** The registry with the replica in the place of an earlier life. */
-export function registryWith(
-  registry: NodeRegistry,
-  { partitionId, replicaId, incarnation }: ReplicaToCreate,
-): NodeRegistry {
-  const others = registry.replicas.filter((row) => row.partitionId !== partitionId);
-  return { ...registry, replicas: [...others, { partitionId, replicaId, incarnation }] };
 }
 
 /** A replica with an empty log. */

@@ -37,7 +37,7 @@ test('Ctrl-C stops every process and exits with 0; the next up has the state', a
   }
 });
 
-test('a killed node is started again within three seconds', async () => {
+test('a killed node is started again after a second', async () => {
   const up = UpProcess.start(scratchDirectory('up'));
   const [victim] = await up.ready();
   const killedMs = performance.now();
@@ -45,7 +45,9 @@ test('a killed node is started again within three seconds', async () => {
 
   await up.until('the node is back', () => up.of('nodeReady').length > 0);
 
-  expect(performance.now() - killedMs).toBeLessThan(3000);
+  const backMs = performance.now() - killedMs;
+  expect(backMs).toBeGreaterThan(1000);
+  expect(backMs).toBeLessThan(10_000);
   expect(up.of('nodeExited')).toMatchObject([{ nodeId: victim?.nodeId, pid: victim?.pid }]);
   expect(up.of('nodeReady')[0]?.node.nodeId).toBe(victim?.nodeId);
 });
