@@ -39,11 +39,24 @@ interface ReadyEvent {
   };
 }
 
-const readyMsMax = 30_000;
+const readyMsMax = 90_000;
 const commandPath = join(repositoryDirectory, 'dist', 'cli', 'main.js');
 
+/** What a cluster of idle partitions answers when it is asked at last. */
+export interface IdleAnswers {
+  readonly hibernatingReplicas: number;
+  readonly ledPartitions: number;
+  /** An append to the first, the middle and the last partition: milliseconds until each was acknowledged. */
+  readonly appendMs: readonly number[];
+}
+
+/** The product as a target. */
+export interface ClustorTarget extends RunningTarget {
+  askIdle(): Promise<IdleAnswers>;
+}
+
 /** Starts a cluster and connects to it. */
-export async function startClustor(options: ClustorOptions): Promise<RunningTarget> {
+export async function startClustor(options: ClustorOptions): Promise<ClustorTarget> {
   if (!existsSync(commandPath)) throw new Error('the package is not built: npm run build');
   mkdirSync(options.directory, { recursive: true });
   const dataDirectory = join(options.directory, 'data');
@@ -84,7 +97,7 @@ function makeTarget(
   up: ChildProcess,
   ready: ReadyEvent,
   client: ConnectedClient,
-): RunningTarget {
+): ClustorTarget {
   const value = Buffer.alloc(options.valueBytes, 'abcdefghijklmnopqrstuvwxyz0123456789');
   const [partition] = client.partitionIds;
   if (partition === undefined) throw new Error('the cluster has no partition');
@@ -103,10 +116,30 @@ function makeTarget(
     async flushes() {
       return countersOf(await client.status());
     },
+    askIdle: () => askIdle(client),
     async stop() {
       await client.close();
       await stopChild(up);
     },
+  };
+}
+
+async function askIdle(client: ConnectedClient): Promise<IdleAnswers> {
+  const { nodes } = await client.status();
+  const replicas = nodes.flatMap(({ status }) => status?.partitions ?? []);
+  const ids = client.partitionIds;
+  const appendMs: number[] = [];
+  for (const at of [0, Math.floor(ids.length / 2), ids.length - 1]) {
+    const id = ids[at];
+    if (id === undefined) continue;
+    const beganMs = performance.now();
+    await client.append(id, Buffer.from('awake'));
+    appendMs.push(Math.round((performance.now() - beganMs) * 10) / 10);
+  }
+  return {
+    hibernatingReplicas: replicas.filter((replica) => replica.isHibernating).length,
+    ledPartitions: replicas.filter((replica) => replica.role === 'leader').length,
+    appendMs,
   };
 }
 

@@ -84,6 +84,7 @@ export function partitionMessage(row: PartitionStatus): Partition {
     configurationIndex: BigInt(row.configurationIndex),
     configurationCommitted: row.configurationCommitted,
     isMember: row.isMember,
+    isHibernating: row.isHibernating,
   });
 }
 

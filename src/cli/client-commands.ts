@@ -212,9 +212,11 @@ function roleText(row: {
   readonly role: string;
   readonly nodeId?: number;
   readonly isMember: boolean;
+  readonly isHibernating: boolean;
 }): string {
   if (!row.isMember) return pc.dim('no member');
-  return row.role === 'leader' ? pc.green(row.role) : row.role;
+  const role = row.role === 'leader' ? pc.green(row.role) : row.role;
+  return row.isHibernating ? `${role} ${pc.dim('asleep')}` : role;
 }
 
 function textOrBase64(bytes: Uint8Array): string {

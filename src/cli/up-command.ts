@@ -29,6 +29,7 @@ export interface UpOptions {
 const examples: Readonly<Record<string, string>> = { kv: '../examples/kv/product.js' };
 const readyMsMax = 60_000;
 const sparesMax = 16;
+const partitionsMax = 10_000;
 
 /** Runs the cluster; returns the exit code once it has stopped. */
 export async function runUp(options: UpOptions, output: Output): Promise<number> {
@@ -39,10 +40,10 @@ export async function runUp(options: UpOptions, output: Output): Promise<number>
       'CLUSTOR_INVALID_ARGUMENT',
       `--nodes takes 1, 3, 5 or 7, got ${options.nodes}`,
     );
-  if (options.partitions < 1 || options.partitions > 4096)
+  if (options.partitions < 1 || options.partitions > partitionsMax)
     throw new ClustorError(
       'CLUSTOR_INVALID_ARGUMENT',
-      `--partitions takes 1 to 4,096, got ${options.partitions}`,
+      `--partitions takes 1 to ${partitionsMax.toLocaleString('en')}, got ${options.partitions}`,
     );
   if (options.spares > sparesMax)
     throw new ClustorError(

@@ -48,6 +48,7 @@ export function describeRaftState(state: RaftState): string {
           transfer: leader.transfer && { ...leader.transfer, deadlineTick: 0 },
           nextHeartbeatTick: 0,
           electedTick: 0,
+          busyTick: 0,
         };
   const campaigning = campaign === undefined ? undefined : { ...campaign, nextResendTick: 0 };
   return JSON.stringify([rest, leading, campaigning]);

@@ -5,6 +5,7 @@
 import { assert } from '../base/assert.ts';
 import type { Term } from '../base/ids.ts';
 import { isSameLife, type ReplicaLife } from '../base/membership.ts';
+import { wakeForCandidate } from './hibernation.ts';
 import { becomeLeader } from './leader.ts';
 import { lastTerm } from './log-terms.ts';
 import type {
@@ -37,6 +38,7 @@ const hintStaggerTicks = 4;
 
 /** Time passed for a replica that does not lead. */
 export function electionTick(state: RaftState, context: StepContext): void {
+  if (state.isHibernating) return;
   if (
     state.role === 'preCandidate' &&
     state.campaign?.leaderUnreachable === true &&
@@ -92,6 +94,7 @@ export function startPreVote(
       ? "the leader's node refuses connections"
       : 'no leader was heard for an election timeout';
   state.role = 'preCandidate';
+  state.isHibernating = false;
   state.leaderContact = undefined;
   state.campaign = {
     granted: [],
@@ -122,6 +125,7 @@ export function handlePreVoteRequest(
     term: voteGranted ? message.term : state.term,
     voteGranted,
   });
+  wakeForCandidate(state, context, message);
 }
 
 /** Counts the answer to a pre-vote request; its term was compared by the caller where it is a refusal. */
@@ -179,7 +183,7 @@ export function handleTimeoutNow(
 
 /** Whether this replica refuses to unseat a leader that it heard within the minimum election timeout. */
 export function isSticky(state: RaftState): boolean {
-  if (state.role === 'leader') return true;
+  if (state.role === 'leader' || state.isHibernating) return true;
   return (
     !state.leaderLost && state.now - state.leaderHeardTick < state.settings.electionTimeoutTicksMin
   );
@@ -266,6 +270,7 @@ function startElection(state: RaftState, context: StepContext, isTransfer: boole
     votedFor: selfLife(state),
   });
   state.role = 'candidate';
+  state.isHibernating = false;
   state.campaign = {
     granted: [],
     refused: [],

@@ -7,6 +7,7 @@
  */
 import { assert, present } from '../base/assert.ts';
 import type { LogIndex, Term } from '../base/ids.ts';
+import { mayRest } from './hibernation.ts';
 import { appendTerms, firstIndexOfRun, termAt, truncateTerms } from './log-terms.ts';
 import type { AppendEntries, Heartbeat } from './messages.ts';
 import { advanceCommit, becomeFollower, resetElectionDeadline } from './role.ts';
@@ -44,12 +45,8 @@ export function handleHeartbeat(state: RaftState, context: StepContext, message:
   hearLeader(state, context, message);
   state.leaderCommit = Math.max(state.leaderCommit, message.commit) as LogIndex;
   advanceCommit(state, context, state.leaderCommit);
-  send(state, context, senderOf(message), {
-    kind: 'heartbeatEcho',
-    ...fromSelf(state),
-    round: message.round,
-    inDoubt: state.inDoubt,
-  });
+  state.isHibernating = mayRest(state, message);
+  echo(state, context, message);
 }
 
 /** Tells a leader of an older term which term it is now, so that it steps down and a stuck node is freed (etcd#8501). */
@@ -59,12 +56,7 @@ export function answerOldLeader(
   message: AppendEntries | Heartbeat,
 ): void {
   if (message.kind === 'heartbeat') {
-    send(state, context, senderOf(message), {
-      kind: 'heartbeatEcho',
-      ...fromSelf(state),
-      round: message.round,
-      inDoubt: state.inDoubt,
-    });
+    echo(state, context, message);
   } else {
     reject(state, context, message);
   }
@@ -80,8 +72,20 @@ export function followerDurable(state: RaftState, context: StepContext): void {
 export function enterDoubt(state: RaftState, context: StepContext, reason: string): void {
   if (state.inDoubt) return;
   state.inDoubt = true;
+  state.isHibernating = false;
   state.ackOwed = false;
   context.effects.push({ kind: 'persistDoubt', reason });
+}
+
+function echo(state: RaftState, context: StepContext, message: Heartbeat): void {
+  send(state, context, senderOf(message), {
+    kind: 'heartbeatEcho',
+    ...fromSelf(state),
+    round: message.round,
+    inDoubt: state.inDoubt,
+    isHibernating: state.isHibernating,
+    needsLeader: false,
+  });
 }
 
 function hearLeader(
@@ -102,6 +106,7 @@ function hearLeader(
       reason: 'heard the leader of the term',
     });
   }
+  state.isHibernating = false;
   state.leaderHeardTick = state.now;
   state.leaderLost = false;
   state.failedElections = 0;

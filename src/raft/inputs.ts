@@ -40,5 +40,9 @@ export type Input =
   | { readonly kind: 'peerConnected'; readonly nodeId: NodeId; readonly newBoot: boolean }
   /** The connection to the node closed and the immediate reconnect was refused (specification §2.2). */
   | { readonly kind: 'nodeUnreachable'; readonly nodeId: NodeId }
+  /** The connection to the node is gone; elections that it brings about among sleepers are put off by `delayTicks`. */
+  | { readonly kind: 'nodeDown'; readonly nodeId: NodeId; readonly delayTicks: number }
+  /** The owner was asked for something that needs a leader. */
+  | { readonly kind: 'wake' }
   /** This replica was found in doubt (KER-9): it neither campaigns, votes nor acknowledges from now on. */
   | { readonly kind: 'doubt' };

@@ -44,6 +44,7 @@ export function checkRaftState(state: RaftState): void {
     'only who votes, or voted before a change that is not committed, campaigns',
   );
   checkConfigurations(state);
+  if (state.isHibernating) checkHibernation(state);
   if (state.role === 'leader') checkLeader(state);
 }
 
@@ -97,6 +98,29 @@ function checkLog(state: RaftState): void {
     previousTerm = term;
   }
   assert(previousFirst <= log.lastIndex, 'the last run has an entry');
+}
+
+/** Nobody sleeps on something undone, or without a leader (specification §2.5). */
+function checkHibernation(state: RaftState): void {
+  const { leader, log } = state;
+  assert(
+    state.role === 'leader' || (state.role === 'follower' && state.leaderContact !== undefined),
+    'only a leader and who knows one hibernate',
+  );
+  assert(!state.inDoubt, 'a replica in doubt does not hibernate');
+  assert(!isJoint(activeConfiguration(state)), 'no joint phase hibernates');
+  for (const index of [state.commitIndex, state.durableIndex, state.appliableIndex])
+    assert(index === log.lastIndex, 'who hibernates has its whole log durable and committed');
+  assert(state.held.length === 0 && !state.ackOwed, 'who hibernates owes no word');
+  if (leader === undefined) return;
+  assert(leader.reads.length === 0, 'no read waits for a leader that hibernates');
+  assert(leader.transfer === undefined, 'no leadership is handed over in hibernation');
+  const { restRound } = leader;
+  assert(restRound !== undefined, 'a leader hibernates when it asked for it');
+  for (const row of leader.progress) {
+    assert(row.matchIndex === log.lastIndex, 'a leader hibernates when all hold everything');
+    assert(row.restedRound >= restRound, 'a leader hibernates when all have agreed');
+  }
 }
 
 function checkConfigurations(state: RaftState): void {

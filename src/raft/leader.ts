@@ -6,6 +6,7 @@ import { assert, present } from '../base/assert.ts';
 import type { Incarnation, LogIndex, NodeId, ReplicaId } from '../base/ids.ts';
 import type { Configuration } from '../base/membership.ts';
 import type { ConfigurationPhase } from './effects.ts';
+import { considerRest, noteWork, restWhenAgreed, wake } from './hibernation.ts';
 import { appendTerms, termAt } from './log-terms.ts';
 import type { AppendRejected, DurabilityAck, HeartbeatEcho } from './messages.ts';
 import { findProgress, type Progress } from './progress.ts';
@@ -46,6 +47,8 @@ export function becomeLeader(state: RaftState, context: StepContext): void {
     confirmedRound: 0,
     reads: [],
     nextHeartbeatTick: state.now + state.settings.heartbeatTicks,
+    busyTick: state.now,
+    restRound: undefined,
     electedTick: state.now,
   };
   announceRole(state, context, 'won the election');
@@ -103,13 +106,18 @@ export function handleHeartbeatEcho(
   const leader = present(state.leader, 'echoes are counted at a leader');
   if (message.round > leader.round) return;
   progress.heardTick = state.now;
+  if (message.needsLeader) wake(state, context);
   if (message.round <= progress.echoedRound) return;
   progress.echoedRound = message.round;
   confirmRounds(state, context);
+  if (!message.isHibernating) return;
+  progress.restedRound = message.round;
+  restWhenAgreed(state, leader);
 }
 
 /** Time passed for a leader. */
 export function leaderTick(state: RaftState, context: StepContext): void {
+  if (state.isHibernating) return;
   const leader = present(state.leader, 'a leader has its rows');
   if (!hearsQuorum(state, leader)) {
     becomeFollower(state, context, {
@@ -121,12 +129,14 @@ export function leaderTick(state: RaftState, context: StepContext): void {
   }
   if (state.now < leader.nextHeartbeatTick) return;
   leader.nextHeartbeatTick = state.now + state.settings.heartbeatTicks;
+  considerRest(state, leader);
   broadcastRound(state, context);
   for (const progress of leader.progress) {
     if (!progress.isMatchKnown || progress.matchIndex < state.log.lastIndex)
       probe(state, context, progress);
   }
   confirmRounds(state, context);
+  restWhenAgreed(state, leader);
 }
 
 /** What a leader appends of its own accord or for its owner. */
@@ -142,6 +152,7 @@ export type OwnEntries =
 
 /** Appends entries to the own log and begins to send them. */
 export function appendOwn(state: RaftState, context: StepContext, entries: OwnEntries): void {
+  noteWork(state, present(state.leader, 'a leader appends'));
   const count = entries.source === 'configuration' ? 1 : entries.count;
   const firstIndex = (state.log.lastIndex + 1) as LogIndex;
   const lastIndex = (state.log.lastIndex + count) as LogIndex;

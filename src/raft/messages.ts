@@ -102,6 +102,8 @@ export interface Heartbeat extends FromPeer {
   readonly kind: 'heartbeat';
   readonly round: number;
   readonly commit: LogIndex;
+  /** Nothing has been asked of the leader for a while: whoever holds everything may sleep (specification §2.5). */
+  readonly mayHibernate: boolean;
 }
 
 /** Echoes a heartbeat by number. An echo in doubt counts for nothing (KER-9). */
@@ -109,6 +111,10 @@ export interface HeartbeatEcho extends FromPeer {
   readonly kind: 'heartbeatEcho';
   readonly round: number;
   readonly inDoubt: boolean;
+  /** The sender sleeps from now on, until it hears of its leader again. */
+  readonly isHibernating: boolean;
+  /** The sender slept and was woken: it asks for a heartbeat. */
+  readonly needsLeader: boolean;
 }
 
 /** The leader asks a caught-up voter to campaign at once (thesis §3.10). */

@@ -34,6 +34,8 @@ export interface Progress {
   /** Tick of the newest message of this term. */
   heardTick: number;
   echoedRound: number;
+  /** Newest round at which it went to sleep. */
+  restedRound: number;
   /** Newest ledger flush that it named; older acknowledgements are late. */
   ledgerSeq: number;
   /** Its node came up anew: the first word decides whether its ledger went back. */
@@ -56,6 +58,7 @@ export function createProgress(member: Member, nextIndex: LogIndex, now: number)
     inflightBytes: 0,
     heardTick: now,
     echoedRound: 0,
+    restedRound: 0,
     ledgerSeq: 0,
     isBootFresh: false,
     inDoubt: false,

@@ -77,6 +77,7 @@ export function broadcastRound(state: RaftState, context: StepContext): void {
       ...fromSelf(state),
       round: leader.round,
       commit: state.commitIndex,
+      mayHibernate: leader.restRound !== undefined,
     });
   }
 }

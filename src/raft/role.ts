@@ -4,6 +4,7 @@ import type { LogIndex, Term } from '../base/ids.ts';
 import { nextBetween } from '../base/prng.ts';
 import type { Recipient } from './messages.ts';
 import { isVoter } from './quorum.ts';
+import { broadcastRound } from './read-index.ts';
 import { dropHeld } from './send.ts';
 import {
   activeConfiguration,
@@ -70,6 +71,12 @@ export function becomeFollower(
   next: { readonly term: Term; readonly leader: Recipient | undefined; readonly reason: string },
 ): void {
   const wasLeader = state.leader;
+  const wasHibernating = state.isHibernating;
+  if (wasHibernating) {
+    // Whoever stops leading wakes its followers, in the term in which they still know it (specification §2.5).
+    state.isHibernating = false;
+    if (wasLeader !== undefined) broadcastRound(state, context);
+  }
   const isChange =
     state.role !== 'follower' ||
     next.term !== state.term ||
@@ -90,7 +97,7 @@ export function becomeFollower(
     state.failedElections = 0;
     state.leaderLost = false;
   }
-  if (!wasFollower || next.leader !== undefined) resetElectionDeadline(state);
+  if (!wasFollower || wasHibernating || next.leader !== undefined) resetElectionDeadline(state);
   if (isChange) announceRole(state, context, next.reason);
 }
 

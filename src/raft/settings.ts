@@ -28,6 +28,8 @@ export interface RaftSettings {
   readonly rollbackGraceTicks: number;
   /** Ticks within which a learner must catch up, and a joint phase must end. */
   readonly catchUpTicksMax: number;
+  /** Ticks without work after which a partition hibernates (specification §2.5). */
+  readonly hibernateTicks: number;
   /** A follower that lacks no more than so many entries, or so many bytes, has caught up. */
   readonly catchUpEntries: number;
   readonly catchUpBytes: number;
@@ -46,6 +48,7 @@ export const defaultRaftSettings: RaftSettings = {
   finalizeEntries: 64,
   rollbackGraceTicks: 300,
   catchUpTicksMax: 12_000,
+  hibernateTicks: 300,
   catchUpEntries: 1024,
   catchUpBytes: 4 * 1024 * 1024,
 };

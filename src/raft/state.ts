@@ -68,6 +68,10 @@ export interface LeaderState {
   /** Reads in order of arrival; bounded by the owner. */
   reads: PendingRead[];
   nextHeartbeatTick: number;
+  /** Tick of the newest work; heartbeats are none. */
+  busyTick: number;
+  /** First round in which hibernation was asked for; unset by any work. */
+  restRound: number | undefined;
   /** Tick since which check-quorum counts; a new leader gets a full period. */
   electedTick: number;
 }
@@ -120,6 +124,8 @@ export interface RaftState {
   /** The leader's node refused connections after it was last heard: stickiness is lifted. */
   leaderLost: boolean;
   electionDeadlineTick: number;
+  /** No heartbeats are sent and no timers run until something wakes it (specification §2.5). */
+  isHibernating: boolean;
   failedElections: number;
   inDoubt: boolean;
   now: number;
@@ -211,6 +217,7 @@ export function createRaftState(start: RaftStart): RaftState {
     leaderHeardTick: Number.NEGATIVE_INFINITY,
     leaderLost: false,
     electionDeadlineTick: 0,
+    isHibernating: false,
     failedElections: 0,
     inDoubt: start.inDoubt,
     now: start.now,

@@ -18,6 +18,7 @@ import {
   handleAppendEntries,
   handleHeartbeat,
 } from './follower.ts';
+import { nodeDown, wake, wakeForCandidate, wakeOnDemand } from './hibernation.ts';
 import type { Input } from './inputs.ts';
 import {
   handleAppendRejected,
@@ -55,7 +56,7 @@ function handle(state: RaftState, input: Input, context: StepContext): void {
       else electionTick(state, context);
       return;
     case 'stalled':
-      if (state.role === 'leader') reconfirmReads(state, context);
+      if (state.role === 'leader' && !state.isHibernating) reconfirmReads(state, context);
       return;
     case 'hardStateDurable':
       hardStateDurable(state, context, input);
@@ -64,18 +65,22 @@ function handle(state: RaftState, input: Input, context: StepContext): void {
       durable(state, context, input);
       return;
     case 'propose':
+      wake(state, context);
       propose(state, context, input.count);
       return;
     case 'changeConfiguration':
+      wake(state, context);
       changeConfiguration(state, context, input.members);
       return;
     case 'rollBack':
       wantRollback(state, input.reason);
       return;
     case 'transferLeadership':
+      wake(state, context);
       beginTransfer(state, context, input.to);
       return;
     case 'readIndex':
+      wake(state, context);
       requestRead(state, context, input.readId);
       return;
     case 'leaderCommit':
@@ -86,6 +91,12 @@ function handle(state: RaftState, input: Input, context: StepContext): void {
       return;
     case 'nodeUnreachable':
       if (state.leaderContact?.nodeId === input.nodeId) leaderNodeUnreachable(state, context);
+      return;
+    case 'nodeDown':
+      nodeDown(state, context, input);
+      return;
+    case 'wake':
+      wakeOnDemand(state, context);
       return;
     case 'doubt':
       doubt(state, context);
@@ -158,7 +169,11 @@ function adoptTerm(
         });
       return message.voteGranted;
     case 'voteRequest':
-      if (state.inDoubt || (isSticky(state) && !message.isTransfer)) return false;
+      if (state.inDoubt) return false;
+      if (isSticky(state) && !message.isTransfer) {
+        wakeForCandidate(state, context, message);
+        return false;
+      }
       becomeFollower(state, context, {
         term: message.term,
         leader: undefined,
@@ -225,14 +240,19 @@ function nodeConnected(
   context: StepContext,
   input: { readonly nodeId: NodeId; readonly newBoot: boolean },
 ): void {
-  if (state.leader === undefined) return;
+  if (state.leader === undefined) {
+    if (input.newBoot && state.leaderContact?.nodeId === input.nodeId) wake(state, context);
+    return;
+  }
   for (const progress of state.leader.progress) {
-    if (progress.member.nodeId === input.nodeId)
-      peerConnected(state, context, { progress, newBoot: input.newBoot });
+    if (progress.member.nodeId !== input.nodeId) continue;
+    wake(state, context);
+    peerConnected(state, context, { progress, newBoot: input.newBoot });
   }
 }
 
 function doubt(state: RaftState, context: StepContext): void {
+  wake(state, context);
   state.inDoubt = true;
   state.ackOwed = false;
   if (state.role !== 'follower')
@@ -245,6 +265,7 @@ function doubt(state: RaftState, context: StepContext): void {
 
 /** The earliest tick at which a `tick` input can matter; the owner need not step before. @public */
 export function nextTickDue(state: RaftState): number {
+  if (state.isHibernating) return Number.POSITIVE_INFINITY;
   if (state.leader !== undefined) return state.leader.nextHeartbeatTick;
   const resend =
     state.role === 'preCandidate' && state.campaign?.leaderUnreachable === true

@@ -154,7 +154,7 @@ export class ClientRequests {
     request: Extract<ClientRequest, { kind: 'appendRequest' }>,
     replica: Replica,
   ): void {
-    if (!replica.isLeader) throw replica.notLeader();
+    if (!replica.isLeader) throw replica.askedInVain();
     const responder = new AppendResponder(session, request, this.#options.turn);
     let position = 0;
     for (const entry of request.entries) {

@@ -143,6 +143,7 @@ export class LocalAppender implements ProposalSink, TurnWork {
 
   #forward(): void {
     const { replica, links } = this.#options;
+    replica.wake();
     const leader = replica.leaderNodeId;
     const session = leader === undefined ? undefined : links.get(leader)?.session;
     const leaderIncarnation = replica.state.leaderContact?.incarnation;

@@ -164,6 +164,7 @@ export class LocalReader implements TurnWork {
 
   #forward(reads: readonly LocalRead[]): void {
     const { replica, links } = this.#options;
+    replica.wake();
     const leader = replica.state.leaderContact;
     const session = leader === undefined ? undefined : links.get(leader.nodeId)?.session;
     if (leader === undefined || session === undefined) {

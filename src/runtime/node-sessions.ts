@@ -17,7 +17,7 @@ import type { WantedReplica } from './replica-creator.ts';
 import { ReceivedFrames } from './received-frames.ts';
 import type { Replica } from './replica.ts';
 import type { TurnScheduler } from './turn.ts';
-import { peerMessageOf } from './wire-mapping.ts';
+import { heartbeatEchoOf, heartbeatOf, peerMessageOf } from './wire-mapping.ts';
 import {
   guardedHandlers,
   WireSession,
@@ -40,6 +40,8 @@ export interface NodeSessionsOptions {
     bootId: Incarnation | undefined,
     address: string,
   ) => void;
+  /** Whether the own link to the node is up and leads to this life of its process: only then may timers rest (specification §2.5). */
+  readonly isWatched: (nodeId: NodeId, bootId: Incarnation | undefined) => boolean;
   /** Creates a replica because a leader wants it as a member. */
   readonly createReplica: (wanted: WantedReplica) => Promise<void>;
   readonly fail: (error: unknown) => void;
@@ -189,29 +191,21 @@ export class NodeSessions implements SessionOwner {
     const { peer } = session;
     if (peer.kind !== 'node' || this.#peers.get(peer.nodeId) !== session) return;
     switch (message.kind) {
-      case 'heartbeatBatch':
-        for (const {
-          flags: _flags,
-          partitionId,
-          toIncarnation,
-          ...heartbeat
-        } of message.elements) {
-          this.#replica(partitionId, toIncarnation)?.receive({
-            kind: 'heartbeat',
-            fromNode: peer.nodeId,
-            ...heartbeat,
-          });
+      case 'heartbeatBatch': {
+        const isWatched = this.#options.isWatched(peer.nodeId, session.remoteBootId);
+        for (const element of message.elements) {
+          const heartbeat = heartbeatOf(element, peer.nodeId);
+          this.#replica(element.partitionId, element.toIncarnation)?.receive(
+            isWatched ? heartbeat : { ...heartbeat, mayHibernate: false },
+          );
         }
         return;
+      }
       case 'heartbeatBatchResponse':
-        for (const { flags, partitionId, toIncarnation, ...echo } of message.elements) {
-          this.#replica(partitionId, toIncarnation)?.receive({
-            kind: 'heartbeatEcho',
-            fromNode: peer.nodeId,
-            inDoubt: (flags & 1) !== 0,
-            ...echo,
-          });
-        }
+        for (const element of message.elements)
+          this.#replica(element.partitionId, element.toIncarnation)?.receive(
+            heartbeatEchoOf(element, peer.nodeId),
+          );
         return;
       case 'appendEntries':
         this.#append(peer.nodeId, message);

@@ -65,6 +65,8 @@ export interface NodeParts {
 
 /** Links to nodes that left every configuration are closed this much later. */
 const linkReviewMs = 5_000;
+/** Partitions that a dead node let sleep begin their elections at this pace at most (specification §2.5). */
+const electionsPerTick = 4;
 /** How often waiting local requests look at their deadlines. */
 const deadlineSweepMs = 50;
 
@@ -82,10 +84,14 @@ export class ClustorNode {
   readonly #links: PeerLinks;
   readonly #sessions: NodeSessions;
   readonly #hosted = new Map<PartitionId, HostedPartition>();
+  /** Replicas for which time passes. */
+  readonly #awake = new Set<Replica>();
   readonly #partitionListeners = new Set<(partition: Partition) => void>();
   readonly #creator: ReplicaCreator;
   readonly #handshake: Handshake;
   readonly #startedMs: number;
+  /** Time as replicas see it: it passes between turns, never within one. */
+  readonly #ticks = { now: 0 };
   #store: LogStore | undefined;
   #address: NodeAddress = { host: '', port: 0 };
   #cancelLinkReview: (() => void) | undefined;
@@ -155,6 +161,7 @@ export class ClustorNode {
       peerIntroduced: (nodeId, bootId, address) => {
         this.#peerIntroduced(nodeId, bootId, address);
       },
+      isWatched: (nodeId, bootId) => this.#links.get(nodeId)?.leadsTo(bootId) === true,
       createReplica: (wanted) => this.#creator.create(wanted),
       fail,
     });
@@ -290,19 +297,26 @@ export class ClustorNode {
       turn: this.#turn,
       links: this.#links,
       seed: entropy.uint32(),
-      nowTick: this.#nowTick(),
+      ticks: this.#ticks,
       ledgerSeq: store.statistics().ledgerSequence,
       listener: {
         roleChanged: (changed) => {
           this.#wake(changed.partitionId);
           this.#timer.arm();
         },
+        hibernationChanged: (changed) => {
+          if (changed.isHibernating) this.#awake.delete(changed);
+          else this.#awake.add(changed);
+        },
         configurationChanged: (changed) => {
           this.#configurationChanged(changed.partitionId);
         },
       },
     });
+    const replaced = this.#hosted.get(partitionId)?.replica;
+    if (replaced !== undefined) this.#awake.delete(replaced);
     this.#hosted.set(partitionId, hosted);
+    this.#awake.add(hosted.replica);
     return hosted;
   }
 
@@ -365,9 +379,9 @@ export class ClustorNode {
   }
 
   #tick(nowMs: number): void {
-    const nowTick = this.#nowTick();
+    this.#ticks.now = this.#nowTick();
     this.#guarded(() => {
-      for (const { replica } of this.#hosted.values()) replica.tick(nowTick);
+      for (const replica of this.#awake) replica.tick();
       if (nowMs - this.#lastSweepMs < deadlineSweepMs) return;
       this.#lastSweepMs = nowMs;
       for (const { appender, reader } of this.#hosted.values()) {
@@ -384,7 +398,7 @@ export class ClustorNode {
   /** Time until a replica has something to do; an idle node is woken no more than it must be. */
   #untilDueMs(): number {
     let due = Number.POSITIVE_INFINITY;
-    for (const { replica } of this.#hosted.values()) due = Math.min(due, replica.nextTickDue);
+    for (const replica of this.#awake) due = Math.min(due, replica.nextTickDue);
     return (due - this.#nowTick()) * tickMs;
   }
 
@@ -404,7 +418,7 @@ export class ClustorNode {
 
   #linkListener(): {
     linkUp: (nodeId: NodeId, newBoot: boolean) => void;
-    linkDown: () => void;
+    linkDown: (nodeId: NodeId) => void;
     nodeUnreachable: (nodeId: NodeId) => void;
   } {
     return {
@@ -416,7 +430,18 @@ export class ClustorNode {
           }
         });
       },
-      linkDown: () => undefined,
+      linkDown: (nodeId) => {
+        this.#guarded(() => {
+          let woken = 0;
+          for (const { replica } of this.#hosted.values()) {
+            const sleeps = replica.isHibernating;
+            const delayTicks = Math.floor(woken / electionsPerTick);
+            replica.input({ kind: 'nodeDown', nodeId, delayTicks });
+            if (sleeps && !replica.isHibernating) woken++;
+          }
+        });
+        this.#timer.arm();
+      },
       nodeUnreachable: (nodeId) => {
         this.#guarded(() => {
           for (const { replica } of this.#hosted.values())

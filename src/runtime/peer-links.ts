@@ -20,6 +20,7 @@ import type { Observer } from '../ports/observer.ts';
 import type { Connection, ConnectionHandlers, NodeAddress, Transport } from '../ports/transport.ts';
 import type { Heartbeat, HeartbeatEcho, Recipient } from '../raft/index.ts';
 import type { TurnScheduler, TurnWork } from './turn.ts';
+import { echoFlags, heartbeatFlags } from './wire-mapping.ts';
 import {
   guardedHandlers,
   WireSession,
@@ -94,6 +95,11 @@ export class PeerLink implements SessionOwner, TurnWork {
   /** The session, while it is up. */
   get session(): WireSession | undefined {
     return this.#session?.isReady === true ? this.#session : undefined;
+  }
+
+  /** Whether the link is up and leads to this life of the node's process. */
+  leadsTo(bootId: Incarnation | undefined): boolean {
+    return this.isUp && this.#session?.remoteBootId === bootId;
   }
 
   /** Takes in where the node can be reached; the newest word is tried first. */
@@ -174,7 +180,7 @@ export class PeerLink implements SessionOwner, TurnWork {
       term,
       round,
       commit,
-      flags: 0,
+      flags: heartbeatFlags(message),
     });
     this.#mark();
   }
@@ -190,7 +196,7 @@ export class PeerLink implements SessionOwner, TurnWork {
       fromIncarnation,
       term,
       round,
-      flags: message.inDoubt ? 1 : 0,
+      flags: echoFlags(message),
     });
     this.#mark();
   }
@@ -216,7 +222,7 @@ export class PeerLink implements SessionOwner, TurnWork {
    * not. After a power failure it may take minutes to.
    */
   peerIntroduced(bootId: Incarnation | undefined): void {
-    if (this.isUp && this.#session?.remoteBootId !== bootId) this.#session?.destroy();
+    if (this.isUp && !this.leadsTo(bootId)) this.#session?.destroy();
   }
 
   /** Closes for good. */

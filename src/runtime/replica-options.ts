@@ -8,6 +8,7 @@ import type { RecoveredPartition } from '../storage/log-store-types.ts';
 import type { PartitionLog } from '../storage/partition-log.ts';
 import type { NodeLimits } from './limits.ts';
 import type { PeerLinks } from './peer-links.ts';
+import type { Replica } from './replica.ts';
 import type { TurnScheduler } from './turn.ts';
 
 /** What a replica needs from its node. */
@@ -23,7 +24,8 @@ export interface ReplicaOptions {
   readonly turn: TurnScheduler;
   readonly links: PeerLinks;
   readonly seed: number;
-  readonly nowTick: number;
+  /** The node's time in ticks; it passes for all replicas at once. */
+  readonly ticks: { readonly now: number };
   readonly ledgerSeq: number;
   readonly listener: ReplicaListener;
 }
@@ -31,6 +33,8 @@ export interface ReplicaOptions {
 /** What a replica tells its node. */
 export interface ReplicaListener {
   roleChanged(replica: { readonly partitionId: PartitionId }): void;
+  /** It fell asleep or woke (specification §2.5). */
+  hibernationChanged(replica: Replica): void;
   /** Another configuration is in force, or it was committed, or a transfer was given up. */
   configurationChanged(replica: { readonly partitionId: PartitionId }): void;
 }

@@ -52,7 +52,6 @@ export class Replica implements TurnWork {
   readonly #frames: FrameBuilder;
   readonly #sender: AppendSender;
   readonly #effects: Effect[] = [];
-  #nowTick: number;
   #isMarked = false;
   #isApplyMarked = false;
   #isStepping = false;
@@ -71,7 +70,6 @@ export class Replica implements TurnWork {
     this.incarnation = recovered.incarnation;
     this.machine = options.machine;
     this.log = log;
-    this.#nowTick = options.nowTick;
     this.#roleSinceMs = options.clock.monotonicMs();
     this.tail = new EntryTail(limits.tailBytesMax);
     this.state = createRaftState({
@@ -89,7 +87,7 @@ export class Replica implements TurnWork {
       configurations: recovered.configurations,
       ledgerSeq: options.ledgerSeq,
       inDoubt: recovered.doubt !== undefined,
-      now: options.nowTick,
+      now: options.ticks.now,
       seed: options.seed,
     });
     start(this.state);
@@ -128,6 +126,11 @@ export class Replica implements TurnWork {
     this.apply.advanceTo(this.state.appliableIndex);
   }
 
+  /** Whether neither heartbeats are sent nor timers run here, because nobody uses the partition (specification §2.5). */
+  get isHibernating(): boolean {
+    return this.state.isHibernating;
+  }
+
   /** Whether this replica leads. */
   get isLeader(): boolean {
     return this.state.role === 'leader';
@@ -160,7 +163,7 @@ export class Replica implements TurnWork {
 
   /** Takes an entry in, to be appended at the end of the turn; returns why not. Only at a leader. */
   offer(proposal: Proposal): ClustorError | undefined {
-    if (!this.isLeader) return this.notLeader();
+    if (!this.isLeader) return this.askedInVain();
     const { fault } = this.apply;
     if (fault !== undefined)
       return new ClustorError('CLUSTOR_APPLY_FAULT', fault.message, { outcome: 'surelyNot' });
@@ -189,10 +192,16 @@ export class Replica implements TurnWork {
 
   /** Asks the core for a read index; only at a leader. */
   requestRead(waiter: ReadWaiter): ClustorError | undefined {
-    if (!this.isLeader) return this.notLeader();
+    if (!this.isLeader) return this.askedInVain();
     const refusal = this.reads.gather(waiter);
     if (refusal === undefined) this.#mark();
     return refusal;
+  }
+
+  /** Somebody asked this node for something that only a leader does. */
+  askedInVain(): ClustorError {
+    this.wake();
+    return this.notLeader();
   }
 
   /** The error that sends a caller to the leader, or to another node. */
@@ -248,9 +257,13 @@ export class Replica implements TurnWork {
   }
 
   /** Time passed. */
-  tick(nowTick: number): void {
-    this.#nowTick = nowTick;
-    if (nowTick >= nextTickDue(this.state)) this.#step({ kind: 'tick' });
+  tick(): void {
+    if (this.#options.ticks.now >= nextTickDue(this.state)) this.#step({ kind: 'tick' });
+  }
+
+  /** Somebody asked this node for something that needs a leader: hibernation ends (specification §2.5). */
+  wake(): void {
+    if (this.isHibernating || this.leaderNodeId === undefined) this.#step({ kind: 'wake' });
   }
 
   /** An input that needs no more than the core. */
@@ -262,6 +275,7 @@ export class Replica implements TurnWork {
           | 'stalled'
           | 'peerConnected'
           | 'nodeUnreachable'
+          | 'nodeDown'
           | 'leaderCommit'
           | 'changeConfiguration'
           | 'rollBack'
@@ -312,8 +326,15 @@ export class Replica implements TurnWork {
     if (this.#isClosed) return;
     assert(!this.#isStepping, 'a step does not begin within another');
     this.#isStepping = true;
-    step(this.state, input, { now: this.#nowTick, log: this.tail, effects: this.#effects });
+    const wasHibernating = this.state.isHibernating;
+    step(this.state, input, {
+      now: this.#options.ticks.now,
+      log: this.tail,
+      effects: this.#effects,
+    });
     this.#isStepping = false;
+    if (this.state.isHibernating !== wasHibernating)
+      this.#options.listener.hibernationChanged(this);
     if (this.#effects.length > 0) this.#runEffects();
     this.#options.turn.schedule();
   }

@@ -88,6 +88,8 @@ export interface PartitionStatus {
   readonly configurationCommitted: boolean;
   /** Whether the configuration in force names this life of the replica. */
   readonly isMember: boolean;
+  /** Neither heartbeats nor timers run, because nobody uses the partition. */
+  readonly isHibernating: boolean;
 }
 
 /** One node. @public */
@@ -139,6 +141,7 @@ export function partitionStatus(replica: Replica, localAppendsPending: number): 
     configurationIndex: configuration.index,
     configurationCommitted: configuration.index <= state.commitIndex,
     isMember: replica.isMember,
+    isHibernating: replica.isHibernating,
   };
 }
 

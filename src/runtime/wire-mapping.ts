@@ -1,7 +1,13 @@
 /** The core's messages as wire messages and back. Field names are equal; this is where the envelope is put on and off. */
 import { unreachable } from '../base/assert.ts';
 import type { NodeId, PartitionId } from '../base/ids.ts';
-import type { OutgoingMessage, PeerMessage, Recipient } from '../raft/index.ts';
+import type {
+  Heartbeat,
+  HeartbeatEcho,
+  OutgoingMessage,
+  PeerMessage,
+  Recipient,
+} from '../raft/index.ts';
 import type { Message } from './wire-session.ts';
 
 /** What storage adds to an acknowledgement. */
@@ -84,6 +90,45 @@ export function wireOf(message: SingleMessage, envelope: Envelope): Message {
     default:
       return unreachable(message);
   }
+}
+
+/** Flags of a heartbeat's element. */
+export function heartbeatFlags({ mayHibernate }: Heartbeat): number {
+  return mayHibernate ? 1 : 0;
+}
+
+/** Flags of an echo's element. */
+export function echoFlags({ inDoubt, isHibernating, needsLeader }: HeartbeatEcho): number {
+  return (inDoubt ? 1 : 0) | (isHibernating ? 2 : 0) | (needsLeader ? 4 : 0);
+}
+
+/** A heartbeat out of a batch. */
+export function heartbeatOf(
+  element: Extract<Message, { readonly kind: 'heartbeatBatch' }>['elements'][number],
+  fromNode: NodeId,
+): Heartbeat {
+  return {
+    ...fromFields(element, fromNode),
+    kind: 'heartbeat',
+    round: element.round,
+    commit: element.commit,
+    mayHibernate: (element.flags & 1) !== 0,
+  };
+}
+
+/** An echo out of a batch. */
+export function heartbeatEchoOf(
+  element: Extract<Message, { readonly kind: 'heartbeatBatchResponse' }>['elements'][number],
+  fromNode: NodeId,
+): HeartbeatEcho {
+  return {
+    ...fromFields(element, fromNode),
+    kind: 'heartbeatEcho',
+    round: element.round,
+    inDoubt: (element.flags & 1) !== 0,
+    isHibernating: (element.flags & 2) !== 0,
+    needsLeader: (element.flags & 4) !== 0,
+  };
 }
 
 /** Takes the envelope off; `undefined` for messages that are not the core's or need more than a mapping. */

@@ -121,7 +121,13 @@ class Core {
   }
 
   echoedBy(id: number): void {
-    this.from(id, { kind: 'heartbeatEcho', round: this.state.leader?.round ?? 0, inDoubt: false });
+    this.from(id, {
+      kind: 'heartbeatEcho',
+      round: this.state.leader?.round ?? 0,
+      inDoubt: false,
+      isHibernating: false,
+      needsLeader: false,
+    });
   }
 
   why(kind: WhyKind): WhyAnswer {
@@ -157,6 +163,7 @@ class Core {
       configurationIndex: 0 as LogIndex,
       configurationCommitted: true,
       isMember: true,
+      isHibernating: false,
     };
     return explain(kind, { partition: row, state, linksUp: this.linksUp as readonly NodeId[] });
   }
@@ -189,7 +196,7 @@ describe('a replica that knows no leader', () => {
   test('tells since when the leader is silent', () => {
     const core = new Core();
     core.now = 10;
-    core.from(2, { kind: 'heartbeat', round: 1, commit: nothing }, 1);
+    core.from(2, { kind: 'heartbeat', mayHibernate: false, round: 1, commit: nothing }, 1);
     while (core.state.role === 'follower') core.pass(1);
 
     expect(core.why('readBlocked').clause).toBe('NoLeader');
@@ -200,7 +207,7 @@ describe('a replica that knows no leader', () => {
 describe('a follower', () => {
   function follower(): Core {
     const core = new Core();
-    core.from(2, { kind: 'heartbeat', round: 1, commit: nothing }, 1);
+    core.from(2, { kind: 'heartbeat', mayHibernate: false, round: 1, commit: nothing }, 1);
     return core;
   }
 
@@ -221,7 +228,7 @@ describe('a follower', () => {
 
   test('that is a learner would not lead anyway', () => {
     const core = new Core({ members: [memberOf(1, 'learner'), memberOf(2), memberOf(3)] });
-    core.from(2, { kind: 'heartbeat', round: 1, commit: nothing }, 1);
+    core.from(2, { kind: 'heartbeat', mayHibernate: false, round: 1, commit: nothing }, 1);
 
     expect(core.why('notLeader').clause).toBe('NotAVoter');
     expect(core.why('notLeader').explanation).toContain('learner');

@@ -224,7 +224,14 @@ describe('a leader sends', () => {
 describe('a leader steps down', () => {
   test('when any answer names a newer term', () => {
     for (const word of [
-      wordOf(2, { kind: 'heartbeatEcho', term: term(9), round: 1, inDoubt: false }),
+      wordOf(2, {
+        kind: 'heartbeatEcho',
+        term: term(9),
+        round: 1,
+        inDoubt: false,
+        isHibernating: false,
+        needsLeader: false,
+      }),
       wordOf(2, {
         kind: 'durabilityAck',
         term: term(9),
@@ -243,7 +250,15 @@ describe('a leader steps down', () => {
     const driver = leader();
     driver.input({ kind: 'propose', count: 5 });
     driver.sync();
-    driver.receive(wordOf(2, { kind: 'heartbeat', term: term(2), round: 1, commit: logIndex(6) }));
+    driver.receive(
+      wordOf(2, {
+        kind: 'heartbeat',
+        mayHibernate: false,
+        term: term(2),
+        round: 1,
+        commit: logIndex(6),
+      }),
+    );
     driver.sync();
     expect(driver.state).toMatchObject({ role: 'follower', verifiedIndex: 0, commitIndex: 0 });
   });

@@ -316,7 +316,14 @@ export class CoreDriver {
     return this.receive(
       wordOf(
         number,
-        { kind: 'heartbeatEcho', term: this.state.term, round, inDoubt: word.inDoubt ?? false },
+        {
+          kind: 'heartbeatEcho',
+          term: this.state.term,
+          round,
+          inDoubt: word.inDoubt ?? false,
+          isHibernating: false,
+          needsLeader: false,
+        },
         word.life ?? 0,
       ),
     );

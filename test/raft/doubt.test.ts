@@ -9,7 +9,15 @@ describe('a replica in doubt (KER-9)', () => {
   test('never campaigns', () => {
     const driver = doubtful();
     for (let round = 0; round < 5; round++) expect(driver.tickToDeadline()).toEqual([]);
-    driver.receive(wordOf(3, { kind: 'heartbeat', term: term(1), round: 1, commit: logIndex(0) }));
+    driver.receive(
+      wordOf(3, {
+        kind: 'heartbeat',
+        mayHibernate: false,
+        term: term(1),
+        round: 1,
+        commit: logIndex(0),
+      }),
+    );
     expect(driver.input({ kind: 'nodeUnreachable', nodeId: nodeId(3) })).toEqual([]);
     const later = Array.from({ length: 5 }, () => driver.tickToDeadline()).flat();
     expect(effectsOf(later, 'sendMessage')).toEqual([]);
@@ -43,7 +51,13 @@ describe('a replica in doubt (KER-9)', () => {
 
   test('says so in its echoes', () => {
     const echo = doubtful().receive(
-      wordOf(2, { kind: 'heartbeat', term: term(1), round: 4, commit: logIndex(0) }),
+      wordOf(2, {
+        kind: 'heartbeat',
+        mayHibernate: false,
+        term: term(1),
+        round: 4,
+        commit: logIndex(0),
+      }),
     );
     expect(sentOf(echo, 'heartbeatEcho')).toMatchObject([{ round: 4, inDoubt: true }]);
   });

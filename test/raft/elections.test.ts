@@ -70,7 +70,15 @@ describe('the election deadline', () => {
   test('comes back to the plain window when a leader is heard', () => {
     const driver = new CoreDriver();
     for (let round = 0; round < 10; round++) driver.tickToDeadline();
-    driver.receive(wordOf(2, { kind: 'heartbeat', term: term(1), round: 1, commit: logIndex(0) }));
+    driver.receive(
+      wordOf(2, {
+        kind: 'heartbeat',
+        mayHibernate: false,
+        term: term(1),
+        round: 1,
+        commit: logIndex(0),
+      }),
+    );
 
     expect(driver.state.failedElections).toBe(0);
     expect(driver.state.electionDeadlineTick - driver.now).toBeLessThanOrEqual(60);
@@ -169,7 +177,15 @@ describe('a candidate', () => {
 
   test('follows a leader of its own term', () => {
     const driver = candidate();
-    driver.receive(wordOf(3, { kind: 'heartbeat', term: term(1), round: 1, commit: logIndex(0) }));
+    driver.receive(
+      wordOf(3, {
+        kind: 'heartbeat',
+        mayHibernate: false,
+        term: term(1),
+        round: 1,
+        commit: logIndex(0),
+      }),
+    );
 
     expect(driver.state.role).toBe('follower');
     expect(driver.state.leaderContact?.replicaId).toBe(3);

@@ -13,7 +13,13 @@ import {
 } from './core-driver.ts';
 
 const heartbeat = (inTerm: number, commit: number): PeerMessage =>
-  wordOf(2, { kind: 'heartbeat', term: term(inTerm), round: 1, commit: logIndex(commit) });
+  wordOf(2, {
+    kind: 'heartbeat',
+    mayHibernate: false,
+    term: term(inTerm),
+    round: 1,
+    commit: logIndex(commit),
+  });
 
 describe('a follower appends', () => {
   test('entries behind a previous one that matches, and acknowledges them once they are durable', () => {
@@ -202,7 +208,15 @@ describe('persist before speaking (KER-2)', () => {
     const driver = new CoreDriver();
     driver.receive(heartbeat(4, 0));
     const older = driver.takeWaiting();
-    driver.receive(wordOf(3, { kind: 'heartbeat', term: term(5), round: 1, commit: logIndex(0) }));
+    driver.receive(
+      wordOf(3, {
+        kind: 'heartbeat',
+        mayHibernate: false,
+        term: term(5),
+        round: 1,
+        commit: logIndex(0),
+      }),
+    );
     expect(driver.input(older)).toEqual([]);
     expect(sentOf(driver.sync(), 'heartbeatEcho')).toMatchObject([{ term: 5 }]);
   });

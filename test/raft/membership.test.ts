@@ -319,7 +319,13 @@ describe('a transfer of leadership', () => {
 
   test('makes a voter campaign that has just heard its leader, and stickiness does not stop it', () => {
     const heir = new CoreDriver({ self: 2, log: [1], term: 1 });
-    const heard = { kind: 'heartbeat' as const, term: term(1), round: 1, commit: logIndex(0) };
+    const heard = {
+      kind: 'heartbeat' as const,
+      mayHibernate: false,
+      term: term(1),
+      round: 1,
+      commit: logIndex(0),
+    };
     heir.receive(wordOf(1, heard));
     heir.receive(wordOf(1, { kind: 'timeoutNow', term: term(1) }));
     const [request] = sentOf(heir.sync(), 'voteRequest');
@@ -334,7 +340,15 @@ describe('a transfer of leadership', () => {
 
   test('of an earlier term makes nobody campaign', () => {
     const heir = new CoreDriver({ self: 2, log: [1, 2], term: 2 });
-    heir.receive(wordOf(1, { kind: 'heartbeat', term: term(2), round: 1, commit: logIndex(0) }));
+    heir.receive(
+      wordOf(1, {
+        kind: 'heartbeat',
+        mayHibernate: false,
+        term: term(2),
+        round: 1,
+        commit: logIndex(0),
+      }),
+    );
 
     heir.receive(wordOf(3, { kind: 'timeoutNow', term: term(1) }));
 

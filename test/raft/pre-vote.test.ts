@@ -5,7 +5,13 @@ import { nextTickDue, type PeerMessage } from '../../src/raft/index.ts';
 import { CoreDriver, effectsOf, sentOf, wordOf } from './core-driver.ts';
 
 const heartbeat = (number: number, inTerm: number, round = 1): PeerMessage =>
-  wordOf(number, { kind: 'heartbeat', term: term(inTerm), round, commit: logIndex(0) });
+  wordOf(number, {
+    kind: 'heartbeat',
+    mayHibernate: false,
+    term: term(inTerm),
+    round,
+    commit: logIndex(0),
+  });
 
 const preVoteRequest = (
   number: number,

@@ -110,7 +110,13 @@ describe('a linearizable read', () => {
     const driver = leader();
     driver.input({ kind: 'readIndex', readId: 3 });
     const effects = driver.receive(
-      wordOf(2, { kind: 'heartbeat', term: term(2), round: 1, commit: logIndex(1) }),
+      wordOf(2, {
+        kind: 'heartbeat',
+        mayHibernate: false,
+        term: term(2),
+        round: 1,
+        commit: logIndex(1),
+      }),
     );
     expect(effectsOf(effects, 'readFailed')).toEqual([{ kind: 'readFailed', readId: 3 }]);
   });

@@ -69,6 +69,7 @@ export function heartbeat(
 ): PeerMessage {
   return wordOf(number, {
     kind: 'heartbeat',
+    mayHibernate: false,
     term: term(beat.term),
     round: beat.round ?? 1,
     commit: logIndex(beat.commit ?? 0),
