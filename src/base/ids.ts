@@ -79,15 +79,15 @@ export function incarnation(value: string): Incarnation {
   return uuidText(value, 'an incarnation') as Incarnation;
 }
 
-const hexPairs: readonly string[] = Array.from({ length: 256 }, (_, value) =>
-  value.toString(16).padStart(2, '0'),
-);
+const hyphen = 0x2d;
+const textCodes: number[] = new Array<number>(36).fill(0);
 
 /**
  * Identifiers come again and again, and their text is dear to make: the newest ones are kept, one for each value of a few
- * bits of the random part. A miss costs what a conversion costs.
+ * bits of the random part. A miss costs what a conversion costs. There is room for those of some thousand partitions: each
+ * brings its own and one for each member, twenty times a second.
  */
-const cacheRows = 256;
+const cacheRows = 32_768;
 const cachedBytes = new Uint8Array(cacheRows * 16);
 const cachedTexts: (string | undefined)[] = Array.from({ length: cacheRows });
 const cachedOffsets = new Map<string, number>();
@@ -116,7 +116,8 @@ export function uuidToBytes(text: string, bytes: Uint8Array, offset: number): vo
 }
 
 function rowOf(bytes: Uint8Array, offset: number): number {
-  return ((bytes[offset + 15] ?? 0) ^ ((bytes[offset + 9] ?? 0) << 3)) & 0xff;
+  const high = (bytes[offset + 14] ?? 0) ^ (bytes[offset + 9] ?? 0);
+  return (((high << 8) | (bytes[offset + 15] ?? 0)) & (cacheRows - 1)) >>> 0;
 }
 
 function isCached(row: number, bytes: Uint8Array, offset: number): boolean {
@@ -136,12 +137,16 @@ function keep(row: number, text: string, bytes: Uint8Array, offset: number): voi
 }
 
 function convertToText(bytes: Uint8Array, offset: number): string {
-  let text = '';
+  let at = 0;
   for (let position = 0; position < 16; position++) {
-    if (position === 4 || position === 6 || position === 8 || position === 10) text += '-';
-    text += hexPairs[bytes[offset + position] ?? 0] ?? '';
+    if (position === 4 || position === 6 || position === 8 || position === 10)
+      textCodes[at++] = hyphen;
+    const value = bytes[offset + position] ?? 0;
+    textCodes[at++] = hexCode(value >> 4);
+    textCodes[at++] = hexCode(value & 15);
   }
-  return text;
+  // In one piece: text that is put together stays in pieces until somebody looks, and many are kept.
+  return String.fromCharCode(...textCodes);
 }
 
 function convertToBytes(text: string, bytes: Uint8Array, offset: number): void {
@@ -153,6 +158,10 @@ function convertToBytes(text: string, bytes: Uint8Array, offset: number): void {
     position++;
     at++;
   }
+}
+
+function hexCode(digit: number): number {
+  return digit < 10 ? digit + 48 : digit + 87;
 }
 
 function hexDigit(code: number): number {

@@ -106,9 +106,10 @@ function handle(state: RaftState, input: Input, context: StepContext): void {
   }
 }
 
-/** Begins the first election period; called once after {@link createRaftState}. @public */
-export function start(state: RaftState): void {
+/** Begins the first election period, put off by `delayTicks`; called once after {@link createRaftState}. @public */
+export function start(state: RaftState, delayTicks = 0): void {
   resetElectionDeadline(state);
+  state.electionDeadlineTick += delayTicks;
 }
 
 function receive(state: RaftState, context: StepContext, message: PeerMessage): void {

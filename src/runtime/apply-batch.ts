@@ -4,24 +4,26 @@ import type { LogIndex, PartitionId, Term } from '../base/ids.ts';
 import { createPrng, nextUint32 } from '../base/prng.ts';
 import type { ApplyContext, EntryBatch } from '../ports/state-machine.ts';
 
-/** Entries collected for one call of `apply`. */
+/** Rows that a batch has room for when it takes its first entry. */
+const rowsAtFirst = 16;
+const noInt32s = new Int32Array(0);
+const noFloat64s = new Float64Array(0);
+
+/** Entries collected for one call of `apply`. It takes memory while it has entries, and keeps what it took until {@link ApplyBatch.rest}. */
 export class ApplyBatch implements EntryBatch, ApplyContext {
   readonly partitionId: PartitionId;
   readonly #buffers: Uint8Array[] = [];
-  readonly #starts: Int32Array;
-  readonly #ends: Int32Array;
-  readonly #indexes: Float64Array;
-  readonly #terms: Float64Array;
-  readonly #times: Float64Array;
+  readonly #entriesMax: number;
+  #starts = noInt32s;
+  #ends = noInt32s;
+  #indexes = noFloat64s;
+  #terms = noFloat64s;
+  #times = noFloat64s;
   #length = 0;
 
   constructor(partitionId: PartitionId, entriesMax: number) {
     this.partitionId = partitionId;
-    this.#starts = new Int32Array(entriesMax);
-    this.#ends = new Int32Array(entriesMax);
-    this.#indexes = new Float64Array(entriesMax);
-    this.#terms = new Float64Array(entriesMax);
-    this.#times = new Float64Array(entriesMax);
+    this.#entriesMax = entriesMax;
   }
 
   get length(): number {
@@ -30,13 +32,23 @@ export class ApplyBatch implements EntryBatch, ApplyContext {
 
   /** Whether another entry fits. */
   get isFull(): boolean {
-    return this.#length === this.#starts.length;
+    return this.#length === this.#entriesMax;
   }
 
   /** Forgets the entries. */
   clear(): void {
     this.#length = 0;
     this.#buffers.length = 0;
+  }
+
+  /** Gives its memory back; it must be empty. */
+  rest(): void {
+    assert(this.#length === 0, 'only an empty batch rests');
+    this.#starts = noInt32s;
+    this.#ends = noInt32s;
+    this.#indexes = noFloat64s;
+    this.#terms = noFloat64s;
+    this.#times = noFloat64s;
   }
 
   /** Adds an entry whose payload is `bytes[start, end)`. */
@@ -49,6 +61,7 @@ export class ApplyBatch implements EntryBatch, ApplyContext {
     readonly timeMs: number;
   }): void {
     assert(!this.isFull, 'a batch has room for the entry');
+    if (this.#length === this.#starts.length) this.#grow();
     const at = this.#length++;
     this.#buffers[at] = entry.bytes;
     this.#starts[at] = entry.start;
@@ -100,8 +113,29 @@ export class ApplyBatch implements EntryBatch, ApplyContext {
     return nextUint32(prng);
   }
 
+  #grow(): void {
+    const rows = Math.min(this.#entriesMax, Math.max(rowsAtFirst, this.#length * 2));
+    this.#starts = widerInt32s(this.#starts, rows);
+    this.#ends = widerInt32s(this.#ends, rows);
+    this.#indexes = widerFloat64s(this.#indexes, rows);
+    this.#terms = widerFloat64s(this.#terms, rows);
+    this.#times = widerFloat64s(this.#times, rows);
+  }
+
   #checked(position: number): number {
     assert(position >= 0 && position < this.#length, 'a position within the batch');
     return position;
   }
+}
+
+function widerInt32s(column: Int32Array<ArrayBuffer>, rows: number): Int32Array<ArrayBuffer> {
+  const wider = new Int32Array(rows);
+  wider.set(column);
+  return wider;
+}
+
+function widerFloat64s(column: Float64Array<ArrayBuffer>, rows: number): Float64Array<ArrayBuffer> {
+  const wider = new Float64Array(rows);
+  wider.set(column);
+  return wider;
 }

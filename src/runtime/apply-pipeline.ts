@@ -108,6 +108,11 @@ export class ApplyPipeline {
     if (!this.#isRunning) this.#run();
   }
 
+  /** Gives back what memory it can while nothing is being applied. */
+  rest(): void {
+    if (!this.#isRunning && this.#batch.length === 0) this.#batch.rest();
+  }
+
   /** Nothing is applied any more. */
   close(): void {
     this.#isClosed = true;

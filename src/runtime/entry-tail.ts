@@ -70,6 +70,13 @@ export class EntryTail implements LogMeasure {
     }
   }
 
+  /** Frees all memory but that of entries above `keepAbove`. */
+  rest(keepAbove: LogIndex): void {
+    const kept = this.#batches.filter((batch) => batch.lastIndex > keepAbove);
+    this.#batches = kept;
+    this.#bytes = kept.reduce((sum, batch) => sum + batch.bytes.length, 0);
+  }
+
   /** Frees memory beyond the bound, never an entry above `keepAbove`. */
   trim(keepAbove: LogIndex): void {
     if (this.#bytes <= this.#bytesMax) return;

@@ -31,13 +31,13 @@ export interface BatchMaterial {
   readonly ingestMs: number;
 }
 
-const metadataBytesMax = 2048;
+/** Metadata of one entry on its way into its frame; a frame is built in one go, so one place serves all partitions. */
+const metadataScratch = new Uint8Array(2048);
 const noBytes: Uint8Array = new Uint8Array(0);
 
 /** See the file comment. */
 export class FrameBuilder {
   readonly #writer: EntryFrameWriter;
-  readonly #metadata = new Uint8Array(metadataBytesMax);
 
   constructor(partitionId: PartitionId) {
     this.#writer = new EntryFrameWriter(partitionId);
@@ -127,13 +127,13 @@ export class FrameBuilder {
       metadata: noBytes,
       payload: noBytes,
     };
-    writeIngestMetadata(this.#metadata, place.ingestMs);
+    writeIngestMetadata(metadataScratch, place.ingestMs);
     let offset = 0;
     let index = place.firstIndex as number;
     for (const proposal of batch) {
-      this.#metadata.set(proposal.metadata, ingestMetadataBytes);
+      metadataScratch.set(proposal.metadata, ingestMetadataBytes);
       entry.index = index as LogIndex;
-      entry.metadata = this.#metadata.subarray(0, ingestMetadataBytes + proposal.metadata.length);
+      entry.metadata = metadataScratch.subarray(0, ingestMetadataBytes + proposal.metadata.length);
       entry.payload = proposal.payload;
       offset = this.#writer.write(bytes, view, offset, entry);
       index++;

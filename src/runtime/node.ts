@@ -65,8 +65,8 @@ export interface NodeParts {
 
 /** Links to nodes that left every configuration are closed this much later. */
 const linkReviewMs = 5_000;
-/** Partitions that a dead node let sleep begin their elections at this pace at most (specification §2.5). */
-const electionsPerTick = 4;
+/** Partitions that a start or the death of a node left without a leader begin their elections at this pace at most (specification §2.5). */
+const electionsPerTick = 2;
 /** How often waiting local requests look at their deadlines. */
 const deadlineSweepMs = 50;
 
@@ -302,7 +302,6 @@ export class ClustorNode {
       listener: {
         roleChanged: (changed) => {
           this.#wake(changed.partitionId);
-          this.#timer.arm();
         },
         hibernationChanged: (changed) => {
           if (changed.isHibernating) this.#awake.delete(changed);
@@ -321,12 +320,14 @@ export class ClustorNode {
   }
 
   #begin(): void {
-    for (const hosted of this.#hosted.values()) this.#beginHosted(hosted);
+    let begun = 0;
+    for (const hosted of this.#hosted.values())
+      this.#beginHosted(hosted, Math.floor(begun++ / electionsPerTick));
     this.#timer.start();
   }
 
-  #beginHosted({ replica }: HostedPartition): void {
-    replica.begin();
+  #beginHosted({ replica }: HostedPartition, delayTicks = 0): void {
+    replica.begin(delayTicks);
     this.#linkMembers(replica);
   }
 

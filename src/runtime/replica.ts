@@ -90,7 +90,6 @@ export class Replica implements TurnWork {
       now: options.ticks.now,
       seed: options.seed,
     });
-    start(this.state);
     this.#proposals = new ProposalQueue(limits);
     this.#frames = new FrameBuilder(recovered.partitionId);
     this.#sender = new AppendSender({
@@ -121,8 +120,9 @@ export class Replica implements TurnWork {
     });
   }
 
-  /** Replays what is known to be committed; called once. */
-  begin(): void {
+  /** Replays what is known to be committed; called once. The first election may be put off, unless somebody asks before. */
+  begin(delayTicks = 0): void {
+    start(this.state, delayTicks);
     this.apply.advanceTo(this.state.appliableIndex);
   }
 
@@ -333,8 +333,7 @@ export class Replica implements TurnWork {
       effects: this.#effects,
     });
     this.#isStepping = false;
-    if (this.state.isHibernating !== wasHibernating)
-      this.#options.listener.hibernationChanged(this);
+    if (this.state.isHibernating !== wasHibernating) this.#hibernationChanged();
     if (this.#effects.length > 0) this.#runEffects();
     this.#options.turn.schedule();
   }
@@ -464,6 +463,22 @@ export class Replica implements TurnWork {
       reason: effect.reason,
     });
     if (effect.role !== 'leader') {
+      this.#failPending();
+    }
+    this.#options.listener.roleChanged(this);
+  }
+
+  /** Everything is durable everywhere and applied here: whoever needs an entry reads the log. */
+  #hibernationChanged(): void {
+    this.#options.listener.hibernationChanged(this);
+    if (!this.isHibernating) return;
+    this.tail.rest(this.apply.appliedIndex);
+    this.apply.rest();
+  }
+
+  #failPending(): void {
+    const { waiting, appended } = this.proposalCounts;
+    if (waiting + appended > 0)
       this.#proposals.failAll({
         waiting: this.notLeader(),
         appended: new ClustorError(
@@ -471,9 +486,7 @@ export class Replica implements TurnWork {
           'this node stopped leading before the outcome was known',
         ),
       });
-      this.reads.failGathered(this.notLeader());
-    }
-    this.#options.listener.roleChanged(this);
+    if (this.reads.waitingCount > 0) this.reads.failGathered(this.notLeader());
   }
 
   #mark(): void {

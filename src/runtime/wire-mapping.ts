@@ -108,8 +108,11 @@ export function heartbeatOf(
   fromNode: NodeId,
 ): Heartbeat {
   return {
-    ...fromFields(element, fromNode),
     kind: 'heartbeat',
+    fromNode,
+    fromReplica: element.fromReplica,
+    fromIncarnation: element.fromIncarnation,
+    term: element.term,
     round: element.round,
     commit: element.commit,
     mayHibernate: (element.flags & 1) !== 0,
@@ -122,8 +125,11 @@ export function heartbeatEchoOf(
   fromNode: NodeId,
 ): HeartbeatEcho {
   return {
-    ...fromFields(element, fromNode),
     kind: 'heartbeatEcho',
+    fromNode,
+    fromReplica: element.fromReplica,
+    fromIncarnation: element.fromIncarnation,
+    term: element.term,
     round: element.round,
     inDoubt: (element.flags & 1) !== 0,
     isHibernating: (element.flags & 2) !== 0,
