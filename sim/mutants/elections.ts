@@ -210,8 +210,8 @@ export const electionMutants: readonly Mutant[] = [
       },
       {
         file: 'src/raft/step.ts',
-        find: 'state.inDoubt || (isSticky(state) && !message.isTransfer)',
-        replace: 'isSticky(state) && !message.isTransfer',
+        find: 'if (state.inDoubt) return false;\n      if (isSticky',
+        replace: 'if (isSticky',
       },
     ],
     expected: 'tests',

@@ -64,7 +64,7 @@ export const readMutants: readonly Mutant[] = [
     file: 'src/raft/step.ts',
     edits: [
       {
-        find: "if (state.role === 'leader') reconfirmReads(state, context);",
+        find: "if (state.role === 'leader' && !state.isHibernating) reconfirmReads(state, context);",
         replace: "if (state.role !== 'leader') reconfirmReads(state, context);",
       },
     ],

@@ -33,10 +33,11 @@ import type { LogStoreLimits, RecoveredPartition } from '../storage/log-store-ty
 import type { PartitionLog } from '../storage/partition-log.ts';
 import { ClientRequests } from './client-requests.ts';
 import { nodeLimits, type NodeLimits } from './limits.ts';
+import { electionsPerTick, linkEvents } from './link-events.ts';
 import { closeHosted, hostPartition, type HostedPartition } from './hosted-partition.ts';
 import { parseAddress } from './node-address.ts';
 import type { Partition } from './partition.ts';
-import { PeerLinks } from './peer-links.ts';
+import { PeerLinks, type PeerLinkListener } from './peer-links.ts';
 import { ReplicaCreator } from './replica-creator.ts';
 import type { Replica } from './replica.ts';
 import { NodeSessions } from './node-sessions.ts';
@@ -65,8 +66,6 @@ export interface NodeParts {
 
 /** Links to nodes that left every configuration are closed this much later. */
 const linkReviewMs = 5_000;
-/** Partitions that a start or the death of a node left without a leader begin their elections at this pace at most (specification §2.5). */
-const electionsPerTick = 2;
 /** How often waiting local requests look at their deadlines. */
 const deadlineSweepMs = 50;
 
@@ -143,7 +142,7 @@ export class ClustorNode {
       turn: this.#turn,
       handshake: this.#handshake,
       queueBytesMax,
-      listener: this.#linkListener(),
+      listener: this.#linkEvents(),
       fail,
     });
     const requests = new ClientRequests({
@@ -417,40 +416,19 @@ export class ClustorNode {
     hosted?.membership.review();
   }
 
-  #linkListener(): {
-    linkUp: (nodeId: NodeId, newBoot: boolean) => void;
-    linkDown: (nodeId: NodeId) => void;
-    nodeUnreachable: (nodeId: NodeId) => void;
-  } {
-    return {
-      linkUp: (nodeId, newBoot) => {
-        this.#guarded(() => {
-          for (const { replica } of this.#hosted.values()) {
-            replica.input({ kind: 'peerConnected', nodeId, newBoot });
-            if (replica.leaderNodeId === nodeId) this.#wake(replica.partitionId);
-          }
-        });
+  #linkEvents(): PeerLinkListener {
+    return linkEvents({
+      hosted: () => this.#hosted.values(),
+      guarded: (run) => {
+        this.#guarded(run);
       },
-      linkDown: (nodeId) => {
-        this.#guarded(() => {
-          let woken = 0;
-          for (const { replica } of this.#hosted.values()) {
-            const sleeps = replica.isHibernating;
-            const delayTicks = Math.floor(woken / electionsPerTick);
-            replica.input({ kind: 'nodeDown', nodeId, delayTicks });
-            if (sleeps && !replica.isHibernating) woken++;
-          }
-        });
+      wake: (partitionId) => {
+        this.#wake(partitionId);
+      },
+      armTimer: () => {
         this.#timer.arm();
       },
-      nodeUnreachable: (nodeId) => {
-        this.#guarded(() => {
-          for (const { replica } of this.#hosted.values())
-            replica.input({ kind: 'nodeUnreachable', nodeId });
-        });
-        this.#timer.arm();
-      },
-    };
+    });
   }
 
   /** A node that speaks to this one and is not known yet must be answered: its own word says where. */

@@ -29,6 +29,7 @@ import { answeringListener } from './proposal-answers.ts';
 import { ApplyPipeline } from './apply-pipeline.ts';
 import { EntryTail } from './entry-tail.ts';
 import { FrameBuilder } from './frame-builder.ts';
+import { notLeaderError } from './not-leader.ts';
 import { ProposalQueue, type Proposal } from './proposals.ts';
 import { ReadBarriers, type ReadWaiter } from './read-barriers.ts';
 import type { ReceivedFrames } from './received-frames.ts';
@@ -206,22 +207,7 @@ export class Replica implements TurnWork {
 
   /** The error that sends a caller to the leader, or to another node. */
   notLeader(): ClustorError {
-    const leader = this.leaderNodeId;
-    if (this.isCutOff)
-      return new ClustorError(
-        'CLUSTOR_NOT_A_MEMBER',
-        `the replica on this node is no member of partition ${this.partitionId}`,
-      );
-    if (leader === undefined)
-      return new ClustorError(
-        'CLUSTOR_NO_LEADER',
-        `partition ${this.partitionId} has no leader that this node knows of`,
-      );
-    return new ClustorError(
-      'CLUSTOR_NOT_LEADER',
-      `node ${leader} leads partition ${this.partitionId}`,
-      { details: { leaderNodeId: leader } },
-    );
+    return notLeaderError(this);
   }
 
   /** Ends the turn: one batch of proposals, one group of reads. The rest waits for the next turn, so that partitions take turns. */

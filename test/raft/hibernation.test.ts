@@ -1,0 +1,291 @@
+/** When a core sleeps, and what wakes it (specification §2.5). */
+import { describe, expect, test } from 'vitest';
+
+import { logIndex, nodeId, term } from '../../src/base/ids.ts';
+import type { Effect } from '../../src/raft/index.ts';
+import { defaultRaftSettings, nextTickDue } from '../../src/raft/index.ts';
+import { heartbeat as plainHeartbeat, preVoteRequest } from '../scenarios/scenario-words.ts';
+import { appendOf, CoreDriver, sentOf, wordOf } from './core-driver.ts';
+
+const { hibernateTicks, heartbeatTicks, electionTimeoutTicksMax } = defaultRaftSettings;
+
+/** A leader whose term-start entry is durable at all. */
+function settledLeader(): CoreDriver {
+  const driver = new CoreDriver();
+  driver.win();
+  driver.sync();
+  driver.acknowledge(2, 1);
+  driver.acknowledge(3, 1);
+  return driver;
+}
+
+function echoOf(
+  number: number,
+  round: number,
+  isHibernating: boolean,
+): Parameters<CoreDriver['receive']>[0] {
+  return wordOf(number, {
+    kind: 'heartbeatEcho',
+    term: term(1),
+    round,
+    inDoubt: false,
+    isHibernating,
+    needsLeader: false,
+  });
+}
+
+/** Answers each round; `sleepers` agree when they are asked to. Returns what left in the last tick. */
+function quietTime(driver: CoreDriver, ticks: number, sleepers: readonly number[]): Effect[] {
+  let last: Effect[] = [];
+  for (let tick = 0; tick < ticks && !driver.state.isHibernating; tick++) {
+    last = driver.tick();
+    for (const beat of sentOf(last, 'heartbeat')) {
+      const number = Number(beat.mayHibernate);
+      for (const peer of [2, 3])
+        if (!driver.state.isHibernating)
+          driver.receive(echoOf(peer, beat.round, number === 1 && sleepers.includes(peer)));
+    }
+  }
+  return last;
+}
+
+function sleepingLeader(): CoreDriver {
+  const driver = settledLeader();
+  quietTime(driver, hibernateTicks + 4 * heartbeatTicks, [2, 3]);
+  expect(driver.state.isHibernating).toBe(true);
+  return driver;
+}
+
+function restingHeartbeat(beat: {
+  readonly commit: number;
+  readonly round?: number;
+}): Parameters<CoreDriver['receive']>[0] {
+  return wordOf(2, {
+    kind: 'heartbeat',
+    mayHibernate: true,
+    term: term(1),
+    round: beat.round ?? 2,
+    commit: logIndex(beat.commit),
+  });
+}
+
+/** A follower of 2 that holds two committed entries. */
+function settledFollower(): CoreDriver {
+  const driver = new CoreDriver();
+  driver.receive(appendOf(2, { term: 1, prevIndex: 0, prevTerm: 0, terms: [1, 1], commit: 2 }));
+  driver.sync();
+  return driver;
+}
+
+function sleepingFollower(): CoreDriver {
+  const driver = settledFollower();
+  driver.receive(restingHeartbeat({ commit: 2 }));
+  expect(driver.state.isHibernating).toBe(true);
+  return driver;
+}
+
+describe('a leader', () => {
+  test('asks for rest when the quiet time is over, not before', () => {
+    const driver = settledLeader();
+
+    quietTime(driver, hibernateTicks - heartbeatTicks, []);
+    expect(driver.state.leader?.restRound).toBeUndefined();
+    quietTime(driver, 3 * heartbeatTicks, []);
+
+    expect(driver.state.leader?.restRound).toBeDefined();
+  });
+
+  test('sleeps when all have agreed, and then says nothing and needs no timer', () => {
+    const driver = sleepingLeader();
+
+    expect(nextTickDue(driver.state)).toBe(Number.POSITIVE_INFINITY);
+    expect(driver.tick(10 * electionTimeoutTicksMax)).toEqual([]);
+    expect(driver.state.role).toBe('leader');
+  });
+
+  test('stays awake while one has not agreed', () => {
+    const driver = settledLeader();
+
+    quietTime(driver, 3 * hibernateTicks, [2]);
+
+    expect(driver.state.isHibernating).toBe(false);
+  });
+
+  test('does not count an agreement from before the newest work', () => {
+    const driver = settledLeader();
+    quietTime(driver, hibernateTicks + 2 * heartbeatTicks, [2]);
+    driver.input({ kind: 'propose', count: 1 });
+    driver.sync();
+    driver.acknowledge(2, 2);
+    driver.acknowledge(3, 2);
+
+    quietTime(driver, 2 * hibernateTicks, [3]);
+
+    expect(driver.state.isHibernating).toBe(false);
+  });
+
+  test('does not sleep while a follower lacks an entry', () => {
+    const driver = settledLeader();
+    driver.input({ kind: 'propose', count: 1 });
+    driver.sync();
+    driver.acknowledge(2, 2);
+
+    quietTime(driver, 3 * hibernateTicks, [2, 3]);
+
+    expect(driver.state.isHibernating).toBe(false);
+  });
+
+  test.each([
+    { what: 'a proposal', input: { kind: 'propose', count: 1 } as const },
+    { what: 'a read', input: { kind: 'readIndex', readId: 7 } as const },
+    {
+      what: 'the loss of a member',
+      input: { kind: 'nodeDown', nodeId: nodeId(3), delayTicks: 0 } as const,
+    },
+    {
+      what: 'a new connection',
+      input: { kind: 'peerConnected', nodeId: nodeId(2), newBoot: false } as const,
+    },
+  ])('is woken by $what, and wakes its followers with a round', ({ input }) => {
+    const driver = sleepingLeader();
+
+    const beats = sentOf(driver.input(input), 'heartbeat');
+
+    expect(driver.state.isHibernating).toBe(false);
+    expect(beats.length).toBeGreaterThanOrEqual(2);
+    expect(beats.every((beat) => !beat.mayHibernate)).toBe(true);
+  });
+
+  test('is woken by a follower that needs it, and has a whole period to hear a quorum', () => {
+    const driver = sleepingLeader();
+    driver.tick(100 * electionTimeoutTicksMax);
+
+    const needs = { kind: 'heartbeatEcho', term: term(1), round: 0, inDoubt: false } as const;
+    const effects = driver.receive(
+      wordOf(2, { ...needs, isHibernating: false, needsLeader: true }),
+    );
+
+    expect(sentOf(effects, 'heartbeat')).toHaveLength(2);
+    driver.tick(electionTimeoutTicksMax - 1);
+    expect(driver.state.role).toBe('leader');
+    driver.tick(2 * heartbeatTicks);
+    expect(driver.state.role).toBe('follower');
+  });
+
+  test('is not disturbed by a stranger, but by a member that asks for votes', () => {
+    const driver = sleepingLeader();
+
+    driver.receive(preVoteRequest(9, { term: 2 }));
+    expect(driver.state.isHibernating).toBe(true);
+    driver.receive(preVoteRequest(3, { term: 2 }));
+
+    expect(driver.state.isHibernating).toBe(false);
+  });
+
+  test('that stops leading wakes its followers in the term that they know', () => {
+    const driver = sleepingLeader();
+
+    const effects = driver.input({ kind: 'doubt' });
+
+    expect(sentOf(effects, 'heartbeat')).toMatchObject([{ term: 1 }, { term: 1 }]);
+    expect(driver.state.role).toBe('follower');
+  });
+
+  test('serves a read only by a round that was sent after it came', () => {
+    const driver = sleepingLeader();
+    const { round } = driver.state.leader!;
+
+    const asked = driver.input({ kind: 'readIndex', readId: 7 });
+    expect(asked.some((effect) => effect.kind === 'readReady')).toBe(false);
+    expect(driver.echo(2, round).some((effect) => effect.kind === 'readReady')).toBe(false);
+    const newest = driver.state.leader!.round;
+
+    expect(driver.echo(2, newest).some((effect) => effect.kind === 'readReady')).toBe(true);
+  });
+});
+
+describe('a follower', () => {
+  test('agrees when it holds everything, and runs no timer', () => {
+    const driver = settledFollower();
+
+    const effects = driver.receive(restingHeartbeat({ commit: 2 }));
+
+    expect(sentOf(effects, 'heartbeatEcho')).toMatchObject([{ isHibernating: true }]);
+    expect(driver.tick(100 * electionTimeoutTicksMax)).toEqual([]);
+    expect(driver.state.role).toBe('follower');
+  });
+
+  test.each([
+    { what: 'an entry is not committed', commit: 1 },
+    { what: 'it lacks an entry', commit: 3 },
+  ])('does not agree when $what', ({ commit }) => {
+    const driver = new CoreDriver();
+    driver.receive(appendOf(2, { term: 1, prevIndex: 0, prevTerm: 0, terms: [1, 1], commit: 0 }));
+    driver.sync();
+
+    const effects = driver.receive(restingHeartbeat({ commit }));
+
+    expect(sentOf(effects, 'heartbeatEcho')).toMatchObject([{ isHibernating: false }]);
+  });
+
+  test('is woken by the next heartbeat', () => {
+    const driver = sleepingFollower();
+
+    driver.receive(plainHeartbeat(2, { term: 1, commit: 2, round: 3 }));
+
+    expect(driver.state.isHibernating).toBe(false);
+    expect(nextTickDue(driver.state)).toBeLessThanOrEqual(driver.now + electionTimeoutTicksMax);
+  });
+
+  test('refuses a pre-vote, calls its leader and starts its timer', () => {
+    const driver = sleepingFollower();
+    driver.tick(1_000);
+
+    const effects = driver.receive(preVoteRequest(3, { term: 2, lastIndex: 9, lastTerm: 1 }));
+
+    expect(sentOf(effects, 'preVoteResponse')).toMatchObject([{ voteGranted: false }]);
+    expect(sentOf(effects, 'heartbeatEcho')).toMatchObject([{ needsLeader: true }]);
+    driver.tickToDeadline();
+    expect(driver.state.role).toBe('preCandidate');
+  });
+
+  test('lets go of a leader whose node is gone: votes at once, campaigns after the delay', () => {
+    const driver = sleepingFollower();
+
+    driver.input({ kind: 'nodeDown', nodeId: nodeId(2), delayTicks: 500 });
+
+    expect(driver.state.leaderContact).toBeUndefined();
+    driver.tick(500);
+    expect(driver.state.role).toBe('follower');
+    const effects = driver.receive(preVoteRequest(3, { term: 2, lastIndex: 9, lastTerm: 1 }));
+    expect(sentOf(effects, 'preVoteResponse')).toMatchObject([{ voteGranted: true }]);
+    driver.tick(electionTimeoutTicksMax);
+    expect(driver.state.role).toBe('preCandidate');
+  });
+
+  test('whose election was put off holds it when somebody asks', () => {
+    const driver = sleepingFollower();
+    driver.input({ kind: 'nodeDown', nodeId: nodeId(2), delayTicks: 500 });
+
+    driver.input({ kind: 'wake' });
+    driver.tick(electionTimeoutTicksMax);
+
+    expect(driver.state.role).toBe('preCandidate');
+  });
+
+  test('sleeps on when another node is gone', () => {
+    const driver = sleepingFollower();
+
+    driver.input({ kind: 'nodeDown', nodeId: nodeId(3), delayTicks: 0 });
+
+    expect(driver.state.isHibernating).toBe(true);
+  });
+
+  test('is woken by a new life of the node that led', () => {
+    const driver = sleepingFollower();
+
+    driver.input({ kind: 'peerConnected', nodeId: nodeId(2), newBoot: true });
+
+    expect(driver.state.isHibernating).toBe(false);
+  });
+});
