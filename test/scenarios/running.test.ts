@@ -145,6 +145,42 @@ describe('regression 43: one dead follower under load leaves the memory of the l
     expect(inflightBytes).toBeLessThanOrEqual(defaultRaftSettings.inflightBytesMax + slackBytes);
   });
 
+  test.each(['a follower', 'the leader'] as const)(
+    'an hour without %s: at most one change of leader, and memory that stays flat',
+    { timeout: 120_000 },
+    async (who) => {
+      const scenario = await ScenarioCluster.start(45);
+      const before = await scenario.untilLeader();
+      const lost = who === 'the leader' ? before : scenario.others(before)[0]!;
+      scenario.crash(lost);
+      const asked = scenario.others(lost);
+      const changesBefore = scenario.leaderChanges;
+      const peaks: number[] = [];
+
+      for (let minute = 0; minute < 60; minute++) {
+        let peakBytes = 0;
+        for (let write = 0; write < 30; write++) {
+          const node = asked[write % asked.length]!;
+          await scenario.settle(scenario.write(node, 'key', `${minute}.${write}`.padEnd(16_384)));
+          const { state, tail } = scenario.replica(scenario.leader()!);
+          const inflight = state.leader!.progress.map((row) => row.inflightBytes);
+          peakBytes = Math.max(peakBytes, tail.bytesHeld + Math.max(...inflight));
+          await scenario.advance(2_000);
+        }
+        peaks.push(peakBytes);
+      }
+
+      expect(scenario.leaderChanges - changesBefore).toBe(who === 'the leader' ? 1 : 0);
+      // The tail is full behind some 35 minutes and stays as it is.
+      const full = defaultNodeLimits.tailBytesMax;
+      expect(Math.max(...peaks)).toBeGreaterThan(full / 2);
+      expect(Math.max(...peaks)).toBeLessThanOrEqual(
+        full + defaultRaftSettings.inflightBytesMax + slackBytes,
+      );
+      expect(peaks[59]! - peaks[45]!).toBeLessThan(slackBytes);
+    },
+  );
+
   test('one that takes nothing from its socket', async () => {
     const scenario = await ScenarioCluster.start(44);
     const leader = await scenario.untilLeader();
