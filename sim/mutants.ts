@@ -7,6 +7,7 @@ import { cpSync, mkdtempSync, readFileSync, symlinkSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { electionMutants } from './mutants/elections.ts';
+import { hibernationMutants } from './mutants/hibernation.ts';
 import { membershipMutants } from './mutants/membership.ts';
 import type { Mutant } from './mutants/mutant.ts';
 import { readMutants } from './mutants/reads.ts';
@@ -18,6 +19,7 @@ export const mutants: readonly Mutant[] = [
   ...electionMutants,
   ...replicationMutants,
   ...membershipMutants,
+  ...hibernationMutants,
   ...readMutants,
   ...storageMutants,
 ];

@@ -270,8 +270,8 @@ export const membershipMutants: readonly Mutant[] = [
     file: 'src/raft/step.ts',
     edits: [
       {
-        find: '(isSticky(state) && !message.isTransfer)',
-        replace: 'isSticky(state)',
+        find: 'if (isSticky(state) && !message.isTransfer) {',
+        replace: 'if (isSticky(state)) {',
       },
     ],
     expected: 'tests',

@@ -15,6 +15,7 @@ import type { LogStoreLimits } from '../storage/log-store-types.ts';
 import type { NodeLimits } from '../runtime/limits.ts';
 import { DefaultMachine } from './default-machine.ts';
 import { exitCodeOf, exitCodes } from './exit-codes.ts';
+import { releaseMemoryWhenIdle } from './idle-memory.ts';
 import type { Output } from './output.ts';
 import { importUserModule } from './user-module.ts';
 
@@ -91,7 +92,9 @@ export async function runNode(options: NodeCommandOptions, output: Output): Prom
     product: running?.addresses ?? {},
   };
   output.result(ready, `node ${config.nodeId} listens on ${host}:${port}`);
+  const keepMemory = releaseMemoryWhenIdle(node);
   const reason = await untilStopped(node, options.stopWithParent === true);
+  keepMemory();
   // An open pipe would keep this process alive.
   process.stdin.destroy();
   observer.emit({ level: 'info', kind: 'stopping', fields: { reason } });

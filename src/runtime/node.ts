@@ -192,6 +192,11 @@ export class ClustorNode {
     return [...this.#hosted.values()].map(({ partition }) => partition);
   }
 
+  /** Whether nobody uses any of its partitions: all hibernate (specification §2.5). */
+  get isHibernating(): boolean {
+    return this.#hosted.size > 0 && this.#awake.size === 0;
+  }
+
   /** One hosted partition. @throws ClustorError `CLUSTOR_UNKNOWN_PARTITION`. */
   partition(partitionId: PartitionId): Partition {
     const hosted = this.#hosted.get(partitionId);

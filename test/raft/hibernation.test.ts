@@ -23,10 +23,11 @@ function echoOf(
   number: number,
   round: number,
   isHibernating: boolean,
+  inTerm = 1,
 ): Parameters<CoreDriver['receive']>[0] {
   return wordOf(number, {
     kind: 'heartbeatEcho',
-    term: term(1),
+    term: term(inTerm),
     round,
     inDoubt: false,
     isHibernating,
@@ -182,7 +183,16 @@ describe('a leader', () => {
     expect(driver.state.isHibernating).toBe(false);
   });
 
-  test('that stops leading wakes its followers in the term that they know', () => {
+  test('that learns of a newer term wakes its followers in the term that they know', () => {
+    const driver = sleepingLeader();
+
+    const effects = driver.receive(echoOf(2, 0, false, 9));
+
+    expect(sentOf(effects, 'heartbeat')).toMatchObject([{ term: 1 }, { term: 1 }]);
+    expect(driver.state).toMatchObject({ role: 'follower', term: 9 });
+  });
+
+  test('that is found in doubt wakes its followers, and leads no more', () => {
     const driver = sleepingLeader();
 
     const effects = driver.input({ kind: 'doubt' });

@@ -1,0 +1,69 @@
+/** Wrong hibernation: who sleeps too early, and who is not woken. */
+import type { Mutant } from './mutant.ts';
+
+const hibernation = 'src/raft/hibernation.ts';
+const tests = ['test/raft/hibernation.test.ts'];
+
+/** Mutants of hibernation. */
+export const hibernationMutants: readonly Mutant[] = [
+  {
+    name: 'sleeps-without-agreement',
+    breaks: 'HIB-1: a leader sleeps as soon as one follower has agreed',
+    file: hibernation,
+    edits: [
+      {
+        find: 'leader.progress.every((row) => row.restedRound >= restRound)',
+        replace: 'leader.progress.some((row) => row.restedRound >= restRound)',
+      },
+    ],
+    expected: 'tests',
+    tests,
+  },
+  {
+    name: 'rests-with-entries-missing',
+    breaks: 'HIB-1: a follower agrees to sleep though its leader has committed more than it holds',
+    file: hibernation,
+    edits: [{ find: '    message.commit === state.log.lastIndex &&\n', replace: '' }],
+    expected: 'tests',
+    tests,
+  },
+  {
+    name: 'sleeper-not-told-of-a-dead-node',
+    breaks: "HIB-2: a follower sleeps on when the connection to its leader's node is lost",
+    file: hibernation,
+    edits: [
+      {
+        find: 'state.leaderContact?.nodeId !== input.nodeId',
+        replace: 'state.leaderContact?.nodeId === input.nodeId',
+      },
+    ],
+    expected: 'tests',
+    tests,
+  },
+  {
+    name: 'sleeper-votes',
+    breaks: 'HIB-3: a hibernating follower grants pre-votes against its leader',
+    file: 'src/raft/election.ts',
+    edits: [
+      {
+        find: "state.role === 'leader' || state.isHibernating",
+        replace: "state.role === 'leader'",
+      },
+    ],
+    expected: 'tests',
+    tests,
+  },
+  {
+    name: 'steps-down-asleep',
+    breaks: 'HIB-5: a leader that slept stops leading without waking its followers',
+    file: 'src/raft/role.ts',
+    edits: [
+      {
+        find: 'if (wasLeader !== undefined) broadcastRound(state, context);',
+        replace: 'if (wasLeader === undefined) broadcastRound(state, context);',
+      },
+    ],
+    expected: 'tests',
+    tests,
+  },
+];
