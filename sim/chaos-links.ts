@@ -118,8 +118,12 @@ export class ChaosLinks {
     const dialer = await this.#dialerOf(inbound.remotePort ?? 0);
     if (inbound.destroyed) return;
     const tunnel: Tunnel = {
-      ...{ dialer, target, inbound },
-      ...{ outbound: undefined, there: undefined, back: undefined },
+      dialer,
+      target,
+      inbound,
+      outbound: undefined,
+      there: undefined,
+      back: undefined,
     };
     this.#tunnels.add(tunnel);
     inbound.once('close', () => {
@@ -188,6 +192,8 @@ class Flow {
   readonly #underWay: { readonly bytes: Buffer; readonly dueMs: number }[] = [];
   #underWayBytes = 0;
   #isOpen = false;
+  /** The source said its last; the sink hears that behind what is under way. */
+  #hasEnded = false;
   #delayMs = 0;
   #timer: NodeJS.Timeout | undefined;
 
@@ -200,7 +206,8 @@ class Flow {
       this.#take(bytes);
     });
     source.once('end', () => {
-      this.#sink.end();
+      this.#hasEnded = true;
+      this.#deliver();
     });
     sink.on('drain', () => {
       this.#deliver();
@@ -241,6 +248,7 @@ class Flow {
       this.#sink.write(next.bytes);
     }
     const [first] = this.#underWay;
+    if (first === undefined && this.#hasEnded) this.#sink.end();
     if (first !== undefined && !this.#sink.writableNeedDrain)
       this.#timer = setTimeout(
         () => {

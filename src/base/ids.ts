@@ -117,7 +117,7 @@ export function uuidToBytes(text: string, bytes: Uint8Array, offset: number): vo
 
 function rowOf(bytes: Uint8Array, offset: number): number {
   const high = (bytes[offset + 14] ?? 0) ^ (bytes[offset + 9] ?? 0);
-  return (((high << 8) | (bytes[offset + 15] ?? 0)) & (cacheRows - 1)) >>> 0;
+  return ((high << 8) | (bytes[offset + 15] ?? 0)) & (cacheRows - 1);
 }
 
 function isCached(row: number, bytes: Uint8Array, offset: number): boolean {

@@ -92,9 +92,9 @@ export async function runNode(options: NodeCommandOptions, output: Output): Prom
     product: running?.addresses ?? {},
   };
   output.result(ready, `node ${config.nodeId} listens on ${host}:${port}`);
-  const keepMemory = releaseMemoryWhenIdle(node);
+  const stopReleasing = releaseMemoryWhenIdle(node);
   const reason = await untilStopped(node, options.stopWithParent === true);
-  keepMemory();
+  stopReleasing();
   // An open pipe would keep this process alive.
   process.stdin.destroy();
   observer.emit({ level: 'info', kind: 'stopping', fields: { reason } });

@@ -56,8 +56,10 @@ export function mayRest(state: RaftState, message: Heartbeat): boolean {
   );
 }
 
-/** Something is asked of this replica, or somebody misses the leader: a leader's quiet time begins anew; a sleeping leader
- * sends a round; a sleeping follower asks its leader for a heartbeat and starts its timer in case none comes. */
+/**
+ * Something is asked of this replica, or somebody misses the leader: a leader's quiet time begins anew; a sleeping leader
+ * sends a round; a sleeping follower asks its leader for a heartbeat and starts its timer in case none comes.
+ */
 export function wake(state: RaftState, context: StepContext): void {
   const { leader } = state;
   if (leader !== undefined) noteWork(state, leader);

@@ -92,6 +92,8 @@ export function handleAppendRejected(
   const progress = countedProgress(state, message);
   if (progress === undefined) return;
   progress.heardTick = state.now;
+  // The logs differ: no time to sleep.
+  wake(state, context);
   rejected(state, context, { progress, message });
 }
 

@@ -96,10 +96,11 @@ function firstReplica(plan: PartitionPlan, nodeId: NodeId): ReplicaToCreate {
     members: plan.members,
     outgoingMembers: [],
   };
-  const { partitionId } = plan;
   return {
-    ...{ partitionId, replicaId: own.replicaId },
-    ...{ incarnation: own.incarnation, configuration },
+    partitionId: plan.partitionId,
+    replicaId: own.replicaId,
+    incarnation: own.incarnation,
+    configuration,
   };
 }
 

@@ -99,13 +99,21 @@ export async function runSimulation(options: SimRunOptions): Promise<SimRunRepor
   return run.report(violation);
 }
 
-/** Windows of one to a few entries, where messages of one reign are split most, in every other run; else the defaults. */
-function drawWindows(random: PrngState): Partial<RaftSettings> {
-  if (nextBelow(random, 2) === 0) return {};
-  return {
-    appendEntriesMax: nextBetween(random, 1, 4),
-    inflightEntriesMax: nextBetween(random, 1, 64),
-  };
+/**
+ * Windows of one to a few entries, where messages of one reign are split most, in every other run; quiet times so short that
+ * partitions hibernate between operations, in every other run too; else the defaults.
+ */
+function drawSettings(random: PrngState): Partial<RaftSettings> {
+  const windows =
+    nextBelow(random, 2) === 0
+      ? {}
+      : {
+          appendEntriesMax: nextBetween(random, 1, 4),
+          inflightEntriesMax: nextBetween(random, 1, 64),
+        };
+  return nextBelow(random, 2) === 0
+    ? windows
+    : { ...windows, hibernateTicks: nextBetween(random, 1, 30) };
 }
 
 class SimulationRun {
@@ -153,7 +161,7 @@ class SimulationRun {
       partitionIds: this.#partitionIds,
       voterIds: nodeIds.slice(0, nodes),
       storage,
-      raft: drawWindows(forkPrng(this.world.random, 'windows')),
+      raft: drawSettings(forkPrng(this.world.random, 'windows')),
       createStateMachine: (parts) => this.#product.createStateMachine(parts),
       ...(options.onEvent === undefined ? {} : { onEvent: options.onEvent }),
       ...(tap === undefined ? {} : { tap }),

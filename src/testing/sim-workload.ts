@@ -39,6 +39,9 @@ const epochOperations = 60;
 /** One in so many acknowledged changes is looked up on the disks. */
 const evidenceSamples = 8;
 
+/** One pause in so many begins a lull. */
+const lullOneIn = 100;
+
 /** See the file comment. */
 export class SimWorkload implements SimLoad {
   readonly #options: SimWorkloadOptions;
@@ -50,6 +53,7 @@ export class SimWorkload implements SimLoad {
   #values = 0;
   #keys = 0;
   #isStopping = false;
+  #quietUntilMs = 0;
   #running = 0;
   /** Changes that were acknowledged. */
   acknowledged = 0;
@@ -85,7 +89,13 @@ export class SimWorkload implements SimLoad {
   }
 
   #pause(next: () => void): void {
-    this.#options.cluster.world.after(nextBetween(this.#options.random, 5, 120), next);
+    const { random, cluster } = this.#options;
+    const { world } = cluster;
+    // Now and then all workers are quiet together: partitions fall asleep, and whatever happens next happens to sleepers.
+    if (nextBelow(random, lullOneIn) === 0)
+      this.#quietUntilMs = world.nowMs + nextBetween(random, 200, 2_000);
+    const quietMs = Math.max(0, this.#quietUntilMs - world.nowMs);
+    world.after(quietMs + nextBetween(random, 5, 120), next);
   }
 
   #operate(worker: number): void {
