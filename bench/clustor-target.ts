@@ -40,7 +40,8 @@ interface ReadyEvent {
 }
 
 const readyMsMax = 90_000;
-const commandPath = join(repositoryDirectory, 'dist', 'cli', 'main.js');
+/** The built command line. */
+export const clustorCommand: string = join(repositoryDirectory, 'dist', 'cli', 'main.js');
 
 /** What a cluster of idle partitions answers when it is asked at last. */
 export interface IdleAnswers {
@@ -57,13 +58,13 @@ export interface ClustorTarget extends RunningTarget {
 
 /** Starts a cluster and connects to it. */
 export async function startClustor(options: ClustorOptions): Promise<ClustorTarget> {
-  if (!existsSync(commandPath)) throw new Error('the package is not built: npm run build');
+  if (!existsSync(clustorCommand)) throw new Error('the package is not built: npm run build');
   mkdirSync(options.directory, { recursive: true });
   const dataDirectory = join(options.directory, 'data');
   const up = startProgram(
     process.execPath,
     [
-      commandPath,
+      clustorCommand,
       'up',
       '--json',
       ...['--dir', dataDirectory],

@@ -206,4 +206,33 @@ export const storageMutants: readonly Mutant[] = [
     expected: 'tests',
     tests: [scenarioTests],
   },
+  {
+    name: 'strict-batch-held',
+    breaks: 'GRP-1: a flush is held although a partition in Strict mode has entries in it',
+    file: 'src/storage/group-hold.ts',
+    edits: [
+      {
+        find: "if (log.durabilityMode === 'Strict' || isFence === true) return false;",
+        replace: 'if (isFence === true) return false;',
+      },
+    ],
+    expected: 'tests',
+    tests: ['test/storage/group-hold.test.ts'],
+  },
+  {
+    name: 'batch-crosses-a-fence',
+    breaks: 'GRP-4: entries from both sides of a change of mode share a batch',
+    file: 'src/storage/append-parts.ts',
+    edits: [{ find: 'if (fences.length === 0) return [append];', replace: 'return [append];' }],
+    expected: 'tests',
+    tests: ['test/storage/fences.test.ts'],
+  },
+  {
+    name: 'late-mode-change-believed',
+    breaks: 'GRP-4: a change of an epoch that has passed is put in force',
+    file: 'src/runtime/durability-desk.ts',
+    edits: [{ find: 'if (transition.epoch <= this.#epoch) return;', replace: '' }],
+    expected: 'tests',
+    tests: ['test/runtime/group-fsync.test.ts'],
+  },
 ];

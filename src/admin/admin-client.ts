@@ -8,11 +8,14 @@ import {
   AdminService,
   type AddMemberRequestSchema,
   type ChangeVotersRequestSchema,
+  type Durability,
+  type GetDurabilityRequestSchema,
   type GetStatusResponse,
   type MembershipResponse,
   type Partition,
   type PlanVotersResponse,
   type RollBackMembershipRequestSchema,
+  type SetDurabilityRequestSchema,
   type TransferLeadershipRequestSchema,
   type TransferLeadershipResponse,
 } from './generated/clustor/admin/v1/admin_pb.ts';
@@ -65,6 +68,12 @@ export interface AdminClient {
   transferLeadership(
     request: MessageInitShape<typeof TransferLeadershipRequestSchema>,
   ): Promise<Plain<TransferLeadershipResponse>>;
+  getDurability(
+    request: MessageInitShape<typeof GetDurabilityRequestSchema>,
+  ): Promise<Plain<Durability>>;
+  setDurability(
+    request: MessageInitShape<typeof SetDurabilityRequestSchema>,
+  ): Promise<Plain<Durability>>;
   close(): Promise<void>;
 }
 
@@ -116,6 +125,13 @@ export function createAdminClient(channel: AdminChannel): AdminClient {
           plain(
             await client.transferLeadership(request, patience(request)),
           ) as Plain<TransferLeadershipResponse>,
+      ),
+    getDurability: (request) =>
+      call(async () => plain(await client.getDurability(request)) as Plain<Durability>),
+    setDurability: (request) =>
+      call(
+        async () =>
+          plain(await client.setDurability(request, patience(request))) as Plain<Durability>,
       ),
     close: () => {
       isClosed = true;

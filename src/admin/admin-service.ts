@@ -25,6 +25,7 @@ import {
   ListPartitionsResponseSchema,
   WhyResponseSchema,
 } from './generated/clustor/admin/v1/admin_pb.ts';
+import { durabilityRoutes } from './durability-routes.ts';
 import { membershipRoutes, type MembershipSubject } from './membership-routes.ts';
 import { partitionMessage, statusMessage } from './status-message.ts';
 import { explain, type WhyKind } from './why.ts';
@@ -57,6 +58,8 @@ const actions: Readonly<Record<string, AccessAction>> = {
   ChangeVoters: 'adminWrite',
   RollBackMembership: 'adminWrite',
   TransferLeadership: 'adminWrite',
+  GetDurability: 'adminRead',
+  SetDurability: 'adminWrite',
 };
 
 const kinds: readonly WhyKind[] = ['notLeader', 'readBlocked', 'notReady', 'membershipBlocked'];
@@ -104,6 +107,7 @@ export function createAdminRoutes({
           });
         },
         ...membershipRoutes(node),
+        ...durabilityRoutes(node),
       },
       { interceptors: [judging(observer)] },
     );

@@ -6,6 +6,7 @@ import type {
   NodeStatus,
   PartitionStatus,
 } from '../runtime/status.ts';
+import { durabilityMessage } from './durability-routes.ts';
 import {
   GetStatusResponseSchema,
   JointPhaseSchema,
@@ -85,6 +86,7 @@ export function partitionMessage(row: PartitionStatus): Partition {
     configurationCommitted: row.configurationCommitted,
     isMember: row.isMember,
     isHibernating: row.isHibernating,
+    durability: durabilityMessage(row.durability),
   });
 }
 

@@ -142,6 +142,13 @@ export const errorCodes = {
     outcome: 'surelyNot',
     advice: 'Refresh the routing information and ask again.',
   },
+  CLUSTOR_MODE_CONFLICT: {
+    wire: 2027,
+    retryable: false,
+    outcome: 'surelyNot',
+    advice:
+      'Look at `clustor durability get`: it names the present epoch and the clause that forbids Group-Fsync.',
+  },
   CLUSTOR_DATA_DIRECTORY_LOCKED: {
     wire: 3000,
     retryable: false,

@@ -10,6 +10,7 @@ import {
   type ReadCommandOptions,
 } from './client-commands.ts';
 import type { ConnectionOptions } from './connection.ts';
+import { addDurabilityCommands } from './durability-commands.ts';
 import { exitCodeOf, exitCodes } from './exit-codes.ts';
 import { runInit, type InitOptions } from './init-command.ts';
 import { addMemberCommands } from './member-options.ts';
@@ -73,6 +74,7 @@ function program(): Command {
   addProcessCommands(root);
   addClientCommands(root);
   addMemberCommands(root, { withConnection, wholeNumber, run });
+  addDurabilityCommands(root, { withConnection, wholeNumber, run });
   addSimulatorCommands(root);
   return root;
 }

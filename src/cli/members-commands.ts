@@ -424,7 +424,8 @@ function timedOut(goal: Goal, options: ChangeOptions): ClustorError {
   );
 }
 
-async function withLeader(
+/** Runs with the leader of the partition that is meant. */
+export async function withLeader(
   options: PartitionOptions,
   run: (session: LeaderSession) => Promise<number>,
 ): Promise<number> {

@@ -27,6 +27,7 @@ import type {
   Term,
 } from '../base/ids.ts';
 import type { Configuration } from '../base/membership.ts';
+import { durabilityModes, type DurabilityMode } from '../base/durability-mode.ts';
 import type { IoWriterMode } from '../ports/file-system.ts';
 import { readConfiguration, writeConfiguration } from './system-entry.ts';
 
@@ -100,6 +101,13 @@ export type LedgerRecord =
       readonly partitionId: PartitionId;
       readonly incarnation: Incarnation;
       readonly reason: string;
+    }
+  | {
+      readonly kind: 'durabilityTransition';
+      readonly partitionId: PartitionId;
+      readonly mode: DurabilityMode;
+      readonly epoch: number;
+      readonly index: LogIndex;
     };
 
 const kinds: Readonly<Record<LedgerRecord['kind'], number>> = {
@@ -111,6 +119,7 @@ const kinds: Readonly<Record<LedgerRecord['kind'], number>> = {
   segmentOpened: 6,
   segmentClosed: 7,
   doubt: 8,
+  durabilityTransition: 16,
 };
 
 /** What the ledger file's header says. */
@@ -294,6 +303,12 @@ function writePayload(writer: ByteWriter, record: LedgerRecord): void {
       writer.uuid(record.incarnation);
       writer.text(record.reason.slice(0, doubtReasonLengthMax));
       return;
+    case 'durabilityTransition':
+      writer.uuid(record.partitionId);
+      writer.u8(durabilityModes.indexOf(record.mode));
+      writer.u32(record.epoch);
+      writer.u64(record.index);
+      return;
   }
 }
 
@@ -356,6 +371,14 @@ function readPayload(kind: number, reader: ByteReader): LedgerRecord {
         partitionId: reader.uuid() as PartitionId,
         incarnation: reader.uuid() as Incarnation,
         reason: reader.text(doubtReasonBytesMax),
+      };
+    case kinds.durabilityTransition:
+      return {
+        kind: 'durabilityTransition',
+        partitionId: reader.uuid() as PartitionId,
+        mode: durabilityModes[reader.u8()] ?? 'Strict',
+        epoch: reader.u32(),
+        index: reader.u64() as LogIndex,
       };
     default:
       throw new ClustorError(

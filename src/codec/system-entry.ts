@@ -3,10 +3,17 @@
  *
  * First payload byte = id: 0x00 NoOp; 0x01 MembershipChange {phase u8, old_members[], new_members[], routing_epoch u32,
  * placement_digest 32}; 0x02 MembershipRollback {reason string, failing_nodes u16 × u64, override_ref string,
- * old_members[]}. Member = {replica_id u64, node_id u64, incarnation 16, role u8, addresses u16 × string}.
+ * old_members[]}; 0x03 DurabilityTransition {from_mode u8, to_mode u8, effective_index u64, durability_mode_epoch u32,
+ * cause u8}. Member = {replica_id u64, node_id u64, incarnation 16, role u8, addresses u16 × string}.
  * An id that is not known here is never skipped: whoever meets one stops applying.
  */
 import { ByteReader, type ByteWriter } from '../base/bytes.ts';
+import {
+  durabilityCauses,
+  durabilityModes,
+  type DurabilityCause,
+  type DurabilityMode,
+} from '../base/durability-mode.ts';
 import { ClustorError } from '../base/errors.ts';
 import type { Incarnation, LogIndex, NodeId, ReplicaId, Term } from '../base/ids.ts';
 import type { Configuration, Member, MemberRole } from '../base/membership.ts';
@@ -40,11 +47,24 @@ export type SystemEntry =
       /** The full list that is in force again. */
       readonly oldMembers: readonly Member[];
     }
+  | {
+      readonly kind: 'durabilityTransition';
+      readonly fromMode: DurabilityMode;
+      readonly toMode: DurabilityMode;
+      /** The first index whose batch follows the new mode: the one behind this entry. */
+      readonly effectiveIndex: LogIndex;
+      readonly epoch: number;
+      readonly cause: DurabilityCause;
+    }
   | { readonly kind: 'unknown'; readonly id: number };
+
+/** A change of the durability mode. */
+export type DurabilityTransition = Extract<SystemEntry, { readonly kind: 'durabilityTransition' }>;
 
 /** Payload of the term-start entry. */
 export const noOpPayload: Uint8Array = Uint8Array.of(0x00);
 
+const durabilityTransitionId = 0x03;
 const membersMax = 64;
 const addressesMax = 16;
 const addressBytesMax = 256;
@@ -58,6 +78,7 @@ export function readSystemEntry(bytes: Uint8Array, start: number, end: number): 
   const id = reader.u8();
   if (id === 0x00) return { kind: 'noOp' };
   if (id === 0x02) return readRollback(reader);
+  if (id === durabilityTransitionId) return readTransition(reader);
   if (id !== 0x01) return { kind: 'unknown', id };
   const phase = phases[reader.u8()];
   if (phase === undefined)
@@ -90,6 +111,14 @@ export function configurationOfFrame(bytes: Uint8Array, offset: number): Configu
   return { ...place, members: newMembers, outgoingMembers: phase === 'joint' ? oldMembers : [] };
 }
 
+/** Whether the whole frame at `offset` changes the durability mode: no batch crosses it (specification §5.2). */
+export function isFenceFrame(bytes: Uint8Array, offset: number): boolean {
+  return (
+    frameIsSystem(bytes, offset) &&
+    bytes[framePayloadStart(bytes, offset)] === durabilityTransitionId
+  );
+}
+
 /** Writes a system entry's payload. */
 export function writeSystemEntry(
   writer: ByteWriter,
@@ -106,6 +135,15 @@ export function writeSystemEntry(
     for (const node of entry.failingNodes) writer.u64(node);
     writer.text(entry.overrideRef);
     writeMembers(writer, entry.oldMembers);
+    return;
+  }
+  if (entry.kind === 'durabilityTransition') {
+    writer.u8(durabilityTransitionId);
+    writer.u8(durabilityModes.indexOf(entry.fromMode));
+    writer.u8(durabilityModes.indexOf(entry.toMode));
+    writer.u64(entry.effectiveIndex);
+    writer.u32(entry.epoch);
+    writer.u8(durabilityCauses.indexOf(entry.cause));
     return;
   }
   writer.u8(0x01);
@@ -179,6 +217,20 @@ function readRollback(reader: ByteReader): SystemEntry {
     overrideRef,
     oldMembers: readMembers(reader),
   };
+}
+
+function readTransition(reader: ByteReader): SystemEntry {
+  const fromMode = durabilityModes[reader.u8()];
+  const toMode = durabilityModes[reader.u8()];
+  const effectiveIndex = reader.u64() as LogIndex;
+  const epoch = reader.u32();
+  const cause = durabilityCauses[reader.u8()];
+  if (fromMode === undefined || toMode === undefined || cause === undefined)
+    throw new ClustorError(
+      'CLUSTOR_WIRE_UNKNOWN_FIELD',
+      'an unknown mode or cause of a durability transition',
+    );
+  return { kind: 'durabilityTransition', fromMode, toMode, effectiveIndex, epoch, cause };
 }
 
 function writeMembers(writer: ByteWriter, members: readonly Member[]): void {

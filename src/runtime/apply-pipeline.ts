@@ -21,7 +21,7 @@ import {
   frameTerm,
 } from '../codec/entry-frame.ts';
 import { createEntryMetadata, readEntryMetadata } from '../codec/entry-metadata.ts';
-import { readSystemEntry } from '../codec/system-entry.ts';
+import { readSystemEntry, type DurabilityTransition } from '../codec/system-entry.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { ApplyOutcome, StateMachine } from '../ports/state-machine.ts';
 import { ApplyBatch } from './apply-batch.ts';
@@ -37,6 +37,11 @@ export interface ApplyListener {
   answered(
     index: LogIndex,
     answer: { readonly row: IdempotencyRow } | { readonly error: ClustorError },
+  ): void;
+  /** A committed entry changes the durability mode; called before it is told as applied. */
+  durabilityChanged(
+    transition: DurabilityTransition,
+    place: { readonly term: Term; readonly index: LogIndex },
   ): void;
   /** All entries up to here are dealt with. */
   advanced(appliedIndex: LogIndex): void;
@@ -244,6 +249,8 @@ export class ApplyPipeline {
       );
     }
     this.#appliedIndex = entry.index;
+    if (system.kind === 'durabilityTransition')
+      this.#options.listener.durabilityChanged(system, entry);
     this.#options.listener.applied(entry.index, entry.term, undefined);
     this.#options.listener.advanced(entry.index);
     return true;

@@ -59,14 +59,19 @@ export class FrameBuilder {
         };
       case 'proposals': {
         const { proposals, ingestMs } = material;
+        const [first] = proposals;
+        if (first?.isSystem === true)
+          return { ...batch, bytes: this.#system(place, 1, first.payload), fences: [firstIndex] };
         return { ...batch, bytes: this.proposals(proposals, { ...place, ingestMs }) };
       }
       case 'received': {
         const received = present(material.received, 'a received append has its frames');
+        const fences = received.fencesFrom(firstIndex);
         return {
           ...batch,
           bytes: received.from(firstIndex),
           configurations: received.configurationsFrom(firstIndex),
+          ...(fences.length === 0 ? {} : { fences }),
         };
       }
       default:

@@ -1,7 +1,9 @@
 /** A replica with everything that serves it on its node. */
-import type { LogIndex } from '../base/ids.ts';
+import type { LogIndex, NodeId } from '../base/ids.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Entropy } from '../ports/entropy.ts';
+import { allMembers } from '../raft/index.ts';
+import { DurabilityDesk, type DurabilityDeskOptions } from './durability-desk.ts';
 import { LocalAppender } from './local-append.ts';
 import { LocalReader } from './local-read.ts';
 import { MembershipDesk } from './membership-desk.ts';
@@ -17,6 +19,7 @@ export interface HostedPartition {
   readonly appender: LocalAppender;
   readonly reader: LocalReader;
   readonly membership: MembershipDesk;
+  readonly durability: DurabilityDesk;
 }
 
 /** What hosting needs besides the replica's own options. */
@@ -24,6 +27,7 @@ export interface HostingOptions extends ReplicaOptions {
   readonly clock: Clock;
   readonly entropy: Entropy;
   readonly links: PeerLinks;
+  readonly device: Pick<DurabilityDeskOptions, 'deviceViolations' | 'ioWriterModeOf'>;
 }
 
 /** Makes a replica and what serves it; nothing runs before `replica.begin()`. */
@@ -33,6 +37,7 @@ export function hostPartition(options: HostingOptions): HostedPartition {
   const appender = new LocalAppender({ replica, links, turn, clock });
   const reader = new LocalReader({ replica, links, turn, readsMax: limits.readsMax });
   const membership = new MembershipDesk({ replica, links, clock, entropy });
+  const durability = new DurabilityDesk({ replica, clock, ...options.device });
   const feed = {
     source: {
       slice: (firstIndex: LogIndex, lastIndex: LogIndex) =>
@@ -50,17 +55,31 @@ export function hostPartition(options: HostingOptions): HostedPartition {
     appender,
     reader,
     membership,
+    durability,
     clock,
     clientId,
     feed,
   });
-  return { replica, partition, appender, reader, membership };
+  return { replica, partition, appender, reader, membership, durability };
 }
 
 /** Ends everything of a hosted partition: who waits is answered. */
-export function closeHosted({ replica, appender, reader, membership }: HostedPartition): void {
+export function closeHosted(hosted: HostedPartition): void {
+  const { replica, appender, reader, membership, durability } = hosted;
   appender.close();
   reader.close();
   membership.close();
+  durability.close();
   replica.close();
+}
+
+/** Nodes that replicas here have to speak with: those of their configurations, and their leaders. */
+export function neededNodes(hosted: Iterable<HostedPartition>): ReadonlySet<NodeId> {
+  const needed = new Set<NodeId>();
+  for (const { replica } of hosted) {
+    for (const configuration of replica.state.configurations)
+      for (const member of allMembers(configuration)) needed.add(member.nodeId);
+    if (replica.leaderNodeId !== undefined) needed.add(replica.leaderNodeId);
+  }
+  return needed;
 }

@@ -9,6 +9,7 @@ import { ClustorError, isClustorError, messageOf } from '../base/errors.ts';
 import type { Incarnation, NodeId, PartitionId } from '../base/ids.ts';
 import type { Handshake } from '../codec/handshake.ts';
 import { readConfiguration } from '../codec/system-entry.ts';
+import type { IoWriterMode } from '../ports/file-system.ts';
 import type { Observer } from '../ports/observer.ts';
 import type { Connection, ConnectionHandlers } from '../ports/transport.ts';
 import { activeConfiguration } from '../raft/index.ts';
@@ -52,6 +53,8 @@ export class NodeSessions implements SessionOwner {
   readonly #options: NodeSessionsOptions;
   readonly #sessions = new Set<WireSession>();
   readonly #peers = new Map<NodeId, WireSession>();
+  /** How the nodes that acknowledge to this one reach their disks, by their newest word. */
+  readonly ioWriterModes: Map<NodeId, IoWriterMode> = new Map<NodeId, IoWriterMode>();
 
   constructor(options: NodeSessionsOptions) {
     this.#options = options;
@@ -209,6 +212,10 @@ export class NodeSessions implements SessionOwner {
         return;
       case 'appendEntries':
         this.#append(peer.nodeId, message);
+        return;
+      case 'durabilityAck':
+        this.ioWriterModes.set(peer.nodeId, message.ioWriterMode);
+        this.#coreMessage(peer.nodeId, message);
         return;
       default:
         this.#coreMessage(peer.nodeId, message);

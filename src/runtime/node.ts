@@ -17,7 +17,7 @@ import { uuidFromBytes } from '../base/ids.ts';
 import { ownHandshake, type Handshake } from '../codec/handshake.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Entropy } from '../ports/entropy.ts';
-import type { FileSystem } from '../ports/file-system.ts';
+import type { FileSystem, IoWriterMode } from '../ports/file-system.ts';
 import type { Observer } from '../ports/observer.ts';
 import type { StateMachine } from '../ports/state-machine.ts';
 import type { NodeAddress, Transport } from '../ports/transport.ts';
@@ -34,7 +34,12 @@ import type { PartitionLog } from '../storage/partition-log.ts';
 import { ClientRequests } from './client-requests.ts';
 import { nodeLimits, type NodeLimits } from './limits.ts';
 import { electionsPerTick, linkEvents } from './link-events.ts';
-import { closeHosted, hostPartition, type HostedPartition } from './hosted-partition.ts';
+import {
+  closeHosted,
+  hostPartition,
+  neededNodes,
+  type HostedPartition,
+} from './hosted-partition.ts';
 import { parseAddress } from './node-address.ts';
 import type { Partition } from './partition.ts';
 import { PeerLinks, type PeerLinkListener } from './peer-links.ts';
@@ -42,7 +47,7 @@ import { ReplicaCreator } from './replica-creator.ts';
 import type { Replica } from './replica.ts';
 import { NodeSessions } from './node-sessions.ts';
 import { NodeTimer } from './node-timer.ts';
-import { partitionStatus, type NodeStatus } from './status.ts';
+import type { NodeStatus } from './status.ts';
 import { TurnScheduler } from './turn.ts';
 
 /** Everything a node is made of. @public */
@@ -148,7 +153,7 @@ export class ClustorNode {
     const requests = new ClientRequests({
       turn: this.#turn,
       replicaOf: (partitionId) => this.#hosted.get(partitionId as PartitionId)?.replica,
-      describe: (requestId) => this.#sessions.describe(requestId, this.#replicas()),
+      describe: (requestId) => this.#sessions.describe(requestId, this.replicas()),
     });
     this.#sessions = new NodeSessions({
       observer,
@@ -228,15 +233,13 @@ export class ClustorNode {
       linksUp: [...this.#links.all()].filter((link) => link.isUp).map((link) => link.nodeId),
       sessions: this.#sessions.count,
       journal: store.statistics(),
-      partitions: [...this.#hosted.values()].map(({ replica, appender }) =>
-        partitionStatus(replica, appender.pendingCount),
-      ),
+      partitions: [...this.#hosted.values()].map(({ partition }) => partition.status()),
     };
   }
 
   /** Cores of the hosted replicas, for checkers. */
   replicas(): readonly Replica[] {
-    return this.#replicas();
+    return [...this.#hosted.values()].map(({ replica }) => replica);
   }
 
   /** Stops cleanly: answers what waits, flushes storage, closes sockets. Idempotent. */
@@ -269,6 +272,9 @@ export class ClustorNode {
           this.#turn.begin();
           this.#guarded(() => this.#replicaOf(log)?.appendDurable(completion));
         },
+        groupFsyncOverrun: ({ partitionId }) => {
+          this.#hosted.get(partitionId)?.durability.overrun();
+        },
         flushEnded: () => {
           this.#turn.completed();
         },
@@ -282,6 +288,11 @@ export class ClustorNode {
       this.#store?.flush();
     };
   }
+
+  readonly #ioModeOf = (nodeId: NodeId): IoWriterMode | undefined =>
+    nodeId === this.nodeId
+      ? this.#parts.fileSystem.ioWriterMode
+      : this.#sessions.ioWriterModes.get(nodeId);
 
   /** Makes a replica and what serves it. */
   #host(recovered: RecoveredPartition): HostedPartition {
@@ -314,7 +325,11 @@ export class ClustorNode {
         configurationChanged: (changed) => {
           this.#configurationChanged(changed.partitionId);
         },
+        durabilityChanged: (changed, transition, place) => {
+          this.#hosted.get(changed.partitionId)?.durability.applied(transition, place);
+        },
       },
+      device: { deviceViolations: () => store.deviceViolations, ioWriterModeOf: this.#ioModeOf },
     });
     const replaced = this.#hosted.get(partitionId)?.replica;
     if (replaced !== undefined) this.#awake.delete(replaced);
@@ -369,18 +384,8 @@ export class ClustorNode {
     hosted.membership.review();
     this.#cancelLinkReview ??= this.#parts.clock.setTimer(linkReviewMs, () => {
       this.#cancelLinkReview = undefined;
-      if (this.#closing === undefined) this.#links.closeOthers(this.#neededNodes());
+      if (this.#closing === undefined) this.#links.closeOthers(neededNodes(this.#hosted.values()));
     });
-  }
-
-  #neededNodes(): ReadonlySet<NodeId> {
-    const needed = new Set<NodeId>();
-    for (const { replica } of this.#hosted.values()) {
-      for (const configuration of replica.state.configurations)
-        for (const member of allMembers(configuration)) needed.add(member.nodeId);
-      if (replica.leaderNodeId !== undefined) needed.add(replica.leaderNodeId);
-    }
-    return needed;
   }
 
   #tick(nowMs: number): void {
@@ -389,9 +394,10 @@ export class ClustorNode {
       for (const replica of this.#awake) replica.tick();
       if (nowMs - this.#lastSweepMs < deadlineSweepMs) return;
       this.#lastSweepMs = nowMs;
-      for (const { appender, reader } of this.#hosted.values()) {
+      for (const { appender, reader, durability } of this.#hosted.values()) {
         appender.retry(nowMs);
         reader.retry(nowMs);
+        durability.review();
       }
     });
   }
@@ -419,6 +425,7 @@ export class ClustorNode {
     hosted?.appender.retry(nowMs);
     hosted?.reader.retry(nowMs);
     hosted?.membership.review();
+    hosted?.durability.review();
   }
 
   #linkEvents(): PeerLinkListener {
@@ -447,10 +454,6 @@ export class ClustorNode {
   #replicaOf(log: PartitionLog): Replica | undefined {
     const replica = this.#hosted.get(log.partitionId)?.replica;
     return replica?.log === log ? replica : undefined;
-  }
-
-  #replicas(): readonly Replica[] {
-    return [...this.#hosted.values()].map(({ replica }) => replica);
   }
 
   #guarded(run: () => void): void {

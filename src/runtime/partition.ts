@@ -1,9 +1,11 @@
 /** A partition as the embedding product sees it, on whichever node. */
 import { ByteWriter } from '../base/bytes.ts';
+import type { DurabilityMode } from '../base/durability-mode.ts';
 import { ClustorError } from '../base/errors.ts';
 import type { LogIndex, NodeId, PartitionId } from '../base/ids.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { StateMachine } from '../ports/state-machine.ts';
+import type { DurabilityDesk, DurabilityStatus } from './durability-desk.ts';
 import type { AppendReceipt, LocalAppend, LocalAppender } from './local-append.ts';
 import type { LocalReader } from './local-read.ts';
 import type {
@@ -48,6 +50,7 @@ export interface PartitionParts {
   readonly appender: LocalAppender;
   readonly reader: LocalReader;
   readonly membership: MembershipDesk;
+  readonly durability: DurabilityDesk;
   readonly clock: Clock;
   readonly clientId: Uint8Array;
   readonly feed: EntryFeed;
@@ -230,9 +233,30 @@ export class Partition {
     );
   }
 
+  /** How this partition's batches go to the disk, and what stands in the way of Group-Fsync (specification §5.2). */
+  durability(): DurabilityStatus {
+    return this.#parts.durability.status();
+  }
+
+  /**
+   * Changes how batches go to the disk; resolves when the change is in force here. Only at the leader.
+   * @throws ClustorError `CLUSTOR_NOT_LEADER`, or `CLUSTOR_MODE_CONFLICT` when Group-Fsync may not be on now, or when
+   * `expectedEpoch` is given and is not the present epoch.
+   */
+  setDurability(
+    mode: DurabilityMode,
+    options: ChangeOptions & { readonly expectedEpoch?: number } = {},
+  ): Promise<DurabilityStatus> {
+    return this.#parts.durability.set(mode, {
+      expectedEpoch: options.expectedEpoch,
+      deadlineMs: options.deadlineMs ?? deadlineMsDefault,
+    });
+  }
+
   /** Role, indexes, members and what is under way. */
   status(): PartitionStatus {
-    return partitionStatus(this.#parts.replica, this.#parts.appender.pendingCount);
+    const { replica, appender, durability } = this.#parts;
+    return partitionStatus(replica, appender.pendingCount, durability.status());
   }
 
   #deadlineAtMs(options: ReadOptions): number {

@@ -9,9 +9,11 @@ export function answeringListener(waiting: {
   readonly proposals: ProposalQueue;
   readonly reads: ReadBarriers;
   readonly faulted: (error: ClustorError) => void;
+  readonly durabilityChanged: ApplyListener['durabilityChanged'];
 }): ApplyListener {
-  const { proposals, reads } = waiting;
+  const { proposals, reads, durabilityChanged } = waiting;
   return {
+    durabilityChanged,
     applied: (index, term, result) => {
       const proposal = proposals.takeApplied(index);
       proposal?.sink.proposalCommitted(proposal.slot, { term, index, result });

@@ -25,6 +25,8 @@ export interface ProposalSink {
 export interface Proposal {
   readonly metadata: Uint8Array;
   readonly payload: Uint8Array;
+  /** An entry of the system's own: it makes a batch by itself and never reaches the machine. */
+  readonly isSystem?: true;
   readonly sink: ProposalSink;
   readonly slot: number;
 }
@@ -115,10 +117,12 @@ export class ProposalQueue {
     let bytes = 0;
     while (batch.length < bounds.entriesMax) {
       const next = this.#waiting.peek();
-      if (next === undefined || (batch.length > 0 && bytes + next.payload.length > bounds.bytesMax))
-        return;
+      if (next === undefined) return;
+      const isTooMuch = bytes + next.payload.length > bounds.bytesMax || next.isSystem === true;
+      if (batch.length > 0 && isTooMuch) return;
       bytes += next.payload.length;
       batch.push(present(this.#waiting.shift(), 'a proposal that was seen is there'));
+      if (next.isSystem === true) return;
     }
   }
 

@@ -3,8 +3,8 @@ import { assert } from '../base/assert.ts';
 import { ClustorError } from '../base/errors.ts';
 import type { LogIndex, PartitionId, Term } from '../base/ids.ts';
 import type { Configuration } from '../base/membership.ts';
-import { checkFrames } from '../codec/entry-frame.ts';
-import { configurationOfFrame } from '../codec/system-entry.ts';
+import { checkFrames, frameIndex } from '../codec/entry-frame.ts';
+import { configurationOfFrame, isFenceFrame } from '../codec/system-entry.ts';
 import type { ReceivedEntries } from '../raft/index.ts';
 import { offsetOf } from './entry-tail.ts';
 
@@ -13,11 +13,17 @@ export class ReceivedFrames {
   readonly entries: ReceivedEntries;
   readonly #firstIndex: LogIndex;
   readonly #bytes: Uint8Array;
+  readonly #fences: readonly LogIndex[];
 
-  private constructor(firstIndex: LogIndex, bytes: Uint8Array, entries: ReceivedEntries) {
+  private constructor(
+    firstIndex: LogIndex,
+    bytes: Uint8Array,
+    found: { readonly entries: ReceivedEntries; readonly fences: readonly LogIndex[] },
+  ) {
     this.#firstIndex = firstIndex;
     this.#bytes = bytes;
-    this.entries = entries;
+    this.entries = found.entries;
+    this.#fences = found.fences;
   }
 
   /**
@@ -43,12 +49,18 @@ export class ReceivedFrames {
         'CLUSTOR_WIRE_FRAME_CORRUPT',
         `an append behind entry ${append.prevIndex}: ${check.reason}`,
       );
-    return new ReceivedFrames(firstIndex, append.entries, {
-      count: append.entryCount,
-      termRuns: check.termRuns,
-      configurations: check.systemOffsets.flatMap(
-        (offset) => configurationOfFrame(append.entries, offset) ?? [],
-      ),
+    const { entries } = append;
+    return new ReceivedFrames(firstIndex, entries, {
+      entries: {
+        count: append.entryCount,
+        termRuns: check.termRuns,
+        configurations: check.systemOffsets.flatMap(
+          (offset) => configurationOfFrame(entries, offset) ?? [],
+        ),
+      },
+      fences: check.systemOffsets
+        .filter((offset) => isFenceFrame(entries, offset))
+        .map((offset) => frameIndex(entries, offset)),
     });
   }
 
@@ -57,6 +69,11 @@ export class ReceivedFrames {
     const { configurations } = this.entries;
     if (configurations.length === 0) return configurations;
     return configurations.filter((configuration) => configuration.index >= index);
+  }
+
+  /** Entries from `index` on that change the durability mode. */
+  fencesFrom(index: LogIndex): readonly LogIndex[] {
+    return this.#fences.filter((fence) => fence >= index);
   }
 
   /** The frames from `index` on. */

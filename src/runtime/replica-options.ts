@@ -1,5 +1,6 @@
 /** What a replica is made of. */
-import type { NodeId, PartitionId } from '../base/ids.ts';
+import type { LogIndex, NodeId, PartitionId, Term } from '../base/ids.ts';
+import type { DurabilityTransition } from '../codec/system-entry.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Observer } from '../ports/observer.ts';
 import type { StateMachine } from '../ports/state-machine.ts';
@@ -35,6 +36,12 @@ export interface ReplicaListener {
   roleChanged(replica: { readonly partitionId: PartitionId }): void;
   /** It fell asleep or woke (specification §2.5). */
   hibernationChanged(replica: Replica): void;
+  /** A committed entry changes how batches go to the disk (specification §5.2). */
+  durabilityChanged(
+    replica: { readonly partitionId: PartitionId },
+    transition: DurabilityTransition,
+    place: { readonly term: Term; readonly index: LogIndex },
+  ): void;
   /** Another configuration is in force, or it was committed, or a transfer was given up. */
   configurationChanged(replica: { readonly partitionId: PartitionId }): void;
 }

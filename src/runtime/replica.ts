@@ -114,6 +114,9 @@ export class Replica implements TurnWork {
       listener: answeringListener({
         proposals: this.#proposals,
         reads: this.reads,
+        durabilityChanged: (transition, place) => {
+          this.#options.listener.durabilityChanged(this, transition, place);
+        },
         faulted: (error) => {
           this.#emit('error', 'applyFault', { message: error.message });
         },

@@ -20,6 +20,7 @@ import {
   type Role,
 } from '../raft/index.ts';
 import type { LogStoreStatistics } from '../storage/log-store-types.ts';
+import type { DurabilityStatus } from './durability-desk.ts';
 import type { Replica } from './replica.ts';
 
 /** A member as seen from one replica. @public */
@@ -90,6 +91,8 @@ export interface PartitionStatus {
   readonly isMember: boolean;
   /** Neither heartbeats nor timers run, because nobody uses the partition. */
   readonly isHibernating: boolean;
+  /** How batches go to the disk. */
+  readonly durability: DurabilityStatus;
 }
 
 /** One node. @public */
@@ -106,7 +109,11 @@ export interface NodeStatus {
 }
 
 /** Status of a replica. */
-export function partitionStatus(replica: Replica, localAppendsPending: number): PartitionStatus {
+export function partitionStatus(
+  replica: Replica,
+  localAppendsPending: number,
+  durability: DurabilityStatus,
+): PartitionStatus {
   const { state } = replica;
   const configuration = activeConfiguration(state);
   const leader = configuration.members.find((member) => member.nodeId === replica.leaderNodeId);
@@ -142,6 +149,7 @@ export function partitionStatus(replica: Replica, localAppendsPending: number): 
     configurationCommitted: configuration.index <= state.commitIndex,
     isMember: replica.isMember,
     isHibernating: replica.isHibernating,
+    durability,
   };
 }
 

@@ -34,6 +34,45 @@ export function cutAppend(append: PendingAppend, fromIndex: LogIndex): readonly 
   ];
 }
 
+/** An append as parts none of which crosses an entry that changes the durability mode; nearly always the append itself. */
+export function fenceParts(append: PendingAppend): readonly PendingAppend[] {
+  const { batch } = append;
+  const fences = batch.fences ?? [];
+  if (fences.length === 0) return [append];
+  const bounds = [
+    ...new Set(fences.flatMap((index) => [index, index + 1]).concat(batch.firstIndex)),
+  ]
+    .filter((index) => index >= batch.firstIndex && index <= batch.lastIndex)
+    .sort((left, right) => left - right);
+  return bounds.map((from, at) => {
+    const firstIndex = from as LogIndex;
+    const lastIndex = ((bounds[at + 1] ?? batch.lastIndex + 1) - 1) as LogIndex;
+    const part = { ...append, batch: sliceBatch(batch, firstIndex, lastIndex) };
+    return fences.includes(firstIndex) ? { ...part, isFence: true } : part;
+  });
+}
+
+function sliceBatch(batch: FrameBatch, firstIndex: LogIndex, lastIndex: LogIndex): FrameBatch {
+  let start = 0;
+  while (frameIndex(batch.bytes, start) < firstIndex) start += frameTotalBytes(batch.bytes, start);
+  let end = start;
+  let lastTerm = frameTerm(batch.bytes, start);
+  while (end < batch.bytes.length && frameIndex(batch.bytes, end) <= lastIndex) {
+    lastTerm = frameTerm(batch.bytes, end);
+    end += frameTotalBytes(batch.bytes, end);
+  }
+  const configurations = (batch.configurations ?? []).filter(
+    ({ index }) => index >= firstIndex && index <= lastIndex,
+  );
+  return {
+    firstIndex,
+    lastIndex,
+    lastTerm,
+    bytes: batch.bytes.subarray(start, end),
+    configurations,
+  };
+}
+
 /** A batch as parts of one term each; nearly always the batch itself. */
 export function termParts(batch: FrameBatch): readonly FrameBatch[] {
   if (frameTerm(batch.bytes, 0) === batch.lastTerm) return [batch];

@@ -135,6 +135,11 @@ export class LedgerImage {
       case 'doubt':
         this.row(record.partitionId).doubts.set(record.incarnation, record.reason);
         return;
+      case 'durabilityTransition': {
+        const row = this.row(record.partitionId);
+        row.durabilityModeEpoch = Math.max(row.durabilityModeEpoch, record.epoch);
+        return;
+      }
     }
   }
 

@@ -31,6 +31,8 @@ export interface FrameBatch {
   readonly bytes: Uint8Array;
   /** Configurations of entries inside; recorded in the same ledger flush as the record that covers them (specification §3.1). */
   readonly configurations?: readonly Configuration[];
+  /** Entries inside that change the durability mode; no flush crosses them (specification §5.2). */
+  readonly fences?: readonly LogIndex[];
 }
 
 /** A replica as recovery found it. */
@@ -67,6 +69,8 @@ export interface LogStoreListener {
   appendDurable(partition: PartitionLog, completion: AppendCompletion): void;
   /** All completions of a flush were delivered. */
   flushEnded(): void;
+  /** A bound of Group-Fsync was overrun by this partition. */
+  groupFsyncOverrun?(partition: PartitionLog): void;
   /** A write or sync failed: nothing more is written or reported (KER-10). The node must stop. */
   failed(error: ClustorError): void;
 }

@@ -13,12 +13,15 @@ import { present } from '../base/assert.ts';
 import { ClustorError, messageOf } from '../base/errors.ts';
 import type { LogIndex, PartitionId, Term } from '../base/ids.ts';
 import type { LedgerRecord } from '../codec/ledger-format.ts';
-import type { DirectoryLock, IoFailure, IoStep, IoWriterMode } from '../ports/file-system.ts';
-import { cutAppend, dataRecordBytesMax } from './append-parts.ts';
+import { DeviceViolations } from '../policy/group-fsync.ts';
+import type { DirectoryLock, IoStep, IoWriterMode } from '../ports/file-system.ts';
+import { cutAppend, dataRecordBytesMax, fenceParts } from './append-parts.ts';
 import { writeBootRecords } from './boot-records.ts';
+import { chainFailure } from './chain-failure.ts';
 import { DataFlush } from './data-flush.ts';
 import { type DurabilityLedger, recordBytesMax } from './durability-ledger.ts';
 import { FlushTimes } from './flush-times.ts';
+import { GroupHold } from './group-hold.ts';
 import type { Journal } from './journal.ts';
 import type { LedgerImage } from './ledger-image.ts';
 import { logStoreLimits } from './log-store-limits.ts';
@@ -31,9 +34,15 @@ import type {
   LogStoreStatistics,
   RecoveredPartition,
 } from './log-store-types.ts';
-import { PartitionLog, type PartitionLogOwner, type PendingAppend } from './partition-log.ts';
+import {
+  PartitionLog,
+  type DurabilityModeChange,
+  type PartitionLogOwner,
+  type PendingAppend,
+} from './partition-log.ts';
 import { openParts, type StoreParts } from './open-parts.ts';
-import { newbornPartition, type ReplicaToCreate } from './replica-files.ts';
+import { ReplicaBirths } from './replica-births.ts';
+import type { ReplicaToCreate } from './replica-files.ts';
 import { ReplicaRegistry } from './replica-registry.ts';
 import type { RunPlace, SegmentReader } from './segment-reader.ts';
 
@@ -60,16 +69,17 @@ export class LogStore implements PartitionLogOwner {
   readonly #logs = new Map<PartitionId, PartitionLog>();
   readonly #times = new FlushTimes();
   readonly #registry: ReplicaRegistry;
+  readonly #births: ReplicaBirths;
   #records: PendingRecord[] = [];
   #appends: PendingAppend[] = [];
   readonly #dataFlush = new DataFlush();
+  readonly #hold: GroupHold;
+  readonly #device = new DeviceViolations();
   #isBusy = false;
   #failure: ClustorError | undefined;
   #isClosing = false;
   #closed: Promise<void> | undefined;
   #idleWaiters: (() => void)[] = [];
-  /** Whoever waits for records to become durable, to be told that they will not. */
-  readonly #failureWaiters = new Set<(error: ClustorError) => void>();
   #reports: Promise<void> = Promise.resolve();
   #dataFlushes = 0;
   #flushes = 0;
@@ -83,7 +93,24 @@ export class LogStore implements PartitionLogOwner {
     this.#ledger = parts.ledger;
     this.#image = parts.recovery.image;
     this.#reader = parts.reader;
+    this.#hold = new GroupHold(options.clock, (log) => {
+      options.listener.groupFsyncOverrun?.(log);
+    });
     this.#registry = new ReplicaRegistry(options, parts.recovery.registry);
+    this.#births = new ReplicaBirths({
+      registry: this.#registry,
+      durabilityModeEpoch: (partitionId) => this.#image.row(partitionId).durabilityModeEpoch,
+      record: (record, done) => {
+        this.#pushRecord(record, done === undefined ? {} : { done });
+      },
+      flush: () => {
+        this.flush();
+      },
+      failure: () => this.#failure,
+      adopt: (start) => {
+        this.#logs.set(start.partitionId, new PartitionLog(this, start));
+      },
+    });
     this.recovered = parts.recovery.partitions;
     this.bootReport = parts.bootReport;
     for (const { replica, ranges, frameBytes } of parts.recovery.logs) {
@@ -135,7 +162,7 @@ export class LogStore implements PartitionLogOwner {
     replicas: readonly ReplicaToCreate[],
   ): Promise<readonly RecoveredPartition[]> {
     this.#registry.assertNew(replicas);
-    return this.#create(replicas, { term: 0 as Term, votedFor: undefined });
+    return this.#births.create(replicas, { term: 0 as Term, votedFor: undefined });
   }
 
   /**
@@ -160,55 +187,22 @@ export class LogStore implements PartitionLogOwner {
       segmentSeq: segment.segmentSeq,
       offset: endOffset,
     });
-    const [created] = await this.#create([replica], old.hardState);
+    const [created] = await this.#births.create([replica], old.hardState);
     return present(created, 'a replaced replica');
-  }
-
-  async #create(
-    replicas: readonly ReplicaToCreate[],
-    hardState: HardState,
-  ): Promise<readonly RecoveredPartition[]> {
-    await this.#registry.add(replicas, (together) => this.#recordReplicas(together, hardState));
-    return replicas.map((replica) => {
-      const created = newbornPartition(replica, hardState);
-      const start = { ...created, commitIndex: created.recordedCommitIndex, frameBytes: 0 };
-      this.#logs.set(replica.partitionId, new PartitionLog(this, start));
-      return created;
-    });
-  }
-
-  /** Resolves when the first records of the replicas are durable. */
-  #recordReplicas(replicas: readonly ReplicaToCreate[], hardState: HardState): Promise<void> {
-    return new Promise((resolve, reject) => {
-      if (this.#failure !== undefined) {
-        reject(this.#failure);
-        return;
-      }
-      this.#failureWaiters.add(reject);
-      const done = (): void => {
-        this.#failureWaiters.delete(reject);
-        resolve();
-      };
-      for (const [at, { partitionId, configuration }] of replicas.entries()) {
-        const { durabilityModeEpoch } = this.#image.row(partitionId);
-        this.#pushRecord({ kind: 'hardState', partitionId, ...hardState, durabilityModeEpoch });
-        // Records become durable in order: the last one speaks for all.
-        const isLast = at === replicas.length - 1;
-        this.#pushRecord(
-          { kind: 'configuration', partitionId, configuration },
-          isLast ? { done } : {},
-        );
-      }
-      this.flush();
-    });
   }
 
   /** Starts a chain unless one is under way or nothing waits. */
   flush(): void {
     if (this.#isBusy || this.#failure !== undefined) return;
     if (this.#records.length > 0) this.#flushRecords();
-    else if (this.#appends.length > 0) this.#flushData();
-    else if (this.#isClosing) this.#wakeIdle();
+    else if (this.#appends.length > 0) {
+      if (!this.#isHeld()) this.#flushData();
+    } else if (this.#isClosing) this.#wakeIdle();
+  }
+
+  /** Slow syncs that stand; they forbid Group-Fsync (specification §5.2). */
+  get deviceViolations(): number {
+    return this.#device.count;
   }
 
   /** Counters for status and metrics. */
@@ -237,7 +231,8 @@ export class LogStore implements PartitionLogOwner {
   }
 
   enqueueAppend(append: PendingAppend): void {
-    this.#appends.push(append);
+    if (append.batch.fences === undefined) this.#appends.push(append);
+    else this.#appends.push(...fenceParts(append));
   }
 
   enqueueHardState(log: PartitionLog, hardState: HardState): void {
@@ -255,6 +250,13 @@ export class LogStore implements PartitionLogOwner {
       incarnation: log.incarnation,
       reason,
     });
+  }
+
+  enqueueDurabilityMode(log: PartitionLog, change: DurabilityModeChange): void {
+    const { partitionId } = log;
+    // What is replayed after a start stands in the ledger already.
+    if (change.epoch <= this.#image.row(partitionId).durabilityModeEpoch) return;
+    this.#pushRecord({ kind: 'durabilityTransition', partitionId, ...change });
   }
 
   truncate(log: PartitionLog, fromIndex: LogIndex): void {
@@ -363,11 +365,14 @@ export class LogStore implements PartitionLogOwner {
     for (const append of this.#appends) {
       if (
         taken > 0 &&
-        (writer.flushBytes >= this.#limits.flushBytesMax || !writer.fits(append.batch.bytes.length))
+        (append.isFence === true ||
+          writer.flushBytes >= this.#limits.flushBytesMax ||
+          !writer.fits(append.batch.bytes.length))
       )
         break;
       this.#dataFlush.seal(writer, append);
       taken++;
+      if (append.isFence === true) break;
     }
     const sealed = this.#appends.splice(0, taken);
     const { position, bytes } = writer.end();
@@ -385,6 +390,17 @@ export class LogStore implements PartitionLogOwner {
       },
     );
     if (writer.usedShare > 0.25) this.#prepareSegment();
+  }
+
+  /** Whether what waits is held for more to come; not while the store closes. */
+  #isHeld(): boolean {
+    if (this.#isClosing) {
+      this.#hold.release();
+      return false;
+    }
+    return this.#hold.holds(this.#appends, () => {
+      this.flush();
+    });
   }
 
   #switchSegment(): void {
@@ -439,7 +455,9 @@ export class LogStore implements PartitionLogOwner {
         this.#fail(chainFailure(steps, failure));
         return;
       }
-      this.#times.add(clock.monotonicMs() - startedMs);
+      const tookMs = clock.monotonicMs() - startedMs;
+      this.#times.add(tookMs);
+      this.#device.add(tookMs);
       this.#ledger.synced();
       this.#flushes++;
       this.#isBusy = false;
@@ -453,7 +471,7 @@ export class LogStore implements PartitionLogOwner {
     this.#isBusy = false;
     if (this.#failure !== undefined) return;
     this.#failure = error;
-    for (const reject of this.#failureWaiters) reject(error);
+    this.#births.failed(error);
     this.#options.listener.failed(error);
     this.#wakeIdle();
   }
@@ -478,15 +496,4 @@ export class LogStore implements PartitionLogOwner {
     await this.#ledger.close();
     await this.#lock.release();
   }
-}
-
-function chainFailure(steps: readonly IoStep[], failure: IoFailure): ClustorError {
-  const kind = steps[failure.stepIndex]?.kind ?? 'step';
-  return new ClustorError(
-    'CLUSTOR_STORAGE_FAILED',
-    `a ${kind} of the journal or ledger failed with ${failure.systemCode}; nothing more is written or acknowledged by this process`,
-    {
-      details: { systemCode: failure.systemCode },
-    },
-  );
 }

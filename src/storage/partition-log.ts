@@ -1,5 +1,6 @@
 /** One partition's share of the journal and ledger: what its replica hands over, and where its entries are. */
 import { assert } from '../base/assert.ts';
+import type { DurabilityMode } from '../base/durability-mode.ts';
 import type { Incarnation, LogIndex, PartitionId, ReplicaId } from '../base/ids.ts';
 import type { IoWriterMode } from '../ports/file-system.ts';
 import { JournalIndex } from './journal-index.ts';
@@ -10,6 +11,8 @@ export interface PendingAppend {
   readonly log: PartitionLog;
   readonly batch: FrameBatch;
   readonly appendSequence: number;
+  /** It is one entry that changes the durability mode: flushed alone, so that no batch crosses it (specification §5.2). */
+  readonly isFence?: boolean;
 }
 
 /** What a partition's log asks of its store. */
@@ -17,6 +20,7 @@ export interface PartitionLogOwner {
   enqueueAppend(append: PendingAppend): void;
   enqueueHardState(log: PartitionLog, hardState: HardState): void;
   enqueueDoubt(log: PartitionLog, reason: string): void;
+  enqueueDurabilityMode(log: PartitionLog, change: DurabilityModeChange): void;
   /** Drops what is not sealed yet from `fromIndex` on, and records the truncation of what is. */
   truncate(log: PartitionLog, fromIndex: LogIndex): void;
   admits(log: PartitionLog, bytes: number, isSystem: boolean): boolean;
@@ -29,6 +33,24 @@ export interface PartitionLogOwner {
     },
   ): Promise<FrameBatch>;
   ackFields(): { readonly segmentSeq: number; readonly ioWriterMode: IoWriterMode };
+}
+
+/** A change of mode as the ledger keeps it. */
+export interface DurabilityModeChange {
+  readonly mode: DurabilityMode;
+  readonly epoch: number;
+  readonly index: LogIndex;
+}
+
+/** A partition's log when it begins. */
+export interface PartitionLogStart {
+  readonly partitionId: PartitionId;
+  readonly replicaId: ReplicaId;
+  readonly incarnation: Incarnation;
+  readonly lastIndex: LogIndex;
+  readonly commitIndex: LogIndex;
+  readonly hardState: HardState;
+  readonly frameBytes: number;
 }
 
 /** See the file comment. */
@@ -46,19 +68,9 @@ export class PartitionLog {
   hardState: HardState;
   /** Bytes of frames held. */
   frameBytes: number;
+  #durabilityMode: DurabilityMode = 'Strict';
 
-  constructor(
-    owner: PartitionLogOwner,
-    start: {
-      readonly partitionId: PartitionId;
-      readonly replicaId: ReplicaId;
-      readonly incarnation: Incarnation;
-      readonly lastIndex: LogIndex;
-      readonly commitIndex: LogIndex;
-      readonly hardState: HardState;
-      readonly frameBytes: number;
-    },
-  ) {
+  constructor(owner: PartitionLogOwner, start: PartitionLogStart) {
     this.#owner = owner;
     this.partitionId = start.partitionId;
     this.replicaId = start.replicaId;
@@ -67,6 +79,11 @@ export class PartitionLog {
     this.commitIndex = start.commitIndex;
     this.hardState = start.hardState;
     this.frameBytes = start.frameBytes;
+  }
+
+  /** Whether flushes may be held for this partition (specification §5.2). */
+  get durabilityMode(): DurabilityMode {
+    return this.#durabilityMode;
   }
 
   /** Last index handed over, durable or not. */
@@ -84,6 +101,12 @@ export class PartitionLog {
   /** Makes it durable that this replica is in doubt (KER-9). */
   persistDoubt(reason: string): void {
     this.#owner.enqueueDoubt(this, reason);
+  }
+
+  /** A committed entry changed the mode; recorded in the ledger, so that its epoch outlives the process. */
+  changeDurabilityMode(change: DurabilityModeChange): void {
+    this.#durabilityMode = change.mode;
+    this.#owner.enqueueDurabilityMode(this, change);
   }
 
   /** Makes entries durable. */

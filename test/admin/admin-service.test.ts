@@ -309,6 +309,8 @@ describe('the judgement before every handler', () => {
       client.changeVoters({ partitionId: partition, promote: [4n] }),
       client.planVoters({ partitionId: partition, promote: [4n] }),
       client.rollBackMembership({ partitionId: partition }),
+      client.getDurability({ partitionId: partition }),
+      client.setDurability({ partitionId: partition, mode: 'Strict' }),
       client.transferLeadership({ partitionId: partition, toNodeId: 2n }),
     ];
     expect(calls).toHaveLength(AdminService.methods.length);
@@ -339,6 +341,7 @@ describe('the judgement before every handler', () => {
       'AddMember',
       'ChangeVoters',
       'RollBackMembership',
+      'SetDurability',
       'TransferLeadership',
     ]);
   });

@@ -164,6 +164,13 @@ class Core {
       configurationCommitted: true,
       isMember: true,
       isHibernating: false,
+      durability: {
+        mode: 'Strict',
+        wantedMode: 'Strict',
+        epoch: 0,
+        index: 0 as LogIndex,
+        groupFsync: undefined,
+      },
     };
     return explain(kind, { partition: row, state, linksUp: this.linksUp as readonly NodeId[] });
   }

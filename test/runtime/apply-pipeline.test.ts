@@ -55,6 +55,7 @@ class Bench {
       listener: {
         applied: (index) => this.reported.push(index),
         answered: () => undefined,
+        durabilityChanged: () => undefined,
         advanced: () => undefined,
         faulted: () => undefined,
       },

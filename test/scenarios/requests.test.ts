@@ -69,6 +69,7 @@ class ApplyBench {
             index,
             'row' in answer ? `duplicate of ${answer.row.index}` : answer.error.code,
           ),
+        durabilityChanged: () => undefined,
         advanced: () => undefined,
         faulted: () => undefined,
       },

@@ -1,0 +1,74 @@
+/**
+ * Holds a flush for a moment while every partition that has something in it is in Group-Fsync mode (specification §5.2).
+ *
+ * A flush is shared by all partitions, so one in Strict mode that has something ready ends the holding for all. A held batch goes when it
+ * is old or large enough, or when too much is not durable yet. What is held was said to nobody: a crash loses nothing that
+ * counted.
+ */
+import { groupFsyncLimits } from '../policy/group-fsync.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { PartitionLog, PendingAppend } from './partition-log.ts';
+
+/** A timer that fires later than this many times the longest holding is an overrun. */
+const lateFactor = 4;
+
+/** See the file comment. */
+export class GroupHold {
+  readonly #clock: Clock;
+  /** A bound of Group-Fsync was overrun by a partition's batch. */
+  readonly #overrun: (log: PartitionLog) => void;
+  #sinceMs: number | undefined;
+  #cancel: (() => void) | undefined;
+
+  constructor(clock: Clock, overrun: (log: PartitionLog) => void) {
+    this.#clock = clock;
+    this.#overrun = overrun;
+  }
+
+  /** Whether what waits is to wait on; then `flush` is called when it is not any more. */
+  holds(waiting: readonly PendingAppend[], flush: () => void): boolean {
+    const nowMs = this.#clock.monotonicMs();
+    this.#sinceMs ??= nowMs;
+    if (this.#mayWait(waiting, nowMs - this.#sinceMs)) {
+      const leftMs = groupFsyncLimits.batchMsMax - (nowMs - this.#sinceMs);
+      this.#cancel ??= this.#clock.setTimer(leftMs, () => {
+        this.#cancel = undefined;
+        flush();
+      });
+      return true;
+    }
+    this.release();
+    return false;
+  }
+
+  /** Nothing is held any more. */
+  release(): void {
+    this.#sinceMs = undefined;
+    this.#cancel?.();
+    this.#cancel = undefined;
+  }
+
+  /** Nothing is under way while this is asked, so what waits is all that is not durable yet. */
+  #mayWait(waiting: readonly PendingAppend[], heldMs: number): boolean {
+    const { batchBytesMax, batchMsMax, inflightPartitionBytesMax, inflightNodeBytesMax } =
+      groupFsyncLimits;
+    const bytesOf = new Map<PartitionLog, number>();
+    let bytes = 0;
+    for (const { log, batch, isFence } of waiting) {
+      if (log.durabilityMode === 'Strict' || isFence === true) return false;
+      bytes += batch.bytes.length;
+      bytesOf.set(log, (bytesOf.get(log) ?? 0) + batch.bytes.length);
+    }
+    const first = waiting[0];
+    if (first === undefined) return false;
+    if (heldMs >= batchMsMax) {
+      if (heldMs > batchMsMax * lateFactor) this.#overrun(first.log);
+      return false;
+    }
+    if (bytes < batchBytesMax) return true;
+    for (const [log, own] of bytesOf) {
+      if (own > inflightPartitionBytesMax || bytes > inflightNodeBytesMax) this.#overrun(log);
+    }
+    return false;
+  }
+}

@@ -1,0 +1,154 @@
+/** Group-Fsync on running nodes in virtual time (specification §5.2). */
+import { describe, expect, test } from 'vitest';
+import { ByteWriter } from '../../src/base/bytes.ts';
+import { isClustorError } from '../../src/base/errors.ts';
+import type { LogIndex, NodeId } from '../../src/base/ids.ts';
+import { writeSystemEntry, type SystemEntry } from '../../src/codec/system-entry.ts';
+import type { DurabilityStatus } from '../../src/runtime/durability-desk.ts';
+import { ScenarioCluster } from '../scenarios/scenario-cluster.ts';
+
+async function inGroupMode(seed: number): Promise<{ cluster: ScenarioCluster; leader: NodeId }> {
+  const cluster = await ScenarioCluster.start(seed);
+  const leader = await cluster.untilLeader();
+  await cluster.settle(cluster.partition(leader).setDurability('GroupFsync'));
+  return { cluster, leader };
+}
+
+function durabilityAt(cluster: ScenarioCluster, id: NodeId): DurabilityStatus {
+  return cluster.partition(id).durability();
+}
+
+describe('Group-Fsync', () => {
+  test('is off until it is asked for, and then in force on every replica under one epoch', async () => {
+    const { cluster, leader } = await inGroupMode(1);
+
+    expect(durabilityAt(cluster, leader)).toMatchObject({ mode: 'GroupFsync', epoch: 1 });
+    await cluster.until('all replicas follow', () =>
+      cluster.nodeIds.every((id) => durabilityAt(cluster, id).mode === 'GroupFsync'),
+    );
+  });
+
+  test('lets writes that come within 5 ms share their syncs; what is acknowledged is as durable as ever', async () => {
+    const { cluster, leader } = await inGroupMode(2);
+    const { log } = cluster.replica(leader);
+    const startedMs = cluster.world.nowMs;
+    const before = log.ackFields();
+
+    const first = cluster.write(leader, 'a', '1');
+    await cluster.advance(2);
+    const second = cluster.write(leader, 'b', '2');
+    const receipts = [await cluster.settle(first), await cluster.settle(second)];
+
+    expect(cluster.world.nowMs - startedMs, 'the first one waited for the second').toBeGreaterThan(
+      5,
+    );
+    expect(before.segmentSeq).toBe(log.ackFields().segmentSeq);
+    expect(cluster.replica(leader).state.durableIndex).toBeGreaterThanOrEqual(
+      receipts[1]?.index ?? Number.NaN,
+    );
+  });
+
+  test('refuses a caller that knows an older epoch, and changes nothing', async () => {
+    const { cluster, leader } = await inGroupMode(3);
+
+    const ending = await cluster.ending(
+      cluster.partition(leader).setDurability('Strict', { expectedEpoch: 0 }),
+    );
+
+    expect(
+      ending.kind === 'rejected' && isClustorError(ending.error, 'CLUSTOR_MODE_CONFLICT'),
+    ).toBe(true);
+    expect(durabilityAt(cluster, leader)).toMatchObject({ mode: 'GroupFsync', epoch: 1 });
+  });
+
+  test('is not changed by a committed entry of an epoch that has passed', async () => {
+    const { cluster, leader } = await inGroupMode(8);
+    const late: Exclude<SystemEntry, { readonly kind: 'unknown' }> = {
+      kind: 'durabilityTransition',
+      fromMode: 'GroupFsync',
+      toMode: 'Strict',
+      effectiveIndex: 1 as LogIndex,
+      epoch: 1,
+      cause: 'operator',
+    };
+    const writer = new ByteWriter();
+    writeSystemEntry(writer, late);
+    const committed = new Promise((resolve, reject) => {
+      const refusal = cluster.replica(leader).offer({
+        metadata: new Uint8Array(0),
+        payload: writer.take(),
+        isSystem: true,
+        slot: 0,
+        sink: {
+          proposalCommitted: (_slot, receipt) => {
+            resolve(receipt);
+          },
+          proposalFailed: (_slot, error) => {
+            reject(error);
+          },
+        },
+      });
+      if (refusal !== undefined) reject(refusal);
+    });
+
+    await cluster.settle(committed);
+
+    expect(durabilityAt(cluster, leader)).toMatchObject({ mode: 'GroupFsync', epoch: 1 });
+  });
+
+  test('is for a leader to change', async () => {
+    const { cluster, leader } = await inGroupMode(4);
+    const [follower] = cluster.others(leader);
+
+    const ending = await cluster.ending(
+      cluster.partition(follower ?? leader).setDurability('Strict'),
+    );
+
+    expect(ending.kind === 'rejected' && isClustorError(ending.error, 'CLUSTOR_NOT_LEADER')).toBe(
+      true,
+    );
+  });
+
+  test('ends with its leader: the next one starts Strict, and then does what is wanted', async () => {
+    const { cluster, leader } = await inGroupMode(5);
+    cluster.crash(leader);
+    const next = await cluster.untilLeader(cluster.others(leader));
+
+    await cluster.until('the mode is fixed anew', () => durabilityAt(cluster, next).epoch >= 3);
+
+    expect(durabilityAt(cluster, next)).toMatchObject({
+      mode: 'GroupFsync',
+      wantedMode: 'GroupFsync',
+      epoch: 3,
+    });
+  });
+
+  test('outlives a power loss of all nodes, and its epoch never falls', async () => {
+    const { cluster } = await inGroupMode(6);
+    for (const id of cluster.nodeIds) cluster.crash(id);
+    for (const id of cluster.nodeIds) cluster.start(id);
+    await cluster.until('all are up', () => cluster.areAllUp());
+    const leader = await cluster.untilLeader();
+
+    await cluster.until(
+      'what was wanted is in force again',
+      () => durabilityAt(cluster, leader).epoch >= 3,
+    );
+
+    expect(durabilityAt(cluster, leader)).toMatchObject({ mode: 'GroupFsync', epoch: 3 });
+  });
+
+  test('gives way to Strict while the device is slow, and says so', async () => {
+    const { cluster, leader } = await inGroupMode(7);
+    cluster.world.disk(leader).latencyFactor = 100;
+    for (let write = 0; write < 6; write++)
+      await cluster.settle(cluster.write(leader, 'k', `${write}`));
+
+    await cluster.until('Strict is back', () => durabilityAt(cluster, leader).mode === 'Strict');
+
+    expect(durabilityAt(cluster, leader)).toMatchObject({
+      wantedMode: 'GroupFsync',
+      groupFsync: { kind: 'refused', clause: 'BackoffRunning' },
+    });
+  });
+});
