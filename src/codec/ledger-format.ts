@@ -40,6 +40,7 @@ const flushMagic = 0x4853_4c46;
 const formatVersion = 1;
 const flushHeaderBytes = 56;
 const crcOffset = 52;
+const noCrc = new Uint8Array(4);
 const fileCrcOffset = 52;
 const recordBytesMax = 0xffff;
 /** A longer reason is cut when it is written; a UTF-16 unit has at most three bytes. */
@@ -212,10 +213,12 @@ export function readLedgerFlush(bytes: Uint8Array, offset: number): LedgerFlush 
   const length = view.getUint32(48, true);
   const total = flushHeaderBytes + length;
   if (offset + total > bytes.length) return undefined;
-  const copy = bytes.slice(offset, offset + total);
-  copy.fill(0, crcOffset, crcOffset + 4);
-  if (crc32c(copy) !== view.getUint32(crcOffset, true)) return undefined;
-  const reader = new ByteReader(copy, 4);
+  // The CRC is over the flush with zeros in the place of the CRC.
+  const crcStart = offset + crcOffset;
+  const crcBefore = crc32c(noCrc, 0, noCrc.length, crc32c(bytes, offset, crcStart));
+  if (crc32c(bytes, crcStart + 4, offset + total, crcBefore) !== view.getUint32(crcOffset, true))
+    return undefined;
+  const reader = new ByteReader(bytes, offset + 4, offset + total);
   const generation = reader.u64();
   const flushSeq = reader.u64();
   const syncedFlushSeq = reader.u64();
@@ -301,7 +304,7 @@ function readRecords(reader: ByteReader): LedgerRecord[] {
   const records: LedgerRecord[] = [];
   while (reader.remaining > 0) {
     const kind = reader.u8();
-    const payload = new ByteReader(reader.take(reader.u16()));
+    const payload = reader.section(reader.u16());
     records.push(readPayload(kind, payload));
   }
   return records;

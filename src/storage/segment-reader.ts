@@ -32,6 +32,7 @@ const openSegmentsMax = 16;
 /** `.idx` files kept in memory. */
 const indexesMax = 8;
 const readBlocks = 16;
+const noBytes = new Uint8Array(0);
 
 /** What to read. */
 export interface EntryRange {
@@ -199,7 +200,8 @@ export class SegmentReader {
 class GatheredFrames {
   readonly #range: EntryRange;
   readonly #run: Omit<SegmentIndexRow, 'partitionId'>;
-  #bytes = new Uint8Array(128 * 1024);
+  /** Grows with what is read: most reads are of a few entries. */
+  #bytes: Uint8Array = noBytes;
   #length = 0;
   /** Start of the first wanted frame. */
   #from = 0;
