@@ -40,6 +40,7 @@ const flushMagic = 0x4853_4c46;
 const formatVersion = 1;
 const flushHeaderBytes = 56;
 const crcOffset = 52;
+const two32 = 0x1_0000_0000;
 const noCrc = new Uint8Array(4);
 const fileCrcOffset = 52;
 const recordBytesMax = 0xffff;
@@ -205,11 +206,21 @@ export function endLedgerFlush(writer: ByteWriter, start: number): void {
   if (used > 0) writer.zeros(ledgerBlockBytes - used);
 }
 
-/** Reads the flush at `offset`, or `undefined` when none or a damaged one stands there. */
-export function readLedgerFlush(bytes: Uint8Array, offset: number): LedgerFlush | undefined {
+/**
+ * Reads the flush at `offset`, or `undefined` when none or a damaged one stands there, or one of another generation than
+ * the one wanted, if any is.
+ */
+export function readLedgerFlush(
+  bytes: Uint8Array,
+  offset: number,
+  wantedGeneration?: number,
+): LedgerFlush | undefined {
   if (bytes.length < offset + ledgerBlockBytes) return undefined;
   const view = new DataView(bytes.buffer, bytes.byteOffset + offset);
   if (view.getUint32(0, true) !== flushMagic) return undefined;
+  // A file that is used again is full of flushes of older generations: those are not even checked.
+  if (wantedGeneration !== undefined && view.getUint32(4, true) !== wantedGeneration % two32)
+    return undefined;
   const length = view.getUint32(48, true);
   const total = flushHeaderBytes + length;
   if (offset + total > bytes.length) return undefined;
