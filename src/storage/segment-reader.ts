@@ -104,8 +104,11 @@ export class SegmentReader {
     const gathered = new GatheredFrames(range, place.run);
     let block = place.run.block;
     let skip = place.run.offset;
+    // A flush of one entry fills a block: so many hold the wanted entries, unless they are large; then the next reads are.
+    let countMax = Math.min(readBlocks, lastIndex - place.run.firstIndex + 2);
     while (!gathered.isDone(lastIndex)) {
-      const count = Math.min(readBlocks, (place.endOffset - blockOffset(block)) / blockBytes);
+      const count = Math.min(countMax, (place.endOffset - blockOffset(block)) / blockBytes);
+      countMax = readBlocks;
       if (count <= 0) throw damaged(range, `segment ${place.segmentSeq} ends before it`);
       const bytes = await this.#fileSystem.read(file, blockOffset(block), count * blockBytes);
       for (let at = 0; at < count && !gathered.isDone(lastIndex); at++) {
