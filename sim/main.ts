@@ -4,11 +4,12 @@
  * `npm run sim -- --seed 42` replays one; a seed that fails shows its timeline and the shortest prefix of its faults
  * that fails. `--mutant` runs a wrong variant (`sim/mutants.ts`) until a seed catches it.
  */
-import { spawn } from 'node:child_process';
+import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import { rmSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
+import type { Readable, Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { refuseArguments, toolArguments, wholeNumber } from '../scripts/tool-arguments.ts';
 import { crc32c } from '../src/base/crc32c.ts';
@@ -18,6 +19,8 @@ import { mutants, plantMutant } from './mutants.ts';
 const script = fileURLToPath(import.meta.url);
 const root = resolve(dirname(script), '..');
 const timelineShownMax = 60;
+/** Most objects of a run die young: in a larger space they are gone before anybody copies them. */
+const youngSpaceMegabytes = 32;
 
 const usage = `npm run sim -- --seeds 1..500 [--json] [--workers N] [--mutant name]
 npm run sim -- --seed 42`;
@@ -28,11 +31,12 @@ const values = toolArguments(usage, {
   json: { type: 'boolean', default: false },
   workers: { type: 'string' },
   mutant: { type: 'string' },
-  /** Of a worker process: `<from>..<to>..<step>`. */
+  /** Of a worker process: `<from>..<to>..<step>`, or `-` for seeds that come in line by line. */
   worker: { type: 'string' },
 });
 
-if (values.worker !== undefined) await work(values.worker);
+if (values.worker === '-') await workAsTold();
+else if (values.worker !== undefined) await work(values.worker);
 else if (values.seed !== undefined) await replay(wholeNumber('seed', values.seed, usage));
 else await sweep(values.seeds ?? '1..100');
 
@@ -44,8 +48,18 @@ function drainMicrotasks(): Promise<void> {
 async function work(range: string): Promise<void> {
   const [from = 1, to = 1, step = 1] = range.split('..').map(Number);
   for (let seed = from; seed <= to; seed += step) {
-    process.stdout.write(`${JSON.stringify(await runSimulation({ seed, drainMicrotasks }))}\n`);
+    await reportSeed(seed);
   }
+}
+
+/** Runs the seeds that the parent process names, one after the other, and prints a line for each. */
+async function workAsTold(): Promise<void> {
+  for await (const line of createInterface({ input: process.stdin }))
+    await reportSeed(Number(line));
+}
+
+async function reportSeed(seed: number): Promise<void> {
+  process.stdout.write(`${JSON.stringify(await runSimulation({ seed, drainMicrotasks }))}\n`);
 }
 
 async function sweep(range: string): Promise<void> {
@@ -62,22 +76,15 @@ async function sweep(range: string): Promise<void> {
   const workers = wholeNumber('workers', values.workers ?? `${availableParallelism()}`, usage);
   const reports: SimRunReport[] = [];
   const total = to - from + 1;
-  const children = Array.from({ length: Math.min(workers, total) }, (_, at) =>
-    spawn(
-      process.execPath,
-      [
-        ...process.execArgv,
-        join(folder, 'sim', 'main.ts'),
-        '--worker',
-        `${from + at}..${to}..${workers}`,
-      ],
-      { stdio: ['ignore', 'pipe', 'inherit'], cwd: folder },
-    ),
-  );
+  const seeds = seedsOf(from, to);
   const startedMs = performance.now();
+  const children = Array.from({ length: Math.min(workers, total) }, () => startWorker(folder));
   await Promise.all(
     children.map(async (child) => {
+      // Who is done gets the next seed: one that takes long holds nobody up. One more waits, so that no worker does.
+      for (let ahead = 0; ahead < 2; ahead++) giveSeed(child, seeds);
       for await (const line of createInterface({ input: child.stdout })) {
+        giveSeed(child, seeds);
         const report = JSON.parse(line) as SimRunReport;
         reports.push(report);
         progress(reports, total);
@@ -92,6 +99,33 @@ async function sweep(range: string): Promise<void> {
   if (mutant === undefined && reports.length !== total)
     fail(`only ${reports.length} of ${total} seeds came back`);
   finish(reports, { seconds: (performance.now() - startedMs) / 1000, mutant: mutant?.name });
+}
+
+function* seedsOf(from: number, to: number): Generator<number> {
+  for (let seed = from; seed <= to; seed++) yield seed;
+}
+
+/** A process that runs the seeds it is given, and ends with its input. */
+function startWorker(folder: string): ChildProcessByStdio<Writable, Readable, null> {
+  const flags = [...process.execArgv, `--max-semi-space-size=${youngSpaceMegabytes}`];
+  const child = spawn(
+    process.execPath,
+    [...flags, join(folder, 'sim', 'main.ts'), '--worker', '-'],
+    { stdio: ['pipe', 'pipe', 'inherit'], cwd: folder },
+  );
+  // A worker that died is missed by the number of its reports.
+  child.stdin.on('error', () => undefined);
+  return child;
+}
+
+/** Names the next seed to a worker, or that there is none. */
+function giveSeed(
+  child: ChildProcessByStdio<Writable, Readable, null>,
+  seeds: Generator<number>,
+): void {
+  const next = seeds.next();
+  if (next.done === true) child.stdin.end();
+  else child.stdin.write(`${next.value}\n`);
 }
 
 function progress(reports: readonly SimRunReport[], total: number): void {
@@ -129,6 +163,7 @@ function finish(
     fewestOperations: Math.min(...reports.map((report) => report.operations)),
     evidenceChecks: sumOf(reports, (report) => report.evidenceChecks),
     seconds: Math.round(run.seconds),
+    seedsPerMinute: Math.round((reports.length * 60) / run.seconds),
     ...(run.mutant === undefined
       ? {}
       : { mutant: run.mutant, caughtAfterSeeds: failed.length === 0 ? null : reports.length }),
@@ -137,7 +172,7 @@ function finish(
   if (!values.json) {
     const { medians } = summary;
     process.stdout.write(
-      `${reports.length} seeds in ${summary.seconds} s: ${failed.length} failed; ${summary.operations} operations, at least ${summary.fewestOperations} a seed\n`,
+      `${reports.length} seeds in ${summary.seconds} s, ${summary.seedsPerMinute} a minute: ${failed.length} failed; ${summary.operations} operations, at least ${summary.fewestOperations} a seed\n`,
     );
     process.stdout.write(
       `medians a seed: ${medians.operations} operations, ${medians.acks} acks, ${medians.leaderChanges} leader changes, ${medians.crashes} crashes, ${medians.simulatedSeconds} simulated s\n`,

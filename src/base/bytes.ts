@@ -76,23 +76,35 @@ export class ByteReader {
 
   /** u32 length and that many bytes, at most `lengthMax`. */
   lengthPrefixed(lengthMax: number): Uint8Array {
+    return this.take(this.#lengthUpTo(lengthMax));
+  }
+
+  /** A length-prefixed UTF-8 string. */
+  text(lengthMax: number): string {
+    const length = this.#lengthUpTo(lengthMax);
+    const at = this.#take(length);
+    return utf8Decode(this.bytes, at, at + length);
+  }
+
+  /** A reader of the next `length` bytes, which are skipped here. */
+  section(length: number): ByteReader {
+    const at = this.#take(length);
+    return new ByteReader(this.bytes, at, at + length);
+  }
+
+  /** 16 bytes as canonical UUID text. */
+  uuid(): string {
+    return uuidFromBytes(this.bytes, this.#take(16));
+  }
+
+  #lengthUpTo(lengthMax: number): number {
     const length = this.u32();
     if (length > lengthMax)
       throw new ClustorError(
         'CLUSTOR_WIRE_BODY_TOO_LARGE',
         `a field of ${length} bytes exceeds its maximum of ${lengthMax}`,
       );
-    return this.take(length);
-  }
-
-  /** A length-prefixed UTF-8 string. */
-  text(lengthMax: number): string {
-    return utf8Decode(this.lengthPrefixed(lengthMax));
-  }
-
-  /** 16 bytes as canonical UUID text. */
-  uuid(): string {
-    return uuidFromBytes(this.bytes, this.#take(16));
+    return length;
   }
 
   #take(length: number): number {
@@ -177,6 +189,14 @@ export class ByteWriter {
   }
 
   text(value: string): void {
+    // Most texts are ASCII: they are written in place, without a buffer of their own.
+    const length = value.length;
+    const at = this.#grow(4 + length);
+    if (writeAscii(value, this.#bytes, at + 4)) {
+      this.#view.setUint32(at, length, true);
+      return;
+    }
+    this.#length = at;
     this.lengthPrefixed(utf8Encode(value));
   }
 
@@ -233,6 +253,8 @@ export function writeU64(view: DataView, offset: number, value: number): void {
 
 /** UTF-8 bytes of a string; lone surrogates become U+FFFD. */
 export function utf8Encode(text: string): Uint8Array {
+  const ascii = new Uint8Array(text.length);
+  if (writeAscii(text, ascii, 0)) return ascii;
   const bytes: number[] = [];
   for (const character of text) {
     const point = character.codePointAt(0) ?? 0xfffd;
@@ -252,11 +274,27 @@ export function utf8Encode(text: string): Uint8Array {
   return Uint8Array.from(bytes);
 }
 
-/** String of UTF-8 bytes. @throws ClustorError `CLUSTOR_WIRE_BAD_VALUE` for anything that is not well-formed UTF-8. */
-export function utf8Decode(bytes: Uint8Array): string {
+/** Writes a text of ASCII characters at `offset`; false, with some of it written, when it has others. */
+function writeAscii(text: string, target: Uint8Array, offset: number): boolean {
+  for (let position = 0; position < text.length; position++) {
+    const code = text.charCodeAt(position);
+    if (code >= 0x80) return false;
+    target[offset + position] = code;
+  }
+  return true;
+}
+
+/** String of the UTF-8 bytes in [start, end). @throws ClustorError `CLUSTOR_WIRE_BAD_VALUE` for anything that is not well-formed UTF-8. */
+export function utf8Decode(bytes: Uint8Array, start = 0, end: number = bytes.length): string {
   let text = '';
-  let at = 0;
-  while (at < bytes.length) {
+  let at = start;
+  while (at < end) {
+    // Eight ASCII characters at a time.
+    if (at + 8 <= end && isAsciiEight(bytes, at)) {
+      text += asciiEight(bytes, at);
+      at += 8;
+      continue;
+    }
     const first = bytes[at] ?? 0;
     const extra =
       first < 0x80
@@ -268,7 +306,7 @@ export function utf8Decode(bytes: Uint8Array): string {
             : first >= 0xf0 && first < 0xf5
               ? 3
               : -1;
-    if (extra < 0 || at + extra >= bytes.length) throw notUtf8();
+    if (extra < 0 || at + extra >= end) throw notUtf8();
     let point = extra === 0 ? first : first & (0x3f >> extra);
     for (let more = 1; more <= extra; more++) {
       const byte = bytes[at + more] ?? 0;
@@ -282,6 +320,34 @@ export function utf8Decode(bytes: Uint8Array): string {
   }
   return text;
 }
+
+/* eslint-disable @typescript-eslint/no-non-null-assertion -- the caller checked that eight bytes are there; a fallback would cost a branch per byte on the hot path */
+function isAsciiEight(bytes: Uint8Array, at: number): boolean {
+  const all =
+    bytes[at]! |
+    bytes[at + 1]! |
+    bytes[at + 2]! |
+    bytes[at + 3]! |
+    bytes[at + 4]! |
+    bytes[at + 5]! |
+    bytes[at + 6]! |
+    bytes[at + 7]!;
+  return all < 0x80;
+}
+
+function asciiEight(bytes: Uint8Array, at: number): string {
+  return String.fromCharCode(
+    bytes[at]!,
+    bytes[at + 1]!,
+    bytes[at + 2]!,
+    bytes[at + 3]!,
+    bytes[at + 4]!,
+    bytes[at + 5]!,
+    bytes[at + 6]!,
+    bytes[at + 7]!,
+  );
+}
+/* eslint-enable @typescript-eslint/no-non-null-assertion */
 
 function notUtf8(): ClustorError {
   return new ClustorError('CLUSTOR_WIRE_BAD_VALUE', 'a string is not well-formed UTF-8');

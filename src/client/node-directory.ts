@@ -159,7 +159,8 @@ export class NodeDirectory implements ClientNodeListener {
 function addressOf(text: string): NodeAddress | undefined {
   const colon = text.lastIndexOf(':');
   const port = Number(text.slice(colon + 1));
-  const host = text.slice(0, Math.max(0, colon)).replace(/^\[(.*)\]$/, '$1');
+  const name = text.slice(0, Math.max(0, colon));
+  const host = name.startsWith('[') && name.endsWith(']') ? name.slice(1, -1) : name;
   return host !== '' && Number.isInteger(port) && port > 0 && port < 65_536
     ? { host, port }
     : undefined;

@@ -41,6 +41,8 @@ const flushMagic = 0x4853_4c46;
 const formatVersion = 1;
 const flushHeaderBytes = 56;
 const crcOffset = 52;
+const two32 = 0x1_0000_0000;
+const noCrc = new Uint8Array(4);
 const fileCrcOffset = 52;
 const recordBytesMax = 0xffff;
 /** A longer reason is cut when it is written; a UTF-16 unit has at most three bytes. */
@@ -213,18 +215,30 @@ export function endLedgerFlush(writer: ByteWriter, start: number): void {
   if (used > 0) writer.zeros(ledgerBlockBytes - used);
 }
 
-/** Reads the flush at `offset`, or `undefined` when none or a damaged one stands there. */
-export function readLedgerFlush(bytes: Uint8Array, offset: number): LedgerFlush | undefined {
+/**
+ * Reads the flush at `offset`, or `undefined` when none or a damaged one stands there, or one of another generation than
+ * the one wanted, if any is.
+ */
+export function readLedgerFlush(
+  bytes: Uint8Array,
+  offset: number,
+  wantedGeneration?: number,
+): LedgerFlush | undefined {
   if (bytes.length < offset + ledgerBlockBytes) return undefined;
   const view = new DataView(bytes.buffer, bytes.byteOffset + offset);
   if (view.getUint32(0, true) !== flushMagic) return undefined;
+  // A file that is used again is full of flushes of older generations: those are not even checked.
+  if (wantedGeneration !== undefined && view.getUint32(4, true) !== wantedGeneration % two32)
+    return undefined;
   const length = view.getUint32(48, true);
   const total = flushHeaderBytes + length;
   if (offset + total > bytes.length) return undefined;
-  const copy = bytes.slice(offset, offset + total);
-  copy.fill(0, crcOffset, crcOffset + 4);
-  if (crc32c(copy) !== view.getUint32(crcOffset, true)) return undefined;
-  const reader = new ByteReader(copy, 4);
+  // The CRC is over the flush with zeros in the place of the CRC.
+  const crcStart = offset + crcOffset;
+  const crcBefore = crc32c(noCrc, 0, noCrc.length, crc32c(bytes, offset, crcStart));
+  if (crc32c(bytes, crcStart + 4, offset + total, crcBefore) !== view.getUint32(crcOffset, true))
+    return undefined;
+  const reader = new ByteReader(bytes, offset + 4, offset + total);
   const generation = reader.u64();
   const flushSeq = reader.u64();
   const syncedFlushSeq = reader.u64();
@@ -316,7 +330,7 @@ function readRecords(reader: ByteReader): LedgerRecord[] {
   const records: LedgerRecord[] = [];
   while (reader.remaining > 0) {
     const kind = reader.u8();
-    const payload = new ByteReader(reader.take(reader.u16()));
+    const payload = reader.section(reader.u16());
     records.push(readPayload(kind, payload));
   }
   return records;

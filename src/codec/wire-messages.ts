@@ -177,10 +177,10 @@ function readHead(reader: ByteReader, row: MessageRow, values: Values): void {
 
 /** Unknown tags are skipped: later versions may say more. */
 function readTlvBlock(reader: ByteReader, row: MessageRow, values: Values): void {
-  const block = new ByteReader(reader.take(reader.u16()));
+  const block = reader.section(reader.u16());
   while (block.remaining > 0) {
     const tag = block.u8();
-    const value = new ByteReader(block.take(block.u8()));
+    const value = block.section(block.u8());
     if (tag === tlvSender && row.layout === 'preVote') {
       values['fromReplica'] = value.u64();
       values['fromIncarnation'] = value.uuid();

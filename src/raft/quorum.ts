@@ -99,9 +99,19 @@ function holdsVoter(members: readonly Member[], life: ReplicaLife): boolean {
   return members.some((member) => member.role === 'voter' && isSameLife(member, life));
 }
 
+/** Asked after every message and tick: a few values are sorted in place, without a comparing function. */
 function majorityValue(members: readonly Member[], valueOf: (member: Member) => number): number {
-  const values: number[] = [];
-  for (const member of members) if (member.role === 'voter') values.push(valueOf(member));
-  values.sort((left, right) => right - left);
-  return values[values.length >> 1] ?? 0;
+  const descending: number[] = [];
+  for (const member of members) {
+    if (member.role !== 'voter') continue;
+    const value = valueOf(member);
+    let at = descending.length;
+    for (; at > 0; at--) {
+      const before = descending[at - 1] ?? 0;
+      if (before >= value) break;
+      descending[at] = before;
+    }
+    descending[at] = value;
+  }
+  return descending[descending.length >> 1] ?? 0;
 }

@@ -39,7 +39,9 @@ export interface JournalOptions {
 }
 
 /** Memory in which flushes are laid out: a largest batch always fits. */
-const stagingBytes = 6 * 1024 * 1024;
+const stagingBytesMax = 6 * 1024 * 1024;
+/** Enough for most flushes; a journal that gets a larger one takes the most at once, since memory is never given back. */
+const stagingBytesMin = 256 * 1024;
 /** The first segment of a process is no larger, bytes; each next one has twice its size, up to the configured one. */
 const firstSegmentBytesMax = 8 * 1024 * 1024;
 const retryMs = 1000;
@@ -47,7 +49,7 @@ const retryMs = 1000;
 /** See the file comment. */
 export class Journal {
   readonly #options: JournalOptions;
-  readonly #staging: Uint8Array;
+  #staging: Uint8Array;
   readonly #headerStaging: Uint8Array;
   readonly #closed = new Map<number, number>();
   #closedBytes = 0;
@@ -63,7 +65,7 @@ export class Journal {
   constructor(options: JournalOptions) {
     this.#options = options;
     this.#nextSegmentSeq = options.nextSegmentSeq;
-    this.#staging = options.fileSystem.allocateStaging(stagingBytes);
+    this.#staging = options.fileSystem.allocateStaging(stagingBytesMin);
     this.#headerStaging = options.fileSystem.allocateStaging(blockBytes);
   }
 
@@ -190,8 +192,19 @@ export class Journal {
     this.#next = undefined;
   }
 
+  /** The memory for flushes as large as can be; no flush is under way. */
+  #largestStaging(): Uint8Array {
+    if (this.#staging.length < stagingBytesMax)
+      this.#staging = this.#options.fileSystem.allocateStaging(stagingBytesMax);
+    return this.#staging;
+  }
+
   #enter(next: OpenSegment): LedgerRecord {
-    this.#writer = new SegmentWriter(next, this.#staging);
+    this.#writer = new SegmentWriter(next, {
+      staging: this.#staging,
+      stagingBytesMax,
+      largestStaging: () => this.#largestStaging(),
+    });
     this.#next = undefined;
     this.#isNextAwaited = false;
     return {

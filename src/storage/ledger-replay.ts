@@ -49,11 +49,10 @@ export function replayLedgerBytes(
   bytes: Uint8Array,
   owner: { readonly clusterId: ClusterId; readonly nodeId: NodeId },
 ): LedgerReplay {
-  const image = new LedgerImage();
-  const header = readLedgerFileHeader(bytes, 0) ?? readLedgerFileHeader(bytes, ledgerBlockBytes);
-  if (header === undefined) {
+  const flushes = beginReplay(bytes, owner);
+  if (flushes === undefined) {
     return {
-      image,
+      image: new LedgerImage(),
       generation: 0,
       flushSeq: 0,
       flushesRead: 0,
@@ -62,41 +61,100 @@ export function replayLedgerBytes(
       fault: 'both copies of the ledger header are damaged',
     };
   }
+  flushes.advance(bytes);
+  return judged(bytes, flushes);
+}
+
+/** Begins with the header; `undefined` when both its copies are damaged. @throws ClustorError as {@link replayLedger}. */
+export function beginReplay(
+  bytes: Uint8Array,
+  owner: { readonly clusterId: ClusterId; readonly nodeId: NodeId },
+): FlushReplay | undefined {
+  const header = readLedgerFileHeader(bytes, 0) ?? readLedgerFileHeader(bytes, ledgerBlockBytes);
+  if (header === undefined) return undefined;
   if (header.clusterId !== owner.clusterId || header.nodeId !== owner.nodeId) {
     throw new ClustorError(
       'CLUSTOR_WRONG_DATA_DIRECTORY',
       `the ledger belongs to node ${header.nodeId} of cluster ${header.clusterId}`,
     );
   }
-  return replayFlushes(bytes, image, header.generation);
+  return new FlushReplay(header.generation);
 }
 
-function replayFlushes(bytes: Uint8Array, image: LedgerImage, generation: number): LedgerReplay {
-  let offset = ledgerHeaderBytes;
-  let flushSeq = 0;
-  let flushesRead = 0;
-  let fromSecondCopy = 0;
-  let fault: string | undefined;
-  for (;;) {
-    const found = flushAt(bytes, offset, {
-      generation,
-      flushSeq: flushesRead === 0 ? undefined : flushSeq + 1,
-    });
-    if (found === undefined) break;
-    const { flush, isSecondCopy } = found;
+/**
+ * Goes through the flushes of one generation, as far as they are good. It can go on over the same bytes with more behind
+ * them: what it took in is the same as at once, while nothing before {@link FlushReplay.offset} changes.
+ */
+export class FlushReplay {
+  readonly image: LedgerImage = new LedgerImage();
+  readonly generation: number;
+  #offset = ledgerHeaderBytes;
+  #flushSeq = 0;
+  #flushesRead = 0;
+  #fromSecondCopy = 0;
+  #fault: string | undefined;
+
+  constructor(generation: number) {
+    this.generation = generation;
+  }
+
+  /** End of what was taken in. */
+  get offset(): number {
+    return this.#offset;
+  }
+
+  /** The newest flush that was taken in. */
+  get flushSeq(): number {
+    return this.#flushSeq;
+  }
+
+  /** Flushes taken in. */
+  get flushesRead(): number {
+    return this.#flushesRead;
+  }
+
+  /** Of these, flushes of which the first copy was bad. */
+  get fromSecondCopy(): number {
+    return this.#fromSecondCopy;
+  }
+
+  /** A good flush that makes no sense; nothing behind it is taken in. */
+  get fault(): string | undefined {
+    return this.#fault;
+  }
+
+  /** Takes in the good flushes from {@link FlushReplay.offset} on. */
+  advance(bytes: Uint8Array): void {
+    while (this.#fault === undefined) {
+      const found = flushAt(bytes, this.#offset, {
+        generation: this.generation,
+        flushSeq: this.#flushesRead === 0 ? undefined : this.#flushSeq + 1,
+      });
+      if (found === undefined) return;
+      this.#take(found.flush, found.isSecondCopy);
+    }
+  }
+
+  #take(flush: LedgerFlush, isSecondCopy: boolean): void {
     try {
-      for (const record of flush.records) image.apply(record);
+      for (const record of flush.records) this.image.apply(record);
     } catch (error) {
       if (!(error instanceof ClustorError)) throw error;
-      fault = `ledger flush ${flush.flushSeq}: ${error.message}`;
-      break;
+      this.#fault = `ledger flush ${flush.flushSeq}: ${error.message}`;
+      return;
     }
-    image.cover({ segmentSeq: flush.segmentSeq, endOffset: flush.endOffset });
-    flushSeq = flush.flushSeq;
-    flushesRead++;
-    if (isSecondCopy) fromSecondCopy++;
-    offset += flush.blocks * 2 * ledgerBlockBytes;
+    this.image.cover({ segmentSeq: flush.segmentSeq, endOffset: flush.endOffset });
+    this.#flushSeq = flush.flushSeq;
+    this.#flushesRead++;
+    if (isSecondCopy) this.#fromSecondCopy++;
+    this.#offset += flush.blocks * 2 * ledgerBlockBytes;
   }
+}
+
+/** What the end of the good flushes means. */
+function judged(bytes: Uint8Array, flushes: FlushReplay): LedgerReplay {
+  const { image, generation, offset, flushSeq, flushesRead, fromSecondCopy } = flushes;
+  let { fault } = flushes;
   const later =
     fault === undefined ? laterFlush(bytes, offset, { generation, flushSeq }) : undefined;
   if (later !== undefined)
@@ -127,12 +185,12 @@ function flushAt(
   const isWanted = (flush: LedgerFlush | undefined): flush is LedgerFlush =>
     flush?.generation === wanted.generation &&
     (wanted.flushSeq === undefined || flush.flushSeq === wanted.flushSeq);
-  const first = readLedgerFlush(bytes, offset);
+  const first = readLedgerFlush(bytes, offset, wanted.generation);
   if (isWanted(first)) return { flush: first, isSecondCopy: false };
   for (let blocks = 1; blocks <= flushBlocksMax; blocks++) {
     const at = offset + blocks * ledgerBlockBytes;
     if (at >= bytes.length) return undefined;
-    const second = readLedgerFlush(bytes, at);
+    const second = readLedgerFlush(bytes, at, wanted.generation);
     if (isWanted(second) && second.blocks === blocks) return { flush: second, isSecondCopy: true };
   }
   return undefined;
@@ -145,7 +203,7 @@ function laterFlush(
   end: { readonly generation: number; readonly flushSeq: number },
 ): LedgerFlush | undefined {
   for (let offset = from; offset < bytes.length; offset += ledgerBlockBytes) {
-    const flush = readLedgerFlush(bytes, offset);
+    const flush = readLedgerFlush(bytes, offset, end.generation);
     if (
       flush?.generation === end.generation &&
       flush.flushSeq > end.flushSeq &&

@@ -32,6 +32,7 @@ const openSegmentsMax = 16;
 /** `.idx` files kept in memory. */
 const indexesMax = 8;
 const readBlocks = 16;
+const noBytes = new Uint8Array(0);
 
 /** What to read. */
 export interface EntryRange {
@@ -103,8 +104,11 @@ export class SegmentReader {
     const gathered = new GatheredFrames(range, place.run);
     let block = place.run.block;
     let skip = place.run.offset;
+    // A flush of one entry fills a block: so many hold the wanted entries, unless they are large; then the next reads are.
+    let countMax = Math.min(readBlocks, lastIndex - place.run.firstIndex + 2);
     while (!gathered.isDone(lastIndex)) {
-      const count = Math.min(readBlocks, (place.endOffset - blockOffset(block)) / blockBytes);
+      const count = Math.min(countMax, (place.endOffset - blockOffset(block)) / blockBytes);
+      countMax = readBlocks;
       if (count <= 0) throw damaged(range, `segment ${place.segmentSeq} ends before it`);
       const bytes = await this.#fileSystem.read(file, blockOffset(block), count * blockBytes);
       for (let at = 0; at < count && !gathered.isDone(lastIndex); at++) {
@@ -199,7 +203,8 @@ export class SegmentReader {
 class GatheredFrames {
   readonly #range: EntryRange;
   readonly #run: Omit<SegmentIndexRow, 'partitionId'>;
-  #bytes = new Uint8Array(128 * 1024);
+  /** Grows with what is read: most reads are of a few entries. */
+  #bytes: Uint8Array = noBytes;
   #length = 0;
   /** Start of the first wanted frame. */
   #from = 0;

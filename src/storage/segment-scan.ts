@@ -177,7 +177,7 @@ async function scanBlocks(
 class FrameStream {
   readonly #onFrame: (frame: ScannedFrame) => void;
   /** The beginning of a frame that goes on in the next block. */
-  #carry = new Uint8Array(64 * 1024);
+  #carry = new Uint8Array(4 * 1024);
   #carried = 0;
   #carryBlock = 0;
   #carryOffset = 0;

@@ -33,10 +33,21 @@ export interface FramePlace {
   readonly offset: number;
 }
 
+/** Memory that flushes are laid out in, one at a time. */
+export interface FlushMemory {
+  /** Enough for most flushes. */
+  readonly staging: Uint8Array;
+  /** Bytes of the largest flush. */
+  readonly stagingBytesMax: number;
+  /** Memory of that size. */
+  readonly largestStaging: () => Uint8Array;
+}
+
 /** See the file comment. */
 export class SegmentWriter {
   readonly segment: OpenSegment;
-  readonly #staging: Uint8Array;
+  readonly #memory: FlushMemory;
+  #staging: Uint8Array;
   readonly #sealer: BlockSealer;
   #nextBlock = 0;
   /** Offset of the block being filled within staging. */
@@ -46,9 +57,10 @@ export class SegmentWriter {
   #flags = 0;
   #isOpen = false;
 
-  constructor(segment: OpenSegment, staging: Uint8Array) {
+  constructor(segment: OpenSegment, memory: FlushMemory) {
     this.segment = segment;
-    this.#staging = staging;
+    this.#memory = memory;
+    this.#staging = memory.staging;
     this.#sealer = new BlockSealer(segment.salt);
   }
 
@@ -66,7 +78,7 @@ export class SegmentWriter {
   fits(plainBytes: number): boolean {
     const inFlush = this.#isOpen ? this.#blockStart / blockBytes + 1 : 0;
     const blocks = inFlush + Math.ceil(plainBytes / blockPlainBytesMax) + 1;
-    if (blocks * blockBytes > this.#staging.length) return false;
+    if (blocks * blockBytes > this.#memory.stagingBytesMax) return false;
     return blockOffset(this.#nextBlock + blocks) <= this.segment.sizeBytes;
   }
 
@@ -134,9 +146,18 @@ export class SegmentWriter {
   #nextInFlush(): void {
     this.#seal();
     this.#blockStart += blockBytes;
+    if (this.#blockStart + blockBytes > this.#staging.length) this.#growStaging();
     this.#plainBytes = 0;
     this.#firstFrame = noFirstFrame;
     this.#flags = 0;
+  }
+
+  /** Goes on in larger memory; what is laid out was not handed to a chain yet. */
+  #growStaging(): void {
+    const larger = this.#memory.largestStaging();
+    assert(larger.length >= this.#blockStart + blockBytes, 'a flush fits its memory');
+    larger.set(this.#staging.subarray(0, this.#blockStart));
+    this.#staging = larger;
   }
 
   #seal(): void {

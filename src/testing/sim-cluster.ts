@@ -27,9 +27,9 @@ import {
 } from '../raft/index.ts';
 import { initializeNode, planPartition, type PartitionPlan } from '../runtime/bootstrap.ts';
 import { ClustorNode } from '../runtime/node.ts';
-import { replayLedgerBytes } from '../storage/ledger-replay.ts';
 import type { LogStoreLimits } from '../storage/log-store-types.ts';
 import { findThief, type VoterLog } from './commit-safety.ts';
+import { LedgerEvidence } from './ledger-evidence.ts';
 import { RegisterMachine, type AppliedEntry } from './sim-machine.ts';
 import type { SimTap } from './sim-tap.ts';
 import type { SimHost, SimWorld } from './sim-world.ts';
@@ -117,6 +117,7 @@ export class SimCluster {
   readonly #voterIds: readonly NodeId[];
   readonly #lives = new Map<NodeId, Life>();
   readonly #committed = new Map<PartitionId, Committed>();
+  readonly #evidence = new Map<NodeId, LedgerEvidence>();
   readonly #lifeEnded: ((nodeId: NodeId) => void)[] = [];
   /** Leaders seen, over all partitions. */
   leaderChanges = 0;
@@ -250,10 +251,15 @@ export class SimCluster {
     const { active } = this.#row(partitionId);
     if (active === undefined) return;
     const covers = ({ nodeId }: Member): boolean => {
-      const bytes = this.world.disk(nodeId).syncedBytes(ledgerPath);
-      if (bytes === undefined) return false;
-      const { image } = replayLedgerBytes(bytes, { clusterId: this.#options.clusterId, nodeId });
-      return (image.partitions.get(partitionId)?.durability?.index ?? 0) >= index;
+      const file = this.world.disk(nodeId).findSynced(ledgerPath);
+      if (file === undefined) return false;
+      let evidence = this.#evidence.get(nodeId);
+      if (evidence === undefined) {
+        evidence = new LedgerEvidence({ clusterId: this.#options.clusterId, nodeId });
+        this.#evidence.set(nodeId, evidence);
+      }
+      const durability = evidence.read(file)?.partitions.get(partitionId)?.durability;
+      return (durability?.index ?? 0) >= index;
     };
     if (hasQuorum(active, covers)) return;
     const covering = votersOfBoth(active).filter(covers);

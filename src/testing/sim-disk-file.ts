@@ -71,6 +71,11 @@ export class SimFile {
     return numbers.sort((left, right) => left - right);
   }
 
+  /** The page on the medium. It is never changed: another one takes its place. */
+  syncedPage(number: number): Uint8Array {
+    return this.#pages.get(number)?.synced ?? zeroPage;
+  }
+
   /** A copy of the bytes from `position` on; shorter only at the end of the file. */
   read(position: number, length: number, view: FileView): Uint8Array {
     const size = view === 'synced' ? this.#syncedSizeBytes : this.#sizeBytes;

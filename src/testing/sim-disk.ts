@@ -238,7 +238,7 @@ export class SimDisk {
     position = 0,
     length: number = Number.MAX_SAFE_INTEGER,
   ): Uint8Array | undefined {
-    return this.#findSynced(path)?.read(position, length, 'synced');
+    return this.findSynced(path)?.read(position, length, 'synced');
   }
 
   /** The same of the whole file. */
@@ -248,7 +248,7 @@ export class SimDisk {
 
   /** Numbers of the 4,096-byte pages of a synced file that were ever written, rising. */
   syncedPageNumbers(path: string): number[] {
-    return this.#findSynced(path)?.syncedPageNumbers() ?? [];
+    return this.findSynced(path)?.syncedPageNumbers() ?? [];
   }
 
   /** Every file with its path, in order of creation of directories and names. */
@@ -261,7 +261,8 @@ export class SimDisk {
     return paths;
   }
 
-  #findSynced(path: string): SimFile | undefined {
+  /** The file of that path, unless a power loss may take it. */
+  findSynced(path: string): SimFile | undefined {
     const { parent, name } = split(path);
     return this.#directories.get(parent)?.syncedNames.get(name);
   }

@@ -47,6 +47,37 @@ describe('a writer and a reader', () => {
     expect(reader.remaining).toBe(0);
   });
 
+  test('read a section for itself, and go on behind it', () => {
+    const reader = new ByteReader(Uint8Array.of(1, 2, 3, 4, 5));
+    const section = reader.section(3);
+    expect(section.u16()).toBe(0x0201);
+    expect(section.remaining).toBe(1);
+    expect(code(() => section.u16())).toBe('CLUSTOR_WIRE_BODY_TOO_SHORT');
+    expect(reader.u16()).toBe(0x0504);
+    expect(code(() => reader.section(1))).toBe('CLUSTOR_WIRE_BODY_TOO_SHORT');
+  });
+
+  test('agree on texts with other characters anywhere among ASCII ones', () => {
+    const reference = new TextEncoder();
+    for (let length = 0; length < 20; length++) {
+      for (let place = -1; place < length; place++) {
+        const text = Array.from({ length }, (_, at) => (at === place ? 'é' : 'a')).join('');
+        const writer = new ByteWriter(1);
+        writer.u8(7);
+        writer.text(text);
+        writer.u8(8);
+        const bytes = writer.take();
+        const encoded = reference.encode(text);
+
+        expect([...bytes]).toEqual([7, encoded.length, 0, 0, 0, ...encoded, 8]);
+        expect([...utf8Encode(text)]).toEqual([...encoded]);
+        const reader = new ByteReader(bytes, 1);
+        expect(reader.text(100)).toBe(text);
+        expect(reader.u8()).toBe(8);
+      }
+    }
+  });
+
   test('stay inside the part of a buffer that they were given', () => {
     const whole = Uint8Array.of(9, 9, 1, 2, 3, 4, 9, 9);
     const part = whole.subarray(2, 6);

@@ -22,6 +22,28 @@ async function openStore(): Promise<{ world: StoreWorld; model: PartitionModel }
   return { world, model };
 }
 
+describe('a flush', () => {
+  test('larger than what the journal begins with is durable whole, and so are small ones behind it', async () => {
+    const { world, model } = await openStore();
+    world.append(model, 60, 60_000);
+    world.store?.flush();
+    world.append(model, 2, 500);
+    await world.run(200);
+    world.append(model, 60, 60_000);
+    world.store?.flush();
+    await world.run(200);
+    const bytes = world.store?.statistics().journalBytesWritten ?? 0;
+    expect(bytes).toBeGreaterThan(2 * 256 * 1024);
+    expect(model.durableIndex).toBe(122);
+
+    world.crash('powerLoss');
+    await world.open();
+
+    await world.verify();
+    expect(model.entries.length).toBe(122);
+  });
+});
+
 describe('a sync that failed (KER-10)', () => {
   test('of entries is told, and neither they nor later ones ever become durable', async () => {
     const { world, model } = await openStore();
