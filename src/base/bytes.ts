@@ -92,6 +92,12 @@ export class ByteReader {
     return new ByteReader(this.bytes, at, at + length);
   }
 
+  /** The next `length` bytes as a {@link byteText}. */
+  byteText(length: number): string {
+    const at = this.#take(length);
+    return byteText(this.bytes, at, at + length);
+  }
+
   /** 16 bytes as canonical UUID text. */
   uuid(): string {
     return uuidFromBytes(this.bytes, this.#take(16));
@@ -291,7 +297,7 @@ export function utf8Decode(bytes: Uint8Array, start = 0, end: number = bytes.len
   while (at < end) {
     // Eight ASCII characters at a time.
     if (at + 8 <= end && isAsciiEight(bytes, at)) {
-      text += asciiEight(bytes, at);
+      text += eightCharacters(bytes, at);
       at += 8;
       continue;
     }
@@ -321,6 +327,15 @@ export function utf8Decode(bytes: Uint8Array, start = 0, end: number = bytes.len
   return text;
 }
 
+/** A string with one character for each byte in [start, end): a key of a map, equal for equal bytes alone. */
+export function byteText(bytes: Uint8Array, start: number, end: number): string {
+  let text = '';
+  let at = start;
+  for (; at + 8 <= end; at += 8) text += eightCharacters(bytes, at);
+  for (; at < end; at++) text += String.fromCharCode(bytes[at] ?? 0);
+  return text;
+}
+
 /* eslint-disable @typescript-eslint/no-non-null-assertion -- the caller checked that eight bytes are there; a fallback would cost a branch per byte on the hot path */
 function isAsciiEight(bytes: Uint8Array, at: number): boolean {
   const all =
@@ -335,7 +350,7 @@ function isAsciiEight(bytes: Uint8Array, at: number): boolean {
   return all < 0x80;
 }
 
-function asciiEight(bytes: Uint8Array, at: number): string {
+function eightCharacters(bytes: Uint8Array, at: number): string {
   return String.fromCharCode(
     bytes[at]!,
     bytes[at + 1]!,

@@ -117,12 +117,12 @@ function readField(
       return;
     case 4:
       expectLength(field, 24);
-      into.clientKey = keyText(reader.take(16));
+      into.clientKey = reader.byteText(16);
       into.sequence = reader.u64();
       return;
     case 5:
       if (field.length > opaqueKeyBytesMax) throw badField(field);
-      into.opaqueKey = keyText(reader.take(field.length));
+      into.opaqueKey = reader.byteText(field.length);
       return;
     case 6:
       into.ackedThrough = numberField(reader, field);
@@ -155,8 +155,4 @@ function badField(field: { readonly tag: number; readonly length: number }): Clu
     'CLUSTOR_WIRE_BAD_VALUE',
     `metadata field ${field.tag} cannot have ${field.length} bytes`,
   );
-}
-
-function keyText(bytes: Uint8Array): string {
-  return String.fromCharCode(...bytes);
 }

@@ -59,6 +59,8 @@ export class Replica implements TurnWork {
   #batch: Proposal[] = [];
   #received: ReceivedFrames | undefined;
   #isClosed = false;
+  /** Steps of the core so far: while it stays, the state does. */
+  stepCount = 0;
   #roleSinceMs: number;
   /** Why the role is what it is, for explanations. */
   roleReason = 'the process has just started';
@@ -315,6 +317,7 @@ export class Replica implements TurnWork {
     if (this.#isClosed) return;
     assert(!this.#isStepping, 'a step does not begin within another');
     this.#isStepping = true;
+    this.stepCount++;
     const wasHibernating = this.state.isHibernating;
     step(this.state, input, {
       now: this.#options.ticks.now,

@@ -27,6 +27,7 @@ import {
 } from '../raft/index.ts';
 import { initializeNode, planPartition, type PartitionPlan } from '../runtime/bootstrap.ts';
 import { ClustorNode } from '../runtime/node.ts';
+import type { Replica } from '../runtime/replica.ts';
 import type { LogStoreLimits } from '../storage/log-store-types.ts';
 import { findThief, type VoterLog } from './commit-safety.ts';
 import { LedgerEvidence } from './ledger-evidence.ts';
@@ -77,10 +78,18 @@ export interface MachineParts {
   readonly onApplied: AppliedEntry;
 }
 
+/** A replica as it was when it was last looked at. */
+interface Before {
+  readonly replica: Replica;
+  readonly state: RaftState;
+  readonly signature: number;
+  stepCount: number;
+}
+
 interface Life {
   readonly host: SimHost;
   node: ClustorNode | undefined;
-  readonly before: Map<PartitionId, { readonly state: RaftState; signature: number }>;
+  readonly before: Map<PartitionId, Before>;
   readonly machines: Map<PartitionId, StateMachine>;
 }
 
@@ -342,12 +351,12 @@ export class SimCluster {
     return machine;
   }
 
-  #checkState(
-    nodeId: NodeId,
-    life: Life,
-    { state, partitionId }: { readonly state: RaftState; readonly partitionId: PartitionId },
-  ): void {
+  #checkState(nodeId: NodeId, life: Life, replica: Replica): void {
+    const { state, partitionId, stepCount } = replica;
     this.#options.tap?.replica({ nodeId, partitionId, state }, this.world.nowMs);
+    const last = life.before.get(partitionId);
+    // Most events step no core, or that of another partition.
+    if (last?.replica === replica && last.stepCount === stepCount) return;
     const signature =
       state.term * 4096 +
       state.log.lastIndex * 64 +
@@ -359,10 +368,12 @@ export class SimCluster {
       state.durableTerm +
       state.role.length +
       state.configurations.length * 11;
-    const last = life.before.get(partitionId);
     // A new life in the same place has no past.
     const known = last?.state.selfIncarnation === state.selfIncarnation ? last : undefined;
-    if (known?.signature === signature) return;
+    if (known?.signature === signature) {
+      known.stepCount = stepCount;
+      return;
+    }
     try {
       checkRaftState(state);
       if (known !== undefined) checkRaftTransition(known.state, state);
@@ -390,7 +401,7 @@ export class SimCluster {
       state,
       commitIndexBefore: known?.state.commitIndex ?? state.commitIndex,
     });
-    life.before.set(partitionId, { state: seen, signature });
+    life.before.set(partitionId, { replica, state: seen, signature, stepCount });
   }
 
   #checkCommitted(
