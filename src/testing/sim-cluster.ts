@@ -7,7 +7,7 @@
  */
 import { InvariantError } from '../base/assert.ts';
 import { isClustorError, messageOf } from '../base/errors.ts';
-import type { ClusterId, LogIndex, NodeId, PartitionId, Term } from '../base/ids.ts';
+import type { ClusterId, LogIndex, NodeId, PartitionId } from '../base/ids.ts';
 import type { Configuration, Member } from '../base/membership.ts';
 import { nextBelow, nextBetween } from '../base/prng.ts';
 import type { ObservedEvent, Observer } from '../ports/observer.ts';
@@ -27,9 +27,12 @@ import {
 } from '../raft/index.ts';
 import { initializeNode, planPartition, type PartitionPlan } from '../runtime/bootstrap.ts';
 import { ClustorNode } from '../runtime/node.ts';
+import type { Replica } from '../runtime/replica.ts';
 import { replayLedgerBytes } from '../storage/ledger-replay.ts';
 import type { LogStoreLimits } from '../storage/log-store-types.ts';
-import { findThief, type VoterLog } from './commit-safety.ts';
+import { findThief } from './commit-safety.ts';
+import { nothingCommitted, type Committed } from './committed-row.ts';
+import type { FaultAtlas } from './fault-atlas.ts';
 import { RegisterMachine, type AppliedEntry } from './sim-machine.ts';
 import type { SimTap } from './sim-tap.ts';
 import type { SimHost, SimWorld } from './sim-world.ts';
@@ -63,6 +66,8 @@ export interface SimClusterOptions {
   readonly raft: Partial<RaftSettings>;
   /** Makes the machine of a replica, each life anew; `onApplied` is to be told what it applies. @defaultValue a {@link RegisterMachine} */
   readonly createStateMachine?: (parts: MachineParts) => StateMachine;
+  /** Whose disks were damaged: their replicas may be in doubt, and they may refuse to start. @defaultValue nobody's */
+  readonly atlas?: FaultAtlas;
   /** Gets what nodes log. */
   readonly onEvent?: (event: TimelineEvent) => void;
   /** Watches; changes nothing. */
@@ -82,25 +87,6 @@ interface Life {
   node: ClustorNode | undefined;
   readonly before: Map<PartitionId, { readonly state: RaftState; signature: number }>;
   readonly machines: Map<PartitionId, StateMachine>;
-}
-
-interface Committed {
-  /** Every configuration that any replica ever had, by the entry that brought it. */
-  readonly configurations: Map<string, Configuration>;
-  /** The one under which the highest index was committed. */
-  active: Configuration | undefined;
-  /** Logs as they were last seen, also of nodes that are down. */
-  readonly logs: Map<NodeId, VoterLog>;
-  /** Terms by index. */
-  readonly terms: Map<LogIndex, Term>;
-  readonly leaders: Map<Term, NodeId>;
-  /** What machines applied, by index. */
-  readonly applied: Map<LogIndex, string>;
-  highest: LogIndex;
-  /** The term in which it was committed. */
-  highestIn: Term;
-  /** How often the highest has advanced. */
-  advances: number;
 }
 
 /** One in so many advances of the commit index is looked up on the disks. */
@@ -136,17 +122,7 @@ export class SimCluster {
       planPartition(partitionId, voters, entropy),
     );
     for (const partitionId of options.partitionIds) {
-      this.#committed.set(partitionId, {
-        configurations: new Map(),
-        active: undefined,
-        logs: new Map(),
-        terms: new Map(),
-        leaders: new Map(),
-        applied: new Map(),
-        highest: 0 as LogIndex,
-        highestIn: 0 as Term,
-        advances: 0,
-      });
+      this.#committed.set(partitionId, nothingCommitted());
     }
   }
 
@@ -250,6 +226,8 @@ export class SimCluster {
     const { active } = this.#row(partitionId);
     if (active === undefined) return;
     const covers = ({ nodeId }: Member): boolean => {
+      // A damaged ledger tells less than it told when the entry was acknowledged.
+      if (this.#options.atlas?.isDamaged(nodeId, partitionId) === true) return true;
       const bytes = this.world.disk(nodeId).syncedBytes(ledgerPath);
       if (bytes === undefined) return false;
       const { image } = replayLedgerBytes(bytes, { clusterId: this.#options.clusterId, nodeId });
@@ -267,11 +245,31 @@ export class SimCluster {
     return this.#row(partitionId).active;
   }
 
+  /** The configuration under which the highest index was committed, and those behind it that any replica has. */
+  configurationsToCome(partitionId: PartitionId): readonly Configuration[] {
+    const { active, configurations } = this.#row(partitionId);
+    const from = active?.index ?? 0;
+    return [...configurations.values()].filter(({ index }) => index >= from);
+  }
+
   /** How many configurations there were, besides those that `init` wrote. */
   get membershipChanges(): number {
     let count = 0;
     for (const { configurations } of this.#committed.values()) count += configurations.size - 1;
     return Math.max(0, count);
+  }
+
+  /** Whether a replica is out of the game because its disk was damaged: in doubt, or on a node that does not start. */
+  isOut(nodeId: NodeId, partitionId: PartitionId): boolean {
+    if (this.#options.atlas?.isDamaged(nodeId, partitionId) !== true) return false;
+    const replica = this.node(nodeId)
+      ?.replicas()
+      .find((row) => row.partitionId === partitionId);
+    return replica === undefined || replica.state.inDoubt;
+  }
+
+  #isDamaged(nodeId: NodeId): boolean {
+    return this.#options.atlas?.isNodeDamaged(nodeId) === true;
   }
 
   /** The highest index known to be committed. */
@@ -291,7 +289,9 @@ export class SimCluster {
     return {
       emit: (event) => {
         this.#options.onEvent?.({ atMs: this.world.nowMs, nodeId, event });
-        if (event.kind === 'replicaInDoubt' || event.kind === 'peerInDoubt')
+        const doubted = event.kind === 'peerInDoubt' ? (event.fields['nodeId'] as NodeId) : nodeId;
+        const isDoubt = event.kind === 'replicaInDoubt' || event.kind === 'peerInDoubt';
+        if (isDoubt && !this.#isDamaged(doubted))
           this.#violated(`node ${nodeId}: ${event.kind} without any damage`);
       },
     };
@@ -299,7 +299,14 @@ export class SimCluster {
 
   /** A node that stopped because of its disk is started again, as a supervisor does; anything else is a bug. */
   #stopped(nodeId: NodeId, error: unknown): void {
-    if (!isClustorError(error, 'CLUSTOR_STORAGE_FAILED')) {
+    const isRefusal = isClustorError(error) && error.code !== 'CLUSTOR_INTERNAL';
+    if (isRefusal && this.#isDamaged(nodeId)) {
+      this.#options.onEvent?.({
+        atMs: this.world.nowMs,
+        nodeId,
+        event: { level: 'error', kind: 'refusedDamage', fields: { code: error.code } },
+      });
+    } else if (!isClustorError(error, 'CLUSTOR_STORAGE_FAILED')) {
       this.#deferViolation(
         `node ${nodeId} stopped: ${error instanceof Error ? (error.cause instanceof Error ? (error.cause.stack ?? '') : (error.stack ?? '')) : messageOf(error)}`,
       );
@@ -336,12 +343,13 @@ export class SimCluster {
     return machine;
   }
 
-  #checkState(
-    nodeId: NodeId,
-    life: Life,
-    { state, partitionId }: { readonly state: RaftState; readonly partitionId: PartitionId },
-  ): void {
-    this.#options.tap?.replica({ nodeId, partitionId, state }, this.world.nowMs);
+  #checkState(nodeId: NodeId, life: Life, replica: Replica): void {
+    const { state, partitionId, tail, apply } = replica;
+    const { appliedIndex } = apply;
+    this.#options.tap?.replica(
+      { nodeId, partitionId, state, appliedIndex, tail },
+      this.world.nowMs,
+    );
     const signature =
       state.term * 4096 +
       state.log.lastIndex * 64 +
@@ -367,6 +375,7 @@ export class SimCluster {
     // Who was replaced is in doubt for good, and no configuration in force may count it.
     if (
       state.inDoubt &&
+      this.#options.atlas?.isDamaged(nodeId, partitionId) !== true &&
       committed.active !== undefined &&
       isVoter(committed.active, selfLife(state))
     )
@@ -379,6 +388,7 @@ export class SimCluster {
       nodeId,
       log: seen.log,
       durableIndex: seen.durableIndex,
+      inDoubt: seen.inDoubt,
     });
     this.#checkCommitted(nodeId, partitionId, {
       state,
