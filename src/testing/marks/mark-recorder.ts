@@ -159,17 +159,29 @@ export class MarkRecorder implements Partial<SimTap> {
     const path = disk.paths().find((name) => name.endsWith('/boot_record.json'));
     const file = path === undefined ? undefined : disk.find(path);
     if (file === undefined) return;
-    const text = utf8Decode(file.read(0, file.sizeBytes, 'cache'));
+    const record = recordOf(file.read(0, file.sizeBytes, 'cache'));
     // A life that ended before it had written its own finds the one of the life before.
-    if (this.#bootRecords.get(machine) === text) return;
-    this.#bootRecords.set(machine, text);
-    const record = JSON.parse(text) as BootReport;
-    if (record.ledgerFlushesFromSecondCopy > 0) this.#count('secondCopyRead');
-    if (record.framesKeptBehindCoverage > 0) this.#count('framesKeptBehindCoverage');
+    if (record === undefined || this.#bootRecords.get(machine) === record.text) return;
+    this.#bootRecords.set(machine, record.text);
+    const { report } = record;
+    if (report.ledgerFlushesFromSecondCopy > 0) this.#count('secondCopyRead');
+    if (report.framesKeptBehindCoverage > 0) this.#count('framesKeptBehindCoverage');
   }
 
   #count(mark: MarkName | undefined): void {
     if (mark !== undefined) this.#counts[mark]++;
+  }
+}
+
+/** A record is for people and nothing depends on it: one that rotted is no record. */
+function recordOf(
+  bytes: Uint8Array,
+): { readonly text: string; readonly report: BootReport } | undefined {
+  try {
+    const text = utf8Decode(bytes);
+    return { text, report: JSON.parse(text) as BootReport };
+  } catch {
+    return undefined;
   }
 }
 
