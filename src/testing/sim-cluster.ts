@@ -304,7 +304,11 @@ export class SimCluster {
       this.#options.onEvent?.({
         atMs: this.world.nowMs,
         nodeId,
-        event: { level: 'error', kind: 'refusedDamage', fields: { code: error.code } },
+        event: {
+          level: 'error',
+          kind: 'refusedDamage',
+          fields: { code: error.code, message: error.message },
+        },
       });
     } else if (!isClustorError(error, 'CLUSTOR_STORAGE_FAILED')) {
       this.#deferViolation(
