@@ -299,7 +299,9 @@ export class SimCluster {
 
   /** A node that stopped because of its disk is started again, as a supervisor does; anything else is a bug. */
   #stopped(nodeId: NodeId, error: unknown): void {
-    const isRefusal = isClustorError(error) && error.code !== 'CLUSTOR_INTERNAL';
+    // Damage may keep a node from starting; one that runs has at most replicas in doubt, and the others go on (§5.3).
+    const hasNotStarted = this.#lives.get(nodeId)?.node === undefined;
+    const isRefusal = hasNotStarted && isClustorError(error) && error.code !== 'CLUSTOR_INTERNAL';
     if (isRefusal && this.#isDamaged(nodeId)) {
       this.#options.onEvent?.({
         atMs: this.world.nowMs,
