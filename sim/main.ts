@@ -1,5 +1,5 @@
 /**
- * `npm run sim -- --seeds 1..500 [--json] [--workers N] [--mutant name]`: simulated clusters of the real product under faults, every
+ * `npm run sim -- --seeds 1..500 [--json] [--workers N] [--mutant name] [--faults kind,kind]`: simulated clusters of the real product under faults, every
  * invariant after every step, a linearizability check at the end. Equal seeds give equal runs, told by the trace hash.
  * `npm run sim -- --seed 42` replays one; a seed that fails shows its timeline and the shortest prefix of its faults
  * that fails. `--mutant` runs a wrong variant (`sim/mutants.ts`) until a seed catches it.
@@ -13,6 +13,8 @@ import type { Readable, Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { refuseArguments, toolArguments, wholeNumber } from '../scripts/tool-arguments.ts';
 import { crc32c } from '../src/base/crc32c.ts';
+import { damageKinds, defaultFaultKinds, type FaultKind } from '../src/testing/fault-plan.ts';
+import { markNames, type MarkName } from '../src/testing/marks/mark-names.ts';
 import { runSimulation, type SimRunReport } from '../src/testing/sim-run.ts';
 import { mutants, plantMutant } from './mutants.ts';
 
@@ -22,8 +24,8 @@ const timelineShownMax = 60;
 /** Most objects of a run die young: in a larger space they are gone before anybody copies them. */
 const youngSpaceMegabytes = 32;
 
-const usage = `npm run sim -- --seeds 1..500 [--json] [--workers N] [--mutant name]
-npm run sim -- --seed 42`;
+const usage = `npm run sim -- --seeds 1..500 [--json] [--workers N] [--mutant name] [--faults kind,kind]
+npm run sim -- --seed 42 [--faults kind,kind]`;
 
 const values = toolArguments(usage, {
   seeds: { type: 'string' },
@@ -31,14 +33,30 @@ const values = toolArguments(usage, {
   json: { type: 'boolean', default: false },
   workers: { type: 'string' },
   mutant: { type: 'string' },
+  faults: { type: 'string' },
   /** Of a worker process: `<from>..<to>..<step>`, or `-` for seeds that come in line by line. */
   worker: { type: 'string' },
 });
+
+const chosenFaults = faultsOf(values.faults);
 
 if (values.worker === '-') await workAsTold();
 else if (values.worker !== undefined) await work(values.worker);
 else if (values.seed !== undefined) await replay(wholeNumber('seed', values.seed, usage));
 else await sweep(values.seeds ?? '1..100');
+
+/** Kinds of fault to draw from; nothing chosen leaves the usual ones. */
+function faultsOf(list: string | undefined): { readonly faultKinds?: readonly FaultKind[] } {
+  if (list === undefined) return {};
+  const known = [...defaultFaultKinds, ...damageKinds];
+  const faultKinds = list.split(',').map((name) => {
+    const kind = known.find((candidate) => candidate === name);
+    return (
+      kind ?? refuseArguments(`there is no fault "${name}"; there is ${known.join(', ')}`, usage)
+    );
+  });
+  return { faultKinds };
+}
 
 function drainMicrotasks(): Promise<void> {
   return new Promise((resolveDrain) => setImmediate(resolveDrain));
@@ -59,7 +77,8 @@ async function workAsTold(): Promise<void> {
 }
 
 async function reportSeed(seed: number): Promise<void> {
-  process.stdout.write(`${JSON.stringify(await runSimulation({ seed, drainMicrotasks }))}\n`);
+  const report = await runSimulation({ seed, drainMicrotasks, ...chosenFaults });
+  process.stdout.write(`${JSON.stringify(report)}\n`);
 }
 
 async function sweep(range: string): Promise<void> {
@@ -110,7 +129,10 @@ function startWorker(folder: string): ChildProcessByStdio<Writable, Readable, nu
   const flags = [...process.execArgv, `--max-semi-space-size=${youngSpaceMegabytes}`];
   const child = spawn(
     process.execPath,
-    [...flags, join(folder, 'sim', 'main.ts'), '--worker', '-'],
+    [
+      ...[...flags, join(folder, 'sim', 'main.ts'), '--worker', '-'],
+      ...(values.faults === undefined ? [] : ['--faults', values.faults]),
+    ],
     { stdio: ['pipe', 'pipe', 'inherit'], cwd: folder },
   );
   // A worker that died is missed by the number of its reports.
@@ -144,15 +166,17 @@ function finish(
   const failed = reports.filter((report) => report.violation !== undefined);
   for (const report of failed)
     process.stdout.write(`seed ${report.seed}: ${report.violation ?? ''}\n`);
-  const faults: Record<string, number> = {};
-  for (const report of reports)
-    for (const [kind, count] of Object.entries(report.faults))
-      faults[kind] = (faults[kind] ?? 0) + count;
+  const faults = sumByName(reports.map((report) => report.faults));
+  const marks = sumByName(reports.map((report) => report.marks));
+  const verdicts = sumByName(reports.map((report) => report.verdicts));
   const summary = {
     seeds: reports.length,
     failed: failed.length,
     operations: sumOf(reports, (report) => report.operations),
     faults,
+    marks,
+    reachedBy: seedsReaching(reports),
+    verdicts,
     medians: {
       operations: medianOf(reports, (report) => report.operations),
       acks: medianOf(reports, (report) => report.acknowledged),
@@ -190,6 +214,7 @@ async function replay(seed: number): Promise<void> {
   const report = await runSimulation({
     seed,
     drainMicrotasks,
+    ...chosenFaults,
     onEvent: ({ atMs, nodeId, event }) => {
       if (event.level === 'debug') return;
       timeline.push(
@@ -214,7 +239,8 @@ async function shortestPrefix(seed: number, planned: number): Promise<number> {
   let high = planned;
   while (low < high) {
     const middle = (low + high) >> 1;
-    const { violation } = await runSimulation({ seed, drainMicrotasks, faultsMax: middle });
+    const shorter = { seed, drainMicrotasks, faultsMax: middle, ...chosenFaults };
+    const { violation } = await runSimulation(shorter);
     if (violation === undefined) low = middle + 1;
     else high = middle;
   }
@@ -230,6 +256,22 @@ function foldHashes(reports: readonly SimRunReport[]): string {
     low = crc32c(bytes, 8, 16, low);
   }
   return high.toString(16).padStart(8, '0') + low.toString(16).padStart(8, '0');
+}
+
+function sumByName(counts: readonly Readonly<Record<string, number>>[]): Record<string, number> {
+  const sums: Record<string, number> = {};
+  for (const [name, count] of counts.flatMap((row) => Object.entries(row)))
+    sums[name] = (sums[name] ?? 0) + count;
+  return sums;
+}
+
+/** The first few seeds that come by each mark: where to look when a corpus needs another seed. */
+function seedsReaching(reports: readonly SimRunReport[]): Record<MarkName, number[]> {
+  const rows = markNames.map((name): [MarkName, number[]] => {
+    const seeds = reports.filter(({ marks }) => marks[name] > 0).map(({ seed }) => seed);
+    return [name, seeds.slice(0, 5)];
+  });
+  return Object.fromEntries(rows) as Record<MarkName, number[]>;
 }
 
 function sumOf(reports: readonly SimRunReport[], read: (report: SimRunReport) => number): number {

@@ -6,6 +6,7 @@
 import { cpSync, mkdtempSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { changeMutants } from './mutants/changes.ts';
 import { electionMutants } from './mutants/elections.ts';
 import { hibernationMutants } from './mutants/hibernation.ts';
 import { membershipMutants } from './mutants/membership.ts';
@@ -19,6 +20,7 @@ export const mutants: readonly Mutant[] = [
   ...electionMutants,
   ...replicationMutants,
   ...membershipMutants,
+  ...changeMutants,
   ...hibernationMutants,
   ...readMutants,
   ...storageMutants,

@@ -13,6 +13,8 @@ export interface VoterLog extends ReplicaLife {
   readonly log: LogTerms;
   /** Entries up to here are on its disk. */
   readonly durableIndex: LogIndex;
+  /** It neither campaigns nor votes (KER-9). */
+  readonly inDoubt: boolean;
 }
 
 /** A node that lacks the entry and could be elected nevertheless, if there is one. */
@@ -23,14 +25,14 @@ export function findThief(
   configurations: readonly Configuration[],
 ): NodeId | undefined {
   const thief = replicas.find((candidate) => {
-    if (holds(candidate, entry)) return false;
+    if (candidate.inDoubt || holds(candidate, entry)) return false;
     const known = configurationsIn(candidate, configurations);
     const active = known[known.length - 1];
     if (active === undefined || !known.some((configuration) => isVoter(configuration, candidate)))
       return false;
     return hasQuorum(active, (member) => {
       const voter = replicas.find((replica) => isSameLife(replica, member));
-      return voter !== undefined && isUpToDate(candidate, voter);
+      return voter !== undefined && !voter.inDoubt && isUpToDate(candidate, voter);
     });
   });
   return thief?.nodeId;

@@ -8,6 +8,9 @@
 import { present, unreachable } from '../base/assert.ts';
 import type { NodeId } from '../base/ids.ts';
 import { nextBelow, nextBetween, nextFloat, pick, shuffle, type PrngState } from '../base/prng.ts';
+import type { DiskPlace } from './damage-map.ts';
+import { pageBytes } from './sim-disk-file.ts';
+import type { SimDisk } from './sim-disk.ts';
 import type { CrashKind } from './sim-file-system.ts';
 import type { SimWorld } from './sim-world.ts';
 
@@ -69,7 +72,7 @@ export type FaultAction =
   /** Operators' doings; what exactly follows from `draw` and from how the partition stands at that time. */
   | { readonly kind: 'memberChange' | 'leaderTransfer'; readonly draw: number }
   | { readonly kind: 'readError'; readonly nodeId: NodeId }
-  /** One bit of one file at rest flips; file and place are fractions of what is there at that time. */
+  /** One bit of one file at rest flips; file and place are fractions of what was written by that time. */
   | {
       readonly kind: 'bitRot';
       readonly nodeId: NodeId;
@@ -106,6 +109,9 @@ export const defaultFaultKinds: readonly FaultKind[] = [
   'leaderTransfer',
 ];
 
+/** Kinds that damage what stands on a disk. They only come when asked for: replicas do not repair each other yet. */
+export const damageKinds: readonly FaultKind[] = ['readError', 'bitRot'];
+
 /** How a plan is drawn. */
 export interface FaultPlanOptions {
   readonly random: PrngState;
@@ -127,6 +133,8 @@ export interface FaultHooks {
   readonly operate?: (kind: 'memberChange' | 'leaderTransfer', draw: number) => boolean;
   /** The time of a crashed node's restart has come; it is still down. */
   readonly restart: (nodeId: NodeId) => void;
+  /** Asked before a place on a disk (any place when undefined) is damaged or cannot be read; nothing is damaged without it. */
+  readonly mayDamage?: (nodeId: NodeId, place: DiskPlace | undefined) => boolean;
   /** A fault happened; one that was meant for leaders names the node that it met. */
   readonly happened?: (action: FaultAction) => void;
 }
@@ -156,7 +164,7 @@ export function drawFaultPlan(options: FaultPlanOptions): PlannedFault[] {
 /** Counts of faults by kind, all kinds at 0. */
 export function emptyFaultCounts(): Record<FaultKind, number> {
   const counts: Partial<Record<FaultKind, number>> = {};
-  for (const kind of [...defaultFaultKinds, 'readError', 'bitRot'] as const) counts[kind] = 0;
+  for (const kind of [...defaultFaultKinds, ...damageKinds]) counts[kind] = 0;
   return counts as Record<FaultKind, number>;
 }
 
@@ -233,9 +241,11 @@ function applyFault(world: SimWorld, action: FaultAction, context: FaultContext)
     case 'slowDisk':
     case 'stalledDisk':
     case 'fullDisk':
+      if (applyDiskFault(world, action)) context.happened(action);
+      return;
     case 'readError':
     case 'bitRot':
-      if (applyDiskFault(world, action)) context.happened(action);
+      if (damage(world, action, context.hooks)) context.happened(action);
       return;
     default:
       unreachable(action);
@@ -308,14 +318,7 @@ function applyDiskFault(
   action: Extract<
     FaultAction,
     {
-      kind:
-        | 'failedSync'
-        | 'failedWrite'
-        | 'slowDisk'
-        | 'stalledDisk'
-        | 'fullDisk'
-        | 'readError'
-        | 'bitRot';
+      kind: 'failedSync' | 'failedWrite' | 'slowDisk' | 'stalledDisk' | 'fullDisk';
     }
   >,
 ): boolean {
@@ -326,9 +329,6 @@ function applyDiskFault(
       return true;
     case 'failedWrite':
       disk.failNext('write', action.systemCode);
-      return true;
-    case 'readError':
-      disk.failNext('read', 'EIO');
       return true;
     case 'slowDisk':
       disk.latencyFactor = action.factor;
@@ -342,17 +342,43 @@ function applyDiskFault(
       disk.isFull = true;
       world.after(action.forMs, () => void (disk.isFull = false));
       return true;
-    case 'bitRot': {
-      const paths = disk.paths();
-      const path = paths[Math.floor(action.fileFraction * paths.length)];
-      if (path === undefined) return false;
-      const sizeBytes = disk.find(path)?.sizeBytes ?? 0;
-      const position = Math.floor(action.byteFraction * sizeBytes);
-      return disk.flipBit(path, position, position & 7);
-    }
     default:
       return unreachable(action);
   }
+}
+
+/** Harms what stands on a disk, where whoever keeps the books allows it; whether it did. */
+function damage(
+  world: SimWorld,
+  action: Extract<FaultAction, { kind: 'readError' | 'bitRot' }>,
+  { mayDamage }: FaultHooks,
+): boolean {
+  const { nodeId } = action;
+  const disk = world.disk(nodeId);
+  if (action.kind === 'readError') {
+    if (mayDamage?.(nodeId, undefined) !== true) return false;
+    disk.failNext('read', 'EIO');
+    return true;
+  }
+  const place = rottenPlace(disk, action);
+  if (place === undefined || mayDamage?.(nodeId, place) !== true) return false;
+  return disk.flipBit(place.path, place.position, place.position & 7);
+}
+
+/** A byte of a page that holds something, of any file. */
+function rottenPlace(
+  disk: SimDisk,
+  { fileFraction, byteFraction }: Extract<FaultAction, { kind: 'bitRot' }>,
+): DiskPlace | undefined {
+  const paths = disk.paths().filter((name) => disk.syncedPageNumbers(name).length > 0);
+  const path = paths[Math.floor(fileFraction * paths.length)];
+  if (path === undefined) return undefined;
+  const pages = disk.syncedPageNumbers(path);
+  const at = byteFraction * pages.length;
+  const page = present(pages[Math.floor(at)], 'the fraction lies below 1');
+  const inPage = Math.floor((at % 1) * pageBytes);
+  const sizeBytes = disk.syncedBytes(path)?.length ?? 0;
+  return { path, position: Math.min(sizeBytes - 1, page * pageBytes + inPage) };
 }
 
 /** One kind in every fourth run, all of them in every eighth, otherwise each with even chances. */

@@ -52,9 +52,10 @@ class RegisterProduct implements SimProduct {
     for (const { partitionId } of cluster.plans) {
       const members = cluster.committedConfiguration(partitionId)?.members ?? [];
       const digests = new Set(
-        members.map(({ nodeId }) => {
+        members.flatMap(({ nodeId }) => {
+          if (cluster.isOut(nodeId, partitionId)) return [];
           const machine = cluster.machine(nodeId, partitionId);
-          return machine instanceof RegisterMachine ? machine.digest() : 'none';
+          return [machine instanceof RegisterMachine ? machine.digest() : 'none'];
         }),
       );
       if (digests.size > 1)

@@ -7,7 +7,7 @@
  */
 import { InvariantError } from '../base/assert.ts';
 import { isClustorError, messageOf } from '../base/errors.ts';
-import type { ClusterId, LogIndex, NodeId, PartitionId, Term } from '../base/ids.ts';
+import type { ClusterId, LogIndex, NodeId, PartitionId } from '../base/ids.ts';
 import type { Configuration, Member } from '../base/membership.ts';
 import { nextBelow, nextBetween } from '../base/prng.ts';
 import type { ObservedEvent, Observer } from '../ports/observer.ts';
@@ -29,7 +29,9 @@ import { initializeNode, planPartition, type PartitionPlan } from '../runtime/bo
 import { ClustorNode } from '../runtime/node.ts';
 import type { Replica } from '../runtime/replica.ts';
 import type { LogStoreLimits } from '../storage/log-store-types.ts';
-import { findThief, type VoterLog } from './commit-safety.ts';
+import { findThief } from './commit-safety.ts';
+import { nothingCommitted, type Committed } from './committed-row.ts';
+import type { FaultAtlas } from './fault-atlas.ts';
 import { LedgerEvidence } from './ledger-evidence.ts';
 import { RegisterMachine, type AppliedEntry } from './sim-machine.ts';
 import type { SimTap } from './sim-tap.ts';
@@ -64,6 +66,8 @@ export interface SimClusterOptions {
   readonly raft: Partial<RaftSettings>;
   /** Makes the machine of a replica, each life anew; `onApplied` is to be told what it applies. @defaultValue a {@link RegisterMachine} */
   readonly createStateMachine?: (parts: MachineParts) => StateMachine;
+  /** Whose disks were damaged: their replicas may be in doubt, and they may refuse to start. @defaultValue nobody's */
+  readonly atlas?: FaultAtlas;
   /** Gets what nodes log. */
   readonly onEvent?: (event: TimelineEvent) => void;
   /** Watches; changes nothing. */
@@ -91,25 +95,6 @@ interface Life {
   node: ClustorNode | undefined;
   readonly before: Map<PartitionId, Before>;
   readonly machines: Map<PartitionId, StateMachine>;
-}
-
-interface Committed {
-  /** Every configuration that any replica ever had, by the entry that brought it. */
-  readonly configurations: Map<string, Configuration>;
-  /** The one under which the highest index was committed. */
-  active: Configuration | undefined;
-  /** Logs as they were last seen, also of nodes that are down. */
-  readonly logs: Map<NodeId, VoterLog>;
-  /** Terms by index. */
-  readonly terms: Map<LogIndex, Term>;
-  readonly leaders: Map<Term, NodeId>;
-  /** What machines applied, by index. */
-  readonly applied: Map<LogIndex, string>;
-  highest: LogIndex;
-  /** The term in which it was committed. */
-  highestIn: Term;
-  /** How often the highest has advanced. */
-  advances: number;
 }
 
 /** One in so many advances of the commit index is looked up on the disks. */
@@ -146,17 +131,7 @@ export class SimCluster {
       planPartition(partitionId, voters, entropy),
     );
     for (const partitionId of options.partitionIds) {
-      this.#committed.set(partitionId, {
-        configurations: new Map(),
-        active: undefined,
-        logs: new Map(),
-        terms: new Map(),
-        leaders: new Map(),
-        applied: new Map(),
-        highest: 0 as LogIndex,
-        highestIn: 0 as Term,
-        advances: 0,
-      });
+      this.#committed.set(partitionId, nothingCommitted());
     }
   }
 
@@ -260,6 +235,8 @@ export class SimCluster {
     const { active } = this.#row(partitionId);
     if (active === undefined) return;
     const covers = ({ nodeId }: Member): boolean => {
+      // A damaged ledger tells less than it told when the entry was acknowledged.
+      if (this.#options.atlas?.isDamaged(nodeId, partitionId) === true) return true;
       const file = this.world.disk(nodeId).findSynced(ledgerPath);
       if (file === undefined) return false;
       let evidence = this.#evidence.get(nodeId);
@@ -282,11 +259,31 @@ export class SimCluster {
     return this.#row(partitionId).active;
   }
 
+  /** The configuration under which the highest index was committed, and those behind it that any replica has. */
+  configurationsToCome(partitionId: PartitionId): readonly Configuration[] {
+    const { active, configurations } = this.#row(partitionId);
+    const from = active?.index ?? 0;
+    return [...configurations.values()].filter(({ index }) => index >= from);
+  }
+
   /** How many configurations there were, besides those that `init` wrote. */
   get membershipChanges(): number {
     let count = 0;
     for (const { configurations } of this.#committed.values()) count += configurations.size - 1;
     return Math.max(0, count);
+  }
+
+  /** Whether a replica is out of the game because its disk was damaged: in doubt, or on a node that does not start. */
+  isOut(nodeId: NodeId, partitionId: PartitionId): boolean {
+    if (this.#options.atlas?.isDamaged(nodeId, partitionId) !== true) return false;
+    const replica = this.node(nodeId)
+      ?.replicas()
+      .find((row) => row.partitionId === partitionId);
+    return replica === undefined || replica.state.inDoubt;
+  }
+
+  #isDamaged(nodeId: NodeId): boolean {
+    return this.#options.atlas?.isNodeDamaged(nodeId) === true;
   }
 
   /** The highest index known to be committed. */
@@ -306,7 +303,9 @@ export class SimCluster {
     return {
       emit: (event) => {
         this.#options.onEvent?.({ atMs: this.world.nowMs, nodeId, event });
-        if (event.kind === 'replicaInDoubt' || event.kind === 'peerInDoubt')
+        const doubted = event.kind === 'peerInDoubt' ? (event.fields['nodeId'] as NodeId) : nodeId;
+        const isDoubt = event.kind === 'replicaInDoubt' || event.kind === 'peerInDoubt';
+        if (isDoubt && !this.#isDamaged(doubted))
           this.#violated(`node ${nodeId}: ${event.kind} without any damage`);
       },
     };
@@ -314,7 +313,20 @@ export class SimCluster {
 
   /** A node that stopped because of its disk is started again, as a supervisor does; anything else is a bug. */
   #stopped(nodeId: NodeId, error: unknown): void {
-    if (!isClustorError(error, 'CLUSTOR_STORAGE_FAILED')) {
+    // Damage may keep a node from starting; one that runs has at most replicas in doubt, and the others go on (§5.3).
+    const hasNotStarted = this.#lives.get(nodeId)?.node === undefined;
+    const isRefusal = hasNotStarted && isClustorError(error) && error.code !== 'CLUSTOR_INTERNAL';
+    if (isRefusal && this.#isDamaged(nodeId)) {
+      this.#options.onEvent?.({
+        atMs: this.world.nowMs,
+        nodeId,
+        event: {
+          level: 'error',
+          kind: 'refusedDamage',
+          fields: { code: error.code, message: error.message },
+        },
+      });
+    } else if (!isClustorError(error, 'CLUSTOR_STORAGE_FAILED')) {
       this.#deferViolation(
         `node ${nodeId} stopped: ${error instanceof Error ? (error.cause instanceof Error ? (error.cause.stack ?? '') : (error.stack ?? '')) : messageOf(error)}`,
       );
@@ -352,8 +364,12 @@ export class SimCluster {
   }
 
   #checkState(nodeId: NodeId, life: Life, replica: Replica): void {
-    const { state, partitionId, stepCount } = replica;
-    this.#options.tap?.replica({ nodeId, partitionId, state }, this.world.nowMs);
+    const { state, partitionId, stepCount, tail, apply } = replica;
+    const { appliedIndex } = apply;
+    this.#options.tap?.replica(
+      { nodeId, partitionId, state, appliedIndex, tail },
+      this.world.nowMs,
+    );
     const last = life.before.get(partitionId);
     // Most events step no core, or that of another partition.
     if (last?.replica === replica && last.stepCount === stepCount) return;
@@ -384,6 +400,7 @@ export class SimCluster {
     // Who was replaced is in doubt for good, and no configuration in force may count it.
     if (
       state.inDoubt &&
+      this.#options.atlas?.isDamaged(nodeId, partitionId) !== true &&
       committed.active !== undefined &&
       isVoter(committed.active, selfLife(state))
     )
@@ -396,6 +413,7 @@ export class SimCluster {
       nodeId,
       log: seen.log,
       durableIndex: seen.durableIndex,
+      inDoubt: seen.inDoubt,
     });
     this.#checkCommitted(nodeId, partitionId, {
       state,

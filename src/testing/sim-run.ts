@@ -3,11 +3,15 @@
  * liveness phase). Everything follows from the seed.
  */
 import { messageOf } from '../base/errors.ts';
-import { clusterId, nodeId, partitionId, type PartitionId } from '../base/ids.ts';
+import { clusterId, nodeId, partitionId, type NodeId, type PartitionId } from '../base/ids.ts';
 import { createPrng, forkPrng, nextBelow, nextBetween, type PrngState } from '../base/prng.ts';
 import type { ClustorClient } from '../client/client-core.ts';
 import { openClientCore } from '../client/client-core.ts';
+import type { StateMachine } from '../ports/state-machine.ts';
 import { isJoint, type RaftSettings } from '../raft/index.ts';
+import { bothTaps } from './both-taps.ts';
+import { rangesAt, type DiskPlace } from './damage-map.ts';
+import { FaultAtlas, wholeLog } from './fault-atlas.ts';
 import {
   drawFaultPlan,
   emptyFaultCounts,
@@ -15,8 +19,10 @@ import {
   type FaultKind,
   type PlannedFault,
 } from './fault-plan.ts';
+import type { MarkCounts } from './marks/mark-names.ts';
+import { MarkRecorder } from './marks/mark-recorder.ts';
 import { registerProduct } from './register-product.ts';
-import { SimCluster, SimViolation, type TimelineEvent } from './sim-cluster.ts';
+import { SimCluster, SimViolation, type MachineParts, type TimelineEvent } from './sim-cluster.ts';
 import { SimOperator } from './sim-operator.ts';
 import type { SimLoad, SimProduct } from './sim-product.ts';
 import type { SimTap } from './sim-tap.ts';
@@ -63,6 +69,10 @@ export interface SimRunReport {
   readonly crashes: number;
   readonly faults: Readonly<Record<FaultKind, number>>;
   readonly plannedFaults: number;
+  /** How often branches that runs seldom take were taken. */
+  readonly marks: MarkCounts;
+  /** How often nodes said that something of theirs was damaged. */
+  readonly verdicts: Readonly<Record<string, number>>;
   readonly nodes: number;
   readonly partitions: number;
   readonly traceHash: string;
@@ -95,7 +105,7 @@ export async function runSimulation(options: SimRunOptions): Promise<SimRunRepor
         ? error.message
         : `at ${run.world.nowMs.toFixed(3)} ms: ${error instanceof Error ? (error.stack ?? '') : messageOf(error)}`;
   }
-  options.tap?.ended(run.world.nowMs);
+  run.ended();
   return run.report(violation);
 }
 
@@ -124,6 +134,13 @@ class SimulationRun {
   readonly #partitionIds: readonly PartitionId[];
   readonly #product: SimProduct;
   readonly #clients: ClustorClient[] = [];
+  readonly #marks = new MarkRecorder((machine) => this.world.disk(nodeId(machine)));
+  readonly #tap: SimTap;
+  readonly #atlas = new FaultAtlas({
+    configurations: (id) => this.#cluster.configurationsToCome(id),
+    doubtTakes: 'replica',
+  });
+  readonly #verdicts: Record<string, number> = {};
   #load: SimLoad | undefined;
   #faults: Record<FaultKind, number> | undefined;
   #crashes = 0;
@@ -132,7 +149,8 @@ class SimulationRun {
 
   constructor(options: SimRunOptions) {
     this.#options = options;
-    const { tap } = options;
+    const tap = bothTaps(options.tap ?? {}, this.#marks);
+    this.#tap = tap;
     const sizes = [3, 3, 3, 3, 3, 3, 5, 5, 1];
     const nodes = sizes[options.seed % sizes.length] ?? 3;
     const spares = options.seed % 3 === 1 ? sparesOfSome : 0;
@@ -142,7 +160,7 @@ class SimulationRun {
       clusterId: cluster,
       nodeIds,
       wallSkewMsMax: 500,
-      ...(tap === undefined ? {} : { tap }),
+      tap,
     });
     this.#product = (options.createProduct ?? registerProduct)({
       tap,
@@ -162,9 +180,14 @@ class SimulationRun {
       voterIds: nodeIds.slice(0, nodes),
       storage,
       raft: drawSettings(forkPrng(this.world.random, 'windows')),
-      createStateMachine: (parts) => this.#product.createStateMachine(parts),
-      ...(options.onEvent === undefined ? {} : { onEvent: options.onEvent }),
-      ...(tap === undefined ? {} : { tap }),
+      createStateMachine: (parts) => this.#createStateMachine(parts),
+      onEvent: (event) => {
+        this.#marks.event(event);
+        this.#noteVerdict(event);
+        options.onEvent?.(event);
+      },
+      tap,
+      atlas: this.#atlas,
     });
     const plan = drawFaultPlan({
       random: forkPrng(this.world.random, 'plan'),
@@ -187,6 +210,11 @@ class SimulationRun {
     await this.#recovery();
   }
 
+  /** Tells those who watch that it is over. */
+  ended(): void {
+    this.#tap.ended(this.world.nowMs);
+  }
+
   report(violation: string | undefined): SimRunReport {
     const { seed } = this.#options;
     return {
@@ -202,10 +230,39 @@ class SimulationRun {
       crashes: this.#crashes,
       faults: { ...(this.#faults ?? emptyFaultCounts()) },
       plannedFaults: this.#plan.length,
+      marks: this.#marks.counts,
+      verdicts: { ...this.#verdicts },
       nodes: this.world.nodeIds.length,
       partitions: this.#partitionIds.length,
       traceHash: this.world.traceHash(),
     };
+  }
+
+  #createStateMachine({ host, partitionId, onApplied }: MachineParts): StateMachine {
+    return this.#product.createStateMachine({
+      host,
+      partitionId,
+      onApplied: (index, entry) => {
+        this.#marks.applied(host.nodeId, partitionId, index);
+        onApplied(index, entry);
+      },
+    });
+  }
+
+  #noteVerdict({ event }: TimelineEvent): void {
+    const isVerdict = ['replicaInDoubt', 'peerInDoubt', 'refusedDamage'].includes(event.kind);
+    if (!isVerdict) return;
+    const { code } = event.fields;
+    const name = typeof code === 'string' ? `${event.kind} ${code}` : event.kind;
+    this.#verdicts[name] = (this.#verdicts[name] ?? 0) + 1;
+  }
+
+  #mayDamage(id: NodeId, place: DiskPlace | undefined): boolean {
+    const ranges =
+      place === undefined
+        ? this.#partitionIds.map(wholeLog)
+        : rangesAt(this.world.disk(id), place, this.#partitionIds);
+    return this.#atlas.claim(id, ranges);
   }
 
   async #openClients(): Promise<void> {
@@ -240,7 +297,10 @@ class SimulationRun {
       },
     });
     this.#faults = installFaultPlan(this.world, this.#plan, {
-      operate: (kind, draw) => operator.operate(kind, draw),
+      // Behind damage that nobody has noticed another configuration could count on the damaged copy.
+      operate: (kind, draw) =>
+        (kind !== 'memberChange' || this.#atlas.isEmpty) && operator.operate(kind, draw),
+      mayDamage: (id, place) => this.#mayDamage(id, place),
       leader: () => this.#cluster.leader(),
       crashed: (id) => {
         this.#crashes++;
@@ -249,7 +309,9 @@ class SimulationRun {
       restart: (id) => {
         if (this.world.isDown(id)) this.#cluster.start(id);
       },
-      happened: (action) => this.#options.tap?.fault(action, this.world.nowMs),
+      happened: (action) => {
+        this.#tap.fault(action, this.world.nowMs);
+      },
     });
     const load = this.#product.createLoad({
       cluster: this.#cluster,
@@ -277,7 +339,7 @@ class SimulationRun {
       }
     }
     world.heal();
-    this.#options.tap?.healed(world.nowMs);
+    this.#tap.healed(world.nowMs);
     this.#isHealed = true;
     const deadlineMs = world.nowMs + recoveryMs;
     await this.#until(
@@ -309,6 +371,7 @@ class SimulationRun {
     if (active === undefined || isJoint(active)) return false;
     const highest = this.#cluster.highestCommitted(id);
     return active.members.every(({ nodeId: node }) => {
+      if (this.#cluster.isOut(node, id)) return true;
       const partition = this.#cluster.node(node)?.partition(id);
       return partition !== undefined && partition.appliedIndex >= highest;
     });

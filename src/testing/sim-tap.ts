@@ -7,9 +7,10 @@
  * Each direction of a connection is a stream with a number of its own; the other direction is that number with its lowest bit
  * flipped. A stream is told apart by counts of bytes: what was sent, and how far the other end got.
  */
-import type { NodeId, PartitionId } from '../base/ids.ts';
+import type { LogIndex, NodeId, PartitionId } from '../base/ids.ts';
 import type { PeerIdentity } from '../ports/transport.ts';
 import type { RaftState } from '../raft/index.ts';
+import type { EntryTail } from '../runtime/entry-tail.ts';
 import type { FaultAction } from './fault-plan.ts';
 import type { HistoryEvent } from './history.ts';
 
@@ -56,6 +57,10 @@ export interface TappedReplica {
   readonly nodeId: NodeId;
   readonly partitionId: PartitionId;
   readonly state: RaftState;
+  /** Newest index that has been dealt with, by the machine or without it. */
+  readonly appliedIndex: LogIndex;
+  /** Newest entries, as frames. */
+  readonly tail: Pick<EntryTail, 'slice'>;
 }
 
 /** Watches a whole run. */

@@ -17,6 +17,7 @@ function voter(id: number, terms: readonly number[], durable: number = terms.len
     nodeId: nodeId(id),
     log,
     durableIndex: durable as LogIndex,
+    inDoubt: false,
   };
 }
 
@@ -42,6 +43,14 @@ describe('a committed entry', () => {
       voter(5, [1, 3]),
     ];
     expect(thiefAmong(logs)).toBe(5);
+  });
+
+  test('is not overwritten by the voice of a replica in doubt, which has none (KER-9)', () => {
+    const logs = [voter(1, [1, 2]), voter(2, [1]), voter(3, [1])];
+    expect(thiefAmong(logs)).toBe(2);
+
+    const doubtful = [voter(1, [1, 2]), voter(2, [1]), { ...voter(3, [1]), inDoubt: true }];
+    expect(thiefAmong(doubtful)).toBeUndefined();
   });
 
   test('is safe once an entry of the own term behind it is on a majority (figure 8, e)', () => {

@@ -1,0 +1,39 @@
+/** What a simulated run has seen of one partition: the past that no replica may contradict. */
+import type { LogIndex, NodeId, Term } from '../base/ids.ts';
+import type { Configuration } from '../base/membership.ts';
+import type { VoterLog } from './commit-safety.ts';
+
+/** See the file comment. */
+export interface Committed {
+  /** Every configuration that any replica ever had, by the entry that brought it. */
+  readonly configurations: Map<string, Configuration>;
+  /** The one under which the highest index was committed. */
+  active: Configuration | undefined;
+  /** Logs as they were last seen, also of nodes that are down. */
+  readonly logs: Map<NodeId, VoterLog>;
+  /** Terms by index. */
+  readonly terms: Map<LogIndex, Term>;
+  readonly leaders: Map<Term, NodeId>;
+  /** What machines applied, by index. */
+  readonly applied: Map<LogIndex, string>;
+  highest: LogIndex;
+  /** The term in which it was committed. */
+  highestIn: Term;
+  /** How often the highest has advanced. */
+  advances: number;
+}
+
+/** Before the first entry. */
+export function nothingCommitted(): Committed {
+  return {
+    configurations: new Map(),
+    active: undefined,
+    logs: new Map(),
+    terms: new Map(),
+    leaders: new Map(),
+    applied: new Map(),
+    highest: 0 as LogIndex,
+    highestIn: 0 as Term,
+    advances: 0,
+  };
+}

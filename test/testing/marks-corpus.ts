@@ -1,0 +1,43 @@
+/**
+ * Seeds that together come by every mark (`src/testing/marks/mark-names.ts`). A row is there for the rare ones that it
+ * names; the others are met by most rows.
+ *
+ * What a seed meets changes whenever the product takes another step. A mark that is no longer reached needs another seed:
+ * `npm run sim -- --seeds 1..200 --json` names, under `reachedBy`, the first seeds that come by each.
+ */
+import type { FaultKind } from '../../src/testing/fault-plan.ts';
+import type { MarkName } from '../../src/testing/marks/mark-names.ts';
+
+/** One run of the corpus. */
+export interface CorpusRow {
+  readonly seed: number;
+  /** Kinds of fault to draw from; the usual ones where none are named. */
+  readonly faultKinds?: readonly FaultKind[];
+  readonly reaches: readonly MarkName[];
+}
+
+/** The corpus. */
+export const marksCorpus: readonly CorpusRow[] = [
+  {
+    seed: 7,
+    reaches: [
+      'lateCompletionDropped',
+      'exitByAnotherLeader',
+      'leaderLeaves',
+      'replicaCreated',
+      'secondCopyRead',
+      'sleeperWokenByCampaign',
+      'sleeperLostItsLeader',
+    ],
+  },
+  { seed: 15, reaches: ['transferAborted', 'exitByAnotherLeader', 'sleeperWokenByCampaign'] },
+  { seed: 16, reaches: ['voteLost', 'windowFull', 'jointEntered'] },
+  { seed: 43, reaches: ['lateCompletionDropped', 'leaderLeaves'] },
+  { seed: 77, reaches: ['transferAborted', 'voteLost'] },
+  {
+    seed: 22,
+    faultKinds: ['memberChange', 'partition', 'crash'],
+    reaches: ['rollbackAppended'],
+  },
+  { seed: 2, faultKinds: ['fullDisk'], reaches: ['segmentNotPrepared'] },
+];
