@@ -6,6 +6,7 @@
 import { cpSync, mkdtempSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { diskMutants } from './mutants/disk.ts';
 import { electionMutants } from './mutants/elections.ts';
 import { hibernationMutants } from './mutants/hibernation.ts';
 import { membershipMutants } from './mutants/membership.ts';
@@ -22,6 +23,7 @@ export const mutants: readonly Mutant[] = [
   ...hibernationMutants,
   ...readMutants,
   ...storageMutants,
+  ...diskMutants,
 ];
 
 /** What the checks need of the repository. */

@@ -7,6 +7,7 @@ import type {
   PartitionStatus,
 } from '../runtime/status.ts';
 import {
+  DiskSchema,
   GetStatusResponseSchema,
   JointPhaseSchema,
   JournalSchema,
@@ -20,7 +21,7 @@ import {
 
 /** Status of a node as a message. */
 export function statusMessage(status: NodeStatus): GetStatusResponse {
-  const { journal } = status;
+  const { journal, disk } = status;
   return create(GetStatusResponseSchema, {
     clusterId: status.clusterId,
     nodeId: BigInt(status.nodeId),
@@ -46,6 +47,15 @@ export function statusMessage(status: NodeStatus): GetStatusResponse {
       flushMsP99: journal.flushMsP99,
     }),
     partitions: status.partitions.map(partitionMessage),
+    disk: create(DiskSchema, {
+      ...disk,
+      sinceMs: BigInt(disk.sinceMs),
+      totalBytes: BigInt(disk.totalBytes),
+      freeBytes: BigInt(disk.freeBytes),
+      logBytes: BigInt(disk.logBytes),
+      logBytesMax: BigInt(disk.logBytesMax),
+      refusedWrites: BigInt(disk.refusedWrites),
+    }),
   });
 }
 

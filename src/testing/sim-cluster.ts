@@ -297,9 +297,11 @@ export class SimCluster {
     };
   }
 
-  /** A node that stopped because of its disk is started again, as a supervisor does; anything else is a bug. */
+  /** A node that stopped because of its disk, or had no room to start, is started again, as a supervisor does; anything else is a bug. */
   #stopped(nodeId: NodeId, error: unknown): void {
-    if (!isClustorError(error, 'CLUSTOR_STORAGE_FAILED')) {
+    const isOfDisk =
+      isClustorError(error, 'CLUSTOR_STORAGE_FAILED') || isClustorError(error, 'CLUSTOR_DISK_HARD');
+    if (!isOfDisk) {
       this.#deferViolation(
         `node ${nodeId} stopped: ${error instanceof Error ? (error.cause instanceof Error ? (error.cause.stack ?? '') : (error.stack ?? '')) : messageOf(error)}`,
       );
