@@ -7,6 +7,7 @@ import { cpSync, mkdtempSync, readFileSync, symlinkSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { changeMutants } from './mutants/changes.ts';
+import { diskMutants } from './mutants/disk.ts';
 import { electionMutants } from './mutants/elections.ts';
 import { hibernationMutants } from './mutants/hibernation.ts';
 import { membershipMutants } from './mutants/membership.ts';
@@ -24,6 +25,7 @@ export const mutants: readonly Mutant[] = [
   ...hibernationMutants,
   ...readMutants,
   ...storageMutants,
+  ...diskMutants,
 ];
 
 /** What the checks need of the repository. */

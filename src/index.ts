@@ -33,6 +33,7 @@ export {
   type OpenNodeOptions,
   type PlannedVoter,
 } from './open-node.ts';
+export type { DiskPolicy } from './platform/disk-admission.ts';
 export type { CertificateFiles } from './platform/certificate-files.ts';
 export {
   createDevelopmentCa,
@@ -56,7 +57,7 @@ export type {
   SurvivabilityPolicy,
   SurvivabilityVerdict,
 } from './policy/survivability.ts';
-export type { FileSystem, IoWriterMode } from './ports/file-system.ts';
+export type { DiskSpace, FileSystem, IoWriterMode } from './ports/file-system.ts';
 export type {
   ApplyContext,
   ApplyOutcome,
@@ -85,6 +86,8 @@ export type {
   PartitionStatus,
 } from './runtime/status.ts';
 export type { CommittedEntry } from './runtime/subscription.ts';
+export type { DiskPressure, DiskShortage } from './policy/disk-pressure.ts';
+export type { DiskStatus } from './storage/disk-guard.ts';
 export {
   defaultLogStoreLimits,
   type LogStoreLimits,

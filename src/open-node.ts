@@ -5,6 +5,7 @@ import { createAdminRoutes, principalKey } from './admin/admin-service.ts';
 import { createAdminHttp, type AdminHttp } from './platform/admin-http.ts';
 import { loadCertificateFiles, type CertificateFiles } from './platform/certificate-files.ts';
 import { openCertificateKeeper } from './platform/certificate-keeper.ts';
+import { admitDisk, type DiskPolicy } from './platform/disk-admission.ts';
 import { nodeClock } from './platform/node-clock.ts';
 import { installPlatformCrc32c } from './platform/node-crc32c.ts';
 import { nodeEntropy } from './platform/node-entropy.ts';
@@ -41,6 +42,8 @@ export interface OpenNodeOptions {
   readonly limits?: Partial<NodeLimits>;
   readonly storage?: Partial<LogStoreLimits>;
   readonly raft?: Partial<RaftSettings>;
+  /** What to do about a disk that is not safe: refuse to start, or say so. @defaultValue `warn` */
+  readonly diskPolicy?: DiskPolicy;
   /** How syncs are done; the best one that the disk allows by default. */
   readonly ioWriterMode?: IoWriterMode;
   /** Wraps the disk, for tests that kill the process between two steps. */
@@ -80,7 +83,13 @@ export async function openNode(options: OpenNodeOptions): Promise<ClustorNode> {
     await disk.shutDown();
   };
   try {
-    const { directory, createStateMachine, limits, storage, raft } = options;
+    const { directory, createStateMachine, limits, storage, raft, diskPolicy } = options;
+    const diskReport = await admitDisk({
+      directory,
+      policy: diskPolicy ?? 'warn',
+      wallMs: nodeClock.wallMs(),
+      observer,
+    });
     const advertisedAddress = options.advertise ?? dialable(options.listen);
     const node = await ClustorNode.open({
       directory,
@@ -92,6 +101,7 @@ export async function openNode(options: OpenNodeOptions): Promise<ClustorNode> {
       entropy: nodeEntropy,
       observer,
       createStateMachine,
+      diskReport,
       ...(advertisedAddress === undefined ? {} : { advertisedAddress }),
       ...(limits === undefined ? {} : { limits }),
       ...(storage === undefined ? {} : { storage }),

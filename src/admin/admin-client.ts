@@ -31,7 +31,8 @@ export type Plain<T> = T extends bigint
       : T;
 
 /** What a node says of itself. @public */
-export type AdminNodeStatus = Omit<Plain<GetStatusResponse>, 'journal'> & {
+export type AdminNodeStatus = Omit<Plain<GetStatusResponse>, 'journal' | 'disk'> & {
+  readonly disk: NonNullable<Plain<GetStatusResponse>['disk']>;
   readonly journal: NonNullable<Plain<GetStatusResponse>['journal']>;
 };
 

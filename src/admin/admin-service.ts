@@ -62,7 +62,13 @@ const actions: Readonly<Record<string, AccessAction>> = {
   SetDurability: 'adminWrite',
 };
 
-const kinds: readonly WhyKind[] = ['notLeader', 'readBlocked', 'notReady', 'membershipBlocked'];
+const kinds: readonly WhyKind[] = [
+  'notLeader',
+  'readBlocked',
+  'notReady',
+  'membershipBlocked',
+  'diskBlocked',
+];
 
 /** The routes of a node's admin service. */
 export function createAdminRoutes({
@@ -99,6 +105,7 @@ export function createAdminRoutes({
             partition,
             state: replica.state,
             linksUp: status.linksUp,
+            disk: status.disk,
           });
           return create(WhyResponseSchema, {
             ...answer,

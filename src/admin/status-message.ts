@@ -8,6 +8,7 @@ import type {
 } from '../runtime/status.ts';
 import { durabilityMessage } from './durability-routes.ts';
 import {
+  DiskSchema,
   GetStatusResponseSchema,
   JointPhaseSchema,
   JournalSchema,
@@ -21,7 +22,7 @@ import {
 
 /** Status of a node as a message. */
 export function statusMessage(status: NodeStatus): GetStatusResponse {
-  const { journal } = status;
+  const { journal, disk } = status;
   return create(GetStatusResponseSchema, {
     clusterId: status.clusterId,
     nodeId: BigInt(status.nodeId),
@@ -47,6 +48,15 @@ export function statusMessage(status: NodeStatus): GetStatusResponse {
       flushMsP99: journal.flushMsP99,
     }),
     partitions: status.partitions.map(partitionMessage),
+    disk: create(DiskSchema, {
+      ...disk,
+      sinceMs: BigInt(disk.sinceMs),
+      totalBytes: BigInt(disk.totalBytes),
+      freeBytes: BigInt(disk.freeBytes),
+      logBytes: BigInt(disk.logBytes),
+      logBytesMax: BigInt(disk.logBytesMax),
+      refusedWrites: BigInt(disk.refusedWrites),
+    }),
   });
 }
 

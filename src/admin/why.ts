@@ -11,6 +11,7 @@
  * | `notReady` | like `readBlocked`, without LeaderUnreachable |
  * | `membershipBlocked` at a leader | TermStartUncommitted, JointMajorityMissing, JointPhase, ChangeUncommitted, TransferUnderWay |
  * | `membershipBlocked` elsewhere | JointMajorityMissing, QuorumUnreachable, AnotherLeads, ElectionUnderWay |
+ * | `diskBlocked` | DiskRefused, DiskHard, LogHard, DiskSoft, LogSoft |
  *
  * `Leads` answers `notLeader` at a leader; `None` says that nothing stands in the way.
  */
@@ -31,9 +32,12 @@ import {
   type RaftState,
 } from '../raft/index.ts';
 import type { PartitionStatus } from '../runtime/status.ts';
+import type { DiskStatus } from '../storage/disk-guard.ts';
+import { diskBlocked } from './why-disk.ts';
 
 /** What can be asked. @public */
-export type WhyKind = 'notLeader' | 'readBlocked' | 'notReady' | 'membershipBlocked';
+export type WhyKind =
+  'notLeader' | 'readBlocked' | 'notReady' | 'membershipBlocked' | 'diskBlocked';
 
 /** An answer. @public */
 export interface WhyAnswer {
@@ -54,9 +58,12 @@ export interface WhyInput {
   readonly state: RaftState;
   /** Nodes that this one can send to. */
   readonly linksUp: readonly NodeId[];
+  /** How full the node's disk is. */
+  readonly disk: DiskStatus;
 }
 
-interface Clause {
+/** What stands in the way. */
+export interface Clause {
   readonly clause: string;
   readonly explanation: string;
   readonly advice: string;
@@ -75,7 +82,7 @@ const silentHeartbeatsMax = 3;
 
 /** Explains one replica. */
 export function explain(kind: WhyKind, input: WhyInput): WhyAnswer {
-  const { partition, state, linksUp } = input;
+  const { partition, state, linksUp, disk } = input;
   const { sinceMs = partition.roleSinceMs, ...clause } = clauseOf(kind, input);
   return {
     ...clause,
@@ -93,6 +100,9 @@ export function explain(kind: WhyKind, input: WhyInput): WhyAnswer {
       appliedIndex: partition.appliedIndex.toString(),
       durableIndex: partition.durableIndex.toString(),
       linksUp: linksUp.join(','),
+      diskPressure: disk.pressure,
+      diskFreeBytes: disk.freeBytes.toString(),
+      logBytes: disk.logBytes.toString(),
     },
   };
 }
@@ -107,6 +117,8 @@ function clauseOf(kind: WhyKind, input: WhyInput): Clause {
       return applyFault(input) ?? inDoubt(input) ?? notReady(input) ?? none;
     case 'membershipBlocked':
       return membershipBlocked(input) ?? none;
+    case 'diskBlocked':
+      return diskBlocked(input);
     default:
       return unreachable(kind);
   }

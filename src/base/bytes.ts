@@ -367,3 +367,15 @@ function eightCharacters(bytes: Uint8Array, at: number): string {
 function notUtf8(): ClustorError {
   return new ClustorError('CLUSTOR_WIRE_BAD_VALUE', 'a string is not well-formed UTF-8');
 }
+
+/** A number of bytes for people: three digits and a binary unit. */
+export function bytesText(bytes: number): string {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+  let value = bytes;
+  let unit = 0;
+  while (value >= 1000 && unit < units.length - 1) {
+    value /= 1024;
+    unit++;
+  }
+  return `${unit === 0 ? value : value.toPrecision(3)} ${units[unit] ?? 'B'}`;
+}

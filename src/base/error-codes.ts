@@ -159,7 +159,8 @@ export const errorCodes = {
     wire: 3001,
     retryable: true,
     outcome: 'surelyNot',
-    advice: 'The log has reached its bound; raise log_bytes_max or free space.',
+    advice:
+      'The disk or the log is full; free space or raise log_bytes_max. `clustor why diskBlocked` says which; writes come back by themselves.',
   },
   CLUSTOR_STORAGE_FAILED: {
     wire: 3002,
@@ -219,6 +220,13 @@ export const errorCodes = {
     outcome: 'surelyNot',
     advice:
       'The asked entries are no longer in the log; start from a snapshot or the first index in the details.',
+  },
+  CLUSTOR_DISK_UNSAFE: {
+    wire: 3050,
+    retryable: false,
+    outcome: 'surelyNot',
+    advice:
+      'Move the data directory to a safe disk, or record the decision to use this one; `clustor doctor` says how.',
   },
   CLUSTOR_UNAUTHENTICATED: {
     wire: 5000,

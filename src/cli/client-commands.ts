@@ -1,6 +1,6 @@
 /** `clustor status`, `append`, `read` and `why`: what a client of a running cluster can ask. */
 import pc from 'picocolors';
-import { utf8Decode, utf8Encode } from '../base/bytes.ts';
+import { bytesText, utf8Decode, utf8Encode } from '../base/bytes.ts';
 import { ClustorError } from '../base/errors.ts';
 import { partitionId, type PartitionId } from '../base/ids.ts';
 import type { WhyKind } from '../admin/why.ts';
@@ -179,7 +179,7 @@ export async function choosePartition(
 function statusText(nodes: readonly NodeReport[]): string {
   const nodeRows = nodes.map(({ nodeId, address, status, error }) =>
     status === undefined
-      ? [nodeId, address, pc.red('down'), error?.code ?? '', '', '']
+      ? [nodeId, address, pc.red('down'), error?.code ?? '', '', '', '']
       : [
           nodeId,
           address,
@@ -187,6 +187,7 @@ function statusText(nodes: readonly NodeReport[]): string {
           `${Math.round(status.uptimeMs / 1000)} s`,
           `${status.journal.flushMsP50.toFixed(2)} / ${status.journal.flushMsP99.toFixed(2)} ms`,
           status.journal.ioWriterMode,
+          diskText(status.disk),
         ],
   );
   const partitionRows = nodes.flatMap(({ nodeId, status }) =>
@@ -202,10 +203,18 @@ function statusText(nodes: readonly NodeReport[]): string {
     ]),
   );
   const nodeTable = tableText(
-    ['node', 'TLS', 'state', 'up for', 'sync p50 / p99', 'writer'],
+    ['node', 'TLS', 'state', 'up for', 'sync p50 / p99', 'writer', 'disk'],
     nodeRows,
   );
   return `${nodeTable}\n${tableText(['partition', 'node', 'role', 'term', 'durable', 'commit', 'applied', 'fault'], partitionRows)}`;
+}
+
+function diskText(disk: { readonly pressure: string; readonly freeBytes: number }): string {
+  const free = `${bytesText(disk.freeBytes)} free`;
+  if (disk.pressure === 'none') return free;
+  return disk.pressure === 'hard'
+    ? `${pc.red('refuses writes')}, ${free}`
+    : `${pc.yellow('fills up')}, ${free}`;
 }
 
 function roleText(row: {

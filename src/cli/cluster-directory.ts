@@ -251,6 +251,7 @@ export class ClusterDirectory {
         nodeId: node.nodeId,
         listen: node.address,
         dataDirectory: 'data',
+        development: true,
         certificates: {
           certificateFile: 'tls/certificate.pem',
           privateKeyFile: 'tls/private-key.pem',

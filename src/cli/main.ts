@@ -10,6 +10,7 @@ import {
   type ReadCommandOptions,
 } from './client-commands.ts';
 import type { ConnectionOptions } from './connection.ts';
+import { runDoctor } from './doctor-command.ts';
 import { addDurabilityCommands } from './durability-commands.ts';
 import { exitCodeOf, exitCodes } from './exit-codes.ts';
 import { runInit, type InitOptions } from './init-command.ts';
@@ -21,7 +22,13 @@ import type { SimReportOptions } from './sim-report-command.ts';
 import type { SimRunCommandOptions } from './sim-run-command.ts';
 import { runUp, type UpOptions } from './up-command.ts';
 
-const whyKinds = ['notLeader', 'readBlocked', 'notReady', 'membershipBlocked'] as const;
+const whyKinds = [
+  'notLeader',
+  'readBlocked',
+  'notReady',
+  'membershipBlocked',
+  'diskBlocked',
+] as const;
 
 function wholeNumber(text: string): number {
   const value = Number(text);
@@ -72,6 +79,7 @@ function program(): Command {
     .showHelpAfterError()
     .exitOverride();
   addProcessCommands(root);
+  addInspectionCommands(root);
   addClientCommands(root);
   addMemberCommands(root, { withConnection, wholeNumber, run });
   addDurabilityCommands(root, { withConnection, wholeNumber, run });
@@ -136,6 +144,17 @@ function addProcessCommands(root: Command): void {
     .option('--json', 'JSON lines instead of text')
     .action((options: NodeCommandOptions & JsonOption) =>
       run(options.json === true, (output) => runNode(options, output)),
+    );
+}
+
+function addInspectionCommands(root: Command): void {
+  root
+    .command('doctor')
+    .description('look for what would stop a node: disk, lock, ports, certificates, machine')
+    .argument('[directory]', 'folder of a cluster or node, or a data directory', '.clustor')
+    .option('--json', 'one JSON line instead of text')
+    .action((directory: string, options: JsonOption) =>
+      run(options.json === true, (output) => runDoctor(directory, output)),
     );
   root
     .command('wal')

@@ -28,7 +28,8 @@ export interface NodeCommandOptions {
   readonly killAfter?: string;
 }
 
-interface NodeConfig {
+/** A node's configuration file. */
+export interface NodeConfig {
   readonly clusterId: string;
   readonly nodeId: number;
   readonly listen: string;
@@ -40,6 +41,8 @@ interface NodeConfig {
     readonly privateKeyFile: string;
     readonly trustBundleFile: string;
   };
+  /** A cluster for development: an unsafe disk is told and used. */
+  readonly development?: boolean;
   readonly product?: string;
   readonly productPort?: number;
   readonly limits?: Partial<NodeLimits>;
@@ -51,6 +54,8 @@ const stopMsMax = 10_000;
 
 /** Runs a node until it is told to stop or fails. Returns the exit code. */
 export async function runNode(options: NodeCommandOptions, output: Output): Promise<number> {
+  // A log or a pipe that takes no more, on a full disk for one, is no reason to stop.
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
   const config = await readConfig(options.config);
   const observer = stderrObserver(config.nodeId);
   const product = config.product === undefined ? undefined : await loadProduct(config.product);
@@ -62,6 +67,7 @@ export async function runNode(options: NodeCommandOptions, output: Output): Prom
     listen: config.listen,
     ...(config.advertise === undefined ? {} : { advertise: config.advertise }),
     certificates: config.certificates,
+    diskPolicy: config.development === true ? 'warn' : 'refuse',
     createStateMachine: (partitionId) =>
       product?.createStateMachine(partitionId) ?? new DefaultMachine(),
     observer,
@@ -128,7 +134,8 @@ function untilStopped(node: ClustorNode, stopWithParent: boolean): Promise<strin
   });
 }
 
-async function readConfig(path: string): Promise<NodeConfig> {
+/** Reads a configuration; paths in it become absolute. @throws ClustorError `CLUSTOR_INVALID_ARGUMENT`. */
+export async function readConfig(path: string): Promise<NodeConfig> {
   let parsed: NodeConfig;
   try {
     parsed = JSON.parse(await readFile(path, 'utf8')) as NodeConfig;

@@ -9,6 +9,9 @@
  * holder is the last one of this list, and only the list's last one, once dead, can be succeeded. The new holder renames its
  * file over `lock` and then removes the list. Who followed the list meanwhile may link to a name that has just been removed,
  * therefore a claim counts only when `lock` still reads the same behind it: the list goes after `lock` was replaced.
+ *
+ * Taking a lock needs a block of the disk, also on one that is full: the holder of a data directory's keeps a small file for the next one, which
+ * anybody who starts may remove, for it holds nothing.
  */
 import { randomBytes } from 'node:crypto';
 import {
@@ -23,7 +26,7 @@ import {
   writeFile,
 } from 'node:fs/promises';
 import { join } from 'node:path';
-import { ClustorError } from '../base/errors.ts';
+import { ClustorError, messageOf } from '../base/errors.ts';
 import type { DirectoryLock } from '../ports/file-system.ts';
 
 interface Holder {
@@ -36,6 +39,8 @@ interface Holder {
 }
 
 const attemptsMax = 20;
+const spareName = 'lock-spare';
+const spareBytes = 16 * 1024;
 const noncePattern = /^[\w-]{1,64}$/;
 
 /** Takes the lock of a directory, created if missing. @throws ClustorError `CLUSTOR_DATA_DIRECTORY_LOCKED` that names the holder. */
@@ -48,8 +53,8 @@ export async function lockDirectory(directory: string): Promise<DirectoryLock> {
     nonce: randomBytes(8).toString('hex'),
   };
   const temporary = join(directory, `lock.${own.pid}.${own.nonce}`);
-  await writeFile(temporary, JSON.stringify(own));
   try {
+    await writeOwn(directory, temporary, own);
     for (let attempt = 0; attempt < attemptsMax; attempt++) {
       if (await tryTake(directory, temporary, own)) return heldLock(directory, own);
     }
@@ -59,6 +64,38 @@ export async function lockDirectory(directory: string): Promise<DirectoryLock> {
     );
   } finally {
     await rm(temporary, { force: true });
+  }
+}
+
+/** Writes the file that is to become the lock. @throws ClustorError `CLUSTOR_DISK_HARD` where not even that has room. */
+async function writeOwn(directory: string, temporary: string, own: Holder): Promise<void> {
+  const text = JSON.stringify(own);
+  try {
+    await writeFile(temporary, text);
+    return;
+  } catch (error) {
+    if (codeOf(error) !== 'ENOSPC' && codeOf(error) !== 'EDQUOT') throw error;
+  }
+  await rm(join(directory, spareName), { force: true });
+  try {
+    await writeFile(temporary, text);
+  } catch (error) {
+    throw new ClustorError(
+      'CLUSTOR_DISK_HARD',
+      `the disk of ${directory} has no room for the file that locks it: ${messageOf(error)}`,
+      { cause: error },
+    );
+  }
+}
+
+/** Keeps room for whoever takes the lock next; a disk that has none keeps nothing. Only for the holder. */
+export async function keepLockSpare(directory: string): Promise<void> {
+  const path = join(directory, spareName);
+  try {
+    if ((await stat(path).catch(() => undefined))?.size === spareBytes) return;
+    await writeFile(path, new Uint8Array(spareBytes));
+  } catch {
+    await rm(path, { force: true }).catch(() => undefined);
   }
 }
 

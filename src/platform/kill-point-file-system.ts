@@ -31,6 +31,7 @@ export function killPointFileSystem(inner: FileSystem, point: KillPoint): FileSy
       return inner.ioWriterMode;
     },
     lockDirectory: (path) => inner.lockDirectory(path),
+    space: (path) => inner.space(path),
     makeDirectory: (path) => inner.makeDirectory(path),
     listDirectory: (path) => inner.listDirectory(path),
     readFile: (path) => inner.readFile(path),

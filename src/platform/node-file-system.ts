@@ -19,6 +19,7 @@ import {
   readFile,
   rename,
   rm,
+  statfs,
   type FileHandle as NodeFileHandle,
 } from 'node:fs/promises';
 import { dirname, resolve as resolvePath } from 'node:path';
@@ -26,6 +27,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { ClustorError, isClustorError, messageOf } from '../base/errors.ts';
 import type {
   DirectoryLock,
+  DiskSpace,
   FileHandle,
   FileSystem,
   IoCompletion,
@@ -35,7 +37,7 @@ import type {
   ZeroPace,
 } from '../ports/file-system.ts';
 import { silentObserver, type Observer } from '../ports/observer.ts';
-import { lockDirectory } from './directory-lock.ts';
+import { keepLockSpare, lockDirectory } from './directory-lock.ts';
 import {
   codeOf,
   failed,
@@ -126,7 +128,9 @@ export class NodeFileSystem implements FileSystem {
 
   async lockDirectory(path: string): Promise<DirectoryLock> {
     await this.makeDirectory(path);
-    return lockDirectory(path);
+    const lock = await lockDirectory(path);
+    await keepLockSpare(path);
+    return lock;
   }
 
   async makeDirectory(path: string): Promise<void> {
@@ -140,6 +144,15 @@ export class NodeFileSystem implements FileSystem {
     if (first === undefined) return;
     for (let level = whole; level.length >= first.length; level = dirname(level))
       await this.syncDirectory(dirname(level));
+  }
+
+  async space(path: string): Promise<DiskSpace> {
+    try {
+      const { blocks, bavail, bsize } = await statfs(path);
+      return { totalBytes: blocks * bsize, freeBytes: bavail * bsize };
+    } catch (error) {
+      throw failed('ask for the room at', path, error);
+    }
   }
 
   async listDirectory(path: string): Promise<readonly string[]> {
@@ -172,6 +185,7 @@ export class NodeFileSystem implements FileSystem {
       }
       await rename(temporary, path);
     } catch (error) {
+      await removeQuietly(temporary);
       throw failed('replace', path, error);
     }
     await this.syncDirectory(dirname(path));
@@ -196,6 +210,8 @@ export class NodeFileSystem implements FileSystem {
         await handle.close();
       }
     } catch (error) {
+      // Half a file would take from a full disk the room that others still need.
+      await removeQuietly(path);
       throw isClustorError(error) ? error : failed('create', path, error);
     }
   }
@@ -424,6 +440,10 @@ export class NodeFileSystem implements FileSystem {
     while ((this.#completionWaiters[0]?.submittedCount ?? Infinity) <= this.#completedCount)
       this.#completionWaiters.shift()?.resolve();
   }
+}
+
+async function removeQuietly(path: string): Promise<void> {
+  await rm(path, { force: true }).catch(() => undefined);
 }
 
 /** Leaves the disk to others for as long as the pace says. @throws ClustorError `CLUSTOR_CLOSED` when it says to stop. */

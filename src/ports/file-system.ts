@@ -61,6 +61,13 @@ export interface OpenOptions {
  */
 export type ZeroPace = (doneBytes: number) => number | 'stop';
 
+/** Room on the file system that holds a path. @public */
+export interface DiskSpace {
+  readonly totalBytes: number;
+  /** What this process may still take. */
+  readonly freeBytes: number;
+}
+
 /** A disk. @public */
 export interface FileSystem {
   /** How chains reach the disk; reported in every DurabilityAck. */
@@ -70,17 +77,19 @@ export interface FileSystem {
    * @throws ClustorError `CLUSTOR_DATA_DIRECTORY_LOCKED` that names the pid of the holder.
    */
   lockDirectory(path: string): Promise<DirectoryLock>;
+  /** Room on the file system that holds an existing path. */
+  space(path: string): Promise<DiskSpace>;
   /** Creates a directory and its parents; each created level is synced into its parent. */
   makeDirectory(path: string): Promise<void>;
   /** Names in a directory, sorted by code unit; empty when the directory does not exist. */
   listDirectory(path: string): Promise<readonly string[]>;
   /** The whole content, or `undefined` when there is no such file. */
   readFile(path: string): Promise<Uint8Array | undefined>;
-  /** Replaces a file so that after power loss either the old or the new content is there: temp, sync, rename, sync directory. */
+  /** Replaces a file so that after power loss either the old or the new content is there: temp, sync, rename, sync directory. A call that fails leaves the old one alone. */
   replaceFile(path: string, bytes: Uint8Array): Promise<void>;
   /**
    * Creates (or overwrites from the start) a file of `sizeBytes` zero bytes, written and synced in slices; its directory
-   * entry is *not* synced. Without a pace the slices follow each other at once.
+   * entry is *not* synced. Without a pace the slices follow each other at once. A call that fails leaves no file behind.
    */
   createZeroed(path: string, sizeBytes: number, pace?: ZeroPace): Promise<void>;
   /** Renames within one directory; durable after `syncDirectory`. */

@@ -225,7 +225,7 @@ export class NodeSessions implements SessionOwner {
   #append(fromNode: NodeId, message: Extract<Message, { readonly kind: 'appendEntries' }>): void {
     const replica = this.#replica(message.partitionId, message.toIncarnation);
     if (replica === undefined) return;
-    if (message.entries.length > 0 && !replica.log.admitsSystem(message.entries.length)) return;
+    if (message.entries.length > 0 && !replica.log.takes(message.entries)) return;
     const received = ReceivedFrames.verify(message);
     const { fromReplica, fromIncarnation, term, prevIndex, prevTerm, commit } = message;
     const receiverInDoubt = (message.flags & 1) !== 0;

@@ -67,6 +67,8 @@ export interface NodeParts {
   readonly limits?: Partial<NodeLimits>;
   readonly storage?: Partial<LogStoreLimits>;
   readonly raft?: Partial<RaftSettings>;
+  /** What was found about the disk, for the boot records. */
+  readonly diskReport?: object;
 }
 
 /** Links to nodes that left every configuration are closed this much later. */
@@ -233,6 +235,7 @@ export class ClustorNode {
       linksUp: [...this.#links.all()].filter((link) => link.isUp).map((link) => link.nodeId),
       sessions: this.#sessions.count,
       journal: store.statistics(),
+      disk: store.diskStatus(),
       partitions: [...this.#hosted.values()].map(({ partition }) => partition.status()),
     };
   }
@@ -263,6 +266,7 @@ export class ClustorNode {
       entropy,
       observer,
       ...(this.#parts.storage === undefined ? {} : { limits: this.#parts.storage }),
+      ...(this.#parts.diskReport === undefined ? {} : { diskReport: this.#parts.diskReport }),
       listener: {
         hardStateDurable: (log, hardState) => {
           this.#guarded(() => this.#replicaOf(log)?.hardStateDurable(hardState));

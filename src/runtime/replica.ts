@@ -175,12 +175,8 @@ export class Replica implements TurnWork {
       return new ClustorError('CLUSTOR_APPLY_FAULT', fault.message, { outcome: 'surelyNot' });
     const tooLarge = this.entryRefusal(proposal.payload.length);
     if (tooLarge !== undefined) return tooLarge;
-    if (!this.log.admits(proposal.payload.length)) {
-      return new ClustorError(
-        'CLUSTOR_DISK_HARD',
-        'the log of this partition or node has reached its bound (log_bytes_max)',
-      );
-    }
+    const full = this.log.refusal(proposal.payload.length);
+    if (full !== undefined) return new ClustorError('CLUSTOR_DISK_HARD', full);
     const refusal = this.#proposals.offer(proposal);
     if (refusal === undefined) this.#mark();
     return refusal;

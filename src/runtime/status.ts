@@ -19,6 +19,7 @@ import {
   type RaftState,
   type Role,
 } from '../raft/index.ts';
+import type { DiskStatus } from '../storage/disk-guard.ts';
 import type { LogStoreStatistics } from '../storage/log-store-types.ts';
 import type { DurabilityStatus } from './durability-desk.ts';
 import type { Replica } from './replica.ts';
@@ -105,6 +106,7 @@ export interface NodeStatus {
   readonly linksUp: readonly NodeId[];
   readonly sessions: number;
   readonly journal: LogStoreStatistics;
+  readonly disk: DiskStatus;
   readonly partitions: readonly PartitionStatus[];
 }
 

@@ -5,7 +5,7 @@ import type { BootReport, LogStoreOptions, RecoveredPartition } from './log-stor
 
 /** Writes the records, one after the other; nothing depends on them, so a failure is only told. */
 export async function writeBootRecords(
-  { fileSystem, directory, observer }: LogStoreOptions,
+  { fileSystem, directory, observer, diskReport }: LogStoreOptions,
   found: {
     readonly bootReport: BootReport;
     readonly recovered: readonly RecoveredPartition[];
@@ -19,6 +19,7 @@ export async function writeBootRecords(
         recordedCommitIndex: recordedCommitIndex.toString(),
         lastIndex: lastIndex.toString(),
         ioWriterMode: fileSystem.ioWriterMode,
+        disk: diskReport,
       };
       await fileSystem.replaceFile(
         `${directory}/partitions/${partitionId}/boot_record.json`,

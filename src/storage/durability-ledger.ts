@@ -5,7 +5,9 @@
  * is written beside the old one while nothing else is flushed: header twice, a flush with everything still needed, synced,
  * a second flush that knows the first as synced, synced, rename, directory sync. Until the directory is synced the old file
  * says the same; so a crash anywhere leaves one of two ledgers with the same content. The old generation's file is kept under
- * a second name and becomes the next but one: its blocks are long allocated, and a stale flush names an older generation.
+ * a second name and becomes the next but one: its blocks are long allocated, also on a disk that is full by now, and a stale
+ * flush names an older generation. A spare of an earlier process is used only if its header proves that it is older than the
+ * ledger in use, or if nobody ever wrote it: a crash between link and rename leaves the ledger itself under that name.
  */
 import { assert } from '../base/assert.ts';
 import { ByteWriter } from '../base/bytes.ts';
@@ -14,13 +16,17 @@ import type { ClusterId, NodeId } from '../base/ids.ts';
 import {
   beginLedgerFlush,
   endLedgerFlush,
+  ledgerBlockBytes,
+  readLedgerFileHeader,
   writeLedgerFileHeader,
   writeLedgerRecord,
   type LedgerRecord,
 } from '../codec/ledger-format.ts';
 import type { Entropy } from '../ports/entropy.ts';
 import type { FileHandle, FileSystem, IoStep, ZeroPace } from '../ports/file-system.ts';
+import type { DiskGuard } from './disk-guard.ts';
 import { paceOf } from './fill-pace.ts';
+import { isDiskFull, type PatientDisk } from './full-disk.ts';
 import type { JournalPosition, LedgerImage } from './ledger-image.ts';
 
 /** What the writer needs. */
@@ -33,6 +39,8 @@ export interface DurabilityLedgerOptions {
   readonly nodeId: NodeId;
   readonly ledgerBytes: number;
   readonly image: LedgerImage;
+  readonly disk: PatientDisk;
+  readonly guard: DiskGuard;
   /** Where the last generation ended. */
   readonly generation: number;
   readonly flushSeq: number;
@@ -42,6 +50,8 @@ export interface DurabilityLedgerOptions {
 export const ledgerFileName = 'durability.log';
 const nextFileName = 'durability.log.next';
 const spareFileName = 'durability.log.spare';
+/** A spare while it is being made: no other name leads to it, so nobody's blocks are overwritten. */
+const fillingFileName = 'durability.log.filling';
 const stagingBytesMin = 64 * 1024;
 
 /** See the file comment. */
@@ -58,10 +68,9 @@ export class DurabilityLedger {
   #flushSeq: number;
   #syncedFlushSeq: number;
   #preparing: Promise<void> | undefined;
-  #preparedBytes = 0;
   #isRotating = false;
   #isClosing = false;
-  /** Size of the generation before this one, whose file may be used again. */
+  /** Size of the file made ready for the next generation: a new one, or an older generation's. */
   #spareBytes = 0;
 
   constructor(options: DurabilityLedgerOptions) {
@@ -88,16 +97,22 @@ export class DurabilityLedger {
     return this.#position + 2 * copyBytes > this.#rotateAtBytes;
   }
 
-  /** Makes the next generation's file ready in the background once a quarter of this one is used. */
+  /** Makes the next generation's file ready in the background. */
   prepareAhead(): void {
-    if (this.#preparing !== undefined || this.#position < this.#fileBytes / 4) return;
     const { ledgerBytes } = this.#options;
+    if (this.#preparing !== undefined || this.#spareBytes >= ledgerBytes) return;
     const pace = paceOf(ledgerBytes, () =>
       this.#isClosing ? 'stop' : this.#isRotating ? 1 : this.#position / this.#fileBytes,
     );
-    this.#preparing = this.#prepare(ledgerBytes, pace).catch(() => {
-      this.#preparedBytes = 0;
-    });
+    // Where that fails the rotation does it, and waits for room.
+    this.#preparing = this.#makeSpare(ledgerBytes, pace).catch(() => undefined);
+  }
+
+  /** Makes ready what there was no room for. */
+  roomAgain(): void {
+    if (this.#isRotating || this.#spareBytes > 0) return;
+    this.#preparing = undefined;
+    this.prepareAhead();
   }
 
   /**
@@ -133,7 +148,16 @@ export class DurabilityLedger {
 
   /** Begins a new generation with everything in the image; resolves once it counts. Nothing else may be flushed meanwhile. */
   async rotate(): Promise<void> {
-    const { fileSystem, entropy, folder, image, ledgerBytes, clusterId, nodeId } = this.#options;
+    this.#isRotating = true;
+    await this.#preparing;
+    await this.#rotate();
+    this.#isRotating = false;
+  }
+
+  async #rotate(): Promise<void> {
+    const { fileSystem, entropy, folder, image, ledgerBytes, clusterId, nodeId, disk } =
+      this.#options;
+    if (this.#file === undefined) this.#spareBytes = await this.#spareFound();
     const records = image.records();
     const nextPath = `${folder}/${nextFileName}`;
     this.#generation++;
@@ -143,12 +167,13 @@ export class DurabilityLedger {
     this.#flushSeq++;
     this.#layOut(records);
     const sizeBytes = Math.max(ledgerBytes, this.#writer.length * 4);
-    this.#isRotating = true;
-    await this.#preparing;
-    this.#isRotating = false;
-    if (this.#preparedBytes < sizeBytes) await this.#prepare(sizeBytes);
     this.#preparing = undefined;
-    this.#preparedBytes = 0;
+    if (this.#spareBytes < sizeBytes)
+      await disk.untilRoom('ledger', () => this.#makeSpare(sizeBytes));
+    const nextBytes = this.#spareBytes;
+    await disk.untilRoom('ledger', () => fileSystem.rename(`${folder}/${spareFileName}`, nextPath));
+    this.#spareBytes = 0;
+    await fileSystem.syncDirectory(folder);
     const file = await fileSystem.open(nextPath, { access: 'durableWrite' });
     await this.#writeSynced(file, 0, this.#stage());
     const second = this.#writer.length;
@@ -159,15 +184,16 @@ export class DurabilityLedger {
     const secondBytes = this.#stage();
     await this.#writeSynced(file, second, secondBytes);
     const old = this.#file;
-    if (old !== undefined)
-      await fileSystem.link(`${folder}/${ledgerFileName}`, `${folder}/${spareFileName}`);
-    await fileSystem.rename(nextPath, `${folder}/${ledgerFileName}`);
+    const isKept = await this.#keepOld();
+    await disk.untilRoom('ledger', () =>
+      fileSystem.rename(nextPath, `${folder}/${ledgerFileName}`),
+    );
     await fileSystem.syncDirectory(folder);
     this.#syncedFlushSeq = this.#flushSeq;
-    this.#spareBytes = old === undefined ? 0 : this.#fileBytes;
+    this.#spareBytes = isKept ? await this.#spareFound() : 0;
     this.#file = file;
-    this.#fileBytes = sizeBytes;
-    this.#rotateAtBytes = sizeBytes - Math.floor((sizeBytes / 5) * (entropy.uint32() / 2 ** 32));
+    this.#fileBytes = nextBytes;
+    this.#rotateAtBytes = nextBytes - Math.floor((nextBytes / 5) * (entropy.uint32() / 2 ** 32));
     this.#position = second + secondBytes.length;
     if (old !== undefined) await fileSystem.close(old);
   }
@@ -209,23 +235,51 @@ export class DurabilityLedger {
     return this.#staging.subarray(0, length);
   }
 
-  async #prepare(sizeBytes: number, pace?: ZeroPace): Promise<void> {
-    const { fileSystem, folder } = this.#options;
-    const nextPath = `${folder}/${nextFileName}`;
-    if (this.#spareBytes >= sizeBytes)
-      await fileSystem.rename(`${folder}/${spareFileName}`, nextPath);
-    else await this.#createNext(nextPath, sizeBytes, pace);
-    this.#spareBytes = 0;
+  async #makeSpare(sizeBytes: number, pace?: ZeroPace): Promise<void> {
+    const { fileSystem, folder, guard } = this.#options;
+    const path = `${folder}/${spareFileName}`;
+    const fillingPath = `${folder}/${fillingFileName}`;
+    // The names go first: what an earlier process left under them may be the ledger itself.
+    await fileSystem.remove(path);
+    await fileSystem.remove(`${folder}/${nextFileName}`);
+    await fileSystem.remove(fillingPath);
+    if (!(await guard.hasRoomFor(sizeBytes)))
+      throw new ClustorError('CLUSTOR_DISK_HARD', `there is no room for ${path}`);
+    await fileSystem.createZeroed(fillingPath, sizeBytes, pace);
+    await fileSystem.rename(fillingPath, path);
     await fileSystem.syncDirectory(folder);
-    this.#preparedBytes = sizeBytes;
+    this.#spareBytes = sizeBytes;
   }
 
-  async #createNext(path: string, sizeBytes: number, pace: ZeroPace | undefined): Promise<void> {
+  /** Gives the ledger in use, if there is one, the name of the spare as well. */
+  async #keepOld(): Promise<boolean> {
     const { fileSystem, folder } = this.#options;
-    // Left by an earlier process, or too small by now.
-    await fileSystem.remove(`${folder}/${spareFileName}`);
-    await fileSystem.remove(path);
-    await fileSystem.createZeroed(path, sizeBytes, pace);
+    if (this.#file === undefined && this.#options.generation === 0) return false;
+    try {
+      await fileSystem.link(`${folder}/${ledgerFileName}`, `${folder}/${spareFileName}`);
+      return true;
+    } catch (error) {
+      if (!isDiskFull(error)) throw error;
+      return false;
+    }
+  }
+
+  /** Size of the spare that is there; 0 unless nothing in it can be taken for the generation in use or a later one. */
+  async #spareFound(): Promise<number> {
+    const { fileSystem, folder } = this.#options;
+    if (!(await fileSystem.listDirectory(folder)).includes(spareFileName)) return 0;
+    const file = await fileSystem.open(`${folder}/${spareFileName}`, { access: 'read' });
+    try {
+      const head = await fileSystem.read(file, 0, 2 * ledgerBlockBytes);
+      const header = readLedgerFileHeader(head, 0) ?? readLedgerFileHeader(head, ledgerBlockBytes);
+      const isOlder =
+        header === undefined
+          ? head.every((byte) => byte === 0)
+          : header.generation < this.#generation;
+      return isOlder ? await fileSystem.size(file) : 0;
+    } finally {
+      await fileSystem.close(file);
+    }
   }
 
   #writeSynced(file: FileHandle, position: number, bytes: Uint8Array): Promise<void> {
@@ -234,7 +288,7 @@ export class DurabilityLedger {
         { kind: 'write', file, position, bytes },
         { kind: 'sync', file },
       ];
-      this.#options.fileSystem.submit(steps, (failure) => {
+      this.#options.disk.submit(steps, (failure) => {
         if (failure === undefined) resolve();
         else
           reject(

@@ -18,10 +18,13 @@ import type { Clock } from '../ports/clock.ts';
 import type { Entropy } from '../ports/entropy.ts';
 import type { FileSystem, IoStep, ZeroPace } from '../ports/file-system.ts';
 import type { Observer } from '../ports/observer.ts';
+import type { DiskGuard } from './disk-guard.ts';
 import { paceOf } from './fill-pace.ts';
+import { fullDiskRetryMs, isDiskFull } from './full-disk.ts';
 import { segmentClosedRecord } from './ledger-image.ts';
 import type { PartitionLog } from './partition-log.ts';
 import type { SegmentReader } from './segment-reader.ts';
+import type { SegmentReserve } from './segment-reserve.ts';
 import { SegmentWriter, type OpenSegment } from './segment-writer.ts';
 
 /** What the journal needs. */
@@ -36,6 +39,8 @@ export interface JournalOptions {
   readonly segmentBytes: number;
   readonly nextSegmentSeq: number;
   readonly reader: SegmentReader;
+  readonly guard: DiskGuard;
+  readonly reserve: SegmentReserve;
 }
 
 /** Memory in which flushes are laid out: a largest batch always fits. */
@@ -43,8 +48,7 @@ const stagingBytesMax = 6 * 1024 * 1024;
 /** Enough for most flushes; a journal that gets a larger one takes the most at once, since memory is never given back. */
 const stagingBytesMin = 256 * 1024;
 /** The first segment of a process is no larger, bytes; each next one has twice its size, up to the configured one. */
-const firstSegmentBytesMax = 8 * 1024 * 1024;
-const retryMs = 1000;
+export const firstSegmentBytesMax: number = 8 * 1024 * 1024;
 
 /** See the file comment. */
 export class Journal {
@@ -86,16 +90,31 @@ export class Journal {
     return this.#closed.get(segmentSeq) ?? 0;
   }
 
-  /** Takes in a segment of an earlier process; its `.idx` is written if it has none. */
+  /** Bytes that can be sealed before a further segment has to be made. */
+  get roomBytes(): number {
+    const { segment, endOffset } = this.writer;
+    return segment.sizeBytes - endOffset + (this.#next?.sizeBytes ?? 0);
+  }
+
+  /** Takes in a segment of an earlier process; one that this has not tidied is cut to its end and gets its `.idx`. */
   async adopt(segment: {
     readonly segmentSeq: number;
     readonly endOffset: number;
     readonly rowsToWrite: readonly SegmentIndexRow[] | undefined;
+    /** Whether nothing is missing: otherwise its bytes are kept as they are. */
+    readonly isWhole: boolean;
   }): Promise<void> {
     this.#closed.set(segment.segmentSeq, segment.endOffset);
     this.#closedBytes += segment.endOffset;
-    if (segment.rowsToWrite !== undefined)
+    if (segment.rowsToWrite === undefined) return;
+    try {
+      if (segment.isWhole) await this.#cut(segment);
       await this.#writeIndex(segment.segmentSeq, segment.endOffset, segment.rowsToWrite);
+    } catch (error) {
+      if (!isDiskFull(error)) throw error;
+      this.#options.reader.addIndex(segment.segmentSeq, segment.rowsToWrite);
+      this.#notTidied(segment.segmentSeq, error);
+    }
   }
 
   /** Creates the first segment of this process, header synced; returns the record that opens it. */
@@ -142,12 +161,14 @@ export class Journal {
       },
       (error: unknown) => {
         if (this.#isClosed) return;
-        this.#options.observer.emit({
-          level: 'error',
-          kind: 'segmentNotPrepared',
-          fields: { message: messageOf(error), retryMs },
-        });
-        this.#cancelRetry = this.#options.clock.setTimer(retryMs, () => {
+        // A full disk is told by its guard, once.
+        if (!isDiskFull(error))
+          this.#options.observer.emit({
+            level: 'error',
+            kind: 'segmentNotPrepared',
+            fields: { message: messageOf(error), retryMs: fullDiskRetryMs },
+          });
+        this.#cancelRetry = this.#options.clock.setTimer(fullDiskRetryMs, () => {
           this.#preparing = undefined;
           this.prepareAhead(ready);
         });
@@ -235,27 +256,66 @@ export class Journal {
     const { fileSystem, folder, entropy } = this.#options;
     const segmentSeq = this.#nextSegmentSeq;
     const path = `${folder}/${segmentFileName(segmentSeq)}`;
-    await fileSystem.createZeroed(path, sizeBytes, pace);
+    const madeBytes = await this.#makeFile(path, sizeBytes, pace);
     await fileSystem.syncDirectory(folder);
     const file = await fileSystem.open(path, { access: 'durableWrite' });
     this.#nextSegmentSeq = segmentSeq + 1;
-    this.#next = { segmentSeq, path, file, sizeBytes, salt: entropy.bytes(16) };
+    this.#next = { segmentSeq, path, file, sizeBytes: madeBytes, salt: entropy.bytes(16) };
+  }
+
+  /**
+   * Makes the file of a segment: of the wanted size, else of the smallest; where the disk has no room for that and somebody
+   * waits, from the reserve. @throws ClustorError `CLUSTOR_DISK_HARD`.
+   */
+  async #makeFile(path: string, wantedBytes: number, pace?: ZeroPace): Promise<number> {
+    const { fileSystem, guard, reserve } = this.#options;
+    for (const sizeBytes of new Set([wantedBytes, Math.min(wantedBytes, firstSegmentBytesMax)])) {
+      if (!(await guard.hasRoomFor(sizeBytes))) continue;
+      try {
+        await fileSystem.createZeroed(path, sizeBytes, pace);
+        return sizeBytes;
+      } catch (error) {
+        if (!isDiskFull(error)) throw error;
+      }
+    }
+    guard.refused('segment', `no room for a segment of ${wantedBytes} bytes`);
+    const isNeededNow = this.#isNextAwaited || this.#writer === undefined;
+    const taken = isNeededNow ? await reserve.take(path) : undefined;
+    if (taken !== undefined) return taken;
+    throw new ClustorError('CLUSTOR_DISK_HARD', `there is no room for ${path}`);
+  }
+
+  /** What a crash left behind the end of a segment is given back; nothing depends on it. */
+  async #cut({ segmentSeq, endOffset }: { segmentSeq: number; endOffset: number }): Promise<void> {
+    const { fileSystem, folder } = this.#options;
+    const file = await fileSystem.open(`${folder}/${segmentFileName(segmentSeq)}`, {
+      access: 'durableWrite',
+    });
+    try {
+      if ((await fileSystem.size(file)) > endOffset) await fileSystem.truncate(file, endOffset);
+    } finally {
+      await fileSystem.close(file);
+    }
+  }
+
+  #notTidied(segmentSeq: number, error: unknown): void {
+    this.#options.observer.emit({
+      level: 'warn',
+      kind: 'segmentNotTidied',
+      fields: { segmentSeq, message: messageOf(error) },
+    });
   }
 
   /** Cuts a left segment to its end, closes it and writes its index: nothing depends on it, recovery can do without. */
   #retire(segment: OpenSegment, endOffset: number, rows: readonly SegmentIndexRow[]): void {
-    const { fileSystem, observer } = this.#options;
+    const { fileSystem } = this.#options;
     this.#background = this.#background.then(async () => {
       try {
         await fileSystem.truncate(segment.file, endOffset);
         await fileSystem.close(segment.file);
         await this.#writeIndex(segment.segmentSeq, endOffset, rows);
       } catch (error) {
-        observer.emit({
-          level: 'warn',
-          kind: 'segmentNotTidied',
-          fields: { segmentSeq: segment.segmentSeq, message: messageOf(error) },
-        });
+        this.#notTidied(segment.segmentSeq, error);
       }
     });
   }

@@ -77,7 +77,7 @@ export interface LogStoreListener {
 
 /** Bounds of a data directory's log. @public */
 export interface LogStoreLimits {
-  /** Bytes of the journal on this node (`log_bytes_max`). At 95 % appends of clients are refused (`CLUSTOR_DISK_HARD`). */
+  /** Bytes of the journal on this node (`log_bytes_max`). At 90 %, and two segments before it, appends of clients are refused (`CLUSTOR_DISK_HARD`). */
   readonly logBytesMax: number;
   /** Bytes of one partition's frames. At 95 % appends of clients are refused for this partition alone. */
   readonly partitionLogBytesMax: number;
@@ -108,6 +108,8 @@ export interface LogStoreOptions {
   readonly entropy: Entropy;
   readonly observer: Observer;
   readonly limits?: Partial<LogStoreLimits>;
+  /** What was found about the disk, kept in every boot record. */
+  readonly diskReport?: object;
   readonly listener: LogStoreListener;
 }
 

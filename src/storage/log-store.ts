@@ -10,20 +10,23 @@
  * nothing more and says nothing more; the node stops, and the next start reads past the page cache what is really there.
  */
 import { present } from '../base/assert.ts';
-import { ClustorError, messageOf } from '../base/errors.ts';
+import { ClustorError, isClustorError, messageOf } from '../base/errors.ts';
 import type { LogIndex, PartitionId, Term } from '../base/ids.ts';
 import type { LedgerRecord } from '../codec/ledger-format.ts';
 import { DeviceViolations } from '../policy/group-fsync.ts';
 import type { DirectoryLock, IoStep, IoWriterMode } from '../ports/file-system.ts';
 import { cutAppend, dataRecordBytesMax, fenceParts } from './append-parts.ts';
 import { writeBootRecords } from './boot-records.ts';
-import { chainFailure } from './chain-failure.ts';
 import { DataFlush } from './data-flush.ts';
+import type { DiskGuard, DiskStatus } from './disk-guard.ts';
 import { type DurabilityLedger, recordBytesMax } from './durability-ledger.ts';
 import { FlushTimes } from './flush-times.ts';
+import { asDiskHard, chainFailure, isDiskFull, type PatientDisk } from './full-disk.ts';
 import { GroupHold } from './group-hold.ts';
 import type { Journal } from './journal.ts';
+import { clientRefusal, takesEntries, type LogRoom } from './log-admission.ts';
 import type { LedgerImage } from './ledger-image.ts';
+import { readEntries, type WantedEntries } from './log-read.ts';
 import { logStoreLimits } from './log-store-limits.ts';
 import type {
   BootReport,
@@ -44,7 +47,8 @@ import { openParts, type StoreParts } from './open-parts.ts';
 import { ReplicaBirths } from './replica-births.ts';
 import type { ReplicaToCreate } from './replica-files.ts';
 import { ReplicaRegistry } from './replica-registry.ts';
-import type { RunPlace, SegmentReader } from './segment-reader.ts';
+import type { SegmentReader } from './segment-reader.ts';
+import type { SegmentReserve } from './segment-reserve.ts';
 
 /** A record that waits for a ledger flush. */
 interface PendingRecord {
@@ -70,6 +74,9 @@ export class LogStore implements PartitionLogOwner {
   readonly #times = new FlushTimes();
   readonly #registry: ReplicaRegistry;
   readonly #births: ReplicaBirths;
+  readonly #guard: DiskGuard;
+  readonly #disk: PatientDisk;
+  readonly #reserve: SegmentReserve;
   #records: PendingRecord[] = [];
   #appends: PendingAppend[] = [];
   readonly #dataFlush = new DataFlush();
@@ -96,6 +103,13 @@ export class LogStore implements PartitionLogOwner {
     this.#hold = new GroupHold(options.clock, (log) => {
       options.listener.groupFsyncOverrun?.(log);
     });
+    this.#guard = parts.guard;
+    this.#disk = parts.disk;
+    this.#reserve = parts.reserve;
+    this.#guard.logBytes = () => this.#journal.bytes;
+    this.#guard.roomAgain = () => {
+      this.#makeReady();
+    };
     this.#registry = new ReplicaRegistry(options, parts.recovery.registry);
     this.#births = new ReplicaBirths({
       registry: this.#registry,
@@ -136,6 +150,7 @@ export class LogStore implements PartitionLogOwner {
     try {
       const store = new LogStore(options, await openParts(options, limits, lock));
       store.#reports = writeBootRecords(options, store);
+      store.#makeReady();
       return store;
     } catch (error) {
       await lock.release();
@@ -162,6 +177,7 @@ export class LogStore implements PartitionLogOwner {
     replicas: readonly ReplicaToCreate[],
   ): Promise<readonly RecoveredPartition[]> {
     this.#registry.assertNew(replicas);
+    this.#assertRoom();
     return this.#births.create(replicas, { term: 0 as Term, votedFor: undefined });
   }
 
@@ -171,6 +187,7 @@ export class LogStore implements PartitionLogOwner {
    */
   async replaceReplica(replica: ReplicaToCreate): Promise<RecoveredPartition> {
     const { partitionId, incarnation } = replica;
+    this.#assertRoom();
     const old = present(this.#logs.get(partitionId), 'only a hosted replica is replaced');
     this.#appends = this.#appends.filter((append) => append.log !== old);
     const { segment, endOffset } = this.#journal.writer;
@@ -224,6 +241,12 @@ export class LogStore implements PartitionLogOwner {
     };
   }
 
+  /** How full the disk is; somebody looks, so the disk is asked again soon. */
+  diskStatus(): DiskStatus {
+    this.#guard.touch();
+    return this.#guard.status(this.#reserve.count);
+  }
+
   /** Flushes what waits, closes the files, gives the lock back. Idempotent. */
   close(): Promise<void> {
     this.#closed ??= this.#close();
@@ -275,47 +298,16 @@ export class LogStore implements PartitionLogOwner {
     });
   }
 
-  admits(log: PartitionLog, bytes: number, isSystem: boolean): boolean {
-    const { logBytesMax, partitionLogBytesMax, segmentBytes } = this.#limits;
-    const share = isSystem ? 1 : 0.95;
-    const nodeMax = isSystem
-      ? logBytesMax
-      : Math.min(logBytesMax * share, logBytesMax - 2 * segmentBytes);
-    return (
-      log.frameBytes + bytes <= partitionLogBytesMax * share &&
-      this.#journal.bytes + bytes <= nodeMax
-    );
+  refusal(log: PartitionLog, bytes: number): string | undefined {
+    return clientRefusal(this.#room(log), bytes);
   }
 
-  async read(
-    log: PartitionLog,
-    range: {
-      readonly firstIndex: LogIndex;
-      readonly lastIndex: LogIndex;
-      readonly bytesMax: number;
-    },
-  ): Promise<FrameBatch> {
-    const wanted = { partitionId: log.partitionId, ...range };
-    const place = log.index.locate(range.firstIndex);
-    if (place === undefined)
-      throw new ClustorError(
-        'CLUSTOR_LOG_COMPACTED',
-        `entry ${range.firstIndex} of partition ${log.partitionId} is not in the journal`,
-      );
-    let run: RunPlace;
-    let { lastIndex } = range;
-    if (place.kind === 'open') {
-      const { segment, endOffset } = this.#journal.writer;
-      run = { segmentSeq: segment.segmentSeq, endOffset, run: place.run };
-    } else {
-      const { segmentSeq } = place.range;
-      lastIndex = Math.min(lastIndex, place.range.lastIndex) as LogIndex;
-      run = await this.#reader.runInClosed(
-        { segmentSeq, endOffset: this.#journal.closedEnd(segmentSeq) },
-        { partitionId: log.partitionId, index: range.firstIndex },
-      );
-    }
-    return this.#reader.readRun(run, { ...wanted, lastIndex });
+  takes(log: PartitionLog, entries: Uint8Array): boolean {
+    return takesEntries(this.#room(log), entries);
+  }
+
+  read(log: PartitionLog, range: WantedEntries): Promise<FrameBatch> {
+    return readEntries({ log, journal: this.#journal, reader: this.#reader }, range);
   }
 
   ackFields(): { readonly segmentSeq: number; readonly ioWriterMode: IoWriterMode } {
@@ -438,7 +430,7 @@ export class LogStore implements PartitionLogOwner {
           new ClustorError(
             'CLUSTOR_STORAGE_FAILED',
             `rotating the ledger failed: ${messageOf(error)}`,
-            { cause: error },
+            { cause: error, details: isClustorError(error) ? error.details : {} },
           ),
         );
       },
@@ -447,10 +439,10 @@ export class LogStore implements PartitionLogOwner {
   }
 
   #submit(steps: readonly IoStep[], complete: () => void): void {
-    const { clock, fileSystem, listener } = this.#options;
+    const { clock, listener } = this.#options;
     this.#isBusy = true;
     const startedMs = clock.monotonicMs();
-    fileSystem.submit(steps, (failure) => {
+    this.#disk.submit(steps, (failure) => {
       if (failure !== undefined) {
         this.#fail(chainFailure(steps, failure));
         return;
@@ -461,6 +453,7 @@ export class LogStore implements PartitionLogOwner {
       this.#ledger.synced();
       this.#flushes++;
       this.#isBusy = false;
+      this.#guard.touch();
       complete();
       listener.flushEnded();
       this.flush();
@@ -472,8 +465,24 @@ export class LogStore implements PartitionLogOwner {
     if (this.#failure !== undefined) return;
     this.#failure = error;
     this.#births.failed(error);
-    this.#options.listener.failed(error);
+    // Who closes gives up what waits for room: nothing was told of it, and nobody has failed.
+    if (!this.#isClosing || !isDiskFull(error)) this.#options.listener.failed(error);
     this.#wakeIdle();
+  }
+
+  #room(log: PartitionLog): LogRoom {
+    return { log, limits: this.#limits, journal: this.#journal, guard: this.#guard };
+  }
+
+  #assertRoom(): void {
+    if (this.#guard.isHard)
+      throw new ClustorError('CLUSTOR_DISK_HARD', 'this node has no room for a further replica');
+  }
+
+  /** Makes ready what there is room for: the reserve, and the next generation of the ledger. */
+  #makeReady(): void {
+    this.#reserve.fill();
+    this.#ledger.roomAgain();
   }
 
   #wakeIdle(): void {
@@ -484,6 +493,8 @@ export class LogStore implements PartitionLogOwner {
 
   async #close(): Promise<void> {
     this.#isClosing = true;
+    this.#disk.close();
+    await this.#reserve.close();
     if (this.#failure === undefined) {
       await new Promise<void>((resolve) => {
         this.#idleWaiters.push(resolve);
@@ -491,6 +502,7 @@ export class LogStore implements PartitionLogOwner {
       });
     }
     await this.#reports;
+    await this.#guard.close();
     await this.#reader.close();
     await this.#journal.close();
     await this.#ledger.close();

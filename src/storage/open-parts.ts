@@ -9,12 +9,15 @@ import type { LedgerRecord } from '../codec/ledger-format.ts';
 import { segmentIndexFileName } from '../codec/idx-format.ts';
 import { segmentFileName, segmentSeqOfFileName } from '../codec/segment-format.ts';
 import type { DirectoryLock } from '../ports/file-system.ts';
+import { DiskGuard } from './disk-guard.ts';
 import { DurabilityLedger } from './durability-ledger.ts';
-import { Journal } from './journal.ts';
+import { asDiskHard, PatientDisk } from './full-disk.ts';
+import { firstSegmentBytesMax, Journal } from './journal.ts';
 import { segmentClosedRecord, type LedgerImage } from './ledger-image.ts';
 import type { BootReport, LogStoreLimits, LogStoreOptions } from './log-store-types.ts';
 import { recover, walFolder, type Recovery } from './recovery.ts';
 import { SegmentReader } from './segment-reader.ts';
+import { SegmentReserve } from './segment-reserve.ts';
 
 /** What a store is made of. */
 export interface StoreParts {
@@ -25,19 +28,48 @@ export interface StoreParts {
   readonly ledger: DurabilityLedger;
   readonly reader: SegmentReader;
   readonly bootReport: BootReport;
+  readonly guard: DiskGuard;
+  readonly disk: PatientDisk;
+  readonly reserve: SegmentReserve;
 }
 
-/** Recovers a locked directory and makes it ready to be written. */
+/** Recovers a locked directory and makes it ready to be written. @throws ClustorError `CLUSTOR_DISK_HARD` where it has no room. */
 export async function openParts(
   options: LogStoreOptions,
   limits: LogStoreLimits,
   lock: DirectoryLock,
 ): Promise<StoreParts> {
+  const { fileSystem, clock, observer, directory } = options;
+  const { logBytesMax } = limits;
+  const guard = new DiskGuard({ fileSystem, clock, observer, directory, logBytesMax });
+  const refused = guard.refused.bind(guard);
+  const disk = new PatientDisk({ fileSystem, clock, refused });
+  const folder = walFolder(directory);
+  const segmentBytes = Math.min(limits.segmentBytes, firstSegmentBytesMax);
+  const reserve = new SegmentReserve({ fileSystem, observer, guard, folder, segmentBytes });
+  const watch = { guard, disk, reserve };
+  try {
+    await guard.probe();
+    const parts = await openWatched(options, limits, watch);
+    disk.begin();
+    return { ...parts, ...watch, limits, lock };
+  } catch (error) {
+    await guard.close();
+    throw asDiskHard(error);
+  }
+}
+
+async function openWatched(
+  options: LogStoreOptions,
+  limits: LogStoreLimits,
+  watch: Pick<StoreParts, 'guard' | 'disk' | 'reserve'>,
+): Promise<Omit<StoreParts, 'guard' | 'disk' | 'reserve' | 'limits' | 'lock'>> {
   const { fileSystem, clock, entropy, observer, directory, clusterId, nodeId } = options;
   const startedMs = clock.monotonicMs();
   const folder = walFolder(directory);
   const recovery = await recover({ fileSystem, directory, clusterId, nodeId });
   await fileSystem.makeDirectory(folder);
+  await watch.reserve.open();
   const reader = new SegmentReader(fileSystem, folder);
   const journal = new Journal({
     fileSystem,
@@ -50,6 +82,7 @@ export async function openParts(
     segmentBytes: limits.segmentBytes,
     nextSegmentSeq: recovery.nextSegmentSeq,
     reader,
+    ...watch,
   });
   const { image } = recovery;
   const opened = await journal.begin();
@@ -69,18 +102,19 @@ export async function openParts(
     nodeId,
     ledgerBytes: limits.ledgerBytes,
     image,
+    ...watch,
     generation,
     flushSeq,
   });
   await ledger.rotate();
-  for (const segment of recovery.segments) await journal.adopt(segment);
-  if (recovery.report.scrubState === 'Healthy')
-    await removeStrays(options, journal.writer.segment.segmentSeq, recovery);
+  const isWhole = recovery.report.scrubState === 'Healthy';
+  for (const segment of recovery.segments) await journal.adopt({ ...segment, isWhole });
+  if (isWhole) await removeStrays(options, journal.writer.segment.segmentSeq, recovery);
   const bootReport: BootReport = {
     ...recovery.report,
     durationMs: Math.round(clock.monotonicMs() - startedMs),
   };
-  return { limits, lock, recovery, journal, ledger, reader, bootReport };
+  return { recovery, journal, ledger, reader, bootReport };
 }
 
 /** What recovery found, as records that the old ledger lacks. */

@@ -23,7 +23,8 @@ export interface PartitionLogOwner {
   enqueueDurabilityMode(log: PartitionLog, change: DurabilityModeChange): void;
   /** Drops what is not sealed yet from `fromIndex` on, and records the truncation of what is. */
   truncate(log: PartitionLog, fromIndex: LogIndex): void;
-  admits(log: PartitionLog, bytes: number, isSystem: boolean): boolean;
+  refusal(log: PartitionLog, bytes: number): string | undefined;
+  takes(log: PartitionLog, entries: Uint8Array): boolean;
   read(
     log: PartitionLog,
     range: {
@@ -126,14 +127,14 @@ export class PartitionLog {
     this.#owner.truncate(this, fromIndex);
   }
 
-  /** Whether a client's entry of this size still fits the bounds. */
-  admits(bytes: number): boolean {
-    return this.#owner.admits(this, bytes, false);
+  /** Why a client's entry of this size is not taken in, if so (`CLUSTOR_DISK_HARD`). */
+  refusal(bytes: number): string | undefined {
+    return this.#owner.refusal(this, bytes);
   }
 
-  /** Whether entries that must be taken (a leader's, the system's) still fit the reserve. */
-  admitsSystem(bytes: number): boolean {
-    return this.#owner.admits(this, bytes, true);
+  /** Whether a leader's entries still fit: what the system needs may use the reserve. */
+  takes(entries: Uint8Array): boolean {
+    return this.#owner.takes(this, entries);
   }
 
   /** Reads durable entries, at least one and about `bytesMax` bytes, verified. @throws ClustorError `CLUSTOR_INTEGRITY`. */

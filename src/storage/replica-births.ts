@@ -5,6 +5,7 @@
 import type { ClustorError } from '../base/errors.ts';
 import type { PartitionId } from '../base/ids.ts';
 import type { LedgerRecord } from '../codec/ledger-format.ts';
+import { asDiskHard } from './full-disk.ts';
 import type { HardState, RecoveredPartition } from './log-store-types.ts';
 import type { PartitionLogStart } from './partition-log.ts';
 import { newbornPartition, type ReplicaToCreate } from './replica-files.ts';
@@ -37,7 +38,11 @@ export class ReplicaBirths {
     replicas: readonly ReplicaToCreate[],
     hardState: HardState,
   ): Promise<readonly RecoveredPartition[]> {
-    await this.#owner.registry.add(replicas, (together) => this.#record(together, hardState));
+    try {
+      await this.#owner.registry.add(replicas, (together) => this.#record(together, hardState));
+    } catch (error) {
+      throw asDiskHard(error);
+    }
     return replicas.map((replica) => {
       const created = newbornPartition(replica, hardState);
       this.#owner.adopt({ ...created, commitIndex: created.recordedCommitIndex, frameBytes: 0 });

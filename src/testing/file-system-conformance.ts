@@ -85,6 +85,12 @@ export const fileSystemConformance: readonly ConformanceCase[] = [
       assertSame(await fileSystem.readFile(path), new Uint8Array(2 * blockBytes));
     },
   ),
+  claim('the room at a directory is told', async ({ fileSystem, directory }) => {
+    const { totalBytes, freeBytes } = await fileSystem.space(directory);
+
+    assert(totalBytes > 0, 'a disk has a size');
+    assert(freeBytes >= 0 && freeBytes <= totalBytes, 'what is free is part of it');
+  }),
   claim('a chain writes in order, and reads see it', async ({ fileSystem, directory }) => {
     const file = await zeroed(fileSystem, `${directory}/chain`, 8);
     await run(fileSystem, [

@@ -311,11 +311,13 @@ export class SimCluster {
     };
   }
 
-  /** A node that stopped because of its disk is started again, as a supervisor does; anything else is a bug. */
+  /** A node that stopped because of its disk, or had no room to start, is started again, as a supervisor does; anything else is a bug. */
   #stopped(nodeId: NodeId, error: unknown): void {
     // Damage may keep a node from starting; one that runs has at most replicas in doubt, and the others go on (§5.3).
     const hasNotStarted = this.#lives.get(nodeId)?.node === undefined;
     const isRefusal = hasNotStarted && isClustorError(error) && error.code !== 'CLUSTOR_INTERNAL';
+    const isOfDisk =
+      isClustorError(error, 'CLUSTOR_STORAGE_FAILED') || isClustorError(error, 'CLUSTOR_DISK_HARD');
     if (isRefusal && this.#isDamaged(nodeId)) {
       this.#options.onEvent?.({
         atMs: this.world.nowMs,
@@ -326,7 +328,7 @@ export class SimCluster {
           fields: { code: error.code, message: error.message },
         },
       });
-    } else if (!isClustorError(error, 'CLUSTOR_STORAGE_FAILED')) {
+    } else if (!isOfDisk) {
       this.#deferViolation(
         `node ${nodeId} stopped: ${error instanceof Error ? (error.cause instanceof Error ? (error.cause.stack ?? '') : (error.stack ?? '')) : messageOf(error)}`,
       );

@@ -11,6 +11,7 @@
 import { assert } from '../base/assert.ts';
 import { ClustorError } from '../base/errors.ts';
 import { nextBelow, type PrngState } from '../base/prng.ts';
+import type { DiskSpace } from '../ports/file-system.ts';
 import { type SimFile } from './sim-disk-file.ts';
 
 type DirectoryChange =
@@ -47,6 +48,12 @@ export class SimDisk {
   latencyFactor = 1;
   /** Whether new space is refused with `ENOSPC`. */
   isFull = false;
+  /** Whether writes into space that files have already are refused as well, as a file system that copies on write does. */
+  isFullForOverwrites = false;
+  /** Size of the medium as programs are told. */
+  totalBytes: number = 2 ** 40;
+  /** Room as programs are told while the disk is not full. */
+  freeBytes: number = 2 ** 39;
   /** Chains submitted so far, over all lives: the number the next one gets. */
   chainCount = 0;
   /** Slow operations finished so far, over all lives: the number the next one gets. */
@@ -84,6 +91,7 @@ export class SimDisk {
   heal(): void {
     this.latencyFactor = 1;
     this.isFull = false;
+    this.isFullForOverwrites = false;
     this.#failures.clear();
     this.#killPoints = [];
     this.resume();
@@ -112,6 +120,17 @@ export class SimDisk {
   /** Keeps something that came due while stalled. */
   park(release: () => void): void {
     this.#parked.push(release);
+  }
+
+  /** Room as programs are told. */
+  get space(): DiskSpace {
+    const { totalBytes, freeBytes, isFull } = this;
+    return { totalBytes, freeBytes: isFull ? 0 : freeBytes };
+  }
+
+  /** Whether a write that ends at `endOffset` finds no room. */
+  refusesWrite(file: SimFile, endOffset: number): boolean {
+    return this.isFullForOverwrites || (this.isFull && endOffset > file.sizeBytes);
   }
 
   /** Takes the failure the next step of that kind meets. */

@@ -13,6 +13,7 @@ import { ClustorError } from '../base/errors.ts';
 import { createPrng, nextBelow, nextFloat, type PrngState } from '../base/prng.ts';
 import type {
   DirectoryLock,
+  DiskSpace,
   FileHandle,
   FileSystem,
   IoCompletion,
@@ -20,6 +21,7 @@ import type {
   IoWriterMode,
   OpenOptions,
 } from '../ports/file-system.ts';
+import { assertAligned, checksumOf } from './sim-chain-checks.ts';
 import { SimFile, pageBytes, sectorBytes } from './sim-disk-file.ts';
 import { diskError, type SimDisk } from './sim-disk.ts';
 import { LifeScope, SimScheduler, simEventKinds, simTask, type SimTask } from './sim-scheduler.ts';
@@ -67,9 +69,6 @@ interface Operation {
 /** Chains waiting at most. */
 const chainsWaitingMax = 65_536;
 
-/** Words of which a checksum looks at one. */
-const checksumStride = 8;
-
 /** A {@link FileSystem} on virtual time. */
 export class SimFileSystem implements FileSystem {
   readonly ioWriterMode: IoWriterMode;
@@ -111,6 +110,12 @@ export class SimFileSystem implements FileSystem {
       this.#locks.add(path);
       return { release: () => this.#releaseLock(path) };
     });
+  }
+
+  /** Told at once: nothing depends on when it was asked. */
+  space(): Promise<DiskSpace> {
+    this.#scheduler.requestDrain();
+    return Promise.resolve(this.#disk.space);
   }
 
   makeDirectory(path: string): Promise<void> {
@@ -377,7 +382,7 @@ export class SimFileSystem implements FileSystem {
     if (step.kind === 'sync') return this.#sync(file);
     const failure = this.#disk.takeFailure('write');
     if (failure !== undefined) return failure;
-    if (this.#disk.isFull && step.position + step.bytes.length > file.sizeBytes) return 'ENOSPC';
+    if (this.#disk.refusesWrite(file, step.position + step.bytes.length)) return 'ENOSPC';
     file.write(step.position, step.bytes);
     return undefined;
   }
@@ -477,23 +482,4 @@ export function openInspection(disk: SimDisk): DiskInspection {
     random: createPrng(1),
   };
   return { fileSystem: new SimFileSystem({ ...parts, ioWriterMode: 'Direct' }), scheduler };
-}
-
-function assertAligned(position: number, length: number): void {
-  assert(position % pageBytes === 0, 'positions of durable writes are multiples of 4,096');
-  assert(length % pageBytes === 0, 'lengths of durable writes are multiples of 4,096');
-}
-
-/**
- * A checksum over one word in {@link checksumStride}, beginning at another one for each chain: chains are the hot path, and a
- * caller that reuses its buffers too early does so again and again.
- */
-function checksumOf(bytes: Uint8Array, chainNumber: number): number {
-  if ((bytes.byteOffset & 3) !== 0) return checksumOf(bytes.slice(), chainNumber);
-  const words = new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length >> 2);
-  let sum = 0;
-  for (let at = chainNumber % checksumStride; at < words.length; at += checksumStride) {
-    sum = (Math.imul(sum, 31) + (words[at] ?? 0)) | 0;
-  }
-  return sum;
 }

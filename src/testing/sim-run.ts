@@ -349,6 +349,9 @@ class SimulationRun {
     );
     this.#load?.stop();
     await this.#until(deadlineMs, 'every operation ends', () => this.#load?.running === 0);
+    await this.#until(deadlineMs, 'no disk refuses writes any more', () =>
+      world.nodeIds.every((id) => this.#cluster.node(id)?.status().disk.pressure === 'none'),
+    );
     for (const id of this.#partitionIds) await this.#mustWork(id, deadlineMs);
     await this.#until(deadlineMs, 'all replicas agree', () =>
       this.#partitionIds.every((id) => this.#agree(id)),

@@ -17,6 +17,7 @@ import {
   type PeerMessage,
   type RaftState,
 } from '../../src/raft/index.ts';
+import type { DiskStatus } from '../../src/storage/disk-guard.ts';
 import type { PartitionStatus } from '../../src/runtime/status.ts';
 import { partition } from './admin-fixture.ts';
 
@@ -51,6 +52,17 @@ class Core {
   readonly state: RaftState;
   now = 0;
   linksUp: readonly number[] = [2, 3];
+  disk: DiskStatus = {
+    pressure: 'none',
+    shortage: 'none',
+    sinceMs: 42,
+    totalBytes: 2 ** 40,
+    freeBytes: 2 ** 39,
+    logBytes: 2 ** 20,
+    logBytesMax: 2 ** 34,
+    reserveSegments: 2,
+    refusedWrites: 0,
+  };
   appliedIndex: number | undefined;
   applyFault: string | undefined;
 
@@ -172,7 +184,8 @@ class Core {
         groupFsync: undefined,
       },
     };
-    return explain(kind, { partition: row, state, linksUp: this.linksUp as readonly NodeId[] });
+    const linksUp = this.linksUp as readonly NodeId[];
+    return explain(kind, { partition: row, state, linksUp, disk: this.disk });
   }
 
   clauses(): readonly string[] {
@@ -318,4 +331,27 @@ test('in a joint phase both halves must be reached', () => {
 
   core.linksUp = [2, 4];
   expect(core.why('notLeader').clause).toBe('ElectionUnderWay');
+});
+
+describe('a disk', () => {
+  test.each([
+    ['none', 'none', 'None'],
+    ['soft', 'fileSystem', 'DiskSoft'],
+    ['soft', 'log', 'LogSoft'],
+    ['hard', 'fileSystem', 'DiskHard'],
+    ['hard', 'log', 'LogHard'],
+    ['hard', 'refused', 'DiskRefused'],
+  ] as const)(
+    'under %s pressure for want of %s is explained by %s',
+    (pressure, shortage, clause) => {
+      const core = new Core();
+      core.disk = { ...core.disk, pressure, shortage };
+
+      const { clause: named, sinceMs, explanation } = core.why('diskBlocked');
+
+      expect(named).toBe(clause);
+      expect(sinceMs).toBe(pressure === 'none' ? 7 : 42);
+      expect(explanation).toMatch(/of 1\.00 TiB|of 16\.0 GiB/);
+    },
+  );
 });

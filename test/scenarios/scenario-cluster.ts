@@ -113,12 +113,13 @@ export class ScenarioCluster {
   /** Clause of an explanation at a node. */
   why(id: NodeId, kind: WhyKind): string {
     const node = present(this.#simulated.node(id), 'a node that is up');
-    const { linksUp, partitions } = node.status();
+    const { linksUp, partitions, disk } = node.status();
     const [partition] = partitions;
     return explain(kind, {
       partition: present(partition, 'a node hosts its partition'),
       state: this.replica(id).state,
       linksUp,
+      disk,
     }).clause;
   }
 
