@@ -10,6 +10,7 @@ import {
   GetStatusResponseSchema,
   JointPhaseSchema,
   JournalSchema,
+  LeaseSchema,
   MemberSchema,
   PartitionSchema,
   type GetStatusResponse,
@@ -29,6 +30,7 @@ export function statusMessage(status: NodeStatus): GetStatusResponse {
     uptimeMs: BigInt(status.uptimeMs),
     linksUp: status.linksUp.map((nodeId) => BigInt(nodeId)),
     sessions: status.sessions,
+    clockAlarm: status.clockAlarm,
     journal: create(JournalSchema, {
       flushes: BigInt(journal.flushes),
       dataFlushes: BigInt(journal.dataFlushes),
@@ -85,6 +87,7 @@ export function partitionMessage(row: PartitionStatus): Partition {
     configurationCommitted: row.configurationCommitted,
     isMember: row.isMember,
     isHibernating: row.isHibernating,
+    lease: create(LeaseSchema, row.lease),
   });
 }
 

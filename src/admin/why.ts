@@ -12,6 +12,9 @@
  * | `membershipBlocked` at a leader | TermStartUncommitted, JointMajorityMissing, JointPhase, ChangeUncommitted, TransferUnderWay |
  * | `membershipBlocked` elsewhere | JointMajorityMissing, QuorumUnreachable, AnotherLeads, ElectionUnderWay |
  *
+ * Facts always name `lease` and `leaseReason`: whether reads are served without a round, and the first guard that says no
+ * (`raft/lease.ts`).
+ *
  * `Leads` answers `notLeader` at a leader; `None` says that nothing stands in the way.
  */
 import { unreachable } from '../base/assert.ts';
@@ -92,6 +95,8 @@ export function explain(kind: WhyKind, input: WhyInput): WhyAnswer {
       walCommittedIndex: partition.walCommittedIndex.toString(),
       appliedIndex: partition.appliedIndex.toString(),
       durableIndex: partition.durableIndex.toString(),
+      lease: partition.lease.state,
+      leaseReason: partition.lease.reason,
       linksUp: linksUp.join(','),
     },
   };

@@ -100,6 +100,12 @@ function addProcessCommands(root: Command): void {
         .default('consecutive'),
     )
     .option('--no-restart', 'leave dead nodes dead')
+    .option(
+      '--leases <ms>',
+      'how long a confirmed leader serves reads alone: 0 for never, at most 189',
+      wholeNumber,
+      0,
+    )
     .option('--json', 'one JSON line per event')
     .action((options: UpOptions & JsonOption) =>
       run(options.json === true, (output) => runUp(options, output)),

@@ -12,6 +12,7 @@ import {
 import { killPointFileSystem } from '../platform/kill-point-file-system.ts';
 import type { FileSystem } from '../ports/file-system.ts';
 import type { LogStoreLimits } from '../storage/log-store-types.ts';
+import type { RaftSettings } from '../raft/index.ts';
 import type { NodeLimits } from '../runtime/limits.ts';
 import { DefaultMachine } from './default-machine.ts';
 import { exitCodeOf, exitCodes } from './exit-codes.ts';
@@ -44,6 +45,7 @@ interface NodeConfig {
   readonly productPort?: number;
   readonly limits?: Partial<NodeLimits>;
   readonly storage?: Partial<LogStoreLimits>;
+  readonly raft?: Partial<RaftSettings>;
 }
 
 /** How long a clean stop may take before the process ends anyway. */
@@ -67,6 +69,7 @@ export async function runNode(options: NodeCommandOptions, output: Output): Prom
     observer,
     ...(config.limits === undefined ? {} : { limits: config.limits }),
     ...(config.storage === undefined ? {} : { storage: config.storage }),
+    ...(config.raft === undefined ? {} : { raft: config.raft }),
     ...(wrap === undefined ? {} : { wrapFileSystem: wrap }),
   });
   let running: RunningProduct | undefined;

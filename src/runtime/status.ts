@@ -16,6 +16,7 @@ import {
   selfLife,
   tickMs,
   walCommittedIndex,
+  type LeaseStatus,
   type RaftState,
   type Role,
 } from '../raft/index.ts';
@@ -90,6 +91,8 @@ export interface PartitionStatus {
   readonly isMember: boolean;
   /** Neither heartbeats nor timers run, because nobody uses the partition. */
   readonly isHibernating: boolean;
+  /** Whether it serves reads without a round, and what stands in the way. */
+  readonly lease: LeaseStatus;
 }
 
 /** One node. @public */
@@ -101,6 +104,8 @@ export interface NodeStatus {
   readonly uptimeMs: number;
   readonly linksUp: readonly NodeId[];
   readonly sessions: number;
+  /** Wall clock and monotonic clock of the node disagree. */
+  readonly clockAlarm: boolean;
   readonly journal: LogStoreStatistics;
   readonly partitions: readonly PartitionStatus[];
 }
@@ -142,6 +147,7 @@ export function partitionStatus(replica: Replica, localAppendsPending: number): 
     configurationCommitted: configuration.index <= state.commitIndex,
     isMember: replica.isMember,
     isHibernating: replica.isHibernating,
+    lease: replica.lease,
   };
 }
 

@@ -7,6 +7,7 @@ import {
   createRaftState,
   defaultRaftSettings,
   leaderNodeId,
+  leaseStatus,
   start,
   step,
   tickMs,
@@ -79,7 +80,12 @@ class Core {
 
   input(input: Input): readonly Effect[] {
     const effects: Effect[] = [];
-    step(this.state, input, { now: this.now, log: smallEntries, effects });
+    step(this.state, input, {
+      now: this.now,
+      clockMs: this.now * tickMs,
+      log: smallEntries,
+      effects,
+    });
     return effects;
   }
 
@@ -127,6 +133,8 @@ class Core {
       inDoubt: false,
       isHibernating: false,
       needsLeader: false,
+      clockAlarm: false,
+      electionTimeoutMsMin: 300,
     });
   }
 
@@ -164,6 +172,7 @@ class Core {
       configurationCommitted: true,
       isMember: true,
       isHibernating: false,
+      lease: leaseStatus(state, this.now * tickMs),
     };
     return explain(kind, { partition: row, state, linksUp: this.linksUp as readonly NodeId[] });
   }
@@ -196,7 +205,11 @@ describe('a replica that knows no leader', () => {
   test('tells since when the leader is silent', () => {
     const core = new Core();
     core.now = 10;
-    core.from(2, { kind: 'heartbeat', mayHibernate: false, round: 1, commit: nothing }, 1);
+    core.from(
+      2,
+      { kind: 'heartbeat', mayHibernate: false, lease: false, round: 1, commit: nothing },
+      1,
+    );
     while (core.state.role === 'follower') core.pass(1);
 
     expect(core.why('readBlocked').clause).toBe('NoLeader');
@@ -207,7 +220,11 @@ describe('a replica that knows no leader', () => {
 describe('a follower', () => {
   function follower(): Core {
     const core = new Core();
-    core.from(2, { kind: 'heartbeat', mayHibernate: false, round: 1, commit: nothing }, 1);
+    core.from(
+      2,
+      { kind: 'heartbeat', mayHibernate: false, lease: false, round: 1, commit: nothing },
+      1,
+    );
     return core;
   }
 
@@ -228,7 +245,11 @@ describe('a follower', () => {
 
   test('that is a learner would not lead anyway', () => {
     const core = new Core({ members: [memberOf(1, 'learner'), memberOf(2), memberOf(3)] });
-    core.from(2, { kind: 'heartbeat', mayHibernate: false, round: 1, commit: nothing }, 1);
+    core.from(
+      2,
+      { kind: 'heartbeat', mayHibernate: false, lease: false, round: 1, commit: nothing },
+      1,
+    );
 
     expect(core.why('notLeader').clause).toBe('NotAVoter');
     expect(core.why('notLeader').explanation).toContain('learner');

@@ -8,11 +8,17 @@ import { present } from '../../src/base/assert.ts';
 import { utf8Encode } from '../../src/base/bytes.ts';
 import { clusterId, nodeId, partitionId, type NodeId } from '../../src/base/ids.ts';
 import { explain, type WhyKind } from '../../src/admin/why.ts';
+import type { StateMachine } from '../../src/ports/state-machine.ts';
+import type { RaftSettings } from '../../src/raft/index.ts';
 import type { AppendReceipt } from '../../src/runtime/local-append.ts';
 import type { AppendOptions, Partition } from '../../src/runtime/partition.ts';
 import type { Replica } from '../../src/runtime/replica.ts';
 import type { LogStoreLimits } from '../../src/storage/log-store-types.ts';
-import { SimCluster, type TimelineEvent } from '../../src/testing/sim-cluster.ts';
+import {
+  SimCluster,
+  type MachineParts,
+  type TimelineEvent,
+} from '../../src/testing/sim-cluster.ts';
 import { encodeCommand, RegisterMachine } from '../../src/testing/sim-machine.ts';
 import { SimWorld } from '../../src/testing/sim-world.ts';
 import { drainMicrotasks } from '../testing/sim-rounds.ts';
@@ -30,13 +36,21 @@ export type Ending<T> =
   | { readonly kind: 'fulfilled'; readonly value: T }
   | { readonly kind: 'rejected'; readonly error: unknown };
 
+/** What a scenario has otherwise than most. */
+export interface ScenarioOptions {
+  readonly raft?: Partial<RaftSettings>;
+  readonly createStateMachine?: (parts: MachineParts) => StateMachine;
+  /** Time between the starts of nodes. */
+  readonly startApartMs?: number;
+}
+
 /** See the file comment. */
 export class ScenarioCluster {
   readonly world: SimWorld;
   readonly events: TimelineEvent[] = [];
   readonly #simulated: SimCluster;
 
-  private constructor(seed: number, nodes: number) {
+  private constructor(seed: number, nodes: number, options: ScenarioOptions) {
     const nodeIds = Array.from({ length: nodes }, (_, at) => nodeId(at + 1));
     this.world = new SimWorld({ seed, clusterId: cluster, nodeIds });
     this.#simulated = new SimCluster({
@@ -44,7 +58,10 @@ export class ScenarioCluster {
       clusterId: cluster,
       partitionIds: [onlyPartition],
       storage: smallStorage,
-      raft: {},
+      raft: options.raft ?? {},
+      ...(options.createStateMachine === undefined
+        ? {}
+        : { createStateMachine: options.createStateMachine }),
       onEvent: (event) => {
         this.events.push(event);
       },
@@ -52,10 +69,17 @@ export class ScenarioCluster {
   }
 
   /** A cluster with a leader that has committed its first entry. */
-  static async start(seed: number, nodes = 3): Promise<ScenarioCluster> {
-    const scenario = new ScenarioCluster(seed, nodes);
+  static async start(
+    seed: number,
+    nodes = 3,
+    options: ScenarioOptions = {},
+  ): Promise<ScenarioCluster> {
+    const scenario = new ScenarioCluster(seed, nodes, options);
     await scenario.settle(scenario.#simulated.initialize());
-    for (const id of scenario.world.nodeIds) scenario.start(id);
+    for (const id of scenario.world.nodeIds) {
+      scenario.start(id);
+      if (options.startApartMs !== undefined) await scenario.advance(options.startApartMs);
+    }
     await scenario.untilLeader();
     return scenario;
   }
