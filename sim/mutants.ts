@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { electionMutants } from './mutants/elections.ts';
 import { hibernationMutants } from './mutants/hibernation.ts';
+import { leaseMutants } from './mutants/leases.ts';
 import { membershipMutants } from './mutants/membership.ts';
 import type { Mutant } from './mutants/mutant.ts';
 import { readMutants } from './mutants/reads.ts';
@@ -21,6 +22,7 @@ export const mutants: readonly Mutant[] = [
   ...membershipMutants,
   ...hibernationMutants,
   ...readMutants,
+  ...leaseMutants,
   ...storageMutants,
 ];
 

@@ -70,6 +70,7 @@ function program(): Command {
     .description('Run and ask clusters of the Clustor replication substrate')
     .showHelpAfterError()
     .exitOverride();
+  addUpCommand(root);
   addProcessCommands(root);
   addClientCommands(root);
   addMemberCommands(root, { withConnection, wholeNumber, run });
@@ -77,7 +78,7 @@ function program(): Command {
   return root;
 }
 
-function addProcessCommands(root: Command): void {
+function addUpCommand(root: Command): void {
   root
     .command('up')
     .description('run a local cluster of separate node processes until Ctrl-C')
@@ -110,6 +111,9 @@ function addProcessCommands(root: Command): void {
     .action((options: UpOptions & JsonOption) =>
       run(options.json === true, (output) => runUp(options, output)),
     );
+}
+
+function addProcessCommands(root: Command): void {
   root
     .command('init')
     .description(

@@ -102,14 +102,7 @@ export class ClustorNode {
       address: parts.advertisedAddress ?? '',
     });
     const { transport, clock, observer } = parts;
-    this.#clockWatch = new ClockWatch({
-      clock,
-      observer,
-      boundMs: this.#settings.leaseClockSkewMs,
-      changed: (isRaised) => {
-        for (const replica of this.#replicas()) replica.input({ kind: 'clockAlarm', isRaised });
-      },
-    });
+    this.#clockWatch = this.#watchClocks();
     this.#creator = this.#replicaCreator();
     this.#timer = new NodeTimer({
       clock,
@@ -363,6 +356,18 @@ export class ClustorNode {
     this.#cancelLinkReview ??= this.#parts.clock.setTimer(linkReviewMs, () => {
       this.#cancelLinkReview = undefined;
       if (this.#closing === undefined) this.#links.closeOthers(this.#neededNodes());
+    });
+  }
+
+  #watchClocks(): ClockWatch {
+    const { clock, observer } = this.#parts;
+    return new ClockWatch({
+      clock,
+      observer,
+      boundMs: this.#settings.leaseClockSkewMs,
+      changed: (isRaised) => {
+        for (const replica of this.#replicas()) replica.input({ kind: 'clockAlarm', isRaised });
+      },
     });
   }
 

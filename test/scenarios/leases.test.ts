@@ -99,6 +99,34 @@ describe('regression 28: a pause longer than the lease between check and answer 
     await written;
   });
 
+  test('nor one of a remote client: it is sent to the leader of that time', async () => {
+    const { scenario, leader } = await leased(31);
+    const client = await scenario.connect();
+    const machine = machineOf(scenario, leader);
+    expect(await scenario.settle(client.read('key'))).toBe('before');
+    await scenario.until('it holds a lease', () => scenario.replica(leader).holdsLease());
+    machine.isHeld = true;
+    const written = scenario.ending(scenario.write(leader, 'key', 'held'));
+    await scenario.until(
+      'it is committed',
+      () => scenario.replica(leader).state.commitIndex > scenario.partition(leader).appliedIndex,
+    );
+    let isAnswered = false;
+    const read = client.read('key').finally(() => {
+      isAnswered = true;
+    });
+    await scenario.advance(10);
+
+    await replaced(scenario, leader);
+    expect(isAnswered).toBe(false);
+    machine.isHeld = false;
+
+    expect(await scenario.settle(read)).toBe('after');
+    expect(machine.read('key')).toBe('held');
+    scenario.world.heal();
+    await written;
+  });
+
   test('a process that stood still asks the clock and not its ticks', async () => {
     const { scenario, leader } = await leased(29);
     scenario.world.pause(leader, 5_000);

@@ -5,9 +5,11 @@
  * seed: a scenario runs the same every time.
  */
 import { present } from '../../src/base/assert.ts';
-import { utf8Encode } from '../../src/base/bytes.ts';
+import { utf8Decode, utf8Encode } from '../../src/base/bytes.ts';
 import { clusterId, nodeId, partitionId, type NodeId } from '../../src/base/ids.ts';
 import { explain, type WhyKind } from '../../src/admin/why.ts';
+import { openClientCore } from '../../src/client/client-core.ts';
+import { silentObserver } from '../../src/ports/observer.ts';
 import type { StateMachine } from '../../src/ports/state-machine.ts';
 import type { RaftSettings } from '../../src/raft/index.ts';
 import type { AppendReceipt } from '../../src/runtime/local-append.ts';
@@ -189,6 +191,28 @@ export class ScenarioCluster {
     const read = (machine: unknown): string | null =>
       machine instanceof RegisterMachine ? machine.read(key) : null;
     return this.partition(id).read(read, { deadlineMs });
+  }
+
+  /** A remote client, which finds leaders by itself. */
+  async connect(): Promise<{ read(key: string): Promise<string | null> }> {
+    const { transport, clock, entropy } = this.world.client('scenario');
+    const client = await this.settle(
+      openClientCore({
+        transport,
+        clock,
+        entropy,
+        observer: silentObserver,
+        clusterId: cluster,
+        addresses: this.nodeIds.map((id) => this.world.address(id)),
+        limits: { openDeadlineMs: 30_000 },
+      }),
+    );
+    return {
+      read: async (key) => {
+        const { result } = await client.read(onlyPartition, utf8Encode(key));
+        return JSON.parse(utf8Decode(result)) as string | null;
+      },
+    };
   }
 
   /** Appends bytes that no machine of this cluster can read. */
