@@ -22,6 +22,19 @@ export const leaseMutants: readonly Mutant[] = [
     tests: leaseTests,
   },
   {
+    name: 'lease-too-long',
+    breaks: 'RDX-6: a lease lasts as long as the slowest election',
+    file: lease,
+    edits: [
+      {
+        find: 'return clockMs < leaseEndMs(state, leader);',
+        replace: 'return clockMs < leaseEndMs(state, leader) + 600;',
+      },
+    ],
+    expected: 'tests',
+    tests: leaseTests,
+  },
+  {
     name: 'unflagged-rounds-counted',
     breaks: 'RDX-6: echoes count for a lease, and nobody was told that they do',
     file: 'src/raft/read-index.ts',
@@ -116,7 +129,7 @@ export const leaseMutants: readonly Mutant[] = [
       },
     ],
     expected: 'tests',
-    tests: promiseTests,
+    tests: [...promiseTests, ...scenarioTests],
   },
   {
     name: 'hint-breaks-the-promise',

@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { assert, present } from '../../src/base/assert.ts';
 import type { NodeId } from '../../src/base/ids.ts';
 import type { ApplyContext, ApplyOutcome, EntryBatch } from '../../src/ports/state-machine.ts';
-import { holdsLease, leaseStatus, type Effect } from '../../src/raft/index.ts';
+import { holdsLease, leaseStatus, tickMs, type Effect } from '../../src/raft/index.ts';
 import { RegisterMachine } from '../../src/testing/sim-machine.ts';
 import { appendOf, CoreDriver, effectsOf, member, sentOf } from '../raft/core-driver.ts';
 import { leaderOf } from './scenario-words.ts';
@@ -196,6 +196,31 @@ describe('a lease', () => {
       await replaced(scenario, leader);
 
       expect(scenario.replica(leader).holdsLease()).toBe(false);
+    },
+  );
+
+  test.each([11, 12, 13])(
+    'is not broken by a voter that forgot its echo in a restart while another campaigns, seed %i',
+    async (seed) => {
+      const { scenario, leader } = await leased(seed);
+      const [voter, rival] = scenario.others(leader);
+      scenario.link(leader, rival!, false);
+      scenario.link(rival!, leader, false);
+      const { state } = scenario.replica(rival!);
+      await scenario.until('it campaigns', () => state.role === 'preCandidate');
+      const deadlineTick = state.electionDeadlineTick;
+      await scenario.until('it asks again', () => state.electionDeadlineTick !== deadlineTick);
+
+      await scenario.advance((state.electionDeadlineTick - state.now) * tickMs - 80);
+      expect(scenario.replica(leader).holdsLease()).toBe(true);
+      scenario.crash(voter!, 'processKill');
+      scenario.link(leader, voter!, false);
+      scenario.link(voter!, leader, false);
+      scenario.start(voter!);
+
+      // The cluster itself looks whether a lease is held beside whoever is elected.
+      const next = await scenario.untilLeader(scenario.others(leader));
+      expect(scenario.others(leader)).toContain(next);
     },
   );
 
