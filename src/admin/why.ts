@@ -320,6 +320,8 @@ function leaderUnreachable({ state, linksUp }: WhyInput): Clause | undefined {
 
 /** Who leads must hear a quorum all the time; reads wait for it, and soon it will step down (specification §2.2). */
 function quorumUnconfirmed({ state }: WhyInput, leader: LeaderState): Clause | undefined {
+  // Asleep nobody is heard, and that is as it should be: a request wakes them all (specification §2.5).
+  if (state.isHibernating) return undefined;
   const patience = silentHeartbeatsMax * state.settings.heartbeatTicks;
   const heardTickOf = (member: Member): number => {
     if (isSameLife(member, selfLife(state))) return state.now;

@@ -297,6 +297,20 @@ describe('a leader', () => {
     expect(core.clauses()).toEqual(['Leads', 'ApplyFault', 'ApplyFault']);
   });
 
+  test('serves reads though it sleeps and hears nobody', () => {
+    const core = new Core();
+    core.lead();
+    core.ownDiskDone();
+    core.acknowledgedBy(2);
+    core.pass(10);
+    core.echoedBy(3);
+    core.state.isHibernating = true;
+
+    core.pass(500);
+
+    expect(core.clauses()).toEqual(['Leads', 'None', 'None']);
+  });
+
   test('serves no reads once its quorum is silent, and says who is and for how long', () => {
     const core = new Core();
     core.lead();
