@@ -33,7 +33,6 @@ const plainTypes: Readonly<Record<PlainFieldType, string>> = {
   u32: '4 bytes',
   u64: '8 bytes, at most 2^53 − 1',
   bool: '1 byte, 0 or 1',
-  flags8: '1 byte of bits; bits that a reader does not know mean nothing',
   term: 'u64: an election term',
   logIndex: 'u64: a position in the log',
   nodeId: 'u64: a node; 0 where there is none',
@@ -90,6 +89,8 @@ export function wireReference(): string {
   for (const [name, meaning] of Object.entries(plainTypes))
     text += `| \`${name}\` | ${meaning} |\n`;
   text +=
+    '| flags8 | 1 byte of bits, the lowest first; bits that a reader does not know mean nothing |\n';
+  text +=
     '| enum | 1 byte: the position of the value in its list, from 0; 0xF0 to 0xFF are experimental and refused |\n';
   text += '| array | u16 count and the elements, each its fields in order |\n';
   text +=
@@ -145,6 +146,8 @@ function fieldRow(field: FieldRow, prefix: string): string {
   switch (field.type) {
     case 'enum':
       return `| \`${name}\` | enum: ${field.values.map((value) => `\`${value}\``).join(', ')} |\n`;
+    case 'flags8':
+      return `| \`${name}\` | flags8: ${field.bits.map((bit, at) => `bit ${at} \`${bit}\``).join(', ')} |\n`;
     case 'array':
       return `| \`${name}[]\` | array of at most ${field.max.toLocaleString('en')} |\n${fieldRows(field.of, `${name}[].`)}`;
     default: {

@@ -10,6 +10,7 @@ import { changeMutants } from './mutants/changes.ts';
 import { diskMutants } from './mutants/disk.ts';
 import { electionMutants } from './mutants/elections.ts';
 import { hibernationMutants } from './mutants/hibernation.ts';
+import { leaseMutants } from './mutants/leases.ts';
 import { membershipMutants } from './mutants/membership.ts';
 import type { Mutant } from './mutants/mutant.ts';
 import { readMutants } from './mutants/reads.ts';
@@ -24,6 +25,7 @@ export const mutants: readonly Mutant[] = [
   ...changeMutants,
   ...hibernationMutants,
   ...readMutants,
+  ...leaseMutants,
   ...storageMutants,
   ...diskMutants,
 ];

@@ -26,6 +26,7 @@ import {
   start,
   step,
   termAt,
+  tickMs,
   type Effect,
   type Input,
   type LogMeasure,
@@ -191,7 +192,8 @@ export function give(
   const before = present(world.replicas[at], 'a replica of this world');
   const core = cloneRaftState(before.core);
   const effects: Effect[] = [];
-  step(core, input, { now: core.now + ticks, log: tenBytesEach, effects });
+  const now = core.now + ticks;
+  step(core, input, { now, clockMs: now * tickMs, log: tenBytesEach, effects });
   checkRaftState(core);
   checkRaftTransition(before.core, core);
   return carryOut(world, explored, at, { before, core, effects });

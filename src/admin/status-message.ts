@@ -12,6 +12,7 @@ import {
   GetStatusResponseSchema,
   JointPhaseSchema,
   JournalSchema,
+  LeaseSchema,
   MemberSchema,
   PartitionSchema,
   type GetStatusResponse,
@@ -31,6 +32,7 @@ export function statusMessage(status: NodeStatus): GetStatusResponse {
     uptimeMs: BigInt(status.uptimeMs),
     linksUp: status.linksUp.map((nodeId) => BigInt(nodeId)),
     sessions: status.sessions,
+    clockAlarm: status.clockAlarm,
     journal: create(JournalSchema, {
       flushes: BigInt(journal.flushes),
       dataFlushes: BigInt(journal.dataFlushes),
@@ -97,6 +99,7 @@ export function partitionMessage(row: PartitionStatus): Partition {
     isMember: row.isMember,
     isHibernating: row.isHibernating,
     durability: durabilityMessage(row.durability),
+    lease: create(LeaseSchema, row.lease),
   });
 }
 

@@ -13,6 +13,9 @@
  * | `membershipBlocked` elsewhere | JointMajorityMissing, QuorumUnreachable, AnotherLeads, ElectionUnderWay |
  * | `diskBlocked` | DiskRefused, DiskHard, LogHard, DiskSoft, LogSoft |
  *
+ * Facts always name `lease` and `leaseReason`: whether reads are served without a round, and the first guard that says no
+ * (`raft/lease.ts`).
+ *
  * `Leads` answers `notLeader` at a leader; `None` says that nothing stands in the way.
  */
 import { unreachable } from '../base/assert.ts';
@@ -99,6 +102,8 @@ export function explain(kind: WhyKind, input: WhyInput): WhyAnswer {
       walCommittedIndex: partition.walCommittedIndex.toString(),
       appliedIndex: partition.appliedIndex.toString(),
       durableIndex: partition.durableIndex.toString(),
+      lease: partition.lease.state,
+      leaseReason: partition.lease.reason,
       linksUp: linksUp.join(','),
       diskPressure: disk.pressure,
       diskFreeBytes: disk.freeBytes.toString(),
@@ -327,6 +332,8 @@ function leaderUnreachable({ state, linksUp }: WhyInput): Clause | undefined {
 
 /** Who leads must hear a quorum all the time; reads wait for it, and soon it will step down (specification §2.2). */
 function quorumUnconfirmed({ state }: WhyInput, leader: LeaderState): Clause | undefined {
+  // Asleep nobody is heard, and that is as it should be: a request wakes them all (specification §2.5).
+  if (state.isHibernating) return undefined;
   const patience = silentHeartbeatsMax * state.settings.heartbeatTicks;
   const heardTickOf = (member: Member): number => {
     if (isSameLife(member, selfLife(state))) return state.now;

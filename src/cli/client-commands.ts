@@ -183,7 +183,7 @@ function statusText(nodes: readonly NodeReport[]): string {
       : [
           nodeId,
           address,
-          pc.green('up'),
+          status.clockAlarm ? pc.red('clock alarm') : pc.green('up'),
           `${Math.round(status.uptimeMs / 1000)} s`,
           `${status.journal.flushMsP50.toFixed(2)} / ${status.journal.flushMsP99.toFixed(2)} ms`,
           status.journal.ioWriterMode,
@@ -222,10 +222,12 @@ function roleText(row: {
   readonly nodeId?: number;
   readonly isMember: boolean;
   readonly isHibernating: boolean;
+  readonly lease: { readonly state: string } | undefined;
 }): string {
   if (!row.isMember) return pc.dim('no member');
   const role = row.role === 'leader' ? pc.green(row.role) : row.role;
-  return row.isHibernating ? `${role} ${pc.dim('asleep')}` : role;
+  if (row.isHibernating) return `${role} ${pc.dim('asleep')}`;
+  return row.lease?.state === 'Enabled' ? `${role} ${pc.dim('lease')}` : role;
 }
 
 function textOrBase64(bytes: Uint8Array): string {

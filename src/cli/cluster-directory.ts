@@ -55,6 +55,8 @@ export interface NewCluster {
   readonly productPort: number;
   /** Take ports that are free now instead of consecutive ones. */
   readonly isPortsAuto: boolean;
+  /** How long leaders serve reads alone, milliseconds; 0 for never. As it is asked for at each start. */
+  readonly leaseMs: number;
 }
 
 /** Paths of PEM files. */
@@ -120,7 +122,7 @@ export class ClusterDirectory {
       wanted,
     );
     await this.#authority(clusterId(cluster.clusterId), wallMs);
-    await this.#writeConfigs(cluster);
+    await this.#writeConfigs(cluster, wanted.leaseMs);
     if (cluster.isInitialized) return cluster;
     for (const node of cluster.nodes)
       if (node.isSpare !== true) await this.#initialize(cluster, node);
@@ -242,7 +244,7 @@ export class ClusterDirectory {
     }
   }
 
-  async #writeConfigs(cluster: ClusterFile): Promise<void> {
+  async #writeConfigs(cluster: ClusterFile, leaseMs: number): Promise<void> {
     for (const node of cluster.nodes) {
       const folder = this.nodeFolder(node.nodeId);
       await mkdir(folder, { recursive: true });
@@ -259,6 +261,7 @@ export class ClusterDirectory {
         },
         product: cluster.product,
         productPort: node.productPort,
+        ...(leaseMs === 0 ? {} : { raft: { leaseMs } }),
       };
       await replaceText(
         this.nodeConfigPath(node.nodeId),

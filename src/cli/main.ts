@@ -78,6 +78,7 @@ function program(): Command {
     .description('Run and ask clusters of the Clustor replication substrate')
     .showHelpAfterError()
     .exitOverride();
+  addUpCommand(root);
   addProcessCommands(root);
   addInspectionCommands(root);
   addClientCommands(root);
@@ -87,7 +88,7 @@ function program(): Command {
   return root;
 }
 
-function addProcessCommands(root: Command): void {
+function addUpCommand(root: Command): void {
   root
     .command('up')
     .description('run a local cluster of separate node processes until Ctrl-C')
@@ -110,10 +111,19 @@ function addProcessCommands(root: Command): void {
         .default('consecutive'),
     )
     .option('--no-restart', 'leave dead nodes dead')
+    .option(
+      '--leases <ms>',
+      'how long a confirmed leader serves reads alone: 0 for never, at most 189',
+      wholeNumber,
+      0,
+    )
     .option('--json', 'one JSON line per event')
     .action((options: UpOptions & JsonOption) =>
       run(options.json === true, (output) => runUp(options, output)),
     );
+}
+
+function addProcessCommands(root: Command): void {
   root
     .command('init')
     .description(

@@ -12,6 +12,7 @@ import {
 import { killPointFileSystem } from '../platform/kill-point-file-system.ts';
 import type { FileSystem } from '../ports/file-system.ts';
 import type { LogStoreLimits } from '../storage/log-store-types.ts';
+import type { RaftSettings } from '../raft/index.ts';
 import type { NodeLimits } from '../runtime/limits.ts';
 import { DefaultMachine } from './default-machine.ts';
 import { exitCodeOf, exitCodes } from './exit-codes.ts';
@@ -47,6 +48,7 @@ export interface NodeConfig {
   readonly productPort?: number;
   readonly limits?: Partial<NodeLimits>;
   readonly storage?: Partial<LogStoreLimits>;
+  readonly raft?: Partial<RaftSettings>;
 }
 
 /** How long a clean stop may take before the process ends anyway. */
@@ -73,6 +75,7 @@ export async function runNode(options: NodeCommandOptions, output: Output): Prom
     observer,
     ...(config.limits === undefined ? {} : { limits: config.limits }),
     ...(config.storage === undefined ? {} : { storage: config.storage }),
+    ...(config.raft === undefined ? {} : { raft: config.raft }),
     ...(wrap === undefined ? {} : { wrapFileSystem: wrap }),
   });
   let running: RunningProduct | undefined;

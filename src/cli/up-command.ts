@@ -7,6 +7,7 @@ import { connect } from '../client/index.ts';
 import { ClustorError, isClustorError, messageOf } from '../base/errors.ts';
 import { lockDirectory } from '../platform/directory-lock.ts';
 import type { DirectoryLock } from '../ports/file-system.ts';
+import { checkRaftSettings, defaultRaftSettings } from '../raft/index.ts';
 import { ClusterDirectory, leafLifetimeMs, type ClusterFile } from './cluster-directory.ts';
 import { exitCodes } from './exit-codes.ts';
 import { tableText, type Output } from './output.ts';
@@ -24,6 +25,7 @@ export interface UpOptions {
   readonly productPort: number;
   readonly ports: string;
   readonly restart: boolean;
+  readonly leases: number;
 }
 
 const examples: Readonly<Record<string, string>> = { kv: '../examples/kv/product.js' };
@@ -50,6 +52,7 @@ export async function runUp(options: UpOptions, output: Output): Promise<number>
       'CLUSTOR_INVALID_ARGUMENT',
       `--spares takes 0 to ${sparesMax}, got ${options.spares}`,
     );
+  checkRaftSettings({ ...defaultRaftSettings, leaseMs: options.leases });
   const lock = await lockCluster(directory);
   try {
     const wanted = {
@@ -60,6 +63,7 @@ export async function runUp(options: UpOptions, output: Output): Promise<number>
       basePort: options.basePort,
       productPort: options.productPort,
       isPortsAuto: options.ports === 'auto',
+      leaseMs: options.leases,
     };
     const known = await directory.read();
     if (known === undefined)

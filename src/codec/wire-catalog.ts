@@ -17,7 +17,6 @@ export type PlainFieldType =
   | 'u32'
   | 'u64'
   | 'bool'
-  | 'flags8'
   | 'term'
   | 'logIndex'
   | 'nodeId'
@@ -32,6 +31,7 @@ export type PlainFieldType =
 /** One field of a payload. */
 export type FieldRow =
   | { readonly name: string; readonly type: PlainFieldType; readonly max?: number }
+  | { readonly name: string; readonly type: 'flags8'; readonly bits: readonly string[] }
   | { readonly name: string; readonly type: 'enum'; readonly values: readonly string[] }
   | {
       readonly name: string;
@@ -69,7 +69,7 @@ export const wireCatalog = [
       { name: 'term', type: 'term' },
       { name: 'lastIndex', type: 'logIndex' },
       { name: 'lastTerm', type: 'term' },
-      { name: 'flags', type: 'flags8' },
+      { name: 'flags', type: 'flags8', bits: ['leaderUnreachable'] },
     ],
   },
   {
@@ -101,7 +101,7 @@ export const wireCatalog = [
       { name: 'term', type: 'term' },
       { name: 'lastIndex', type: 'logIndex' },
       { name: 'lastTerm', type: 'term' },
-      { name: 'flags', type: 'flags8' },
+      { name: 'flags', type: 'flags8', bits: ['isTransfer'] },
     ],
   },
   {
@@ -132,7 +132,7 @@ export const wireCatalog = [
       { name: 'prevIndex', type: 'logIndex' },
       { name: 'prevTerm', type: 'term' },
       { name: 'commit', type: 'logIndex' },
-      { name: 'flags', type: 'flags8' },
+      { name: 'flags', type: 'flags8', bits: ['receiverInDoubt'] },
       { name: 'entryCount', type: 'u32' },
       { name: 'entries', type: 'rest' },
     ],
@@ -193,7 +193,7 @@ export const wireCatalog = [
           { name: 'term', type: 'term' },
           { name: 'round', type: 'u64' },
           { name: 'commit', type: 'logIndex' },
-          { name: 'flags', type: 'flags8' },
+          { name: 'flags', type: 'flags8', bits: ['mayHibernate', 'lease'] },
         ],
       },
     ],
@@ -217,7 +217,12 @@ export const wireCatalog = [
           { name: 'fromIncarnation', type: 'incarnation' },
           { name: 'term', type: 'term' },
           { name: 'round', type: 'u64' },
-          { name: 'flags', type: 'flags8' },
+          {
+            name: 'flags',
+            type: 'flags8',
+            bits: ['inDoubt', 'isHibernating', 'needsLeader', 'clockAlarm'],
+          },
+          { name: 'electionTimeoutMsMin', type: 'u16' },
         ],
       },
     ],

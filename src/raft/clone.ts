@@ -29,6 +29,7 @@ export function cloneRaftState(state: RaftState): RaftState {
 export function describeRaftState(state: RaftState): string {
   const {
     now: _now,
+    voteWithheldUntilMs: _withheld,
     prng: _prng,
     electionDeadlineTick: _deadline,
     leaderHeardTick: _heard,
@@ -37,13 +38,16 @@ export function describeRaftState(state: RaftState): string {
     campaign,
     ...rest
   } = state;
-  const rows = leader?.progress.map(({ heardTick: _tick, ...row }) => row);
+  const rows = leader?.progress.map(
+    ({ heardTick: _heardTick, leaseTick: _leaseTick, ...row }) => row,
+  );
   const leading =
     leader === undefined
       ? undefined
       : {
           ...leader,
           progress: rows,
+          lease: { ...leader.lease, sent: [] },
           joint: leader.joint && { ...leader.joint, sinceTick: 0 },
           transfer: leader.transfer && { ...leader.transfer, deadlineTick: 0 },
           nextHeartbeatTick: 0,
@@ -74,5 +78,6 @@ function cloneLeader(leader: LeaderState): LeaderState {
     joint: leader.joint === undefined ? undefined : { ...leader.joint },
     transfer: leader.transfer === undefined ? undefined : { ...leader.transfer },
     reads: leader.reads.map((read) => ({ ...read })),
+    lease: { ...leader.lease, sent: leader.lease.sent.map((rounds) => ({ ...rounds })) },
   };
 }

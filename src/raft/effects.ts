@@ -86,6 +86,8 @@ export type Effect =
     }
   /** Leadership was confirmed after the read arrived; serve it once `index` is applied. */
   | { readonly kind: 'readReady'; readonly readId: number; readonly index: LogIndex }
+  /** The lease holds at this moment; serve it once `index` is applied, if the lease still holds then. */
+  | { readonly kind: 'leaseReadReady'; readonly readId: number; readonly index: LogIndex }
   | { readonly kind: 'readFailed'; readonly readId: number }
   /** A follower needs entries that the log no longer has. */
   | { readonly kind: 'snapshotNeeded'; readonly to: Member }

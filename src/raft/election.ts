@@ -32,6 +32,7 @@ import {
   type RaftState,
   type StepContext,
 } from './state.ts';
+import { isVoteWithheld, withheldUntilTick } from './vote-promise.ts';
 
 /** Ticks by which the second, third … voter in line waits behind the first when a leader's node refuses connections. */
 const hintStaggerTicks = 4;
@@ -39,6 +40,7 @@ const hintStaggerTicks = 4;
 /** Time passed for a replica that does not lead. */
 export function electionTick(state: RaftState, context: StepContext): void {
   if (state.isHibernating) return;
+  answerDeferred(state, context);
   if (
     state.role === 'preCandidate' &&
     state.campaign?.leaderUnreachable === true &&
@@ -47,6 +49,11 @@ export function electionTick(state: RaftState, context: StepContext): void {
     askPreVotes(state, context, state.campaign);
   }
   if (state.now < state.electionDeadlineTick) return;
+  if (isVoteWithheld(state)) {
+    // Its own vote is withheld as well, and so is the campaign that would need it.
+    state.electionDeadlineTick = withheldUntilTick(state);
+    return;
+  }
   if (!mayCampaign(state)) {
     resetElectionDeadline(state);
     if (state.leaderContact !== undefined)
@@ -63,7 +70,7 @@ export function electionTick(state: RaftState, context: StepContext): void {
 
 /**
  * The leader's node refused connections: whoever stands first in line asks for pre-votes at once, the next ones a little
- * later, so that the votes do not split.
+ * later, so that the votes do not split. Who has promised its vote to a lease holds still until that time is over.
  */
 export function leaderNodeUnreachable(state: RaftState, context: StepContext): void {
   if (state.role === 'leader' || state.leaderContact === undefined) return;
@@ -74,11 +81,12 @@ export function leaderNodeUnreachable(state: RaftState, context: StepContext): v
     (member) => member.replicaId !== lostReplica,
   );
   const place = inLine.findIndex((member) => isSelf(state, member));
-  if (place === 0) startPreVote(state, context, true);
+  const fromTick = Math.max(state.now, withheldUntilTick(state));
+  if (place === 0 && fromTick === state.now) startPreVote(state, context, true);
   else
     state.electionDeadlineTick = Math.min(
       state.electionDeadlineTick,
-      state.now + place * hintStaggerTicks,
+      fromTick + place * hintStaggerTicks,
     );
 }
 
@@ -116,8 +124,13 @@ export function handlePreVoteRequest(
   message: PreVoteRequest,
 ): void {
   if (state.inDoubt) return;
-  const voteGranted =
-    message.term > state.term && !isSticky(state) && isLogUpToDate(state, message);
+  const isDue = message.term > state.term && isLogUpToDate(state, message);
+  if (isDue && isVoteWithheld(state) && state.leaderHeardTick === Number.NEGATIVE_INFINITY) {
+    // Nobody has been heard since the start: the candidate waits for the rest of the time and need not ask again.
+    state.deferredPreVote = message;
+    return;
+  }
+  const voteGranted = isDue && !isSticky(state);
   const own = fromSelf(state);
   send(state, context, senderOf(message), {
     kind: 'preVoteResponse',
@@ -151,8 +164,13 @@ export function handleVoteRequest(
   const candidate = { replicaId: message.fromReplica, incarnation: message.fromIncarnation };
   const isFree = state.votedFor === undefined || isSameVote(state.votedFor, candidate);
   const isCurrent = message.term === state.term;
+  const isWithheld = isVoteWithheld(state) && !message.isTransfer;
   const voteGranted =
-    isCurrent && isFree && state.role === 'follower' && isLogUpToDate(state, message);
+    isCurrent &&
+    isFree &&
+    !isWithheld &&
+    state.role === 'follower' &&
+    isLogUpToDate(state, message);
   if (!voteGranted) {
     send(state, context, senderOf(message), {
       kind: 'voteResponse',
@@ -181,9 +199,12 @@ export function handleTimeoutNow(
   startElection(state, context, true);
 }
 
-/** Whether this replica refuses to unseat a leader that it heard within the minimum election timeout. */
+/**
+ * Whether this replica refuses to unseat a leader that it heard within the minimum election timeout, or that may hold a lease on
+ * the strength of its echo: that promise is kept whatever the hint says.
+ */
 export function isSticky(state: RaftState): boolean {
-  if (state.role === 'leader' || state.isHibernating) return true;
+  if (state.role === 'leader' || state.isHibernating || isVoteWithheld(state)) return true;
   return (
     !state.leaderLost && state.now - state.leaderHeardTick < state.settings.electionTimeoutTicksMin
   );
@@ -215,6 +236,14 @@ export function candidateVoteDurable(state: RaftState, context: StepContext): vo
     if (!isSelf(state, member)) send(state, context, member, request);
   }
   countVote(state, context, { voter: selfLife(state), granted: true });
+}
+
+/** The time for which votes were withheld after the start is over: whoever asked meanwhile is answered. */
+function answerDeferred(state: RaftState, context: StepContext): void {
+  const deferred = state.deferredPreVote;
+  if (deferred === undefined || isVoteWithheld(state)) return;
+  state.deferredPreVote = undefined;
+  handlePreVoteRequest(state, context, deferred);
 }
 
 function askPreVotes(state: RaftState, context: StepContext, campaign: CampaignState): void {

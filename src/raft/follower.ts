@@ -12,7 +12,9 @@ import { appendTerms, firstIndexOfRun, termAt, truncateTerms } from './log-terms
 import type { AppendEntries, Heartbeat } from './messages.ts';
 import { advanceCommit, becomeFollower, resetElectionDeadline } from './role.ts';
 import { fromSelf, send, senderOf } from './send.ts';
+import { electionTimeoutMsMin } from './settings.ts';
 import { activeConfiguration, type RaftState, type StepContext } from './state.ts';
+import { promiseVote } from './vote-promise.ts';
 
 /** Handles an append of the current or a newer term; older ones were answered before. */
 export function handleAppendEntries(
@@ -46,6 +48,7 @@ export function handleHeartbeat(state: RaftState, context: StepContext, message:
   state.leaderCommit = Math.max(state.leaderCommit, message.commit) as LogIndex;
   advanceCommit(state, context, state.leaderCommit);
   state.isHibernating = mayRest(state, message);
+  if (message.lease) promiseVote(state, context);
   echo(state, context, message);
 }
 
@@ -85,6 +88,8 @@ function echo(state: RaftState, context: StepContext, message: Heartbeat): void 
     inDoubt: state.inDoubt,
     isHibernating: state.isHibernating,
     needsLeader: false,
+    clockAlarm: state.clockAlarm,
+    electionTimeoutMsMin: electionTimeoutMsMin(state.settings),
   });
 }
 
@@ -109,6 +114,7 @@ function hearLeader(
   state.isHibernating = false;
   state.leaderHeardTick = state.now;
   state.leaderLost = false;
+  state.deferredPreVote = undefined;
   state.failedElections = 0;
   resetElectionDeadline(state);
 }

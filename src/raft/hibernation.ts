@@ -15,6 +15,7 @@ import { isJoint, memberOf } from './quorum.ts';
 import { broadcastRound } from './read-index.ts';
 import { becomeFollower, resetElectionDeadline } from './role.ts';
 import { fromSelf, send } from './send.ts';
+import { electionTimeoutMsMin } from './settings.ts';
 import {
   activeConfiguration,
   type LeaderState,
@@ -82,6 +83,8 @@ export function wake(state: RaftState, context: StepContext): void {
     inDoubt: false,
     isHibernating: false,
     needsLeader: true,
+    clockAlarm: state.clockAlarm,
+    electionTimeoutMsMin: electionTimeoutMsMin(state.settings),
   });
 }
 

@@ -13,7 +13,7 @@
  *    step; `invariants.ts` says what must hold in each.
  *
  * Roles live in one file each (`follower`, `election`, `leader`), the leader's view of one peer in `progress` and
- * `replication`, reads in `read-index`.
+ * `replication`, reads in `read-index` and `lease`.
  *
  * @packageDocumentation
  */
@@ -21,6 +21,7 @@ export { cloneRaftState, describeRaftState, fingerprint } from './clone.ts';
 export type { ConfigurationPhase, Effect } from './effects.ts';
 export type { Input } from './inputs.ts';
 export { checkRaftState, checkRaftTransition } from './invariants.ts';
+export { holdsLease, leaseStatus, type LeaseBlock, type LeaseStatus } from './lease.ts';
 export type { LogTerms } from './log-terms.ts';
 export { firstIndexOfRun, lastTerm, termAt } from './log-terms.ts';
 export {
@@ -70,7 +71,9 @@ export {
   type CampaignState,
   type HeldMessage,
   type JointPhase,
+  type LeaderLease,
   type LeaderState,
+  type LeaseRounds,
   type LogMeasure,
   type PendingRead,
   type RaftStart,

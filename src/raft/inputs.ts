@@ -34,6 +34,10 @@ export type Input =
   | { readonly kind: 'transferLeadership'; readonly to: ReplicaLife }
   /** Asks for a read index; answered by `readReady` or `readFailed` with the same id. Only for a leader. */
   | { readonly kind: 'readIndex'; readonly readId: number }
+  /** Like `readIndex`, and answered at once by `leaseReadReady` while this leader holds a lease. */
+  | { readonly kind: 'leaseRead'; readonly readId: number }
+  /** The owner's clock guard raised or cleared its alarm (specification §2.3). */
+  | { readonly kind: 'clockAlarm'; readonly isRaised: boolean }
   /** The leader vouched for its commit index in an answer outside heartbeats (a forwarded read). */
   | { readonly kind: 'leaderCommit'; readonly term: Term; readonly commit: LogIndex }
   /** A new connection to the node was made; what was in flight on the old one is lost. */

@@ -121,6 +121,7 @@ function checkHibernation(state: RaftState): void {
     assert(row.matchIndex === log.lastIndex, 'a leader hibernates when all hold everything');
     assert(row.restedRound >= restRound, 'a leader hibernates when all have agreed');
   }
+  assert(leader.lease.heldRounds === 0, 'a lease is given up before sleep (specification §2.5)');
 }
 
 function checkConfigurations(state: RaftState): void {
@@ -154,6 +155,13 @@ function checkLeader(state: RaftState): void {
     'a leader knows whether it is in a joint phase',
   );
   assert(leader.confirmedRound <= leader.round, 'only rounds that were sent are confirmed');
+  const isLeased = leader.lease.heldRounds > 0;
+  assert(!isLeased || leader.joint === undefined, 'nobody holds a lease in a joint phase');
+  assert(
+    !isLeased || !leader.lease.isForfeited,
+    'who asked another to campaign holds no lease any more',
+  );
+  assert(!isLeased || !state.clockAlarm, 'nobody holds a lease whose clocks disagree');
   for (const row of leader.progress) {
     assert(row.matchIndex <= state.log.lastIndex, 'no follower matches past the end of the log');
     assert(row.nextIndex <= state.log.lastIndex + 1, 'nothing past the end of the log is sent');

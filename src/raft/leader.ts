@@ -7,6 +7,7 @@ import type { Incarnation, LogIndex, NodeId, ReplicaId } from '../base/ids.ts';
 import type { Configuration } from '../base/membership.ts';
 import type { ConfigurationPhase } from './effects.ts';
 import { considerRest, noteWork, restWhenAgreed, wake } from './hibernation.ts';
+import { countLeaseRound, noLease, noteLeaseEcho } from './lease.ts';
 import { appendTerms, termAt } from './log-terms.ts';
 import type { AppendRejected, DurabilityAck, HeartbeatEcho } from './messages.ts';
 import { findProgress, type Progress } from './progress.ts';
@@ -50,6 +51,7 @@ export function becomeLeader(state: RaftState, context: StepContext): void {
     busyTick: state.now,
     restRound: undefined,
     electedTick: state.now,
+    lease: noLease(),
   };
   announceRole(state, context, 'won the election');
   appendOwn(state, context, { source: 'noOp', count: 1 });
@@ -111,6 +113,7 @@ export function handleHeartbeatEcho(
   if (message.needsLeader) wake(state, context);
   if (message.round <= progress.echoedRound) return;
   progress.echoedRound = message.round;
+  noteLeaseEcho(leader, progress, message);
   confirmRounds(state, context);
   if (!message.isHibernating) return;
   progress.restedRound = message.round;
@@ -132,6 +135,7 @@ export function leaderTick(state: RaftState, context: StepContext): void {
   if (state.now < leader.nextHeartbeatTick) return;
   leader.nextHeartbeatTick = state.now + state.settings.heartbeatTicks;
   considerRest(state, leader);
+  countLeaseRound(state, leader);
   broadcastRound(state, context);
   for (const progress of leader.progress) {
     if (!progress.isMatchKnown || progress.matchIndex < state.log.lastIndex)

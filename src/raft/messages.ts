@@ -104,6 +104,8 @@ export interface Heartbeat extends FromPeer {
   readonly commit: LogIndex;
   /** Nothing has been asked of the leader for a while: whoever holds everything may sleep (specification §2.5). */
   readonly mayHibernate: boolean;
+  /** Whoever echoes it withholds its vote for its minimum election timeout (specification §2.3). */
+  readonly lease: boolean;
 }
 
 /** Echoes a heartbeat by number. An echo in doubt counts for nothing (KER-9). */
@@ -115,6 +117,10 @@ export interface HeartbeatEcho extends FromPeer {
   readonly isHibernating: boolean;
   /** The sender slept and was woken: it asks for a heartbeat. */
   readonly needsLeader: boolean;
+  /** The sender's clocks disagree: its echo counts for no lease. */
+  readonly clockAlarm: boolean;
+  /** For how long the sender withholds its vote behind a round flagged `lease`. */
+  readonly electionTimeoutMsMin: number;
 }
 
 /** The leader asks a caught-up voter to campaign at once (thesis §3.10). */

@@ -36,6 +36,12 @@ export interface Progress {
   echoedRound: number;
   /** Newest round at which it went to sleep. */
   restedRound: number;
+  /** Tick at which the newest round flagged `lease` that it echoed was sent; -1 for none. */
+  leaseTick: number;
+  /** For how long it withholds its vote behind such a round; 0 while it has not said so. */
+  electionTimeoutMsMin: number;
+  /** Its clocks disagree. */
+  clockAlarm: boolean;
   /** Newest ledger flush that it named; older acknowledgements are late. */
   ledgerSeq: number;
   /** Its node came up anew: the first word decides whether its ledger went back. */
@@ -59,6 +65,9 @@ export function createProgress(member: Member, nextIndex: LogIndex, now: number)
     heardTick: now,
     echoedRound: 0,
     restedRound: 0,
+    leaseTick: -1,
+    electionTimeoutMsMin: 0,
+    clockAlarm: false,
     ledgerSeq: 0,
     isBootFresh: false,
     inDoubt: false,

@@ -7,6 +7,7 @@
  */
 import type { LogIndex } from '../base/ids.ts';
 import { present } from '../base/assert.ts';
+import { holdsLease, noteRoundSent } from './lease.ts';
 import { findProgress } from './progress.ts';
 import { quorumValue } from './quorum.ts';
 import { fromSelf, send } from './send.ts';
@@ -32,6 +33,18 @@ export function requestRead(state: RaftState, context: StepContext, readId: numb
     round: leader.round + 1,
   });
   if (!isRoundOut) beginRound(state, context);
+}
+
+/** Answers a read under the lease, or like any other where none holds. */
+export function requestLeaseRead(state: RaftState, context: StepContext, readId: number): void {
+  const { leader } = state;
+  if (leader === undefined || !holdsLease(state, context.clockMs)) {
+    requestRead(state, context, readId);
+    return;
+  }
+  const index = Math.max(state.commitIndex, leader.termStartIndex) as LogIndex;
+  if (index > walCommittedIndex(state)) requestRead(state, context, readId);
+  else context.effects.push({ kind: 'leaseReadReady', readId, index });
 }
 
 /** Works out which rounds a quorum has echoed and releases the reads behind them. */
@@ -71,6 +84,7 @@ export function reconfirmReads(state: RaftState, context: StepContext): void {
 export function broadcastRound(state: RaftState, context: StepContext): void {
   const leader = present(state.leader, 'rounds are sent by a leader');
   leader.round++;
+  const lease = noteRoundSent(state, leader);
   for (const progress of leader.progress) {
     send(state, context, progress.member, {
       kind: 'heartbeat',
@@ -78,6 +92,7 @@ export function broadcastRound(state: RaftState, context: StepContext): void {
       round: leader.round,
       commit: state.commitIndex,
       mayHibernate: leader.restRound !== undefined,
+      lease,
     });
   }
 }

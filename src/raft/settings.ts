@@ -33,6 +33,12 @@ export interface RaftSettings {
   /** A follower that lacks no more than so many entries, or so many bytes, has caught up. */
   readonly catchUpEntries: number;
   readonly catchUpBytes: number;
+  /** For how long a round that a quorum echoed lets a leader serve reads alone, milliseconds; 0 for never (`lease.ts`). */
+  readonly leaseMs: number;
+  /** Room for the way of a round, milliseconds. */
+  readonly leaseRttMarginMs: number;
+  /** How far two clocks may drift apart within a minimum election timeout, and the bound of the clock guard, milliseconds. */
+  readonly leaseClockSkewMs: number;
 }
 
 /** The defaults of specification §2.2: elections within 300 to 600 ms, heartbeats every 50 ms. @public */
@@ -51,15 +57,19 @@ export const defaultRaftSettings: RaftSettings = {
   hibernateTicks: 300,
   catchUpEntries: 1024,
   catchUpBytes: 4 * 1024 * 1024,
+  leaseMs: 0,
+  leaseRttMarginMs: 50,
+  leaseClockSkewMs: 10,
 };
 
 /** Refuses settings under which elections could not work. */
 export function checkRaftSettings(settings: RaftSettings): void {
   for (const [name, value] of Object.entries(settings) as [string, number][]) {
-    if (!Number.isSafeInteger(value) || value < 1) {
+    const least = name.startsWith('lease') ? 0 : 1;
+    if (!Number.isSafeInteger(value) || value < least) {
       throw new ClustorError(
         'CLUSTOR_INVALID_ARGUMENT',
-        `raft setting ${name} must be a whole number of at least 1, got ${value}`,
+        `raft setting ${name} must be a whole number of at least ${least}, got ${value}`,
       );
     }
   }
@@ -73,6 +83,38 @@ export function checkRaftSettings(settings: RaftSettings): void {
     throw new ClustorError(
       'CLUSTOR_INVALID_ARGUMENT',
       'electionTimeoutTicksMin must be at least two heartbeats, or one lost heartbeat ends a reign',
+    );
+  }
+  if (settings.leaseMs > 0) checkLease(settings);
+}
+
+/** What a minimum election timeout must exceed, so that a lease is over before its voters are free (specification §2.3). */
+export function leaseSumMs(settings: RaftSettings): number {
+  const { heartbeatTicks, leaseClockSkewMs, leaseRttMarginMs, leaseMs } = settings;
+  return heartbeatTicks * tickMs + leaseClockSkewMs + leaseRttMarginMs + leaseMs;
+}
+
+/** Shortest election timeout in milliseconds, as a leader is told it: in two bytes, so a longer one counts as the longest of those. */
+export function electionTimeoutMsMin(settings: RaftSettings): number {
+  return Math.min(settings.electionTimeoutTicksMin * tickMs, 0xffff);
+}
+
+/** The terms of the sum in the order in which they are added up; the one that reaches the timeout is the one to blame. */
+function checkLease(settings: RaftSettings): void {
+  const limitMs = electionTimeoutMsMin(settings);
+  const terms = [
+    { name: 'heartbeatTicks', ms: settings.heartbeatTicks * tickMs },
+    { name: 'leaseClockSkewMs', ms: settings.leaseClockSkewMs },
+    { name: 'leaseRttMarginMs', ms: settings.leaseRttMarginMs },
+    { name: 'leaseMs', ms: settings.leaseMs },
+  ];
+  let sumMs = 0;
+  for (const { name, ms } of terms) {
+    sumMs += ms;
+    if (sumMs < limitMs) continue;
+    throw new ClustorError(
+      'CLUSTOR_INVALID_ARGUMENT',
+      `a lease is impossible: ${name} is too large with ${ms} ms; heartbeat + clock skew + rtt margin + lease must stay below the minimum election timeout of ${limitMs} ms, and ${terms.map((term) => term.ms).join(' + ')} is ${leaseSumMs(settings)}`,
     );
   }
 }

@@ -7,9 +7,9 @@ import type { Configuration, ReplicaLife } from '../base/membership.ts';
 import { createPrng, type PrngState } from '../base/prng.ts';
 import type { Effect } from './effects.ts';
 import { appendTerms, emptyLogTerms, type LogTerms } from './log-terms.ts';
-import type { OutgoingMessage, Recipient } from './messages.ts';
+import type { OutgoingMessage, PreVoteRequest, Recipient } from './messages.ts';
 import type { Progress } from './progress.ts';
-import { checkRaftSettings, type RaftSettings } from './settings.ts';
+import { checkRaftSettings, electionTimeoutMsMin, tickMs, type RaftSettings } from './settings.ts';
 
 /** What a replica is doing in its term. @public */
 export type Role = 'follower' | 'preCandidate' | 'candidate' | 'leader';
@@ -50,6 +50,24 @@ export interface Transfer {
   isSent: boolean;
 }
 
+/** Rounds flagged `lease` that were sent in one tick. */
+export interface LeaseRounds {
+  /** The tick, which is not behind the time of sending: a lease counts from here. */
+  readonly tick: number;
+  readonly firstRound: number;
+  lastRound: number;
+}
+
+/** A leader's claim to serve reads alone (`lease.ts`). */
+export interface LeaderLease {
+  /** Heartbeat rounds in a row at which every guard held, counted up to those needed. */
+  heldRounds: number;
+  /** A TimeoutNow left: whoever gets it, however late, is voted for in spite of a lease. True for the rest of the term. */
+  isForfeited: boolean;
+  /** Flagged rounds whose lease may still run, in order. */
+  sent: LeaseRounds[];
+}
+
 /** What only a leader has. */
 export interface LeaderState {
   /** Index of the own term's first entry; nothing commits by counting below it (Raft §5.4.2). */
@@ -74,6 +92,7 @@ export interface LeaderState {
   restRound: number | undefined;
   /** Tick since which check-quorum counts; a new leader gets a full period. */
   electedTick: number;
+  readonly lease: LeaderLease;
 }
 
 /** What only a candidate of either kind has. */
@@ -124,6 +143,15 @@ export interface RaftState {
   /** The leader's node refused connections after it was last heard: stickiness is lifted. */
   leaderLost: boolean;
   electionDeadlineTick: number;
+  /**
+   * Until then, by the own clock, no vote or pre-vote is given and no campaign begun: a leader may hold a lease on the strength
+   * of an echo of this replica, or of an earlier process of it, which knew what this one has forgotten.
+   */
+  voteWithheldUntilMs: number;
+  /** A pre-vote that would have been granted but for that; answered when the time is over. */
+  deferredPreVote: PreVoteRequest | undefined;
+  /** Wall clock and monotonic clock of this node disagree. */
+  clockAlarm: boolean;
   /** No heartbeats are sent and no timers run until something wakes it (specification §2.5). */
   isHibernating: boolean;
   failedElections: number;
@@ -144,8 +172,10 @@ export interface LogMeasure {
 
 /** What a step may look at and write to besides the state. */
 export interface StepContext {
-  /** The tick that it is now; never goes back. */
+  /** The tick that it is now; never goes back. Time passes between turns, so after a stall it may be long past. */
   readonly now: number;
+  /** Milliseconds since tick 0 that the clock shows at this very moment. Promises that others rely on are counted from here. */
+  readonly clockMs: number;
   readonly log: LogMeasure;
   /** Receives the effects, in order. */
   readonly effects: Effect[];
@@ -217,6 +247,9 @@ export function createRaftState(start: RaftStart): RaftState {
     leaderHeardTick: Number.NEGATIVE_INFINITY,
     leaderLost: false,
     electionDeadlineTick: 0,
+    voteWithheldUntilMs: start.now * tickMs + electionTimeoutMsMin(start.settings),
+    deferredPreVote: undefined,
+    clockAlarm: false,
     isHibernating: false,
     failedElections: 0,
     inDoubt: start.inDoubt,

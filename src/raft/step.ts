@@ -20,6 +20,7 @@ import {
 } from './follower.ts';
 import { nodeDown, wake, wakeForCandidate, wakeOnDemand } from './hibernation.ts';
 import type { Input } from './inputs.ts';
+import { reviewLease } from './lease.ts';
 import {
   handleAppendRejected,
   handleDurabilityAck,
@@ -33,17 +34,21 @@ import { changeConfiguration, maintainMembership, wantRollback } from './members
 import type { PeerMessage } from './messages.ts';
 import { advanceCommit, becomeFollower, resetElectionDeadline } from './role.ts';
 import { peerConnected } from './replication.ts';
-import { reconfirmReads, requestRead } from './read-index.ts';
+import { reconfirmReads, requestLeaseRead, requestRead } from './read-index.ts';
 import { releaseHeld } from './send.ts';
+import { withheldUntilTick } from './vote-promise.ts';
+import { tickMs } from './settings.ts';
 import { beginTransfer } from './transfer.ts';
 import type { RaftState, StepContext } from './state.ts';
 
 /** Mutates `state` by one input and appends what must be done to `context.effects`. @public */
 export function step(state: RaftState, input: Input, context: StepContext): void {
   assert(context.now >= state.now, 'ticks never go back');
+  assert(context.clockMs >= context.now * tickMs, 'the clock is not behind the ticks');
   state.now = context.now;
   handle(state, input, context);
   if (state.leader !== undefined) maintainMembership(state, context);
+  if (state.leader !== undefined) reviewLease(state, state.leader);
 }
 
 function handle(state: RaftState, input: Input, context: StepContext): void {
@@ -82,6 +87,13 @@ function handle(state: RaftState, input: Input, context: StepContext): void {
     case 'readIndex':
       wake(state, context);
       requestRead(state, context, input.readId);
+      return;
+    case 'leaseRead':
+      wake(state, context);
+      requestLeaseRead(state, context, input.readId);
+      return;
+    case 'clockAlarm':
+      state.clockAlarm = input.isRaised;
       return;
     case 'leaderCommit':
       leaderCommit(state, context, input);
@@ -272,5 +284,7 @@ export function nextTickDue(state: RaftState): number {
     state.role === 'preCandidate' && state.campaign?.leaderUnreachable === true
       ? state.campaign.nextResendTick
       : Number.POSITIVE_INFINITY;
-  return Math.min(resend, state.electionDeadlineTick);
+  const deferred =
+    state.deferredPreVote === undefined ? Number.POSITIVE_INFINITY : withheldUntilTick(state);
+  return Math.min(resend, deferred, state.electionDeadlineTick);
 }

@@ -47,6 +47,7 @@ export function driveTransfer(state: RaftState, context: StepContext, transfer: 
   }
   if (transfer.isSent || row.inDoubt || row.matchIndex !== state.log.lastIndex) return;
   transfer.isSent = true;
+  leader.lease.isForfeited = true;
   send(state, context, row.member, { kind: 'timeoutNow', ...fromSelf(state) });
 }
 

@@ -6,6 +6,7 @@
  */
 import { assert } from '../base/assert.ts';
 import type { LogIndex, PartitionId, ReplicaId, Term } from '../base/ids.ts';
+import { packFlags } from '../codec/wire-flags.ts';
 import { termAt, type Effect, type RaftState } from '../raft/index.ts';
 import type { PartitionLog } from '../storage/partition-log.ts';
 import { lastTermOf, type EntryTail } from './entry-tail.ts';
@@ -125,7 +126,7 @@ export class AppendSender {
         prevIndex: effect.prevIndex,
         prevTerm: effect.prevTerm,
         commit: state.commitIndex,
-        flags: effect.receiverInDoubt ? 1 : 0,
+        flags: packFlags('appendEntries', effect),
         entryCount: Math.max(0, effect.lastIndex - effect.prevIndex),
         entries: noBytes,
         trailingBytes,

@@ -224,6 +224,7 @@ function readIndex(
 ): void {
   const { requestId, partitionId, toIncarnation } = request;
   const refusal = replica.requestRead({
+    needsRound: false,
     confirmed: (index) => {
       session.send({
         kind: 'readIndexResponse',
@@ -255,15 +256,24 @@ function read(
   const failed = (error: ClustorError): void => {
     answerError(session, request.requestId, error);
   };
-  const refusal = replica.requestRead({
-    confirmed: (index) => {
-      const applied = (): void => {
-        serve(session, request, replica);
-      };
-      replica.reads.whenApplied(index, { applied, failed });
-    },
-    failed,
-  });
+  const ask = (needsRound: boolean): ClustorError | undefined =>
+    replica.requestRead({
+      needsRound,
+      confirmed: (index, byLease) => {
+        const applied = (): void => {
+          if (!byLease || replica.holdsLease()) {
+            serve(session, request, replica);
+            return;
+          }
+          // The process may have stood still, or apply taken its time: the lease must hold now (specification §2.3).
+          const refused = ask(true);
+          if (refused !== undefined) failed(refused);
+        };
+        replica.reads.whenApplied(index, { applied, failed });
+      },
+      failed,
+    });
+  const refusal = ask(false);
   if (refusal !== undefined) throw refusal;
 }
 

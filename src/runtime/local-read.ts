@@ -10,9 +10,16 @@ import type { Replica } from './replica.ts';
 import type { TurnScheduler, TurnWork } from './turn.ts';
 import type { Message } from './wire-session.ts';
 
+/** An index that was confirmed, and how: under a lease the answer asks again whether it still holds. */
+export interface ReadGrant {
+  readonly index: LogIndex;
+  readonly byLease: boolean;
+}
+
 interface LocalRead {
   readonly deadlineAtMs: number;
-  readonly resolve: (index: LogIndex) => void;
+  readonly needsRound: boolean;
+  readonly resolve: (grant: ReadGrant) => void;
   readonly reject: (error: ClustorError) => void;
   readonly what: string;
   isSettled: boolean;
@@ -40,9 +47,13 @@ export class LocalReader implements TurnWork {
   }
 
   /** A confirmed read index. */
-  readIndex(deadlineAtMs: number, signal: AbortSignal | undefined): Promise<LogIndex> {
+  readIndex(
+    deadlineAtMs: number,
+    signal: AbortSignal | undefined,
+    needsRound = false,
+  ): Promise<ReadGrant> {
     return this.#begin(
-      { deadlineAtMs, signal, what: 'no leader confirmed the read in time' },
+      { deadlineAtMs, signal, needsRound, what: 'no leader confirmed the read in time' },
       (read) => {
         this.#queue.push(read);
         this.#mark();
@@ -51,25 +62,24 @@ export class LocalReader implements TurnWork {
   }
 
   /** Resolves once `index` is applied here. */
-  waitApplied(
+  async waitApplied(
     index: LogIndex,
     deadlineAtMs: number,
     signal: AbortSignal | undefined,
   ): Promise<LogIndex> {
-    if (this.#options.replica.apply.appliedIndex >= index) return Promise.resolve(index);
-    return this.#begin(
-      { deadlineAtMs, signal, what: `entry ${index} was not applied here in time` },
-      (read) => {
-        this.#options.replica.reads.whenApplied(index, {
-          applied: (appliedIndex) => {
-            this.#settle(read, appliedIndex);
-          },
-          failed: (error) => {
-            this.#settle(read, error);
-          },
-        });
-      },
-    );
+    if (this.#options.replica.apply.appliedIndex >= index) return index;
+    const what = `entry ${index} was not applied here in time`;
+    const applied = await this.#begin({ deadlineAtMs, signal, needsRound: false, what }, (read) => {
+      this.#options.replica.reads.whenApplied(index, {
+        applied: (appliedIndex) => {
+          this.#settle(read, { index: appliedIndex, byLease: false });
+        },
+        failed: (error) => {
+          this.#settle(read, error);
+        },
+      });
+    });
+    return applied.index;
   }
 
   /** The leader changed, or time passed. */
@@ -110,10 +120,11 @@ export class LocalReader implements TurnWork {
     request: {
       readonly deadlineAtMs: number;
       readonly signal: AbortSignal | undefined;
+      readonly needsRound: boolean;
       readonly what: string;
     },
     start: (read: LocalRead) => void,
-  ): Promise<LogIndex> {
+  ): Promise<ReadGrant> {
     const { signal } = request;
     if (this.#isClosed)
       return Promise.reject(
@@ -127,17 +138,18 @@ export class LocalReader implements TurnWork {
           `${this.#options.readsMax} reads of this partition wait`,
         ),
       );
-    return new Promise<LogIndex>((resolve, reject) => {
+    return new Promise<ReadGrant>((resolve, reject) => {
       const onAbort = (): void => {
         this.#settle(read, aborted(signal));
       };
       const read: LocalRead = {
         deadlineAtMs: request.deadlineAtMs,
+        needsRound: request.needsRound,
         what: request.what,
         isSettled: false,
-        resolve: (index) => {
+        resolve: (grant) => {
           signal?.removeEventListener('abort', onAbort);
-          resolve(index);
+          resolve(grant);
         },
         reject: (error) => {
           signal?.removeEventListener('abort', onAbort);
@@ -152,8 +164,9 @@ export class LocalReader implements TurnWork {
 
   #ask(reads: readonly LocalRead[]): void {
     const refusal = this.#options.replica.requestRead({
-      confirmed: (index) => {
-        for (const read of reads) this.#settle(read, index);
+      needsRound: reads.some((read) => read.needsRound),
+      confirmed: (index, byLease) => {
+        for (const read of reads) this.#settle(read, { index, byLease });
       },
       failed: (error) => {
         this.#again(reads, error);
@@ -198,7 +211,7 @@ export class LocalReader implements TurnWork {
       return;
     }
     this.#options.replica.input({ kind: 'leaderCommit', term: answer.term, commit: answer.index });
-    for (const read of reads) this.#settle(read, answer.index);
+    for (const read of reads) this.#settle(read, { index: answer.index, byLease: false });
   }
 
   /** Queues reads for the next change of leader or tick; what cannot get better fails now. */
@@ -210,7 +223,7 @@ export class LocalReader implements TurnWork {
     }
   }
 
-  #settle(read: LocalRead, outcome: LogIndex | ClustorError): void {
+  #settle(read: LocalRead, outcome: ReadGrant | ClustorError): void {
     if (read.isSettled) return;
     read.isSettled = true;
     this.#pending.delete(read);

@@ -9,6 +9,7 @@ import { ClustorError, isClustorError, messageOf } from '../base/errors.ts';
 import type { Incarnation, NodeId, PartitionId } from '../base/ids.ts';
 import type { Handshake } from '../codec/handshake.ts';
 import { readConfiguration } from '../codec/system-entry.ts';
+import { hasFlag } from '../codec/wire-flags.ts';
 import type { IoWriterMode } from '../ports/file-system.ts';
 import type { Observer } from '../ports/observer.ts';
 import type { Connection, ConnectionHandlers } from '../ports/transport.ts';
@@ -228,7 +229,7 @@ export class NodeSessions implements SessionOwner {
     if (message.entries.length > 0 && !replica.log.takes(message.entries)) return;
     const received = ReceivedFrames.verify(message);
     const { fromReplica, fromIncarnation, term, prevIndex, prevTerm, commit } = message;
-    const receiverInDoubt = (message.flags & 1) !== 0;
+    const receiverInDoubt = hasFlag('appendEntries', message.flags, 'receiverInDoubt');
     replica.receive(
       {
         kind: 'appendEntries',

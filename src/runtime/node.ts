@@ -15,23 +15,21 @@ import {
 } from '../base/ids.ts';
 import { uuidFromBytes } from '../base/ids.ts';
 import { ownHandshake, type Handshake } from '../codec/handshake.ts';
-import type { Clock } from '../ports/clock.ts';
-import type { Entropy } from '../ports/entropy.ts';
-import type { FileSystem, IoWriterMode } from '../ports/file-system.ts';
-import type { Observer } from '../ports/observer.ts';
-import type { StateMachine } from '../ports/state-machine.ts';
-import type { NodeAddress, Transport } from '../ports/transport.ts';
+import type { IoWriterMode } from '../ports/file-system.ts';
+import type { NodeAddress } from '../ports/transport.ts';
 import {
   activeConfiguration,
   allMembers,
+  checkRaftSettings,
   defaultRaftSettings,
   tickMs,
   type RaftSettings,
 } from '../raft/index.ts';
 import { LogStore } from '../storage/log-store.ts';
-import type { LogStoreLimits, RecoveredPartition } from '../storage/log-store-types.ts';
+import type { RecoveredPartition } from '../storage/log-store-types.ts';
 import type { PartitionLog } from '../storage/partition-log.ts';
 import { ClientRequests } from './client-requests.ts';
+import { ClockWatch } from './clock-watch.ts';
 import { nodeLimits, type NodeLimits } from './limits.ts';
 import { electionsPerTick, linkEvents } from './link-events.ts';
 import {
@@ -41,6 +39,7 @@ import {
   type HostedPartition,
 } from './hosted-partition.ts';
 import { parseAddress } from './node-address.ts';
+import type { NodeParts } from './node-parts.ts';
 import type { Partition } from './partition.ts';
 import { PeerLinks, type PeerLinkListener } from './peer-links.ts';
 import { ReplicaCreator } from './replica-creator.ts';
@@ -49,27 +48,6 @@ import { NodeSessions } from './node-sessions.ts';
 import { NodeTimer } from './node-timer.ts';
 import type { NodeStatus } from './status.ts';
 import { TurnScheduler } from './turn.ts';
-
-/** Everything a node is made of. @public */
-export interface NodeParts {
-  readonly directory: string;
-  readonly clusterId: ClusterId;
-  readonly nodeId: NodeId;
-  /** `host:port` at which other nodes reach this one; told to nodes that do not know it yet. */
-  readonly advertisedAddress?: string;
-  readonly fileSystem: FileSystem;
-  readonly transport: Transport;
-  readonly clock: Clock;
-  readonly entropy: Entropy;
-  readonly observer: Observer;
-  /** Makes the machine of a partition; called once per hosted partition. */
-  readonly createStateMachine: (partitionId: PartitionId) => StateMachine;
-  readonly limits?: Partial<NodeLimits>;
-  readonly storage?: Partial<LogStoreLimits>;
-  readonly raft?: Partial<RaftSettings>;
-  /** What was found about the disk, for the boot records. */
-  readonly diskReport?: object;
-}
 
 /** Links to nodes that left every configuration are closed this much later. */
 const linkReviewMs = 5_000;
@@ -85,6 +63,8 @@ export class ClustorNode {
   readonly stopped: Promise<ClustorError | undefined>;
   readonly #parts: NodeParts;
   readonly #limits: NodeLimits;
+  readonly #settings: RaftSettings;
+  readonly #clockWatch: ClockWatch;
   readonly #turn: TurnScheduler;
   readonly #timer: NodeTimer;
   readonly #links: PeerLinks;
@@ -97,7 +77,7 @@ export class ClustorNode {
   readonly #handshake: Handshake;
   readonly #startedMs: number;
   /** Time as replicas see it: it passes between turns, never within one. */
-  readonly #ticks = { now: 0 };
+  readonly #ticks = { now: 0, clockMs: (): number => this.#clockMs() };
   #store: LogStore | undefined;
   #address: NodeAddress = { host: '', port: 0 };
   #cancelLinkReview: (() => void) | undefined;
@@ -112,6 +92,8 @@ export class ClustorNode {
     this.clusterId = parts.clusterId;
     this.bootId = incarnation(uuidFromBytes(parts.entropy.bytes(16), 0));
     this.#limits = nodeLimits(parts.limits);
+    this.#settings = { ...defaultRaftSettings, ...parts.raft };
+    checkRaftSettings(this.#settings);
     this.#startedMs = parts.clock.monotonicMs();
     this.stopped = new Promise((resolve) => {
       this.#resolveStopped = resolve;
@@ -126,6 +108,7 @@ export class ClustorNode {
       address: parts.advertisedAddress ?? '',
     });
     const { transport, clock, observer } = parts;
+    this.#clockWatch = this.#watchClocks();
     this.#creator = this.#replicaCreator();
     this.#timer = new NodeTimer({
       clock,
@@ -234,6 +217,7 @@ export class ClustorNode {
       uptimeMs: Math.round(this.#parts.clock.monotonicMs() - this.#startedMs),
       linksUp: [...this.#links.all()].filter((link) => link.isUp).map((link) => link.nodeId),
       sessions: this.#sessions.count,
+      clockAlarm: this.#clockWatch.isAlarmed,
       journal: store.statistics(),
       disk: store.diskStatus(),
       partitions: [...this.#hosted.values()].map(({ partition }) => partition.status()),
@@ -302,13 +286,13 @@ export class ClustorNode {
   #host(recovered: RecoveredPartition): HostedPartition {
     const store = present(this.#store, 'replicas are hosted after recovery');
     const { partitionId } = recovered;
-    const { clock, observer, entropy, raft } = this.#parts;
+    const { clock, observer, entropy } = this.#parts;
     const hosted = hostPartition({
       nodeId: this.nodeId,
       recovered,
       log: present(store.partition(partitionId), 'a recovered partition has a log'),
       machine: this.#parts.createStateMachine(partitionId),
-      settings: { ...defaultRaftSettings, ...raft },
+      settings: this.#settings,
       limits: this.#limits,
       clock,
       entropy,
@@ -351,6 +335,7 @@ export class ClustorNode {
 
   #beginHosted({ replica }: HostedPartition, delayTicks = 0): void {
     replica.begin(delayTicks);
+    if (this.#clockWatch.isAlarmed) replica.input({ kind: 'clockAlarm', isRaised: true });
     this.#linkMembers(replica);
   }
 
@@ -392,9 +377,22 @@ export class ClustorNode {
     });
   }
 
+  #watchClocks(): ClockWatch {
+    const { clock, observer } = this.#parts;
+    return new ClockWatch({
+      clock,
+      observer,
+      boundMs: this.#settings.leaseClockSkewMs,
+      changed: (isRaised) => {
+        for (const replica of this.replicas()) replica.input({ kind: 'clockAlarm', isRaised });
+      },
+    });
+  }
+
   #tick(nowMs: number): void {
     this.#ticks.now = this.#nowTick();
     this.#guarded(() => {
+      this.#clockWatch.look();
       for (const replica of this.#awake) replica.tick();
       if (nowMs - this.#lastSweepMs < deadlineSweepMs) return;
       this.#lastSweepMs = nowMs;
@@ -407,7 +405,11 @@ export class ClustorNode {
   }
 
   #nowTick(): number {
-    return Math.floor((this.#parts.clock.monotonicMs() - this.#startedMs) / tickMs);
+    return Math.floor(this.#clockMs() / tickMs);
+  }
+
+  #clockMs(): number {
+    return this.#parts.clock.monotonicMs() - this.#startedMs;
   }
 
   /** Time until a replica has something to do; an idle node is woken no more than it must be. */

@@ -164,14 +164,23 @@ export class Partition {
    * leader vouches for an index, this replica applies up to it (specification §2.3).
    */
   async read<T>(read: (machine: StateMachine) => T, options: ReadOptions = {}): Promise<T> {
-    const index = await this.readIndex(options);
-    await this.waitApplied(index, options);
+    const { reader, replica } = this.#parts;
+    const { signal } = options;
+    const deadlineAtMs = this.#deadlineAtMs(options);
+    const granted = await reader.readIndex(deadlineAtMs, signal);
+    await reader.waitApplied(granted.index, deadlineAtMs, signal);
+    if (granted.byLease && !replica.holdsLease()) {
+      // The process may have stood still, or apply taken its time: the lease must hold now (specification §2.3).
+      const { index } = await reader.readIndex(deadlineAtMs, signal, true);
+      await reader.waitApplied(index, deadlineAtMs, signal);
+    }
     return read(this.machine);
   }
 
   /** An index that contains everything acknowledged before this call; confirmed by the leader. */
-  readIndex(options: ReadOptions = {}): Promise<LogIndex> {
-    return this.#parts.reader.readIndex(this.#deadlineAtMs(options), options.signal);
+  async readIndex(options: ReadOptions = {}): Promise<LogIndex> {
+    const granted = await this.#parts.reader.readIndex(this.#deadlineAtMs(options), options.signal);
+    return granted.index;
   }
 
   /** Resolves once `index` is applied here. */

@@ -188,7 +188,7 @@ export class PeerLink implements SessionOwner, TurnWork {
   /** Puts a heartbeat's echo into this turn's batch. */
   echo(partitionId: PartitionId, to: Recipient, message: HeartbeatEcho): void {
     if (!this.isUp) return;
-    const { fromReplica, fromIncarnation, term, round } = message;
+    const { fromReplica, fromIncarnation, term, round, electionTimeoutMsMin } = message;
     this.#echoes.push({
       partitionId,
       toIncarnation: to.incarnation,
@@ -197,6 +197,7 @@ export class PeerLink implements SessionOwner, TurnWork {
       term,
       round,
       flags: echoFlags(message),
+      electionTimeoutMsMin,
     });
     this.#mark();
   }

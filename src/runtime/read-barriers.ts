@@ -7,8 +7,10 @@ import type { LogIndex } from '../base/ids.ts';
 
 /** One waiting read. */
 export interface ReadWaiter {
-  /** The read index is known and confirmed; not yet necessarily applied. */
-  confirmed(index: LogIndex): void;
+  /** A lease held no longer when the read was to be answered: now it waits for a round. */
+  readonly needsRound: boolean;
+  /** The read index is known and confirmed, by a round or by a lease that holds at this moment; not yet necessarily applied. */
+  confirmed(index: LogIndex, byLease: boolean): void;
   failed(error: ClustorError): void;
 }
 
@@ -48,19 +50,20 @@ export class ReadBarriers {
     return undefined;
   }
 
-  /** Closes the group of this turn; its number goes to the core. */
-  closeGroup(): number | undefined {
+  /** Closes the group of this turn; its number goes to the core. A group waits for a round as soon as one of it does. */
+  closeGroup(): { readonly readId: number; readonly needsRound: boolean } | undefined {
     if (this.#gathering.length === 0) return undefined;
     const readId = this.#nextReadId++;
+    const needsRound = this.#gathering.some((waiter) => waiter.needsRound);
     this.#groups.set(readId, this.#gathering);
     this.#grouped += this.#gathering.length;
     this.#gathering = [];
-    return readId;
+    return { readId, needsRound };
   }
 
   /** The core confirmed a group. */
-  confirmed(readId: number, index: LogIndex): void {
-    for (const waiter of this.#takeGroup(readId)) waiter.confirmed(index);
+  confirmed(readId: number, index: LogIndex, byLease: boolean): void {
+    for (const waiter of this.#takeGroup(readId)) waiter.confirmed(index, byLease);
   }
 
   /** The core could not confirm a group. */

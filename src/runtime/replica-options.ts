@@ -26,7 +26,11 @@ export interface ReplicaOptions {
   readonly links: PeerLinks;
   readonly seed: number;
   /** The node's time in ticks; it passes for all replicas at once. */
-  readonly ticks: { readonly now: number };
+  readonly ticks: {
+    readonly now: number;
+    /** What the clock shows at this very moment, milliseconds since tick 0; `now` may be long past after a stall. */
+    readonly clockMs: () => number;
+  };
   readonly ledgerSeq: number;
   readonly listener: ReplicaListener;
 }

@@ -10,7 +10,9 @@ import type { Incarnation, LogIndex, NodeId, PartitionId, ReplicaId, Term } from
 import {
   activeConfiguration,
   createRaftState,
+  holdsLease,
   leaderNodeId,
+  leaseStatus,
   memberOf,
   nextTickDue,
   selfLife,
@@ -18,6 +20,7 @@ import {
   step,
   type Effect,
   type Input,
+  type LeaseStatus,
   type PeerMessage,
   type RaftState,
 } from '../raft/index.ts';
@@ -33,6 +36,7 @@ import { notLeaderError } from './not-leader.ts';
 import { ProposalQueue, type Proposal } from './proposals.ts';
 import { ReadBarriers, type ReadWaiter } from './read-barriers.ts';
 import type { ReceivedFrames } from './received-frames.ts';
+import { configurationFields, doubtedFields, type EventFields } from './replica-events.ts';
 import type { ReplicaOptions } from './replica-options.ts';
 import type { TurnWork } from './turn.ts';
 import { wireOf } from './wire-mapping.ts';
@@ -192,6 +196,16 @@ export class Replica implements TurnWork {
     );
   }
 
+  /** How it stands to leases at this moment (specification §2.3). */
+  get lease(): LeaseStatus {
+    return leaseStatus(this.state, this.#options.ticks.clockMs());
+  }
+
+  /** Whether this leader may answer a read alone at this very moment, by the clock and not by the node's ticks. */
+  holdsLease(): boolean {
+    return holdsLease(this.state, this.#options.ticks.clockMs());
+  }
+
   /** Asks the core for a read index; only at a leader. */
   requestRead(waiter: ReadWaiter): ClustorError | undefined {
     if (!this.isLeader) return this.askedInVain();
@@ -215,8 +229,9 @@ export class Replica implements TurnWork {
   endTurn(): void {
     this.#isMarked = false;
     if (this.#isClosed || !this.isLeader) return;
-    const readId = this.reads.closeGroup();
-    if (readId !== undefined) this.#step({ kind: 'readIndex', readId });
+    const group = this.reads.closeGroup();
+    if (group !== undefined)
+      this.#step({ kind: group.needsRound ? 'readIndex' : 'leaseRead', readId: group.readId });
     // While leadership is handed over proposals wait; they go on if it fails, and are sent to the next leader if it does not.
     if (this.#proposals.waitingCount === 0 || this.state.leader?.transfer !== undefined) return;
     if (!this.isLeader) return;
@@ -264,6 +279,7 @@ export class Replica implements TurnWork {
           | 'nodeUnreachable'
           | 'nodeDown'
           | 'leaderCommit'
+          | 'clockAlarm'
           | 'changeConfiguration'
           | 'rollBack'
           | 'transferLeadership';
@@ -317,6 +333,7 @@ export class Replica implements TurnWork {
     const wasHibernating = this.state.isHibernating;
     step(this.state, input, {
       now: this.#options.ticks.now,
+      clockMs: this.#options.ticks.clockMs(),
       log: this.tail,
       effects: this.#effects,
     });
@@ -372,7 +389,10 @@ export class Replica implements TurnWork {
         this.#roleChanged(effect);
         return;
       case 'readReady':
-        this.reads.confirmed(effect.readId, effect.index);
+        this.reads.confirmed(effect.readId, effect.index, false);
+        return;
+      case 'leaseReadReady':
+        this.reads.confirmed(effect.readId, effect.index, true);
         return;
       case 'readFailed':
         this.reads.unconfirmed(effect.readId);
@@ -381,14 +401,7 @@ export class Replica implements TurnWork {
         this.#emit('warn', 'snapshotNeeded', { toReplica: effect.to.replicaId });
         return;
       case 'configurationChanged':
-        this.#emit('info', 'configurationChanged', {
-          index: effect.configuration.index,
-          isJoint: effect.configuration.outgoingMembers.length > 0,
-          isCommitted: effect.isCommitted,
-          members: effect.configuration.members
-            .map((member) => `${member.nodeId} ${member.role}`)
-            .join(', '),
-        });
+        this.#emit('info', 'configurationChanged', configurationFields(effect));
         this.#options.listener.configurationChanged(this);
         return;
       case 'transferAborted':
@@ -401,11 +414,7 @@ export class Replica implements TurnWork {
         this.#emit('error', 'replicaInDoubt', { reason: effect.reason });
         return;
       case 'peerInDoubt':
-        this.#emit('error', 'peerInDoubt', {
-          replicaId: effect.member.replicaId,
-          nodeId: effect.member.nodeId,
-          matchIndex: effect.matchIndex,
-        });
+        this.#emit('error', 'peerInDoubt', doubtedFields(effect));
         return;
       default:
         unreachable(effect);
@@ -483,11 +492,7 @@ export class Replica implements TurnWork {
     this.#options.turn.markReplica(this);
   }
 
-  #emit(
-    level: 'info' | 'warn' | 'error',
-    kind: string,
-    fields: Readonly<Record<string, string | number | boolean | undefined>>,
-  ): void {
+  #emit(level: 'info' | 'warn' | 'error', kind: string, fields: EventFields): void {
     this.#options.observer.emit({
       level,
       kind,

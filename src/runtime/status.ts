@@ -16,6 +16,7 @@ import {
   selfLife,
   tickMs,
   walCommittedIndex,
+  type LeaseStatus,
   type RaftState,
   type Role,
 } from '../raft/index.ts';
@@ -94,6 +95,8 @@ export interface PartitionStatus {
   readonly isHibernating: boolean;
   /** How batches go to the disk. */
   readonly durability: DurabilityStatus;
+  /** Whether it serves reads without a round, and what stands in the way. */
+  readonly lease: LeaseStatus;
 }
 
 /** One node. @public */
@@ -105,6 +108,8 @@ export interface NodeStatus {
   readonly uptimeMs: number;
   readonly linksUp: readonly NodeId[];
   readonly sessions: number;
+  /** Wall clock and monotonic clock of the node disagree. */
+  readonly clockAlarm: boolean;
   readonly journal: LogStoreStatistics;
   readonly disk: DiskStatus;
   readonly partitions: readonly PartitionStatus[];
@@ -152,6 +157,7 @@ export function partitionStatus(
     isMember: replica.isMember,
     isHibernating: replica.isHibernating,
     durability,
+    lease: replica.lease,
   };
 }
 

@@ -1,6 +1,7 @@
 /** The core's messages as wire messages and back. Field names are equal; this is where the envelope is put on and off. */
 import { unreachable } from '../base/assert.ts';
 import type { NodeId, PartitionId } from '../base/ids.ts';
+import { hasFlag, packFlags } from '../codec/wire-flags.ts';
 import type {
   Heartbeat,
   HeartbeatEcho,
@@ -33,9 +34,10 @@ export function wireOf(message: SingleMessage, envelope: Envelope): Message {
   switch (message.kind) {
     case 'preVoteRequest':
     case 'voteRequest': {
-      const isFlagged =
-        message.kind === 'preVoteRequest' ? message.leaderUnreachable : message.isTransfer;
-      const flags = isFlagged ? 1 : 0;
+      const flags =
+        message.kind === 'preVoteRequest'
+          ? packFlags('preVoteRequest', message)
+          : packFlags('voteRequest', message);
       return {
         kind: message.kind,
         ...head,
@@ -93,13 +95,13 @@ export function wireOf(message: SingleMessage, envelope: Envelope): Message {
 }
 
 /** Flags of a heartbeat's element. */
-export function heartbeatFlags({ mayHibernate }: Heartbeat): number {
-  return mayHibernate ? 1 : 0;
+export function heartbeatFlags(message: Heartbeat): number {
+  return packFlags('heartbeatBatch', message);
 }
 
 /** Flags of an echo's element. */
-export function echoFlags({ inDoubt, isHibernating, needsLeader }: HeartbeatEcho): number {
-  return (inDoubt ? 1 : 0) | (isHibernating ? 2 : 0) | (needsLeader ? 4 : 0);
+export function echoFlags(message: HeartbeatEcho): number {
+  return packFlags('heartbeatBatchResponse', message);
 }
 
 /** A heartbeat out of a batch. */
@@ -115,7 +117,8 @@ export function heartbeatOf(
     term: element.term,
     round: element.round,
     commit: element.commit,
-    mayHibernate: (element.flags & 1) !== 0,
+    mayHibernate: hasFlag('heartbeatBatch', element.flags, 'mayHibernate'),
+    lease: hasFlag('heartbeatBatch', element.flags, 'lease'),
   };
 }
 
@@ -131,9 +134,11 @@ export function heartbeatEchoOf(
     fromIncarnation: element.fromIncarnation,
     term: element.term,
     round: element.round,
-    inDoubt: (element.flags & 1) !== 0,
-    isHibernating: (element.flags & 2) !== 0,
-    needsLeader: (element.flags & 4) !== 0,
+    inDoubt: hasFlag('heartbeatBatchResponse', element.flags, 'inDoubt'),
+    isHibernating: hasFlag('heartbeatBatchResponse', element.flags, 'isHibernating'),
+    needsLeader: hasFlag('heartbeatBatchResponse', element.flags, 'needsLeader'),
+    clockAlarm: hasFlag('heartbeatBatchResponse', element.flags, 'clockAlarm'),
+    electionTimeoutMsMin: element.electionTimeoutMsMin,
   };
 }
 
@@ -146,7 +151,7 @@ export function peerMessageOf(message: Message, fromNode: NodeId): PeerMessage |
         kind: 'preVoteRequest',
         lastIndex: message.lastIndex,
         lastTerm: message.lastTerm,
-        leaderUnreachable: (message.flags & 1) !== 0,
+        leaderUnreachable: hasFlag('preVoteRequest', message.flags, 'leaderUnreachable'),
       };
     case 'voteRequest':
       return {
@@ -154,7 +159,7 @@ export function peerMessageOf(message: Message, fromNode: NodeId): PeerMessage |
         kind: 'voteRequest',
         lastIndex: message.lastIndex,
         lastTerm: message.lastTerm,
-        isTransfer: (message.flags & 1) !== 0,
+        isTransfer: hasFlag('voteRequest', message.flags, 'isTransfer'),
       };
     case 'timeoutNow':
       return { ...fromFields(message, fromNode), kind: 'timeoutNow' };

@@ -7,7 +7,7 @@
  */
 import { InvariantError } from '../base/assert.ts';
 import { isClustorError, messageOf } from '../base/errors.ts';
-import type { ClusterId, LogIndex, NodeId, PartitionId } from '../base/ids.ts';
+import type { ClusterId, LogIndex, NodeId, PartitionId, Term } from '../base/ids.ts';
 import type { Configuration, Member } from '../base/membership.ts';
 import { nextBelow, nextBetween } from '../base/prng.ts';
 import type { ObservedEvent, Observer } from '../ports/observer.ts';
@@ -433,7 +433,7 @@ export class SimCluster {
     const committed = this.#row(partitionId);
     if (state.role === 'leader') {
       const leader = committed.leaders.get(state.term);
-      if (leader === undefined) this.#newLeader(nodeId, { committed, state });
+      if (leader === undefined) this.#newLeader(nodeId, { committed, state, partitionId });
       else if (leader !== nodeId)
         this.#violated(
           `nodes ${leader} and ${nodeId} both lead in term ${state.term} (election safety)`,
@@ -477,16 +477,41 @@ export class SimCluster {
   /** Leader completeness: whoever is elected has every entry that was committed before its term. */
   #newLeader(
     nodeId: NodeId,
-    { committed, state }: { readonly committed: Committed; readonly state: RaftState },
+    {
+      committed,
+      state,
+      partitionId,
+    }: {
+      readonly committed: Committed;
+      readonly state: RaftState;
+      readonly partitionId: PartitionId;
+    },
   ): void {
     this.leaderChanges++;
     committed.leaders.set(state.term, nodeId);
+    this.#checkLeases(nodeId, { partitionId, term: state.term });
     const term = committed.terms.get(committed.highest);
     // A leader of an older term, elected late, need not know what was committed after its term.
     if (term === undefined || committed.highestIn >= state.term) return;
     if (termAt(state.log, committed.highest) !== term) {
       this.#violated(
         `node ${nodeId} leads in term ${state.term} without committed entry ${committed.highest} of term ${term} (leader completeness)`,
+      );
+    }
+  }
+
+  /** Nobody holds a lease of an older term at the moment when somebody is elected, also not a process that stands still (§2.3). */
+  #checkLeases(
+    elected: NodeId,
+    { partitionId, term }: { readonly partitionId: PartitionId; readonly term: Term },
+  ): void {
+    for (const nodeId of this.world.nodeIds) {
+      const replica = this.node(nodeId)
+        ?.replicas()
+        .find((row) => row.partitionId === partitionId);
+      if (replica === undefined || replica.state.term >= term || !replica.holdsLease()) continue;
+      this.#violated(
+        `node ${nodeId} holds a lease of term ${replica.state.term} while node ${elected} is elected in term ${term}`,
       );
     }
   }

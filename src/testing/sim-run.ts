@@ -8,7 +8,7 @@ import { createPrng, forkPrng, nextBelow, nextBetween, type PrngState } from '..
 import type { ClustorClient } from '../client/client-core.ts';
 import { openClientCore } from '../client/client-core.ts';
 import type { StateMachine } from '../ports/state-machine.ts';
-import { isJoint, type RaftSettings } from '../raft/index.ts';
+import { defaultRaftSettings, isJoint, tickMs, type RaftSettings } from '../raft/index.ts';
 import { bothTaps } from './both-taps.ts';
 import { rangesAt, type DiskPlace } from './damage-map.ts';
 import { FaultAtlas, wholeLog } from './fault-atlas.ts';
@@ -22,6 +22,7 @@ import {
 import type { MarkCounts } from './marks/mark-names.ts';
 import { MarkRecorder } from './marks/mark-recorder.ts';
 import { registerProduct } from './register-product.ts';
+import { clockRateDeviationMax } from './sim-clock.ts';
 import { SimCluster, SimViolation, type MachineParts, type TimelineEvent } from './sim-cluster.ts';
 import { SimOperator } from './sim-operator.ts';
 import type { SimLoad, SimProduct } from './sim-product.ts';
@@ -111,7 +112,7 @@ export async function runSimulation(options: SimRunOptions): Promise<SimRunRepor
 
 /**
  * Windows of one to a few entries, where messages of one reign are split most, in every other run; quiet times so short that
- * partitions hibernate between operations, in every other run too; else the defaults.
+ * partitions hibernate between operations, in every other run too; leases in every other run; else the defaults.
  */
 function drawSettings(random: PrngState): Partial<RaftSettings> {
   const windows =
@@ -121,9 +122,23 @@ function drawSettings(random: PrngState): Partial<RaftSettings> {
           appendEntriesMax: nextBetween(random, 1, 4),
           inflightEntriesMax: nextBetween(random, 1, 64),
         };
-  return nextBelow(random, 2) === 0
-    ? windows
-    : { ...windows, hibernateTicks: nextBetween(random, 1, 30) };
+  const rest = nextBelow(random, 2) === 0 ? {} : { hibernateTicks: nextBetween(random, 1, 30) };
+  return { ...windows, ...rest, ...(nextBelow(random, 2) === 0 ? {} : longestLease) };
+}
+
+/**
+ * The longest lease that is legal. Its skew is what two simulated clocks can drift apart within a minimum election timeout, one as
+ * fast and one as slow as they get: so drift stays within what the settings promise, in every run.
+ */
+const longestLease: Partial<RaftSettings> = leaseUnder(defaultRaftSettings);
+
+function leaseUnder(settings: RaftSettings): Partial<RaftSettings> {
+  const timeoutMs = settings.electionTimeoutTicksMin * tickMs;
+  const leaseClockSkewMs = Math.ceil(2 * clockRateDeviationMax * timeoutMs);
+  const leaseRttMarginMs = 1;
+  const leaseMs =
+    timeoutMs - settings.heartbeatTicks * tickMs - leaseClockSkewMs - leaseRttMarginMs - 1;
+  return { leaseMs, leaseRttMarginMs, leaseClockSkewMs };
 }
 
 class SimulationRun {

@@ -7,6 +7,7 @@ import {
   createRaftState,
   defaultRaftSettings,
   leaderNodeId,
+  leaseStatus,
   start,
   step,
   tickMs,
@@ -91,7 +92,12 @@ class Core {
 
   input(input: Input): readonly Effect[] {
     const effects: Effect[] = [];
-    step(this.state, input, { now: this.now, log: smallEntries, effects });
+    step(this.state, input, {
+      now: this.now,
+      clockMs: this.now * tickMs,
+      log: smallEntries,
+      effects,
+    });
     return effects;
   }
 
@@ -139,6 +145,8 @@ class Core {
       inDoubt: false,
       isHibernating: false,
       needsLeader: false,
+      clockAlarm: false,
+      electionTimeoutMsMin: 300,
     });
   }
 
@@ -183,6 +191,7 @@ class Core {
         index: 0 as LogIndex,
         groupFsync: undefined,
       },
+      lease: leaseStatus(state, this.now * tickMs),
     };
     const linksUp = this.linksUp as readonly NodeId[];
     return explain(kind, { partition: row, state, linksUp, disk: this.disk });
@@ -216,7 +225,11 @@ describe('a replica that knows no leader', () => {
   test('tells since when the leader is silent', () => {
     const core = new Core();
     core.now = 10;
-    core.from(2, { kind: 'heartbeat', mayHibernate: false, round: 1, commit: nothing }, 1);
+    core.from(
+      2,
+      { kind: 'heartbeat', mayHibernate: false, lease: false, round: 1, commit: nothing },
+      1,
+    );
     while (core.state.role === 'follower') core.pass(1);
 
     expect(core.why('readBlocked').clause).toBe('NoLeader');
@@ -227,7 +240,11 @@ describe('a replica that knows no leader', () => {
 describe('a follower', () => {
   function follower(): Core {
     const core = new Core();
-    core.from(2, { kind: 'heartbeat', mayHibernate: false, round: 1, commit: nothing }, 1);
+    core.from(
+      2,
+      { kind: 'heartbeat', mayHibernate: false, lease: false, round: 1, commit: nothing },
+      1,
+    );
     return core;
   }
 
@@ -248,7 +265,11 @@ describe('a follower', () => {
 
   test('that is a learner would not lead anyway', () => {
     const core = new Core({ members: [memberOf(1, 'learner'), memberOf(2), memberOf(3)] });
-    core.from(2, { kind: 'heartbeat', mayHibernate: false, round: 1, commit: nothing }, 1);
+    core.from(
+      2,
+      { kind: 'heartbeat', mayHibernate: false, lease: false, round: 1, commit: nothing },
+      1,
+    );
 
     expect(core.why('notLeader').clause).toBe('NotAVoter');
     expect(core.why('notLeader').explanation).toContain('learner');
@@ -294,6 +315,20 @@ describe('a leader', () => {
 
     core.applyFault = 'no more';
     expect(core.clauses()).toEqual(['Leads', 'ApplyFault', 'ApplyFault']);
+  });
+
+  test('serves reads though it sleeps and hears nobody', () => {
+    const core = new Core();
+    core.lead();
+    core.ownDiskDone();
+    core.acknowledgedBy(2);
+    core.pass(10);
+    core.echoedBy(3);
+    core.state.isHibernating = true;
+
+    core.pass(500);
+
+    expect(core.clauses()).toEqual(['Leads', 'None', 'None']);
   });
 
   test('serves no reads once its quorum is silent, and says who is and for how long', () => {

@@ -116,7 +116,9 @@ export const messageSamples: {
   },
   heartbeatBatchResponse: {
     kind: 'heartbeatBatchResponse',
-    elements: [{ ...partition, ...sender, term: term(7), round: 9, flags: 2 }],
+    elements: [
+      { ...partition, ...sender, term: term(7), round: 9, flags: 2, electionTimeoutMsMin: 300 },
+    ],
   },
   timeoutNow: { kind: 'timeoutNow', ...partition, ...sender, term: term(7) },
   appendRequest: {

@@ -84,7 +84,7 @@ const golden: Readonly<Record<MessageKind, readonly string[]>> = {
     replica3,
     life3,
     term7,
-    '0900000000000000 02',
+    '0900000000000000 02 2c01',
   ],
   timeoutNow: ['0a 00 0000', partition, replica3, life3, term7],
   appendRequest: ['20 00 0000', request, partition, '0100 03000000 05016b', ok],

@@ -231,6 +231,8 @@ describe('a leader steps down', () => {
         inDoubt: false,
         isHibernating: false,
         needsLeader: false,
+        clockAlarm: false,
+        electionTimeoutMsMin: 300,
       }),
       wordOf(2, {
         kind: 'durabilityAck',
@@ -254,6 +256,7 @@ describe('a leader steps down', () => {
       wordOf(2, {
         kind: 'heartbeat',
         mayHibernate: false,
+        lease: false,
         term: term(2),
         round: 1,
         commit: logIndex(6),

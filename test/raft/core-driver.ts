@@ -19,6 +19,7 @@ import {
   start,
   step,
   termAt,
+  tickMs,
   type Effect,
   type Input,
   type LogMeasure,
@@ -89,17 +90,21 @@ export interface CoreStart {
   readonly ledgerSeq?: number;
   readonly now?: number;
   readonly settings?: Partial<RaftSettings>;
+  /** It began this very moment and withholds its vote; else it began long enough ago. */
+  readonly isJustStarted?: boolean;
 }
 
 /** A started core. */
 export function createCore(options: CoreStart = {}): RaftState {
   const self = options.self ?? 1;
   const log = options.log ?? [];
+  const now = options.now ?? 0;
+  const settings = { ...defaultRaftSettings, ...options.settings };
   const state = createRaftState({
     selfNode: nodeId(self),
     selfReplica: replicaId(self),
     selfIncarnation: lifeOf(self, options.life),
-    settings: { ...defaultRaftSettings, ...options.settings },
+    settings,
     term: term(options.term ?? log.at(-1) ?? 0),
     votedFor: options.votedFor,
     baseIndex: logIndex(0),
@@ -110,9 +115,10 @@ export function createCore(options: CoreStart = {}): RaftState {
     configurations: options.configurations ?? [options.configuration ?? threeVoters],
     ledgerSeq: options.ledgerSeq ?? 0,
     inDoubt: options.inDoubt ?? false,
-    now: options.now ?? 0,
+    now: options.isJustStarted === true ? now : now - settings.electionTimeoutTicksMin,
     seed: options.seed ?? 1,
   });
+  state.now = now;
   start(state);
   checkRaftState(state);
   return state;
@@ -122,11 +128,11 @@ export function createCore(options: CoreStart = {}): RaftState {
 export function checkedStep(
   state: RaftState,
   input: Input,
-  context: { readonly now: number; readonly log: LogMeasure },
+  context: { readonly now: number; readonly log: LogMeasure; readonly clockMs?: number },
 ): Effect[] {
   const before = cloneRaftState(state);
   const effects: Effect[] = [];
-  step(state, input, { ...context, effects });
+  step(state, input, { clockMs: context.now * tickMs, ...context, effects });
   checkRaftState(state);
   checkRaftTransition(before, state);
   return effects;
@@ -199,6 +205,8 @@ export function sentOf<Kind extends PeerMessage['kind']>(
 /** A core whose storage waits until the test syncs. */
 export class CoreDriver {
   readonly state: RaftState;
+  /** Milliseconds that passed on the clock while the ticks stood still. */
+  unseenMs = 0;
   #now: number;
   #ledgerSeq: number;
   #waiting: EffectOf<'persistHardState' | 'appendToLog'>[] = [];
@@ -220,9 +228,15 @@ export class CoreDriver {
     );
   }
 
+  /** What the clock shows: the time of the ticks, and as long as it has not been told to the core. */
+  get clockMs(): number {
+    return this.#now * tickMs + this.unseenMs;
+  }
+
   /** One input. Its storage requests wait for {@link sync}. */
   input(input: Input): Effect[] {
-    const effects = checkedStep(this.state, input, { now: this.#now, log: tenBytesEach });
+    const { clockMs } = this;
+    const effects = checkedStep(this.state, input, { now: this.#now, log: tenBytesEach, clockMs });
     for (const effect of effects) {
       if (effect.kind === 'persistHardState' || effect.kind === 'appendToLog')
         this.#waiting.push(effect);
@@ -311,7 +325,12 @@ export class CoreDriver {
   echo(
     number: number,
     round: number,
-    word: { readonly inDoubt?: boolean; readonly life?: number } = {},
+    word: {
+      readonly inDoubt?: boolean;
+      readonly life?: number;
+      readonly clockAlarm?: boolean;
+      readonly electionTimeoutMsMin?: number;
+    } = {},
   ): Effect[] {
     return this.receive(
       wordOf(
@@ -323,6 +342,8 @@ export class CoreDriver {
           inDoubt: word.inDoubt ?? false,
           isHibernating: false,
           needsLeader: false,
+          clockAlarm: word.clockAlarm ?? false,
+          electionTimeoutMsMin: word.electionTimeoutMsMin ?? 300,
         },
         word.life ?? 0,
       ),

@@ -13,6 +13,7 @@ describe('a replica in doubt (KER-9)', () => {
       wordOf(3, {
         kind: 'heartbeat',
         mayHibernate: false,
+        lease: false,
         term: term(1),
         round: 1,
         commit: logIndex(0),
@@ -54,6 +55,7 @@ describe('a replica in doubt (KER-9)', () => {
       wordOf(2, {
         kind: 'heartbeat',
         mayHibernate: false,
+        lease: false,
         term: term(1),
         round: 4,
         commit: logIndex(0),

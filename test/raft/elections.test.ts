@@ -74,6 +74,7 @@ describe('the election deadline', () => {
       wordOf(2, {
         kind: 'heartbeat',
         mayHibernate: false,
+        lease: false,
         term: term(1),
         round: 1,
         commit: logIndex(0),
@@ -181,6 +182,7 @@ describe('a candidate', () => {
       wordOf(3, {
         kind: 'heartbeat',
         mayHibernate: false,
+        lease: false,
         term: term(1),
         round: 1,
         commit: logIndex(0),

@@ -16,6 +16,7 @@ const heartbeat = (inTerm: number, commit: number): PeerMessage =>
   wordOf(2, {
     kind: 'heartbeat',
     mayHibernate: false,
+    lease: false,
     term: term(inTerm),
     round: 1,
     commit: logIndex(commit),
@@ -212,6 +213,7 @@ describe('persist before speaking (KER-2)', () => {
       wordOf(3, {
         kind: 'heartbeat',
         mayHibernate: false,
+        lease: false,
         term: term(5),
         round: 1,
         commit: logIndex(0),

@@ -32,6 +32,8 @@ function echoOf(
     inDoubt: false,
     isHibernating,
     needsLeader: false,
+    clockAlarm: false,
+    electionTimeoutMsMin: 300,
   });
 }
 
@@ -64,6 +66,7 @@ function restingHeartbeat(beat: {
   return wordOf(2, {
     kind: 'heartbeat',
     mayHibernate: true,
+    lease: false,
     term: term(1),
     round: beat.round ?? 2,
     commit: logIndex(beat.commit),
@@ -163,7 +166,13 @@ describe('a leader', () => {
 
     const needs = { kind: 'heartbeatEcho', term: term(1), round: 0, inDoubt: false } as const;
     const effects = driver.receive(
-      wordOf(2, { ...needs, isHibernating: false, needsLeader: true }),
+      wordOf(2, {
+        ...needs,
+        isHibernating: false,
+        needsLeader: true,
+        clockAlarm: false,
+        electionTimeoutMsMin: 300,
+      }),
     );
 
     expect(sentOf(effects, 'heartbeat')).toHaveLength(2);
@@ -254,7 +263,9 @@ describe('a follower', () => {
     const effects = driver.receive(preVoteRequest(3, { term: 2, lastIndex: 9, lastTerm: 1 }));
 
     expect(sentOf(effects, 'preVoteResponse')).toMatchObject([{ voteGranted: false }]);
-    expect(sentOf(effects, 'heartbeatEcho')).toMatchObject([{ needsLeader: true }]);
+    expect(sentOf(effects, 'heartbeatEcho')).toMatchObject([
+      { needsLeader: true, clockAlarm: false, electionTimeoutMsMin: 300 },
+    ]);
     driver.tickToDeadline();
     expect(driver.state.role).toBe('preCandidate');
   });

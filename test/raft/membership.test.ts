@@ -322,6 +322,7 @@ describe('a transfer of leadership', () => {
     const heard = {
       kind: 'heartbeat' as const,
       mayHibernate: false,
+      lease: false,
       term: term(1),
       round: 1,
       commit: logIndex(0),
@@ -344,6 +345,7 @@ describe('a transfer of leadership', () => {
       wordOf(1, {
         kind: 'heartbeat',
         mayHibernate: false,
+        lease: false,
         term: term(2),
         round: 1,
         commit: logIndex(0),

@@ -8,6 +8,7 @@ const heartbeat = (number: number, inTerm: number, round = 1): PeerMessage =>
   wordOf(number, {
     kind: 'heartbeat',
     mayHibernate: false,
+    lease: false,
     term: term(inTerm),
     round,
     commit: logIndex(0),

@@ -17,6 +17,7 @@ import {
   nextTickDue,
   step,
   termAt,
+  tickMs,
   type Effect,
   type Input,
   type LogMeasure,
@@ -143,6 +144,7 @@ export class RaftWorld {
       recordedCommitIndex: disk.commitIndex,
       ledgerSeq: disk.ledgerSeq,
       now: this.now,
+      isJustStarted: true,
       seed: nextBelow(this.prng, 0x1_0000_0000),
     });
     for (const other of this.replicas) {
@@ -200,7 +202,7 @@ export class RaftWorld {
   input(replica: WorldReplica, input: Input): void {
     const { state } = replica;
     if (state === undefined) return;
-    const context = { now: this.now, log: tenEntriesAtMost };
+    const context = { now: this.now, clockMs: this.now * tickMs, log: tenEntriesAtMost };
     const twin = nextFloat(this.prng) < 0.01 ? cloneRaftState(state) : undefined;
     const effects = checkedStep(state, input, context);
     if (twin !== undefined) {

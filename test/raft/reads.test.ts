@@ -113,6 +113,7 @@ describe('a linearizable read', () => {
       wordOf(2, {
         kind: 'heartbeat',
         mayHibernate: false,
+        lease: false,
         term: term(2),
         round: 1,
         commit: logIndex(1),

@@ -5,15 +5,22 @@
  * seed: a scenario runs the same every time.
  */
 import { present } from '../../src/base/assert.ts';
-import { utf8Encode } from '../../src/base/bytes.ts';
+import { utf8Decode, utf8Encode } from '../../src/base/bytes.ts';
 import { clusterId, nodeId, partitionId, type NodeId } from '../../src/base/ids.ts';
 import { explain, type WhyKind } from '../../src/admin/why.ts';
+import { openClientCore } from '../../src/client/client-core.ts';
+import { silentObserver } from '../../src/ports/observer.ts';
+import type { StateMachine } from '../../src/ports/state-machine.ts';
 import type { RaftSettings } from '../../src/raft/index.ts';
 import type { AppendReceipt } from '../../src/runtime/local-append.ts';
 import type { AppendOptions, Partition } from '../../src/runtime/partition.ts';
 import type { Replica } from '../../src/runtime/replica.ts';
 import type { LogStoreLimits } from '../../src/storage/log-store-types.ts';
-import { SimCluster, type TimelineEvent } from '../../src/testing/sim-cluster.ts';
+import {
+  SimCluster,
+  type MachineParts,
+  type TimelineEvent,
+} from '../../src/testing/sim-cluster.ts';
 import { encodeCommand, RegisterMachine } from '../../src/testing/sim-machine.ts';
 import { SimWorld } from '../../src/testing/sim-world.ts';
 import { drainMicrotasks } from '../testing/sim-rounds.ts';
@@ -31,12 +38,15 @@ export type Ending<T> =
   | { readonly kind: 'fulfilled'; readonly value: T }
   | { readonly kind: 'rejected'; readonly error: unknown };
 
-/** What only some scenarios need. */
-export interface Surroundings {
+/** What a scenario has otherwise than most. */
+export interface ScenarioOptions {
   /** Nodes behind the voters that begin without a replica. */
   readonly spares?: number;
   /** Settings of the cores that differ from the defaults. */
   readonly raft?: Partial<RaftSettings>;
+  readonly createStateMachine?: (parts: MachineParts) => StateMachine;
+  /** Time between the starts of nodes. */
+  readonly startApartMs?: number;
 }
 
 /** See the file comment. */
@@ -45,8 +55,8 @@ export class ScenarioCluster {
   readonly events: TimelineEvent[] = [];
   readonly #simulated: SimCluster;
 
-  private constructor(seed: number, nodes: number, surroundings: Surroundings) {
-    const { spares = 0, raft = {} } = surroundings;
+  private constructor(seed: number, nodes: number, options: ScenarioOptions) {
+    const { spares = 0 } = options;
     const nodeIds = Array.from({ length: nodes + spares }, (_, at) => nodeId(at + 1));
     this.world = new SimWorld({ seed, clusterId: cluster, nodeIds });
     this.#simulated = new SimCluster({
@@ -55,7 +65,10 @@ export class ScenarioCluster {
       partitionIds: [onlyPartition],
       voterIds: nodeIds.slice(0, nodes),
       storage: smallStorage,
-      raft,
+      raft: options.raft ?? {},
+      ...(options.createStateMachine === undefined
+        ? {}
+        : { createStateMachine: options.createStateMachine }),
       onEvent: (event) => {
         this.events.push(event);
       },
@@ -66,11 +79,14 @@ export class ScenarioCluster {
   static async start(
     seed: number,
     nodes = 3,
-    surroundings: Surroundings = {},
+    options: ScenarioOptions = {},
   ): Promise<ScenarioCluster> {
-    const scenario = new ScenarioCluster(seed, nodes, surroundings);
+    const scenario = new ScenarioCluster(seed, nodes, options);
     await scenario.settle(scenario.#simulated.initialize());
-    for (const id of scenario.world.nodeIds) scenario.start(id);
+    for (const id of scenario.world.nodeIds) {
+      scenario.start(id);
+      if (options.startApartMs !== undefined) await scenario.advance(options.startApartMs);
+    }
     await scenario.untilLeader();
     return scenario;
   }
@@ -181,6 +197,28 @@ export class ScenarioCluster {
     const read = (machine: unknown): string | null =>
       machine instanceof RegisterMachine ? machine.read(key) : null;
     return this.partition(id).read(read, { deadlineMs });
+  }
+
+  /** A remote client, which finds leaders by itself. */
+  async connect(): Promise<{ read(key: string): Promise<string | null> }> {
+    const { transport, clock, entropy } = this.world.client('scenario');
+    const client = await this.settle(
+      openClientCore({
+        transport,
+        clock,
+        entropy,
+        observer: silentObserver,
+        clusterId: cluster,
+        addresses: this.nodeIds.map((id) => this.world.address(id)),
+        limits: { openDeadlineMs: 30_000 },
+      }),
+    );
+    return {
+      read: async (key) => {
+        const { result } = await client.read(onlyPartition, utf8Encode(key));
+        return JSON.parse(utf8Decode(result)) as string | null;
+      },
+    };
   }
 
   /** Appends bytes that no machine of this cluster can read. */

@@ -70,6 +70,7 @@ export function heartbeat(
   return wordOf(number, {
     kind: 'heartbeat',
     mayHibernate: false,
+    lease: false,
     term: term(beat.term),
     round: beat.round ?? 1,
     commit: logIndex(beat.commit ?? 0),

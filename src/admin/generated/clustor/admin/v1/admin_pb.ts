@@ -10,7 +10,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file clustor/admin/v1/admin.proto.
  */
 export const file_clustor_admin_v1_admin: GenFile = /*@__PURE__*/
-  fileDesc("ChxjbHVzdG9yL2FkbWluL3YxL2FkbWluLnByb3RvEhBjbHVzdG9yLmFkbWluLnYxIhIKEEdldFN0YXR1c1JlcXVlc3QilAIKEUdldFN0YXR1c1Jlc3BvbnNlEhIKCmNsdXN0ZXJfaWQYASABKAkSDwoHbm9kZV9pZBgCIAEoBBIPCgdib290X2lkGAMgASgJEg8KB2FkZHJlc3MYBCABKAkSEQoJdXB0aW1lX21zGAUgASgEEhAKCGxpbmtzX3VwGAYgAygEEhAKCHNlc3Npb25zGAcgASgNEioKB2pvdXJuYWwYCCABKAsyGS5jbHVzdG9yLmFkbWluLnYxLkpvdXJuYWwSLwoKcGFydGl0aW9ucxgJIAMoCzIbLmNsdXN0b3IuYWRtaW4udjEuUGFydGl0aW9uEiQKBGRpc2sYCiABKAsyFi5jbHVzdG9yLmFkbWluLnYxLkRpc2siwQEKBERpc2sSEAoIcHJlc3N1cmUYASABKAkSEAoIc2hvcnRhZ2UYAiABKAkSEAoIc2luY2VfbXMYAyABKAQSEwoLdG90YWxfYnl0ZXMYBCABKAQSEgoKZnJlZV9ieXRlcxgFIAEoBBIRCglsb2dfYnl0ZXMYBiABKAQSFQoNbG9nX2J5dGVzX21heBgHIAEoBBIYChByZXNlcnZlX3NlZ21lbnRzGAggASgNEhYKDnJlZnVzZWRfd3JpdGVzGAkgASgEIsQCCgdKb3VybmFsEg8KB2ZsdXNoZXMYASABKAQSFAoMZGF0YV9mbHVzaGVzGAIgASgEEg8KB2VudHJpZXMYAyABKAQSEwoLZW50cnlfYnl0ZXMYBCABKAQSHQoVam91cm5hbF9ieXRlc193cml0dGVuGAUgASgEEhUKDWpvdXJuYWxfYnl0ZXMYBiABKAQSEwoLc2VnbWVudF9zZXEYByABKAQSEgoKZW5kX29mZnNldBgIIAEoBBIXCg9sZWRnZXJfc2VxdWVuY2UYCSABKAQSGQoRbGVkZ2VyX2dlbmVyYXRpb24YCiABKAQSFgoOaW9fd3JpdGVyX21vZGUYCyABKAkSFQoNZmx1c2hfbXNfbGFzdBgMIAEoARIUCgxmbHVzaF9tc19wNTAYDSABKAESFAoMZmx1c2hfbXNfcDk5GA4gASgBIqYHCglQYXJ0aXRpb24SFAoMcGFydGl0aW9uX2lkGAEgASgJEhIKCnJlcGxpY2FfaWQYAiABKAQSEwoLaW5jYXJuYXRpb24YAyABKAkSDAoEcm9sZRgEIAEoCRIVCg1yb2xlX3NpbmNlX21zGAUgASgEEhMKC3JvbGVfcmVhc29uGAYgASgJEgwKBHRlcm0YByABKAQSGwoObGVhZGVyX25vZGVfaWQYCCABKARIAIgBARIbCg5sZWFkZXJfYWRkcmVzcxgJIAEoCUgBiAEBEhIKCmxhc3RfaW5kZXgYCiABKAQSFQoNZHVyYWJsZV9pbmRleBgLIAEoBBIWCg52ZXJpZmllZF9pbmRleBgMIAEoBBIUCgxjb21taXRfaW5kZXgYDSABKAQSGwoTd2FsX2NvbW1pdHRlZF9pbmRleBgOIAEoBBIVCg1hcHBsaWVkX2luZGV4GA8gASgEEhIKCmJhc2VfaW5kZXgYECABKAQSEAoIaW5fZG91YnQYESABKAgSGAoLYXBwbHlfZmF1bHQYEiABKAlIAogBARIZChFwcm9wb3NhbHNfd2FpdGluZxgTIAEoDRIaChJwcm9wb3NhbHNfYXBwZW5kZWQYFCABKA0SFQoNcmVhZHNfd2FpdGluZxgVIAEoDRIdChVsb2NhbF9hcHBlbmRzX3BlbmRpbmcYFiABKA0SGAoQaWRlbXBvdGVuY3lfcm93cxgXIAEoDRISCgp0YWlsX2J5dGVzGBggASgEEikKB21lbWJlcnMYGSADKAsyGC5jbHVzdG9yLmFkbWluLnYxLk1lbWJlchIwCgVqb2ludBgaIAEoCzIcLmNsdXN0b3IuYWRtaW4udjEuSm9pbnRQaGFzZUgDiAEBEiAKE3RyYW5zZmVyX3RvX25vZGVfaWQYGyABKARIBIgBARIbChNjb25maWd1cmF0aW9uX2luZGV4GBwgASgEEh8KF2NvbmZpZ3VyYXRpb25fY29tbWl0dGVkGB0gASgIEhEKCWlzX21lbWJlchgeIAEoCBIWCg5pc19oaWJlcm5hdGluZxgfIAEoCBIwCgpkdXJhYmlsaXR5GCAgASgLMhwuY2x1c3Rvci5hZG1pbi52MS5EdXJhYmlsaXR5QhEKD19sZWFkZXJfbm9kZV9pZEIRCg9fbGVhZGVyX2FkZHJlc3NCDgoMX2FwcGx5X2ZhdWx0QggKBl9qb2ludEIWChRfdHJhbnNmZXJfdG9fbm9kZV9pZCK9AQoKRHVyYWJpbGl0eRIMCgRtb2RlGAEgASgJEhMKC3dhbnRlZF9tb2RlGAIgASgJEg0KBWVwb2NoGAMgASgNEg0KBWluZGV4GAQgASgEEh8KEmdyb3VwX2ZzeW5jX2NsYXVzZRgFIAEoCUgAiAEBEh8KEmdyb3VwX2ZzeW5jX3JlYXNvbhgGIAEoCUgBiAEBQhUKE19ncm91cF9mc3luY19jbGF1c2VCFQoTX2dyb3VwX2ZzeW5jX3JlYXNvbiKnAQoKSm9pbnRQaGFzZRIyChBvdXRnb2luZ19tZW1iZXJzGAEgAygLMhguY2x1c3Rvci5hZG1pbi52MS5NZW1iZXISEQoJY29tbWl0dGVkGAIgASgNEg4KBm5lZWRlZBgDIAEoDRIQCghzaW5jZV9tcxgEIAEoBBIcCg9yb2xsYmFja19yZWFzb24YBSABKAlIAIgBAUISChBfcm9sbGJhY2tfcmVhc29uIukBCgZNZW1iZXISEgoKcmVwbGljYV9pZBgBIAEoBBIPCgdub2RlX2lkGAIgASgEEhMKC2luY2FybmF0aW9uGAMgASgJEgwKBHJvbGUYBCABKAkSEQoJYWRkcmVzc2VzGAUgAygJEhgKC21hdGNoX2luZGV4GAYgASgESACIAQESFQoIcHJvZ3Jlc3MYByABKAlIAYgBARIQCghpbl9kb3VidBgIIAEoCBIWCglzaWxlbnRfbXMYCSABKARIAogBAUIOCgxfbWF0Y2hfaW5kZXhCCwoJX3Byb2dyZXNzQgwKCl9zaWxlbnRfbXMiFwoVTGlzdFBhcnRpdGlvbnNSZXF1ZXN0IkkKFkxpc3RQYXJ0aXRpb25zUmVzcG9uc2USLwoKcGFydGl0aW9ucxgBIAMoCzIbLmNsdXN0b3IuYWRtaW4udjEuUGFydGl0aW9uIisKE0dldFBhcnRpdGlvblJlcXVlc3QSFAoMcGFydGl0aW9uX2lkGAEgASgJIkYKFEdldFBhcnRpdGlvblJlc3BvbnNlEi4KCXBhcnRpdGlvbhgBIAEoCzIbLmNsdXN0b3IuYWRtaW4udjEuUGFydGl0aW9uIjAKCldoeVJlcXVlc3QSFAoMcGFydGl0aW9uX2lkGAEgASgJEgwKBGtpbmQYAiABKAkiuwEKC1doeVJlc3BvbnNlEg4KBmNsYXVzZRgBIAEoCRITCgtleHBsYW5hdGlvbhgCIAEoCRIOCgZhZHZpY2UYAyABKAkSEAoIc2luY2VfbXMYBCABKAQSNwoFZmFjdHMYBSADKAsyKC5jbHVzdG9yLmFkbWluLnYxLldoeVJlc3BvbnNlLkZhY3RzRW50cnkaLAoKRmFjdHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIm8KEEFkZE1lbWJlclJlcXVlc3QSFAoMcGFydGl0aW9uX2lkGAEgASgJEg8KB25vZGVfaWQYAiABKAQSEQoJYWRkcmVzc2VzGAMgAygJEgwKBHJvbGUYBCABKAkSEwoLZGVhZGxpbmVfbXMYBSABKA0i/AEKE0NoYW5nZVZvdGVyc1JlcXVlc3QSFAoMcGFydGl0aW9uX2lkGAEgASgJEg8KB3Byb21vdGUYAiADKAQSDgoGcmVtb3ZlGAMgAygEEkMKB2RvbWFpbnMYBCADKAsyMi5jbHVzdG9yLmFkbWluLnYxLkNoYW5nZVZvdGVyc1JlcXVlc3QuRG9tYWluc0VudHJ5Eg4KBnBvbGljeRgFIAEoCRIUCgxvdmVycmlkZV9yZWYYBiABKAkSEwoLZGVhZGxpbmVfbXMYByABKA0aLgoMRG9tYWluc0VudHJ5EgsKA2tleRgBIAEoBBINCgV2YWx1ZRgCIAEoCToCOAEiVgoZUm9sbEJhY2tNZW1iZXJzaGlwUmVxdWVzdBIUCgxwYXJ0aXRpb25faWQYASABKAkSDgoGcmVhc29uGAIgASgJEhMKC2RlYWRsaW5lX21zGAMgASgNImMKEk1lbWJlcnNoaXBSZXNwb25zZRITCgtyb2xsZWRfYmFjaxgBIAEoCBINCgVpbmRleBgCIAEoBBIpCgdtZW1iZXJzGAMgAygLMhguY2x1c3Rvci5hZG1pbi52MS5NZW1iZXIiwwIKElBsYW5Wb3RlcnNSZXNwb25zZRIoCgZiZWZvcmUYASADKAsyGC5jbHVzdG9yLmFkbWluLnYxLk1lbWJlchInCgVhZnRlchgCIAMoCzIYLmNsdXN0b3IuYWRtaW4udjEuTWVtYmVyEg0KBXBoYXNlGAMgASgJEj0KFHN1cnZpdmFiaWxpdHlfYmVmb3JlGAQgASgLMh8uY2x1c3Rvci5hZG1pbi52MS5TdXJ2aXZhYmlsaXR5EjwKE3N1cnZpdmFiaWxpdHlfYWZ0ZXIYBSABKAsyHy5jbHVzdG9yLmFkbWluLnYxLlN1cnZpdmFiaWxpdHkSDwoHdmVyZGljdBgGIAEoCRIWCg52ZXJkaWN0X3JlYXNvbhgHIAEoCRIUCgxyZWZ1c2FsX2NvZGUYCCABKAkSDwoHcmVmdXNhbBgJIAEoCSJ4Cg1TdXJ2aXZhYmlsaXR5Eg4KBnZvdGVycxgBIAEoDRINCgVhbGl2ZRgCIAEoDRIOCgZxdW9ydW0YAyABKA0SFwoPbG9zc2VzX3N1cnZpdmVkGAQgASgBEg0KBXNsYWNrGAUgASgREhAKCGhlYWRyb29tGAYgASgBIiwKFEdldER1cmFiaWxpdHlSZXF1ZXN0EhQKDHBhcnRpdGlvbl9pZBgBIAEoCSJ/ChRTZXREdXJhYmlsaXR5UmVxdWVzdBIUCgxwYXJ0aXRpb25faWQYASABKAkSDAoEbW9kZRgCIAEoCRIbCg5leHBlY3RlZF9lcG9jaBgDIAEoDUgAiAEBEhMKC2RlYWRsaW5lX21zGAQgASgNQhEKD19leHBlY3RlZF9lcG9jaCJaChlUcmFuc2ZlckxlYWRlcnNoaXBSZXF1ZXN0EhQKDHBhcnRpdGlvbl9pZBgBIAEoCRISCgp0b19ub2RlX2lkGAIgASgEEhMKC2RlYWRsaW5lX21zGAMgASgNIjQKGlRyYW5zZmVyTGVhZGVyc2hpcFJlc3BvbnNlEhYKDmxlYWRlcl9ub2RlX2lkGAEgASgEMroICgxBZG1pblNlcnZpY2USWQoJR2V0U3RhdHVzEiIuY2x1c3Rvci5hZG1pbi52MS5HZXRTdGF0dXNSZXF1ZXN0GiMuY2x1c3Rvci5hZG1pbi52MS5HZXRTdGF0dXNSZXNwb25zZSIDkAIBEmgKDkxpc3RQYXJ0aXRpb25zEicuY2x1c3Rvci5hZG1pbi52MS5MaXN0UGFydGl0aW9uc1JlcXVlc3QaKC5jbHVzdG9yLmFkbWluLnYxLkxpc3RQYXJ0aXRpb25zUmVzcG9uc2UiA5ACARJiCgxHZXRQYXJ0aXRpb24SJS5jbHVzdG9yLmFkbWluLnYxLkdldFBhcnRpdGlvblJlcXVlc3QaJi5jbHVzdG9yLmFkbWluLnYxLkdldFBhcnRpdGlvblJlc3BvbnNlIgOQAgESRwoDV2h5EhwuY2x1c3Rvci5hZG1pbi52MS5XaHlSZXF1ZXN0Gh0uY2x1c3Rvci5hZG1pbi52MS5XaHlSZXNwb25zZSIDkAIBEloKCUFkZE1lbWJlchIiLmNsdXN0b3IuYWRtaW4udjEuQWRkTWVtYmVyUmVxdWVzdBokLmNsdXN0b3IuYWRtaW4udjEuTWVtYmVyc2hpcFJlc3BvbnNlIgOQAgISYAoMQ2hhbmdlVm90ZXJzEiUuY2x1c3Rvci5hZG1pbi52MS5DaGFuZ2VWb3RlcnNSZXF1ZXN0GiQuY2x1c3Rvci5hZG1pbi52MS5NZW1iZXJzaGlwUmVzcG9uc2UiA5ACAhJeCgpQbGFuVm90ZXJzEiUuY2x1c3Rvci5hZG1pbi52MS5DaGFuZ2VWb3RlcnNSZXF1ZXN0GiQuY2x1c3Rvci5hZG1pbi52MS5QbGFuVm90ZXJzUmVzcG9uc2UiA5ACARJsChJSb2xsQmFja01lbWJlcnNoaXASKy5jbHVzdG9yLmFkbWluLnYxLlJvbGxCYWNrTWVtYmVyc2hpcFJlcXVlc3QaJC5jbHVzdG9yLmFkbWluLnYxLk1lbWJlcnNoaXBSZXNwb25zZSIDkAICEloKDUdldER1cmFiaWxpdHkSJi5jbHVzdG9yLmFkbWluLnYxLkdldER1cmFiaWxpdHlSZXF1ZXN0GhwuY2x1c3Rvci5hZG1pbi52MS5EdXJhYmlsaXR5IgOQAgESWgoNU2V0RHVyYWJpbGl0eRImLmNsdXN0b3IuYWRtaW4udjEuU2V0RHVyYWJpbGl0eVJlcXVlc3QaHC5jbHVzdG9yLmFkbWluLnYxLkR1cmFiaWxpdHkiA5ACAhJ0ChJUcmFuc2ZlckxlYWRlcnNoaXASKy5jbHVzdG9yLmFkbWluLnYxLlRyYW5zZmVyTGVhZGVyc2hpcFJlcXVlc3QaLC5jbHVzdG9yLmFkbWluLnYxLlRyYW5zZmVyTGVhZGVyc2hpcFJlc3BvbnNlIgOQAgJiBnByb3RvMw");
+  fileDesc("ChxjbHVzdG9yL2FkbWluL3YxL2FkbWluLnByb3RvEhBjbHVzdG9yLmFkbWluLnYxIhIKEEdldFN0YXR1c1JlcXVlc3QiqQIKEUdldFN0YXR1c1Jlc3BvbnNlEhIKCmNsdXN0ZXJfaWQYASABKAkSDwoHbm9kZV9pZBgCIAEoBBIPCgdib290X2lkGAMgASgJEg8KB2FkZHJlc3MYBCABKAkSEQoJdXB0aW1lX21zGAUgASgEEhAKCGxpbmtzX3VwGAYgAygEEhAKCHNlc3Npb25zGAcgASgNEioKB2pvdXJuYWwYCCABKAsyGS5jbHVzdG9yLmFkbWluLnYxLkpvdXJuYWwSLwoKcGFydGl0aW9ucxgJIAMoCzIbLmNsdXN0b3IuYWRtaW4udjEuUGFydGl0aW9uEiQKBGRpc2sYCiABKAsyFi5jbHVzdG9yLmFkbWluLnYxLkRpc2sSEwoLY2xvY2tfYWxhcm0YCyABKAgiwQEKBERpc2sSEAoIcHJlc3N1cmUYASABKAkSEAoIc2hvcnRhZ2UYAiABKAkSEAoIc2luY2VfbXMYAyABKAQSEwoLdG90YWxfYnl0ZXMYBCABKAQSEgoKZnJlZV9ieXRlcxgFIAEoBBIRCglsb2dfYnl0ZXMYBiABKAQSFQoNbG9nX2J5dGVzX21heBgHIAEoBBIYChByZXNlcnZlX3NlZ21lbnRzGAggASgNEhYKDnJlZnVzZWRfd3JpdGVzGAkgASgEIsQCCgdKb3VybmFsEg8KB2ZsdXNoZXMYASABKAQSFAoMZGF0YV9mbHVzaGVzGAIgASgEEg8KB2VudHJpZXMYAyABKAQSEwoLZW50cnlfYnl0ZXMYBCABKAQSHQoVam91cm5hbF9ieXRlc193cml0dGVuGAUgASgEEhUKDWpvdXJuYWxfYnl0ZXMYBiABKAQSEwoLc2VnbWVudF9zZXEYByABKAQSEgoKZW5kX29mZnNldBgIIAEoBBIXCg9sZWRnZXJfc2VxdWVuY2UYCSABKAQSGQoRbGVkZ2VyX2dlbmVyYXRpb24YCiABKAQSFgoOaW9fd3JpdGVyX21vZGUYCyABKAkSFQoNZmx1c2hfbXNfbGFzdBgMIAEoARIUCgxmbHVzaF9tc19wNTAYDSABKAESFAoMZmx1c2hfbXNfcDk5GA4gASgBIs4HCglQYXJ0aXRpb24SFAoMcGFydGl0aW9uX2lkGAEgASgJEhIKCnJlcGxpY2FfaWQYAiABKAQSEwoLaW5jYXJuYXRpb24YAyABKAkSDAoEcm9sZRgEIAEoCRIVCg1yb2xlX3NpbmNlX21zGAUgASgEEhMKC3JvbGVfcmVhc29uGAYgASgJEgwKBHRlcm0YByABKAQSGwoObGVhZGVyX25vZGVfaWQYCCABKARIAIgBARIbCg5sZWFkZXJfYWRkcmVzcxgJIAEoCUgBiAEBEhIKCmxhc3RfaW5kZXgYCiABKAQSFQoNZHVyYWJsZV9pbmRleBgLIAEoBBIWCg52ZXJpZmllZF9pbmRleBgMIAEoBBIUCgxjb21taXRfaW5kZXgYDSABKAQSGwoTd2FsX2NvbW1pdHRlZF9pbmRleBgOIAEoBBIVCg1hcHBsaWVkX2luZGV4GA8gASgEEhIKCmJhc2VfaW5kZXgYECABKAQSEAoIaW5fZG91YnQYESABKAgSGAoLYXBwbHlfZmF1bHQYEiABKAlIAogBARIZChFwcm9wb3NhbHNfd2FpdGluZxgTIAEoDRIaChJwcm9wb3NhbHNfYXBwZW5kZWQYFCABKA0SFQoNcmVhZHNfd2FpdGluZxgVIAEoDRIdChVsb2NhbF9hcHBlbmRzX3BlbmRpbmcYFiABKA0SGAoQaWRlbXBvdGVuY3lfcm93cxgXIAEoDRISCgp0YWlsX2J5dGVzGBggASgEEikKB21lbWJlcnMYGSADKAsyGC5jbHVzdG9yLmFkbWluLnYxLk1lbWJlchIwCgVqb2ludBgaIAEoCzIcLmNsdXN0b3IuYWRtaW4udjEuSm9pbnRQaGFzZUgDiAEBEiAKE3RyYW5zZmVyX3RvX25vZGVfaWQYGyABKARIBIgBARIbChNjb25maWd1cmF0aW9uX2luZGV4GBwgASgEEh8KF2NvbmZpZ3VyYXRpb25fY29tbWl0dGVkGB0gASgIEhEKCWlzX21lbWJlchgeIAEoCBIWCg5pc19oaWJlcm5hdGluZxgfIAEoCBIwCgpkdXJhYmlsaXR5GCAgASgLMhwuY2x1c3Rvci5hZG1pbi52MS5EdXJhYmlsaXR5EiYKBWxlYXNlGCEgASgLMhcuY2x1c3Rvci5hZG1pbi52MS5MZWFzZUIRCg9fbGVhZGVyX25vZGVfaWRCEQoPX2xlYWRlcl9hZGRyZXNzQg4KDF9hcHBseV9mYXVsdEIICgZfam9pbnRCFgoUX3RyYW5zZmVyX3RvX25vZGVfaWQivQEKCkR1cmFiaWxpdHkSDAoEbW9kZRgBIAEoCRITCgt3YW50ZWRfbW9kZRgCIAEoCRINCgVlcG9jaBgDIAEoDRINCgVpbmRleBgEIAEoBBIfChJncm91cF9mc3luY19jbGF1c2UYBSABKAlIAIgBARIfChJncm91cF9mc3luY19yZWFzb24YBiABKAlIAYgBAUIVChNfZ3JvdXBfZnN5bmNfY2xhdXNlQhUKE19ncm91cF9mc3luY19yZWFzb24iPAoFTGVhc2USDQoFc3RhdGUYASABKAkSDgoGcmVhc29uGAIgASgJEhQKDHJlbWFpbmluZ19tcxgDIAEoDSKnAQoKSm9pbnRQaGFzZRIyChBvdXRnb2luZ19tZW1iZXJzGAEgAygLMhguY2x1c3Rvci5hZG1pbi52MS5NZW1iZXISEQoJY29tbWl0dGVkGAIgASgNEg4KBm5lZWRlZBgDIAEoDRIQCghzaW5jZV9tcxgEIAEoBBIcCg9yb2xsYmFja19yZWFzb24YBSABKAlIAIgBAUISChBfcm9sbGJhY2tfcmVhc29uIukBCgZNZW1iZXISEgoKcmVwbGljYV9pZBgBIAEoBBIPCgdub2RlX2lkGAIgASgEEhMKC2luY2FybmF0aW9uGAMgASgJEgwKBHJvbGUYBCABKAkSEQoJYWRkcmVzc2VzGAUgAygJEhgKC21hdGNoX2luZGV4GAYgASgESACIAQESFQoIcHJvZ3Jlc3MYByABKAlIAYgBARIQCghpbl9kb3VidBgIIAEoCBIWCglzaWxlbnRfbXMYCSABKARIAogBAUIOCgxfbWF0Y2hfaW5kZXhCCwoJX3Byb2dyZXNzQgwKCl9zaWxlbnRfbXMiFwoVTGlzdFBhcnRpdGlvbnNSZXF1ZXN0IkkKFkxpc3RQYXJ0aXRpb25zUmVzcG9uc2USLwoKcGFydGl0aW9ucxgBIAMoCzIbLmNsdXN0b3IuYWRtaW4udjEuUGFydGl0aW9uIisKE0dldFBhcnRpdGlvblJlcXVlc3QSFAoMcGFydGl0aW9uX2lkGAEgASgJIkYKFEdldFBhcnRpdGlvblJlc3BvbnNlEi4KCXBhcnRpdGlvbhgBIAEoCzIbLmNsdXN0b3IuYWRtaW4udjEuUGFydGl0aW9uIjAKCldoeVJlcXVlc3QSFAoMcGFydGl0aW9uX2lkGAEgASgJEgwKBGtpbmQYAiABKAkiuwEKC1doeVJlc3BvbnNlEg4KBmNsYXVzZRgBIAEoCRITCgtleHBsYW5hdGlvbhgCIAEoCRIOCgZhZHZpY2UYAyABKAkSEAoIc2luY2VfbXMYBCABKAQSNwoFZmFjdHMYBSADKAsyKC5jbHVzdG9yLmFkbWluLnYxLldoeVJlc3BvbnNlLkZhY3RzRW50cnkaLAoKRmFjdHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIm8KEEFkZE1lbWJlclJlcXVlc3QSFAoMcGFydGl0aW9uX2lkGAEgASgJEg8KB25vZGVfaWQYAiABKAQSEQoJYWRkcmVzc2VzGAMgAygJEgwKBHJvbGUYBCABKAkSEwoLZGVhZGxpbmVfbXMYBSABKA0i/AEKE0NoYW5nZVZvdGVyc1JlcXVlc3QSFAoMcGFydGl0aW9uX2lkGAEgASgJEg8KB3Byb21vdGUYAiADKAQSDgoGcmVtb3ZlGAMgAygEEkMKB2RvbWFpbnMYBCADKAsyMi5jbHVzdG9yLmFkbWluLnYxLkNoYW5nZVZvdGVyc1JlcXVlc3QuRG9tYWluc0VudHJ5Eg4KBnBvbGljeRgFIAEoCRIUCgxvdmVycmlkZV9yZWYYBiABKAkSEwoLZGVhZGxpbmVfbXMYByABKA0aLgoMRG9tYWluc0VudHJ5EgsKA2tleRgBIAEoBBINCgV2YWx1ZRgCIAEoCToCOAEiVgoZUm9sbEJhY2tNZW1iZXJzaGlwUmVxdWVzdBIUCgxwYXJ0aXRpb25faWQYASABKAkSDgoGcmVhc29uGAIgASgJEhMKC2RlYWRsaW5lX21zGAMgASgNImMKEk1lbWJlcnNoaXBSZXNwb25zZRITCgtyb2xsZWRfYmFjaxgBIAEoCBINCgVpbmRleBgCIAEoBBIpCgdtZW1iZXJzGAMgAygLMhguY2x1c3Rvci5hZG1pbi52MS5NZW1iZXIiwwIKElBsYW5Wb3RlcnNSZXNwb25zZRIoCgZiZWZvcmUYASADKAsyGC5jbHVzdG9yLmFkbWluLnYxLk1lbWJlchInCgVhZnRlchgCIAMoCzIYLmNsdXN0b3IuYWRtaW4udjEuTWVtYmVyEg0KBXBoYXNlGAMgASgJEj0KFHN1cnZpdmFiaWxpdHlfYmVmb3JlGAQgASgLMh8uY2x1c3Rvci5hZG1pbi52MS5TdXJ2aXZhYmlsaXR5EjwKE3N1cnZpdmFiaWxpdHlfYWZ0ZXIYBSABKAsyHy5jbHVzdG9yLmFkbWluLnYxLlN1cnZpdmFiaWxpdHkSDwoHdmVyZGljdBgGIAEoCRIWCg52ZXJkaWN0X3JlYXNvbhgHIAEoCRIUCgxyZWZ1c2FsX2NvZGUYCCABKAkSDwoHcmVmdXNhbBgJIAEoCSJ4Cg1TdXJ2aXZhYmlsaXR5Eg4KBnZvdGVycxgBIAEoDRINCgVhbGl2ZRgCIAEoDRIOCgZxdW9ydW0YAyABKA0SFwoPbG9zc2VzX3N1cnZpdmVkGAQgASgBEg0KBXNsYWNrGAUgASgREhAKCGhlYWRyb29tGAYgASgBIiwKFEdldER1cmFiaWxpdHlSZXF1ZXN0EhQKDHBhcnRpdGlvbl9pZBgBIAEoCSJ/ChRTZXREdXJhYmlsaXR5UmVxdWVzdBIUCgxwYXJ0aXRpb25faWQYASABKAkSDAoEbW9kZRgCIAEoCRIbCg5leHBlY3RlZF9lcG9jaBgDIAEoDUgAiAEBEhMKC2RlYWRsaW5lX21zGAQgASgNQhEKD19leHBlY3RlZF9lcG9jaCJaChlUcmFuc2ZlckxlYWRlcnNoaXBSZXF1ZXN0EhQKDHBhcnRpdGlvbl9pZBgBIAEoCRISCgp0b19ub2RlX2lkGAIgASgEEhMKC2RlYWRsaW5lX21zGAMgASgNIjQKGlRyYW5zZmVyTGVhZGVyc2hpcFJlc3BvbnNlEhYKDmxlYWRlcl9ub2RlX2lkGAEgASgEMroICgxBZG1pblNlcnZpY2USWQoJR2V0U3RhdHVzEiIuY2x1c3Rvci5hZG1pbi52MS5HZXRTdGF0dXNSZXF1ZXN0GiMuY2x1c3Rvci5hZG1pbi52MS5HZXRTdGF0dXNSZXNwb25zZSIDkAIBEmgKDkxpc3RQYXJ0aXRpb25zEicuY2x1c3Rvci5hZG1pbi52MS5MaXN0UGFydGl0aW9uc1JlcXVlc3QaKC5jbHVzdG9yLmFkbWluLnYxLkxpc3RQYXJ0aXRpb25zUmVzcG9uc2UiA5ACARJiCgxHZXRQYXJ0aXRpb24SJS5jbHVzdG9yLmFkbWluLnYxLkdldFBhcnRpdGlvblJlcXVlc3QaJi5jbHVzdG9yLmFkbWluLnYxLkdldFBhcnRpdGlvblJlc3BvbnNlIgOQAgESRwoDV2h5EhwuY2x1c3Rvci5hZG1pbi52MS5XaHlSZXF1ZXN0Gh0uY2x1c3Rvci5hZG1pbi52MS5XaHlSZXNwb25zZSIDkAIBEloKCUFkZE1lbWJlchIiLmNsdXN0b3IuYWRtaW4udjEuQWRkTWVtYmVyUmVxdWVzdBokLmNsdXN0b3IuYWRtaW4udjEuTWVtYmVyc2hpcFJlc3BvbnNlIgOQAgISYAoMQ2hhbmdlVm90ZXJzEiUuY2x1c3Rvci5hZG1pbi52MS5DaGFuZ2VWb3RlcnNSZXF1ZXN0GiQuY2x1c3Rvci5hZG1pbi52MS5NZW1iZXJzaGlwUmVzcG9uc2UiA5ACAhJeCgpQbGFuVm90ZXJzEiUuY2x1c3Rvci5hZG1pbi52MS5DaGFuZ2VWb3RlcnNSZXF1ZXN0GiQuY2x1c3Rvci5hZG1pbi52MS5QbGFuVm90ZXJzUmVzcG9uc2UiA5ACARJsChJSb2xsQmFja01lbWJlcnNoaXASKy5jbHVzdG9yLmFkbWluLnYxLlJvbGxCYWNrTWVtYmVyc2hpcFJlcXVlc3QaJC5jbHVzdG9yLmFkbWluLnYxLk1lbWJlcnNoaXBSZXNwb25zZSIDkAICEloKDUdldER1cmFiaWxpdHkSJi5jbHVzdG9yLmFkbWluLnYxLkdldER1cmFiaWxpdHlSZXF1ZXN0GhwuY2x1c3Rvci5hZG1pbi52MS5EdXJhYmlsaXR5IgOQAgESWgoNU2V0RHVyYWJpbGl0eRImLmNsdXN0b3IuYWRtaW4udjEuU2V0RHVyYWJpbGl0eVJlcXVlc3QaHC5jbHVzdG9yLmFkbWluLnYxLkR1cmFiaWxpdHkiA5ACAhJ0ChJUcmFuc2ZlckxlYWRlcnNoaXASKy5jbHVzdG9yLmFkbWluLnYxLlRyYW5zZmVyTGVhZGVyc2hpcFJlcXVlc3QaLC5jbHVzdG9yLmFkbWluLnYxLlRyYW5zZmVyTGVhZGVyc2hpcFJlc3BvbnNlIgOQAgJiBnByb3RvMw");
 
 /**
  * @generated from message clustor.admin.v1.GetStatusRequest
@@ -84,6 +84,13 @@ export type GetStatusResponse = Message<"clustor.admin.v1.GetStatusResponse"> & 
    * @generated from field: clustor.admin.v1.Disk disk = 10;
    */
   disk?: Disk | undefined;
+
+  /**
+   * Wall clock and monotonic clock of the node disagree.
+   *
+   * @generated from field: bool clock_alarm = 11;
+   */
+  clockAlarm: boolean;
 };
 
 /**
@@ -423,6 +430,13 @@ export type Partition = Message<"clustor.admin.v1.Partition"> & {
    * @generated from field: clustor.admin.v1.Durability durability = 32;
    */
   durability?: Durability | undefined;
+
+  /**
+   * Whether reads are served without a round, and what stands in the way.
+   *
+   * @generated from field: clustor.admin.v1.Lease lease = 33;
+   */
+  lease?: Lease | undefined;
 };
 
 /**
@@ -485,6 +499,39 @@ export const DurabilitySchema: GenMessage<Durability> = /*@__PURE__*/
   messageDesc(file_clustor_admin_v1_admin, 5);
 
 /**
+ * @generated from message clustor.admin.v1.Lease
+ */
+export type Lease = Message<"clustor.admin.v1.Lease"> & {
+  /**
+   * `Disabled`, `Enabled` or `Revoked`.
+   *
+   * @generated from field: string state = 1;
+   */
+  state: string;
+
+  /**
+   * The first guard that fails; `None` when enabled.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+
+  /**
+   * For how long, unless more is echoed.
+   *
+   * @generated from field: uint32 remaining_ms = 3;
+   */
+  remainingMs: number;
+};
+
+/**
+ * Describes the message clustor.admin.v1.Lease.
+ * Use `create(LeaseSchema)` to create a new message.
+ */
+export const LeaseSchema: GenMessage<Lease> = /*@__PURE__*/
+  messageDesc(file_clustor_admin_v1_admin, 6);
+
+/**
  * A change of voters: everything needs a majority of both lists.
  *
  * @generated from message clustor.admin.v1.JointPhase
@@ -525,7 +572,7 @@ export type JointPhase = Message<"clustor.admin.v1.JointPhase"> & {
  * Use `create(JointPhaseSchema)` to create a new message.
  */
 export const JointPhaseSchema: GenMessage<JointPhase> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 6);
+  messageDesc(file_clustor_admin_v1_admin, 7);
 
 /**
  * @generated from message clustor.admin.v1.Member
@@ -588,7 +635,7 @@ export type Member = Message<"clustor.admin.v1.Member"> & {
  * Use `create(MemberSchema)` to create a new message.
  */
 export const MemberSchema: GenMessage<Member> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 7);
+  messageDesc(file_clustor_admin_v1_admin, 8);
 
 /**
  * @generated from message clustor.admin.v1.ListPartitionsRequest
@@ -601,7 +648,7 @@ export type ListPartitionsRequest = Message<"clustor.admin.v1.ListPartitionsRequ
  * Use `create(ListPartitionsRequestSchema)` to create a new message.
  */
 export const ListPartitionsRequestSchema: GenMessage<ListPartitionsRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 8);
+  messageDesc(file_clustor_admin_v1_admin, 9);
 
 /**
  * @generated from message clustor.admin.v1.ListPartitionsResponse
@@ -618,7 +665,7 @@ export type ListPartitionsResponse = Message<"clustor.admin.v1.ListPartitionsRes
  * Use `create(ListPartitionsResponseSchema)` to create a new message.
  */
 export const ListPartitionsResponseSchema: GenMessage<ListPartitionsResponse> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 9);
+  messageDesc(file_clustor_admin_v1_admin, 10);
 
 /**
  * @generated from message clustor.admin.v1.GetPartitionRequest
@@ -635,7 +682,7 @@ export type GetPartitionRequest = Message<"clustor.admin.v1.GetPartitionRequest"
  * Use `create(GetPartitionRequestSchema)` to create a new message.
  */
 export const GetPartitionRequestSchema: GenMessage<GetPartitionRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 10);
+  messageDesc(file_clustor_admin_v1_admin, 11);
 
 /**
  * @generated from message clustor.admin.v1.GetPartitionResponse
@@ -652,7 +699,7 @@ export type GetPartitionResponse = Message<"clustor.admin.v1.GetPartitionRespons
  * Use `create(GetPartitionResponseSchema)` to create a new message.
  */
 export const GetPartitionResponseSchema: GenMessage<GetPartitionResponse> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 11);
+  messageDesc(file_clustor_admin_v1_admin, 12);
 
 /**
  * @generated from message clustor.admin.v1.WhyRequest
@@ -677,7 +724,7 @@ export type WhyRequest = Message<"clustor.admin.v1.WhyRequest"> & {
  * Use `create(WhyRequestSchema)` to create a new message.
  */
 export const WhyRequestSchema: GenMessage<WhyRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 12);
+  messageDesc(file_clustor_admin_v1_admin, 13);
 
 /**
  * @generated from message clustor.admin.v1.WhyResponse
@@ -720,7 +767,7 @@ export type WhyResponse = Message<"clustor.admin.v1.WhyResponse"> & {
  * Use `create(WhyResponseSchema)` to create a new message.
  */
 export const WhyResponseSchema: GenMessage<WhyResponse> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 13);
+  messageDesc(file_clustor_admin_v1_admin, 14);
 
 /**
  * @generated from message clustor.admin.v1.AddMemberRequest
@@ -763,7 +810,7 @@ export type AddMemberRequest = Message<"clustor.admin.v1.AddMemberRequest"> & {
  * Use `create(AddMemberRequestSchema)` to create a new message.
  */
 export const AddMemberRequestSchema: GenMessage<AddMemberRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 14);
+  messageDesc(file_clustor_admin_v1_admin, 15);
 
 /**
  * @generated from message clustor.admin.v1.ChangeVotersRequest
@@ -820,7 +867,7 @@ export type ChangeVotersRequest = Message<"clustor.admin.v1.ChangeVotersRequest"
  * Use `create(ChangeVotersRequestSchema)` to create a new message.
  */
 export const ChangeVotersRequestSchema: GenMessage<ChangeVotersRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 15);
+  messageDesc(file_clustor_admin_v1_admin, 16);
 
 /**
  * @generated from message clustor.admin.v1.RollBackMembershipRequest
@@ -847,7 +894,7 @@ export type RollBackMembershipRequest = Message<"clustor.admin.v1.RollBackMember
  * Use `create(RollBackMembershipRequestSchema)` to create a new message.
  */
 export const RollBackMembershipRequestSchema: GenMessage<RollBackMembershipRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 16);
+  messageDesc(file_clustor_admin_v1_admin, 17);
 
 /**
  * @generated from message clustor.admin.v1.MembershipResponse
@@ -878,7 +925,7 @@ export type MembershipResponse = Message<"clustor.admin.v1.MembershipResponse"> 
  * Use `create(MembershipResponseSchema)` to create a new message.
  */
 export const MembershipResponseSchema: GenMessage<MembershipResponse> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 17);
+  messageDesc(file_clustor_admin_v1_admin, 18);
 
 /**
  * @generated from message clustor.admin.v1.PlanVotersResponse
@@ -941,7 +988,7 @@ export type PlanVotersResponse = Message<"clustor.admin.v1.PlanVotersResponse"> 
  * Use `create(PlanVotersResponseSchema)` to create a new message.
  */
 export const PlanVotersResponseSchema: GenMessage<PlanVotersResponse> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 18);
+  messageDesc(file_clustor_admin_v1_admin, 19);
 
 /**
  * @generated from message clustor.admin.v1.Survivability
@@ -989,7 +1036,7 @@ export type Survivability = Message<"clustor.admin.v1.Survivability"> & {
  * Use `create(SurvivabilitySchema)` to create a new message.
  */
 export const SurvivabilitySchema: GenMessage<Survivability> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 19);
+  messageDesc(file_clustor_admin_v1_admin, 20);
 
 /**
  * @generated from message clustor.admin.v1.GetDurabilityRequest
@@ -1006,7 +1053,7 @@ export type GetDurabilityRequest = Message<"clustor.admin.v1.GetDurabilityReques
  * Use `create(GetDurabilityRequestSchema)` to create a new message.
  */
 export const GetDurabilityRequestSchema: GenMessage<GetDurabilityRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 20);
+  messageDesc(file_clustor_admin_v1_admin, 21);
 
 /**
  * @generated from message clustor.admin.v1.SetDurabilityRequest
@@ -1042,7 +1089,7 @@ export type SetDurabilityRequest = Message<"clustor.admin.v1.SetDurabilityReques
  * Use `create(SetDurabilityRequestSchema)` to create a new message.
  */
 export const SetDurabilityRequestSchema: GenMessage<SetDurabilityRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 21);
+  messageDesc(file_clustor_admin_v1_admin, 22);
 
 /**
  * @generated from message clustor.admin.v1.TransferLeadershipRequest
@@ -1069,7 +1116,7 @@ export type TransferLeadershipRequest = Message<"clustor.admin.v1.TransferLeader
  * Use `create(TransferLeadershipRequestSchema)` to create a new message.
  */
 export const TransferLeadershipRequestSchema: GenMessage<TransferLeadershipRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 22);
+  messageDesc(file_clustor_admin_v1_admin, 23);
 
 /**
  * @generated from message clustor.admin.v1.TransferLeadershipResponse
@@ -1088,7 +1135,7 @@ export type TransferLeadershipResponse = Message<"clustor.admin.v1.TransferLeade
  * Use `create(TransferLeadershipResponseSchema)` to create a new message.
  */
 export const TransferLeadershipResponseSchema: GenMessage<TransferLeadershipResponse> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 23);
+  messageDesc(file_clustor_admin_v1_admin, 24);
 
 /**
  * Looks at a node and changes the membership of its partitions. Every call is judged by the role of the caller's certificate:
