@@ -30,8 +30,8 @@ export const readMutants: readonly Mutant[] = [
     file: readIndex,
     edits: [
       {
-        find: 'Math.max(state.commitIndex, leader.termStartIndex) as LogIndex',
-        replace: 'state.commitIndex',
+        find: 'index: Math.max(state.commitIndex, leader.termStartIndex) as LogIndex',
+        replace: 'index: state.commitIndex',
       },
     ],
     expected: 'tests',
@@ -82,8 +82,8 @@ export const readMutants: readonly Mutant[] = [
       },
       {
         file: 'src/runtime/local-read.ts',
-        find: 'if (this.#options.replica.apply.appliedIndex >= index) return Promise.resolve(index);',
-        replace: 'if (index >= 0) return Promise.resolve(index);',
+        find: 'if (this.#options.replica.apply.appliedIndex >= index) return index;',
+        replace: 'if (index >= 0) return index;',
       },
     ],
     expected: 'tests',
