@@ -4,6 +4,7 @@ import type { Mutant } from './mutant.ts';
 const election = 'src/raft/election.ts';
 const electionTests = 'test/raft/elections.test.ts';
 const preVoteTests = 'test/raft/pre-vote.test.ts';
+const highRttTests = 'test/raft/high-rtt.test.ts';
 
 /** Mutants of elections. */
 export const electionMutants: readonly Mutant[] = [
@@ -216,5 +217,51 @@ export const electionMutants: readonly Mutant[] = [
     ],
     expected: 'tests',
     tests: ['test/raft/doubt.test.ts'],
+  },
+  {
+    name: 'far-voters-not-named',
+    breaks: 'ELE-7: a voter never says that the way to a candidate is long',
+    file: election,
+    edits: [
+      { find: 'highRtt: state.slowNodes.includes(message.fromNode)', replace: 'highRtt: false' },
+    ],
+    expected: 'tests',
+    tests: [highRttTests],
+  },
+  {
+    name: 'window-not-widened-for-far-voters',
+    breaks: 'ELE-7: a candidate whose voters are far away campaigns with the ordinary window',
+    file: election,
+    edits: [
+      {
+        find: 'if (message.highRtt) state.wideUntilTerm = (state.term + 1) as Term;',
+        replace: 'if (message.highRtt) state.wideUntilTerm = state.term;',
+      },
+    ],
+    expected: 'tests',
+    tests: [highRttTests],
+  },
+  {
+    name: 'window-wide-for-ever',
+    breaks: 'ELE-7: a window that was widened once stays wide in later terms',
+    file: 'src/raft/role.ts',
+    edits: [
+      {
+        find: 'state.term <= wideUntilTerm;',
+        replace: 'wideUntilTerm > 0;',
+      },
+    ],
+    expected: 'tests',
+    tests: [highRttTests],
+  },
+  {
+    name: 'one-late-answer-is-a-long-way',
+    breaks: 'ELE-7: a single round trip over the threshold makes a link a long one',
+    file: 'src/policy/link-rtt.ts',
+    edits: [
+      { find: 'const sampleThresholdsMax = 4;', replace: 'const sampleThresholdsMax = 4_000;' },
+    ],
+    expected: 'tests',
+    tests: ['test/policy/link-rtt.test.ts'],
   },
 ];

@@ -42,6 +42,8 @@ export type Input =
   | { readonly kind: 'nodeUnreachable'; readonly nodeId: NodeId }
   /** The connection to the node is gone; elections that it brings about among sleepers are put off by `delayTicks`. */
   | { readonly kind: 'nodeDown'; readonly nodeId: NodeId; readonly delayTicks: number }
+  /** The way to the node and back takes long enough to matter for elections, or no longer does (specification ELE-7). */
+  | { readonly kind: 'linkRtt'; readonly nodeId: NodeId; readonly isHigh: boolean }
   /** The owner was asked for something that needs a leader. */
   | { readonly kind: 'wake' }
   /** This replica was found in doubt (KER-9): it neither campaigns, votes nor acknowledges from now on. */

@@ -127,6 +127,10 @@ export interface RaftState {
   /** No heartbeats are sent and no timers run until something wakes it (specification §2.5). */
   isHibernating: boolean;
   failedElections: number;
+  /** Nodes to which a word and its answer take long (specification ELE-7). */
+  slowNodes: readonly NodeId[];
+  /** Up to this term the own windows as a candidate are wide: a voter said that the way to it is long. */
+  wideUntilTerm: Term | undefined;
   inDoubt: boolean;
   now: number;
   prng: PrngState;
@@ -219,6 +223,8 @@ export function createRaftState(start: RaftStart): RaftState {
     electionDeadlineTick: 0,
     isHibernating: false,
     failedElections: 0,
+    slowNodes: [],
+    wideUntilTerm: undefined,
     inDoubt: start.inDoubt,
     now: start.now,
     prng: createPrng(start.seed),

@@ -11,6 +11,7 @@ import {
   handleVoteResponse,
   isSticky,
   leaderNodeUnreachable,
+  noteLinkRtt,
 } from './election.ts';
 import {
   answerOldLeader,
@@ -94,6 +95,9 @@ function handle(state: RaftState, input: Input, context: StepContext): void {
       return;
     case 'nodeDown':
       nodeDown(state, context, input);
+      return;
+    case 'linkRtt':
+      noteLinkRtt(state, input);
       return;
     case 'wake':
       wakeOnDemand(state, context);

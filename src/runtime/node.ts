@@ -15,27 +15,17 @@ import {
 } from '../base/ids.ts';
 import { uuidFromBytes } from '../base/ids.ts';
 import { ownHandshake, type Handshake } from '../codec/handshake.ts';
-import type { Clock } from '../ports/clock.ts';
-import type { Entropy } from '../ports/entropy.ts';
-import type { FileSystem } from '../ports/file-system.ts';
-import type { Observer } from '../ports/observer.ts';
-import type { StateMachine } from '../ports/state-machine.ts';
-import type { NodeAddress, Transport } from '../ports/transport.ts';
-import {
-  activeConfiguration,
-  allMembers,
-  defaultRaftSettings,
-  tickMs,
-  type RaftSettings,
-} from '../raft/index.ts';
+import type { NodeAddress } from '../ports/transport.ts';
+import { activeConfiguration, allMembers, defaultRaftSettings, tickMs } from '../raft/index.ts';
 import { LogStore } from '../storage/log-store.ts';
-import type { LogStoreLimits, RecoveredPartition } from '../storage/log-store-types.ts';
+import type { RecoveredPartition } from '../storage/log-store-types.ts';
 import type { PartitionLog } from '../storage/partition-log.ts';
 import { ClientRequests } from './client-requests.ts';
 import { nodeLimits, type NodeLimits } from './limits.ts';
 import { electionsPerTick, linkEvents } from './link-events.ts';
 import { closeHosted, hostPartition, type HostedPartition } from './hosted-partition.ts';
 import { parseAddress } from './node-address.ts';
+import type { NodeParts } from './node-parts.ts';
 import type { Partition } from './partition.ts';
 import { PeerLinks, type PeerLinkListener } from './peer-links.ts';
 import { ReplicaCreator } from './replica-creator.ts';
@@ -44,25 +34,6 @@ import { NodeSessions } from './node-sessions.ts';
 import { NodeTimer } from './node-timer.ts';
 import { partitionStatus, type NodeStatus } from './status.ts';
 import { TurnScheduler } from './turn.ts';
-
-/** Everything a node is made of. @public */
-export interface NodeParts {
-  readonly directory: string;
-  readonly clusterId: ClusterId;
-  readonly nodeId: NodeId;
-  /** `host:port` at which other nodes reach this one; told to nodes that do not know it yet. */
-  readonly advertisedAddress?: string;
-  readonly fileSystem: FileSystem;
-  readonly transport: Transport;
-  readonly clock: Clock;
-  readonly entropy: Entropy;
-  readonly observer: Observer;
-  /** Makes the machine of a partition; called once per hosted partition. */
-  readonly createStateMachine: (partitionId: PartitionId) => StateMachine;
-  readonly limits?: Partial<NodeLimits>;
-  readonly storage?: Partial<LogStoreLimits>;
-  readonly raft?: Partial<RaftSettings>;
-}
 
 /** Links to nodes that left every configuration are closed this much later. */
 const linkReviewMs = 5_000;
@@ -142,6 +113,7 @@ export class ClustorNode {
       turn: this.#turn,
       handshake: this.#handshake,
       queueBytesMax,
+      highRttMs: this.#limits.highRttMs,
       listener: this.#linkEvents(),
       fail,
     });
@@ -161,6 +133,7 @@ export class ClustorNode {
         this.#peerIntroduced(nodeId, bootId, address);
       },
       isWatched: (nodeId, bootId) => this.#links.get(nodeId)?.leadsTo(bootId) === true,
+      echoed: (nodeId, { elements }) => this.#links.get(nodeId)?.quality.echoed(elements),
       createReplica: (wanted) => this.#creator.create(wanted),
       fail,
     });
@@ -333,6 +306,8 @@ export class ClustorNode {
   #beginHosted({ replica }: HostedPartition, delayTicks = 0): void {
     replica.begin(delayTicks);
     this.#linkMembers(replica);
+    for (const { nodeId, quality } of this.#links.all())
+      if (quality.isHigh) replica.input({ kind: 'linkRtt', nodeId, isHigh: true });
   }
 
   #linkMembers(replica: Replica): void {

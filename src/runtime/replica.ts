@@ -33,7 +33,7 @@ import { notLeaderError } from './not-leader.ts';
 import { ProposalQueue, type Proposal } from './proposals.ts';
 import { ReadBarriers, type ReadWaiter } from './read-barriers.ts';
 import type { ReceivedFrames } from './received-frames.ts';
-import type { ReplicaOptions } from './replica-options.ts';
+import type { ReplicaInput, ReplicaOptions } from './replica-options.ts';
 import type { TurnWork } from './turn.ts';
 import { wireOf } from './wire-mapping.ts';
 
@@ -253,22 +253,7 @@ export class Replica implements TurnWork {
   }
 
   /** An input that needs no more than the core. */
-  input(
-    input: Extract<
-      Input,
-      {
-        kind:
-          | 'stalled'
-          | 'peerConnected'
-          | 'nodeUnreachable'
-          | 'nodeDown'
-          | 'leaderCommit'
-          | 'changeConfiguration'
-          | 'rollBack'
-          | 'transferLeadership';
-      }
-    >,
-  ): void {
+  input(input: ReplicaInput): void {
     this.#step(input);
   }
 

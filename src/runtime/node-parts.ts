@@ -1,0 +1,30 @@
+/** What a node is made of. */
+import type { ClusterId, NodeId, PartitionId } from '../base/ids.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Entropy } from '../ports/entropy.ts';
+import type { FileSystem } from '../ports/file-system.ts';
+import type { Observer } from '../ports/observer.ts';
+import type { StateMachine } from '../ports/state-machine.ts';
+import type { Transport } from '../ports/transport.ts';
+import type { RaftSettings } from '../raft/index.ts';
+import type { LogStoreLimits } from '../storage/log-store-types.ts';
+import type { NodeLimits } from './limits.ts';
+
+/** Everything a node is made of. @public */
+export interface NodeParts {
+  readonly directory: string;
+  readonly clusterId: ClusterId;
+  readonly nodeId: NodeId;
+  /** `host:port` at which other nodes reach this one; told to nodes that do not know it yet. */
+  readonly advertisedAddress?: string;
+  readonly fileSystem: FileSystem;
+  readonly transport: Transport;
+  readonly clock: Clock;
+  readonly entropy: Entropy;
+  readonly observer: Observer;
+  /** Makes the machine of a partition; called once per hosted partition. */
+  readonly createStateMachine: (partitionId: PartitionId) => StateMachine;
+  readonly limits?: Partial<NodeLimits>;
+  readonly storage?: Partial<LogStoreLimits>;
+  readonly raft?: Partial<RaftSettings>;
+}
