@@ -127,6 +127,7 @@ function finish(
       simulatedSeconds: Math.round(medianOf(reports, (report) => report.simulatedMs) / 1000),
     },
     fewestOperations: Math.min(...reports.map((report) => report.operations)),
+    leadersGivenUp: sumOf(reports, (report) => report.leadersGivenUp),
     evidenceChecks: sumOf(reports, (report) => report.evidenceChecks),
     seconds: Math.round(run.seconds),
     ...(run.mutant === undefined

@@ -299,6 +299,13 @@ export const errorCodes = {
     outcome: 'surelyNot',
     advice: 'The leader goes on; look at the target node, or name another one.',
   },
+  CLUSTOR_LEADER_TOO_NEW: {
+    wire: 7008,
+    retryable: true,
+    outcome: 'surelyNot',
+    advice:
+      'A leader leads for 750 ms at least before it hands over; ask again after the time in the message.',
+  },
   CLUSTOR_NOT_A_MEMBER: {
     wire: 7007,
     retryable: true,

@@ -33,11 +33,20 @@ export function describeRaftState(state: RaftState): string {
     electionDeadlineTick: _deadline,
     leaderHeardTick: _heard,
     settings: _settings,
+    givenUp: _reign,
     leader,
     campaign,
     ...rest
   } = state;
-  const rows = leader?.progress.map(({ heardTick: _tick, ...row }) => row);
+  const rows = leader?.progress.map(
+    ({
+      heardTick: _heardTick,
+      caughtUpTick: _caughtUpTick,
+      lagMarkIndex: _markIndex,
+      lagMarkTick: _markTick,
+      ...row
+    }) => row,
+  );
   const leading =
     leader === undefined
       ? undefined
@@ -47,6 +56,7 @@ export function describeRaftState(state: RaftState): string {
           joint: leader.joint && { ...leader.joint, sinceTick: 0 },
           transfer: leader.transfer && { ...leader.transfer, deadlineTick: 0 },
           nextHeartbeatTick: 0,
+          sinceTick: 0,
           electedTick: 0,
           busyTick: 0,
         };

@@ -46,7 +46,7 @@ export type {
   VoteRequest,
   VoteResponse,
 } from './messages.ts';
-export type { Inflight, Progress } from './progress.ts';
+export { lagTicks, type Inflight, type Progress } from './progress.ts';
 export type { VoteOutcome } from './quorum.ts';
 export {
   allMembers,
@@ -68,6 +68,7 @@ export {
   selfLife,
   walCommittedIndex,
   type CampaignState,
+  type GivenUp,
   type HeldMessage,
   type JointPhase,
   type LeaderState,
@@ -81,3 +82,4 @@ export {
   type Vote,
 } from './state.ts';
 export { nextTickDue, start, step } from './step.ts';
+export { handOverWaitTicks } from './transfer.ts';

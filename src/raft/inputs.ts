@@ -31,7 +31,9 @@ export type Input =
   /** The owner wants the old configuration of a joint phase back; the core goes back as soon as it safely can. */
   | { readonly kind: 'rollBack'; readonly reason: string }
   /** The owner wants another voter to lead; ends with a change of role or with `transferAborted`. Only for a leader. */
-  | { readonly kind: 'transferLeadership'; readonly to: ReplicaLife }
+  | { readonly kind: 'transferLeadership'; readonly to: ReplicaLife; readonly reason: string }
+  /** The owner wants this leader to lead no more, though nobody is there to hand over to (specification ELE-8). */
+  | { readonly kind: 'stepDown'; readonly reason: string }
   /** Asks for a read index; answered by `readReady` or `readFailed` with the same id. Only for a leader. */
   | { readonly kind: 'readIndex'; readonly readId: number }
   /** The leader vouched for its commit index in an answer outside heartbeats (a forwarded read). */

@@ -31,6 +31,7 @@ export function becomeLeader(state: RaftState, context: StepContext): void {
   const progress = progressRows(state, [], nextIndex);
   state.role = 'leader';
   state.campaign = undefined;
+  state.givenUp = undefined;
   state.failedElections = 0;
   state.leaderContact = {
     replicaId: state.selfReplica,
@@ -49,6 +50,7 @@ export function becomeLeader(state: RaftState, context: StepContext): void {
     nextHeartbeatTick: state.now + state.settings.heartbeatTicks,
     busyTick: state.now,
     restRound: undefined,
+    sinceTick: state.now,
     electedTick: state.now,
   };
   announceRole(state, context, 'won the election');
@@ -156,6 +158,8 @@ export type OwnEntries =
 export function appendOwn(state: RaftState, context: StepContext, entries: OwnEntries): void {
   noteWork(state, present(state.leader, 'a leader appends'));
   const count = entries.source === 'configuration' ? 1 : entries.count;
+  const { progress: rows } = present(state.leader, 'a leader has its rows');
+  for (const row of rows) if (row.matchIndex === state.log.lastIndex) row.caughtUpTick = state.now;
   const firstIndex = (state.log.lastIndex + 1) as LogIndex;
   const lastIndex = (state.log.lastIndex + count) as LogIndex;
   appendTerms(state.log, lastIndex, state.term);
@@ -172,8 +176,7 @@ export function appendOwn(state: RaftState, context: StepContext, entries: OwnEn
   } else {
     context.effects.push({ kind: 'appendToLog', source: entries.source, ...place });
   }
-  for (const progress of present(state.leader, 'a leader has its rows').progress)
-    replicate(state, context, progress);
+  for (const progress of rows) replicate(state, context, progress);
 }
 
 /** Commits by counting, and only entries of the own term (Raft §5.4.2; regressions 11, 17 and 18). */

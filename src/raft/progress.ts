@@ -33,6 +33,11 @@ export interface Progress {
   inflightBytes: number;
   /** Tick of the newest message of this term. */
   heardTick: number;
+  /** Tick of the newest moment whose log it is known to have held: behind a steady load it trails by a round trip. */
+  caughtUpTick: number;
+  /** The end of the log at `lagMarkTick`; when the match reaches it, that is the moment. */
+  lagMarkIndex: LogIndex;
+  lagMarkTick: number;
   echoedRound: number;
   /** Newest round at which it went to sleep. */
   restedRound: number;
@@ -57,6 +62,9 @@ export function createProgress(member: Member, nextIndex: LogIndex, now: number)
     inflightEntries: 0,
     inflightBytes: 0,
     heardTick: now,
+    caughtUpTick: now,
+    lagMarkIndex: (nextIndex - 1) as LogIndex,
+    lagMarkTick: now,
     echoedRound: 0,
     restedRound: 0,
     ledgerSeq: 0,
@@ -90,6 +98,21 @@ export function becomeReplicate(progress: Progress): void {
   progress.inflight = [];
   progress.inflightEntries = 0;
   progress.inflightBytes = 0;
+}
+
+/** Notes how far it lags in time, when its match index has moved. */
+export function noteLag(progress: Progress, lastIndex: LogIndex, now: number): void {
+  if (progress.matchIndex >= progress.lagMarkIndex) {
+    progress.caughtUpTick = Math.max(progress.caughtUpTick, progress.lagMarkTick);
+    progress.lagMarkIndex = lastIndex;
+    progress.lagMarkTick = now;
+  }
+  if (progress.matchIndex === lastIndex) progress.caughtUpTick = now;
+}
+
+/** For how many ticks it has not held what the log then held. */
+export function lagTicks(progress: Progress, lastIndex: LogIndex, now: number): number {
+  return progress.matchIndex === lastIndex ? 0 : now - progress.caughtUpTick;
 }
 
 /** Notes an append in flight. */

@@ -7,6 +7,7 @@ import {
   becomeProbe,
   becomeReplicate,
   freeInflight,
+  noteLag,
   type Progress,
 } from './progress.ts';
 import { lastIndexNotAfterTerm, termAt } from './log-terms.ts';
@@ -84,6 +85,7 @@ export function acknowledged(
     return false;
   progress.matchIndex = message.lastFsyncedIndex;
   progress.isMatchKnown = true;
+  noteLag(progress, state.log.lastIndex, state.now);
   if (progress.state === 'replicate') freeInflight(progress, message.lastFsyncedIndex);
   else if (progress.state === 'probe') becomeReplicate(progress);
   else if (progress.matchIndex >= state.log.baseIndex) becomeReplicate(progress);

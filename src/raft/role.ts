@@ -87,6 +87,9 @@ export function becomeFollower(
     state.role !== 'follower' ||
     next.term !== state.term ||
     next.leader?.replicaId !== state.leaderContact?.replicaId;
+  const transfer = wasLeader?.transfer;
+  const isHandedOver = transfer?.isSent === true;
+  if (isHandedOver) state.givenUp = { term: state.term, reason: transfer.reason };
   if (next.term > state.term)
     changeHardState(state, context, { term: next.term, votedFor: undefined });
   if (wasLeader !== undefined) {
@@ -104,7 +107,8 @@ export function becomeFollower(
     state.leaderLost = false;
   }
   if (!wasFollower || wasHibernating || next.leader !== undefined) resetElectionDeadline(state);
-  if (isChange) announceRole(state, context, next.reason);
+  if (!isChange) return;
+  announceRole(state, context, isHandedOver ? `handed over: ${transfer.reason}` : next.reason);
 }
 
 /** Tells the owner who is what. */

@@ -10,6 +10,8 @@ export interface RaftSettings {
   readonly electionTimeoutTicksMin: number;
   /** Longest election timeout, ticks. */
   readonly electionTimeoutTicksMax: number;
+  /** Ticks for which a leader leads at least before it hands over of its own or an operator's accord (`min_leader_term_ms`). */
+  readonly minLeaderTicks: number;
   /** Ticks between heartbeat rounds. */
   readonly heartbeatTicks: number;
   /** Cap of the window that failed elections widen by ×1.5, ticks. */
@@ -39,6 +41,7 @@ export interface RaftSettings {
 export const defaultRaftSettings: RaftSettings = {
   electionTimeoutTicksMin: 30,
   electionTimeoutTicksMax: 60,
+  minLeaderTicks: 75,
   heartbeatTicks: 5,
   electionBackoffTicksMax: 200,
   appendEntriesMax: 4096,

@@ -46,8 +46,16 @@ export interface JointPhase {
 /** A leadership transfer under way (thesis §3.10). */
 export interface Transfer {
   readonly to: ReplicaLife;
+  readonly reason: string;
   readonly deadlineTick: number;
   isSent: boolean;
+}
+
+/** A reign that its leader ended of its own accord. */
+export interface GivenUp {
+  /** The term in which it led. */
+  readonly term: Term;
+  readonly reason: string;
 }
 
 /** What only a leader has. */
@@ -72,6 +80,8 @@ export interface LeaderState {
   busyTick: number;
   /** First round in which hibernation was asked for; unset by any work. */
   restRound: number | undefined;
+  /** Tick of its election. */
+  readonly sinceTick: number;
   /** Tick since which check-quorum counts; a new leader gets a full period. */
   electedTick: number;
 }
@@ -132,6 +142,8 @@ export interface RaftState {
   /** Up to this term the own windows as a candidate are wide: a voter said that the way to it is long. */
   wideUntilTerm: Term | undefined;
   inDoubt: boolean;
+  /** The last reign, if this replica ended it of its own accord; for explanations. */
+  givenUp: GivenUp | undefined;
   now: number;
   prng: PrngState;
   campaign: CampaignState | undefined;
@@ -226,6 +238,7 @@ export function createRaftState(start: RaftStart): RaftState {
     slowNodes: [],
     wideUntilTerm: undefined,
     inDoubt: start.inDoubt,
+    givenUp: undefined,
     now: start.now,
     prng: createPrng(start.seed),
     campaign: undefined,

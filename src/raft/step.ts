@@ -36,7 +36,7 @@ import { advanceCommit, becomeFollower, resetElectionDeadline } from './role.ts'
 import { peerConnected } from './replication.ts';
 import { reconfirmReads, requestRead } from './read-index.ts';
 import { releaseHeld } from './send.ts';
-import { beginTransfer } from './transfer.ts';
+import { beginTransfer, stepDownWanted } from './transfer.ts';
 import type { RaftState, StepContext } from './state.ts';
 
 /** Mutates `state` by one input and appends what must be done to `context.effects`. @public */
@@ -78,7 +78,11 @@ function handle(state: RaftState, input: Input, context: StepContext): void {
       return;
     case 'transferLeadership':
       wake(state, context);
-      beginTransfer(state, context, input.to);
+      beginTransfer(state, context, input);
+      return;
+    case 'stepDown':
+      wake(state, context);
+      stepDownWanted(state, context, input.reason);
       return;
     case 'readIndex':
       wake(state, context);

@@ -8,6 +8,7 @@
 import type { PartitionId } from '../base/ids.ts';
 import { freshLinkRtt, isHighRtt, noteRoundTrip, type LinkRtt } from '../policy/link-rtt.ts';
 import type { Clock } from '../ports/clock.ts';
+import type { Message } from './wire-session.ts';
 
 /** What measuring needs. */
 export interface LinkQualityOptions {
@@ -32,6 +33,7 @@ export class LinkQuality {
   readonly #options: LinkQualityOptions;
   #rtt: LinkRtt = freshLinkRtt();
   #probe: Probe | undefined;
+  #deviceLatencyUs = 0;
 
   constructor(options: LinkQualityOptions) {
     this.#options = options;
@@ -42,11 +44,17 @@ export class LinkQuality {
     return isHighRtt(this.#rtt);
   }
 
-  /** A new connection may take another way: what was measured is forgotten. */
+  /** What the node says of its disk, in milliseconds; `undefined` before it said anything on this connection. */
+  get deviceLatencyMs(): number | undefined {
+    return this.#deviceLatencyUs === 0 ? undefined : this.#deviceLatencyUs / 1_000;
+  }
+
+  /** A new connection may take another way, or lead to another life of the node: what was known is forgotten. */
   reset(): void {
     const wasHigh = this.isHigh;
     this.#rtt = freshLinkRtt();
     this.#probe = undefined;
+    this.#deviceLatencyUs = 0;
     if (wasHigh) this.#options.rttChanged(false);
   }
 
@@ -58,7 +66,9 @@ export class LinkQuality {
   }
 
   /** Echoes came; one of them may be the one that is waited for. */
-  echoed(elements: readonly { readonly partitionId: PartitionId; readonly round: number }[]): void {
+  echoed(echoes: Extract<Message, { readonly kind: 'heartbeatBatchResponse' }>): void {
+    const { elements, deviceLatencyUs } = echoes;
+    this.#deviceLatencyUs = deviceLatencyUs;
     const probe = this.#probe;
     if (probe === undefined) return;
     const isAnswered = elements.some(

@@ -19,9 +19,11 @@ import type { Clock } from '../ports/clock.ts';
 import type { Entropy } from '../ports/entropy.ts';
 import {
   activeConfiguration,
+  handOverWaitTicks,
   hasCaughtUp,
   isJoint,
   membershipBlock,
+  tickMs,
   votersOf,
   type MembershipBlock,
   type Progress,
@@ -197,7 +199,13 @@ export class MembershipDesk {
     const under = replica.state.leader?.transfer;
     if (under !== undefined && under.to.incarnation !== member.incarnation)
       throw blocked('leadership is being handed to another node');
-    replica.input({ kind: 'transferLeadership', to: member });
+    const waitMs = handOverWaitTicks(replica.state) * tickMs;
+    if (under === undefined && waitMs > 0) throw tooNew(waitMs);
+    replica.input({
+      kind: 'transferLeadership',
+      to: member,
+      reason: `an operator wants node ${to} to lead`,
+    });
     const term = replica.state.term;
     return this.#wait(clock.monotonicMs() + deadlineMs, () => {
       const { state, leaderNodeId } = replica;
@@ -439,6 +447,14 @@ function lost(): ClustorError {
   return new ClustorError(
     'CLUSTOR_LEADERSHIP_LOST',
     'this node stopped leading before the change was settled; ask the next leader',
+  );
+}
+
+function tooNew(waitMs: number): ClustorError {
+  return new ClustorError(
+    'CLUSTOR_LEADER_TOO_NEW',
+    `the leader was elected just now; it may hand over in ${waitMs} ms`,
+    { details: { retryAfterMs: waitMs } },
   );
 }
 

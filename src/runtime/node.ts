@@ -21,6 +21,7 @@ import { LogStore } from '../storage/log-store.ts';
 import type { RecoveredPartition } from '../storage/log-store-types.ts';
 import type { PartitionLog } from '../storage/partition-log.ts';
 import { ClientRequests } from './client-requests.ts';
+import { LeadershipWatch } from './leadership-watch.ts';
 import { nodeLimits, type NodeLimits } from './limits.ts';
 import { electionsPerTick, linkEvents } from './link-events.ts';
 import { closeHosted, hostPartition, type HostedPartition } from './hosted-partition.ts';
@@ -53,6 +54,7 @@ export class ClustorNode {
   readonly #timer: NodeTimer;
   readonly #links: PeerLinks;
   readonly #sessions: NodeSessions;
+  readonly #watch: LeadershipWatch;
   readonly #hosted = new Map<PartitionId, HostedPartition>();
   /** Replicas for which time passes. */
   readonly #awake = new Set<Replica>();
@@ -114,9 +116,11 @@ export class ClustorNode {
       handshake: this.#handshake,
       queueBytesMax,
       highRttMs: this.#limits.highRttMs,
+      deviceLatencyUs: () => this.#watch.deviceLatencyUs,
       listener: this.#linkEvents(),
       fail,
     });
+    this.#watch = this.#leadershipWatch();
     const requests = new ClientRequests({
       turn: this.#turn,
       replicaOf: (partitionId) => this.#hosted.get(partitionId as PartitionId)?.replica,
@@ -133,7 +137,7 @@ export class ClustorNode {
         this.#peerIntroduced(nodeId, bootId, address);
       },
       isWatched: (nodeId, bootId) => this.#links.get(nodeId)?.leadsTo(bootId) === true,
-      echoed: (nodeId, { elements }) => this.#links.get(nodeId)?.quality.echoed(elements),
+      echoed: (nodeId, echoes) => this.#links.get(nodeId)?.quality.echoed(echoes),
       createReplica: (wanted) => this.#creator.create(wanted),
       fail,
     });
@@ -242,7 +246,8 @@ export class ClustorNode {
           this.#turn.begin();
           this.#guarded(() => this.#replicaOf(log)?.appendDurable(completion));
         },
-        flushEnded: () => {
+        flushEnded: (tookMs) => {
+          this.#watch.flushed(tookMs);
           this.#turn.completed();
         },
         failed: (error) => {
@@ -315,6 +320,17 @@ export class ClustorNode {
       this.#links.ensure(member.nodeId, member.addresses.map(parseAddress));
   }
 
+  #leadershipWatch(): LeadershipWatch {
+    return new LeadershipWatch({
+      clock: this.#parts.clock,
+      observer: this.#parts.observer,
+      deviceLatencyMsMax: this.#limits.deviceLatencyMsMax,
+      links: this.#links,
+      unfinishedMs: () => this.#store?.unfinishedMs ?? 0,
+      awake: this.#awake,
+    });
+  }
+
   #replicaCreator(): ReplicaCreator {
     return new ReplicaCreator({
       nodeId: this.nodeId,
@@ -362,6 +378,7 @@ export class ClustorNode {
     this.#ticks.now = this.#nowTick();
     this.#guarded(() => {
       for (const replica of this.#awake) replica.tick();
+      this.#watch.tick(nowMs);
       if (nowMs - this.#lastSweepMs < deadlineSweepMs) return;
       this.#lastSweepMs = nowMs;
       for (const { appender, reader } of this.#hosted.values()) {

@@ -48,6 +48,8 @@ export interface PeerLinkOptions {
   readonly queueBytesMax: number;
   /** Average round trip beyond which the way is long. */
   readonly highRttMs: number;
+  /** What this node says of its disk with its echoes; 0 before it knows. */
+  readonly deviceLatencyUs: () => number;
   readonly listener: PeerLinkListener;
   /** Takes what must not happen. */
   readonly fail: (error: unknown) => void;
@@ -225,6 +227,7 @@ export class PeerLink implements SessionOwner, TurnWork {
     for (let at = 0; at < this.#echoes.length; at += elementsMax) {
       this.send({
         kind: 'heartbeatBatchResponse',
+        deviceLatencyUs: this.#options.deviceLatencyUs(),
         elements: this.#echoes.slice(at, at + elementsMax),
       });
     }

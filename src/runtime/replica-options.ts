@@ -43,7 +43,8 @@ export type ReplicaInput = Extract<
       | 'leaderCommit'
       | 'changeConfiguration'
       | 'rollBack'
-      | 'transferLeadership';
+      | 'transferLeadership'
+      | 'stepDown';
   }
 >;
 

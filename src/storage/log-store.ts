@@ -63,7 +63,8 @@ export class LogStore implements PartitionLogOwner {
   #records: PendingRecord[] = [];
   #appends: PendingAppend[] = [];
   readonly #dataFlush = new DataFlush();
-  #isBusy = false;
+  /** When the chain under way began. */
+  #busySinceMs: number | undefined;
   #failure: ClustorError | undefined;
   #isClosing = false;
   #closed: Promise<void> | undefined;
@@ -205,10 +206,16 @@ export class LogStore implements PartitionLogOwner {
 
   /** Starts a chain unless one is under way or nothing waits. */
   flush(): void {
-    if (this.#isBusy || this.#failure !== undefined) return;
+    if (this.#busySinceMs !== undefined || this.#failure !== undefined) return;
     if (this.#records.length > 0) this.#flushRecords();
     else if (this.#appends.length > 0) this.#flushData();
     else if (this.#isClosing) this.#wakeIdle();
+  }
+
+  /** Age of the chain that is under way; 0 when none is. */
+  get unfinishedMs(): number {
+    const nowMs = this.#options.clock.monotonicMs();
+    return nowMs - (this.#busySinceMs ?? nowMs);
   }
 
   /** Counters for status and metrics. */
@@ -411,10 +418,10 @@ export class LogStore implements PartitionLogOwner {
       this.#ledger.prepareAhead();
       return false;
     }
-    this.#isBusy = true;
+    this.#busySinceMs = this.#options.clock.monotonicMs();
     this.#ledger.rotate().then(
       () => {
-        this.#isBusy = false;
+        this.#busySinceMs = undefined;
         this.flush();
       },
       (error: unknown) => {
@@ -431,26 +438,26 @@ export class LogStore implements PartitionLogOwner {
   }
 
   #submit(steps: readonly IoStep[], complete: () => void): void {
-    const { clock, fileSystem, listener } = this.#options;
-    this.#isBusy = true;
-    const startedMs = clock.monotonicMs();
+    const { fileSystem, listener } = this.#options;
+    this.#busySinceMs = this.#options.clock.monotonicMs();
     fileSystem.submit(steps, (failure) => {
       if (failure !== undefined) {
         this.#fail(chainFailure(steps, failure));
         return;
       }
-      this.#times.add(clock.monotonicMs() - startedMs);
+      const tookMs = this.unfinishedMs;
+      this.#times.add(tookMs);
       this.#ledger.synced();
       this.#flushes++;
-      this.#isBusy = false;
+      this.#busySinceMs = undefined;
       complete();
-      listener.flushEnded();
+      listener.flushEnded(tookMs);
       this.flush();
     });
   }
 
   #fail(error: ClustorError): void {
-    this.#isBusy = false;
+    this.#busySinceMs = undefined;
     if (this.#failure !== undefined) return;
     this.#failure = error;
     for (const reject of this.#failureWaiters) reject(error);

@@ -59,6 +59,8 @@ export interface SimRunReport {
   readonly acknowledged: number;
   readonly evidenceChecks: number;
   readonly leaderChanges: number;
+  /** Leaders that let go of their own accord (specification ELE-8). */
+  readonly leadersGivenUp: number;
   readonly membershipChanges: number;
   readonly crashes: number;
   readonly faults: Readonly<Record<FaultKind, number>>;
@@ -198,6 +200,7 @@ class SimulationRun {
       acknowledged: this.#load?.acknowledged ?? 0,
       evidenceChecks: this.#cluster.evidenceChecks,
       leaderChanges: this.#cluster.leaderChanges,
+      leadersGivenUp: this.#cluster.leadersGivenUp,
       membershipChanges: this.#cluster.membershipChanges,
       crashes: this.#crashes,
       faults: { ...(this.#faults ?? emptyFaultCounts()) },
