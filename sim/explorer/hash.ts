@@ -49,6 +49,7 @@ function describeLeader(leader: LeaderState): object {
       caughtUpTick: _caughtUpTick,
       lagMarkIndex: _markIndex,
       lagMarkTick: _markTick,
+      creditTick: _creditTick,
       ...row
     }) => [member.replicaId, row],
   );

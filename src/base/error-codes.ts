@@ -306,6 +306,13 @@ export const errorCodes = {
     advice:
       'A leader leads for 750 ms at least before it hands over; ask again after the time in the message.',
   },
+  CLUSTOR_TOO_MANY_OBSERVERS: {
+    wire: 7009,
+    retryable: false,
+    outcome: 'surelyNot',
+    advice:
+      'A partition has at most two observers; remove one first, or add the node as a learner.',
+  },
   CLUSTOR_NOT_A_MEMBER: {
     wire: 7007,
     retryable: true,

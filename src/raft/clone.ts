@@ -44,6 +44,7 @@ export function describeRaftState(state: RaftState): string {
       caughtUpTick: _caughtUpTick,
       lagMarkIndex: _markIndex,
       lagMarkTick: _markTick,
+      creditTick: _creditTick,
       ...row
     }) => row,
   );

@@ -46,6 +46,13 @@ export type Input =
   | { readonly kind: 'nodeDown'; readonly nodeId: NodeId; readonly delayTicks: number }
   /** The way to the node and back takes long enough to matter for elections, or no longer does (specification ELE-7). */
   | { readonly kind: 'linkRtt'; readonly nodeId: NodeId; readonly isHigh: boolean }
+  /** Of an append to an observer entries up to `lastIndex` left, and `extraBytes` more than `sendAppend` said. Only for a leader. */
+  | {
+      readonly kind: 'streamed';
+      readonly to: ReplicaLife;
+      readonly lastIndex: LogIndex;
+      readonly extraBytes: number;
+    }
   /** The owner was asked for something that needs a leader. */
   | { readonly kind: 'wake' }
   /** This replica was found in doubt (KER-9): it neither campaigns, votes nor acknowledges from now on. */

@@ -4,12 +4,12 @@
  */
 import { assert, present } from '../base/assert.ts';
 import type { Incarnation, LogIndex, NodeId, ReplicaId } from '../base/ids.ts';
-import type { Configuration } from '../base/membership.ts';
+import type { Configuration, ReplicaLife } from '../base/membership.ts';
 import type { ConfigurationPhase } from './effects.ts';
 import { considerRest, noteWork, restWhenAgreed, wake } from './hibernation.ts';
 import { appendTerms, termAt } from './log-terms.ts';
 import type { AppendRejected, DurabilityAck, HeartbeatEcho } from './messages.ts';
-import { findProgress, type Progress } from './progress.ts';
+import { findProgress, noteStreamed, type Progress } from './progress.ts';
 import { hasMajority, isJoint, quorumValue } from './quorum.ts';
 import { broadcastRound, confirmRounds, releaseReads } from './read-index.ts';
 import { acknowledged, probe, rejected, replicate } from './replication.ts';
@@ -83,6 +83,19 @@ export function handleDurabilityAck(
   if (!acknowledged(state, context, { progress, message })) return;
   advanceByQuorum(state, context);
   replicate(state, context, progress);
+}
+
+/** An append to an observer turned out larger, or shorter, than was thought. */
+export function handleStreamed(
+  state: RaftState,
+  streamed: {
+    readonly to: ReplicaLife;
+    readonly lastIndex: LogIndex;
+    readonly extraBytes: number;
+  },
+): void {
+  const row = state.leader && findProgress(state.leader.progress, streamed.to);
+  if (row !== undefined) noteStreamed(row, streamed);
 }
 
 /** A follower refused an append. */

@@ -24,6 +24,8 @@ export interface RaftSettings {
   readonly inflightEntriesMax: number;
   /** Bytes in flight to one peer. At the maximum the leader waits for acknowledgements. */
   readonly inflightBytesMax: number;
+  /** Bytes of entries that an observer is sent for each tick; beyond it waits (specification §3.0). */
+  readonly observerBytesPerTick: number;
   /** Own-term commits by both majorities after which a joint phase is left for the new configuration. */
   readonly finalizeEntries: number;
   /** Ticks without a majority of the new half after which a joint phase is left for the old configuration. */
@@ -48,6 +50,8 @@ export const defaultRaftSettings: RaftSettings = {
   appendBytesMax: 1024 * 1024,
   inflightEntriesMax: 16384,
   inflightBytesMax: 8 * 1024 * 1024,
+  // 12.8 MiB a second: a tenth of what snapshots may use.
+  observerBytesPerTick: 134_217,
   finalizeEntries: 64,
   rollbackGraceTicks: 300,
   catchUpTicksMax: 12_000,

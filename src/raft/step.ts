@@ -25,6 +25,7 @@ import {
   handleAppendRejected,
   handleDurabilityAck,
   handleHeartbeatEcho,
+  handleStreamed,
   leaderDurable,
   leaderTick,
   propose,
@@ -99,6 +100,9 @@ function handle(state: RaftState, input: Input, context: StepContext): void {
       return;
     case 'nodeDown':
       nodeDown(state, context, input);
+      return;
+    case 'streamed':
+      handleStreamed(state, input);
       return;
     case 'linkRtt':
       noteLinkRtt(state, input);

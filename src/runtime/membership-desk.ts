@@ -99,6 +99,8 @@ const blockMessages: Readonly<Record<Exclude<MembershipBlock, 'notLeader'>, stri
 /** A node that is to be added must be reached within this time. */
 const reachMsMax = 5_000;
 const noIncarnation = '00000000-0000-0000-0000-000000000000' as Incarnation;
+/** Observers of one partition (specification §3.0). */
+const observersMax = 2;
 /** Heard within this many ticks, a voter counts as alive. */
 const aliveTicks = 100;
 
@@ -122,6 +124,7 @@ export class MembershipDesk {
     this.#mustNotBeBlocked();
     const known = this.#memberOn(wanted.nodeId);
     if (known !== undefined) return this.#outcome(activeConfiguration(replica.state));
+    this.#mustHaveRoomFor(wanted.role);
     if (wanted.addresses.length === 0)
       throw new ClustorError('CLUSTOR_INVALID_ARGUMENT', 'a new member needs an address');
     const member: Member = {
@@ -136,6 +139,7 @@ export class MembershipDesk {
     this.#mustNotBeBlocked();
     if (this.#memberOn(wanted.nodeId) !== undefined)
       throw blocked(`node ${wanted.nodeId} became a member meanwhile`);
+    this.#mustHaveRoomFor(wanted.role);
     replica.input({
       kind: 'changeConfiguration',
       members: [...activeConfiguration(replica.state).members, member],
@@ -245,6 +249,16 @@ export class MembershipDesk {
   #mustNotBeBlocked(): void {
     const refusal = this.#blockRefusal();
     if (refusal !== undefined) throw refusal;
+  }
+
+  #mustHaveRoomFor(role: MemberToAdd['role']): void {
+    const { members } = activeConfiguration(this.#options.replica.state);
+    const observers = members.filter((member) => member.role === 'observer').length;
+    if (role === 'observer' && observers >= observersMax)
+      throw new ClustorError(
+        'CLUSTOR_TOO_MANY_OBSERVERS',
+        `the partition has ${observers} observers, at most ${observersMax} are taken`,
+      );
   }
 
   #blockRefusal(): ClustorError | undefined {

@@ -40,6 +40,7 @@ export type ReplicaInput = Extract<
       | 'nodeUnreachable'
       | 'nodeDown'
       | 'linkRtt'
+      | 'streamed'
       | 'leaderCommit'
       | 'changeConfiguration'
       | 'rollBack'

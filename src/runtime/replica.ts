@@ -99,6 +99,9 @@ export class Replica implements TurnWork {
       log,
       links: options.links,
       state: this.state,
+      streamed: (to, lastIndex, extraBytes) => {
+        this.#step({ kind: 'streamed', to, lastIndex, extraBytes });
+      },
     });
     this.reads = new ReadBarriers({ readsMax: limits.readsMax });
     this.apply = new ApplyPipeline({

@@ -8,6 +8,7 @@ import { present } from '../../src/base/assert.ts';
 import { utf8Encode } from '../../src/base/bytes.ts';
 import { clusterId, nodeId, partitionId, type NodeId } from '../../src/base/ids.ts';
 import { explain, type WhyKind } from '../../src/admin/why.ts';
+import type { RaftSettings } from '../../src/raft/index.ts';
 import type { AppendReceipt } from '../../src/runtime/local-append.ts';
 import type { AppendOptions, Partition } from '../../src/runtime/partition.ts';
 import type { Replica } from '../../src/runtime/replica.ts';
@@ -25,6 +26,13 @@ const smallStorage: Partial<LogStoreLimits> = {
   logBytesMax: 256 * 1024 * 1024,
 };
 
+/** What few scenarios need. */
+interface MoreOptions {
+  /** Nodes without a replica. */
+  readonly spares?: number;
+  readonly raft?: Partial<RaftSettings>;
+}
+
 /** How a promise ended. */
 export type Ending<T> =
   | { readonly kind: 'fulfilled'; readonly value: T }
@@ -36,15 +44,17 @@ export class ScenarioCluster {
   readonly events: TimelineEvent[] = [];
   readonly #simulated: SimCluster;
 
-  private constructor(seed: number, nodes: number) {
-    const nodeIds = Array.from({ length: nodes }, (_, at) => nodeId(at + 1));
+  private constructor(seed: number, nodes: number, more: MoreOptions) {
+    const { spares = 0, raft = {} } = more;
+    const nodeIds = Array.from({ length: nodes + spares }, (_, at) => nodeId(at + 1));
     this.world = new SimWorld({ seed, clusterId: cluster, nodeIds });
     this.#simulated = new SimCluster({
       world: this.world,
       clusterId: cluster,
       partitionIds: [onlyPartition],
+      voterIds: nodeIds.slice(0, nodes),
       storage: smallStorage,
-      raft: {},
+      raft,
       onEvent: (event) => {
         this.events.push(event);
       },
@@ -52,8 +62,8 @@ export class ScenarioCluster {
   }
 
   /** A cluster with a leader that has committed its first entry. */
-  static async start(seed: number, nodes = 3): Promise<ScenarioCluster> {
-    const scenario = new ScenarioCluster(seed, nodes);
+  static async start(seed: number, nodes = 3, more: MoreOptions = {}): Promise<ScenarioCluster> {
+    const scenario = new ScenarioCluster(seed, nodes, more);
     await scenario.settle(scenario.#simulated.initialize());
     for (const id of scenario.world.nodeIds) scenario.start(id);
     await scenario.untilLeader();
