@@ -103,7 +103,7 @@ export async function runSimulation(options: SimRunOptions): Promise<SimRunRepor
 
 /**
  * Windows of one to a few entries, where messages of one reign are split most, in every other run; quiet times so short that
- * partitions hibernate between operations, in every other run too; else the defaults.
+ * partitions hibernate between operations, in every other run too; else the defaults. Observers get so little that it matters.
  */
 function drawSettings(random: PrngState): Partial<RaftSettings> {
   const windows =
@@ -113,9 +113,8 @@ function drawSettings(random: PrngState): Partial<RaftSettings> {
           appendEntriesMax: nextBetween(random, 1, 4),
           inflightEntriesMax: nextBetween(random, 1, 64),
         };
-  return nextBelow(random, 2) === 0
-    ? windows
-    : { ...windows, hibernateTicks: nextBetween(random, 1, 30) };
+  const naps = nextBelow(random, 2) === 0 ? {} : { hibernateTicks: nextBetween(random, 1, 30) };
+  return { ...windows, ...naps, observerBytesPerTick: nextBetween(random, 300, 3_000) };
 }
 
 class SimulationRun {
