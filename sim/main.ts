@@ -185,6 +185,7 @@ function finish(
       simulatedSeconds: Math.round(medianOf(reports, (report) => report.simulatedMs) / 1000),
     },
     fewestOperations: Math.min(...reports.map((report) => report.operations)),
+    leadersGivenUp: sumOf(reports, (report) => report.leadersGivenUp),
     evidenceChecks: sumOf(reports, (report) => report.evidenceChecks),
     seconds: Math.round(run.seconds),
     seedsPerMinute: Math.round((reports.length * 60) / run.seconds),

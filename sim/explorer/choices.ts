@@ -117,7 +117,7 @@ function ofLeader(
     if (voter.replicaId === core.selfReplica) continue;
     add('transfer', `hands over to ${voter.replicaId}`, (next) => {
       explored.marks.add('handedOver');
-      return give(next, explored, at, { kind: 'transferLeadership', to: voter });
+      return give(next, explored, at, { kind: 'transferLeadership', to: voter, reason: '' });
     });
   }
 }

@@ -20,6 +20,7 @@ export function describeForHash(core: RaftState, disk: object, queue: readonly o
     electionDeadlineTick: _deadline,
     leaderHeardTick: _heard,
     failedElections: _failed,
+    givenUp: _reign,
     configurations,
     leaderContact,
     held,
@@ -41,16 +42,24 @@ export function describeForHash(core: RaftState, disk: object, queue: readonly o
 }
 
 function describeLeader(leader: LeaderState): object {
-  const rows = leader.progress.map(({ member, heardTick: _tick, ...row }) => [
-    member.replicaId,
-    row,
-  ]);
+  const rows = leader.progress.map(
+    ({
+      member,
+      heardTick: _heardTick,
+      caughtUpTick: _caughtUpTick,
+      lagMarkIndex: _markIndex,
+      lagMarkTick: _markTick,
+      creditTick: _creditTick,
+      ...row
+    }) => [member.replicaId, row],
+  );
   return {
     ...leader,
     progress: rows,
     joint: leader.joint?.rollbackReason ?? leader.joint !== undefined,
     transfer: leader.transfer && [leader.transfer.to.replicaId, leader.transfer.isSent],
     nextHeartbeatTick: 0,
+    sinceTick: 0,
     electedTick: 0,
   };
 }

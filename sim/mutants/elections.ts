@@ -4,6 +4,9 @@ import type { Mutant } from './mutant.ts';
 const election = 'src/raft/election.ts';
 const electionTests = 'test/raft/elections.test.ts';
 const preVoteTests = 'test/raft/pre-vote.test.ts';
+const stepDown = 'src/policy/step-down.ts';
+const stepDownTests = 'test/policy/step-down.test.ts';
+const highRttTests = 'test/raft/high-rtt.test.ts';
 
 /** Mutants of elections. */
 export const electionMutants: readonly Mutant[] = [
@@ -216,5 +219,154 @@ export const electionMutants: readonly Mutant[] = [
     ],
     expected: 'tests',
     tests: ['test/raft/doubt.test.ts'],
+  },
+  {
+    name: 'far-voters-not-named',
+    breaks: 'ELE-7: a voter never says that the way to a candidate is long',
+    file: election,
+    edits: [
+      { find: 'highRtt: state.slowNodes.includes(message.fromNode)', replace: 'highRtt: false' },
+    ],
+    expected: 'tests',
+    tests: [highRttTests],
+  },
+  {
+    name: 'window-not-widened-for-far-voters',
+    breaks: 'ELE-7: a candidate whose voters are far away campaigns with the ordinary window',
+    file: election,
+    edits: [
+      {
+        find: 'if (message.highRtt) state.wideUntilTerm = (state.term + 1) as Term;',
+        replace: 'if (message.highRtt) state.wideUntilTerm = state.term;',
+      },
+    ],
+    expected: 'tests',
+    tests: [highRttTests],
+  },
+  {
+    name: 'window-wide-for-ever',
+    breaks: 'ELE-7: a window that was widened once stays wide in later terms',
+    file: 'src/raft/role.ts',
+    edits: [
+      {
+        find: 'state.term <= wideUntilTerm;',
+        replace: 'wideUntilTerm > 0;',
+      },
+    ],
+    expected: 'tests',
+    tests: [highRttTests],
+  },
+  {
+    name: 'one-late-answer-is-a-long-way',
+    breaks: 'ELE-7: a single round trip over the threshold makes a link a long one',
+    file: 'src/policy/link-rtt.ts',
+    edits: [
+      { find: 'const sampleThresholdsMax = 4;', replace: 'const sampleThresholdsMax = 4_000;' },
+    ],
+    expected: 'tests',
+    tests: ['test/policy/link-rtt.test.ts'],
+  },
+  {
+    name: 'hands-over-to-a-slow-disk',
+    breaks: 'ELE-8: a leader with a slow disk hands over to whoever has caught up, slow or not',
+    file: stepDown,
+    edits: [{ find: 'heirsOf(input).filter(isFaster)', replace: 'heirsOf(input)' }],
+    expected: 'tests',
+    tests: [stepDownTests],
+  },
+  {
+    name: 'hands-over-again-and-again',
+    breaks: 'ELE-8: a slow disk ends reign after reign, without ten minutes in between',
+    file: stepDown,
+    edits: [
+      {
+        find: 'input.leaderAgeMs < input.leaderAgeMsMin || input.sinceStepDownMs < stepDownIntervalMs;',
+        replace: 'input.leaderAgeMs < input.leaderAgeMsMin;',
+      },
+    ],
+    expected: 'tests',
+    tests: [stepDownTests],
+  },
+  {
+    name: 'dead-follower-ends-a-reign',
+    breaks: 'ELE-8: voters that are not heard count among those that lag',
+    file: stepDown,
+    edits: [
+      {
+        find: 'return active.filter(isFarBehind).length',
+        replace: 'return peers.filter(isFarBehind).length',
+      },
+    ],
+    expected: 'tests',
+    tests: [stepDownTests],
+  },
+  {
+    name: 'hiccup-makes-a-slow-disk',
+    breaks: 'ELE-8: samples over the bound make a disk slow though one in between was not',
+    file: 'src/policy/device-latency.ts',
+    edits: [{ find: '    device.slowCount = 0;\n    return;', replace: '    return;' }],
+    expected: 'tests',
+    tests: ['test/policy/device-latency.test.ts'],
+  },
+  {
+    name: 'hanging-sync-is-no-sample',
+    breaks:
+      'ELE-8: only chains that ended say how slow a disk is; one that hangs for ever says nothing',
+    file: 'src/runtime/leadership-watch.ts',
+    edits: [{ find: 'this.#sample(unfinishedMs, nowMs);', replace: 'this.#sample(0, nowMs);' }],
+    expected: 'tests',
+    tests: ['test/runtime/leadership-watch.test.ts'],
+  },
+  {
+    name: 'device-latency-not-told',
+    breaks: 'ELE-8: followers say nothing of their disks with their echoes',
+    file: 'src/runtime/leadership-watch.ts',
+    edits: [
+      {
+        find: 'return Math.min(Math.round(worstMs * 1_000), 0xffff_ffff);',
+        replace: 'return Math.min(Math.round(worstMs * 0), 0xffff_ffff);',
+      },
+    ],
+    expected: 'tests',
+    tests: ['test/runtime/leadership-watch.test.ts'],
+  },
+  {
+    name: 'new-leader-hands-over',
+    breaks: 'ELE-8: an operator may have a leader hand over that was elected just now',
+    file: 'src/runtime/membership-desk.ts',
+    edits: [
+      {
+        find: 'if (under === undefined && waitMs > 0)',
+        replace: 'if (under !== undefined && waitMs > 0)',
+      },
+    ],
+    expected: 'tests',
+    tests: ['test/runtime/leadership-watch.test.ts'],
+  },
+  {
+    name: 'steps-down-and-campaigns-first',
+    breaks: 'ELE-8: who steps down of its own accord campaigns as early as the others',
+    file: 'src/raft/transfer.ts',
+    edits: [
+      {
+        find: '  state.electionDeadlineTick += state.settings.electionTimeoutTicksMax;\n',
+        replace: '',
+      },
+    ],
+    expected: 'tests',
+    tests: ['test/raft/step-down.test.ts'],
+  },
+  {
+    name: 'lag-counted-from-the-last-word',
+    breaks: 'ELE-8: a follower that had nothing to acknowledge for long lags for as long',
+    file: 'src/raft/leader.ts',
+    edits: [
+      {
+        find: 'if (row.matchIndex === state.log.lastIndex) row.caughtUpTick = state.now;',
+        replace: 'if (row.matchIndex > state.log.lastIndex) row.caughtUpTick = state.now;',
+      },
+    ],
+    expected: 'tests',
+    tests: ['test/raft/step-down.test.ts'],
   },
 ];

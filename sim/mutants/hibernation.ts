@@ -12,8 +12,8 @@ export const hibernationMutants: readonly Mutant[] = [
     file: hibernation,
     edits: [
       {
-        find: 'leader.progress.every((row) => row.restedRound >= restRound)',
-        replace: 'leader.progress.some((row) => row.restedRound >= restRound)',
+        find: 'const isAgreed = leader.progress.every(',
+        replace: 'const isAgreed = leader.progress.some(',
       },
     ],
     expected: 'tests',

@@ -1,6 +1,8 @@
 /** Wrong changes of membership: joint majorities, the exits of a joint phase, configurations that are forgotten, transfers. */
 import type { Mutant } from './mutant.ts';
 
+const progress = 'src/raft/progress.ts';
+const observerTests = 'test/raft/observers.test.ts';
 const membership = 'src/raft/membership.ts';
 const quorum = 'src/raft/quorum.ts';
 const membershipTests = 'test/raft/membership.test.ts';
@@ -289,5 +291,66 @@ export const membershipMutants: readonly Mutant[] = [
     ],
     expected: 'tests',
     tests: [membershipTests],
+  },
+  {
+    name: 'observer-without-cap',
+    breaks: '§3.0: an observer is sent as much at once as a voter',
+    file: progress,
+    edits: [
+      {
+        find: "if (progress.member.role !== 'observer') return true;",
+        replace: "if (progress.member.role !== 'learner') return true;",
+      },
+    ],
+    expected: 'tests',
+    tests: [observerTests],
+  },
+  {
+    name: 'observer-probes-without-cap',
+    breaks: '§3.0: what an observer is sent without an answer is not charged to its share',
+    file: 'src/raft/replication.ts',
+    edits: [
+      {
+        find: "if (progress.member.role === 'observer') progress.creditBytes -= bytes;",
+        replace:
+          "if (progress.member.role === 'observer' && progress.state === 'replicate')\n    progress.creditBytes -= bytes;",
+      },
+    ],
+    expected: 'tests',
+    tests: [observerTests],
+  },
+  {
+    name: 'observer-entries-from-disk-as-estimated',
+    breaks: '§3.0: entries that are read from disk for an observer cost what they were thought to',
+    file: progress,
+    edits: [
+      {
+        find: 'progress.creditBytes -= streamed.extraBytes;',
+        replace: 'progress.creditBytes -= Math.min(streamed.extraBytes, 0);',
+      },
+    ],
+    expected: 'tests',
+    tests: [observerTests],
+  },
+  {
+    name: 'observer-holds-everybody-awake',
+    breaks: '§3.0: an observer that is gone keeps a partition from hibernating',
+    file: 'src/raft/hibernation.ts',
+    edits: [
+      {
+        find: "row.member.role === 'observer' &&",
+        replace: "row.member.role === 'voter' &&",
+      },
+    ],
+    expected: 'tests',
+    tests: [observerTests],
+  },
+  {
+    name: 'any-number-of-observers',
+    breaks: '§3.0: a third observer is taken in',
+    file: 'src/runtime/membership-desk.ts',
+    edits: [{ find: 'const observersMax = 2;', replace: 'const observersMax = 3;' }],
+    expected: 'tests',
+    tests: ['test/runtime/observers.test.ts'],
   },
 ];

@@ -5,7 +5,7 @@
  *
  * | asked | clauses, in order |
  * | --- | --- |
- * | `notLeader` | InDoubt, NotAVoter, AnotherLeads, QuorumUnreachable, ElectionUnderWay |
+ * | `notLeader` | InDoubt, NotAVoter, GaveUpLeadership, AnotherLeads, QuorumUnreachable, ElectionUnderWay |
  * | `readBlocked` at a leader | ApplyFault, InDoubt, QuorumUnconfirmed, TermStartUncommitted, IndexInequality, ApplyBehind |
  * | `readBlocked` elsewhere | ApplyFault, InDoubt, QuorumUnreachable, NoLeader, LeaderUnreachable, IndexInequality, ApplyBehind |
  * | `notReady` | like `readBlocked`, without LeaderUnreachable |
@@ -141,6 +141,7 @@ function notLeader(input: WhyInput): Clause {
   return (
     inDoubt(input) ??
     notAVoter(input) ??
+    gaveUpLeadership(input) ??
     anotherLeads(input) ??
     quorumUnreachable(input) ??
     electing(input)
@@ -276,6 +277,21 @@ function notAVoter({ state }: WhyInput): Clause | undefined {
     clause: 'NotAVoter',
     explanation: `this replica is ${own === undefined ? 'no member of the configuration' : `its ${own.role}`}`,
     advice: 'Only voters lead; change the membership to make it one.',
+  };
+}
+
+/** It led last, and let go of its own accord (ELE-8); with the election after the next this is no reason any more. */
+function gaveUpLeadership({ state }: WhyInput): Clause | undefined {
+  const { givenUp, leaderContact } = state;
+  if (givenUp === undefined || state.term > givenUp.term + 1) return undefined;
+  const next =
+    leaderContact === undefined
+      ? 'no other leader is known yet'
+      : `node ${leaderContact.nodeId} leads in term ${state.term}`;
+  return {
+    clause: 'GaveUpLeadership',
+    explanation: `this replica led in term ${givenUp.term} and gave leadership up: ${givenUp.reason}; ${next}`,
+    advice: 'Mend what the reason names; `clustor transfer-leader` brings leadership back.',
   };
 }
 

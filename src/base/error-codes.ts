@@ -314,6 +314,20 @@ export const errorCodes = {
     outcome: 'surelyNot',
     advice: 'The leader goes on; look at the target node, or name another one.',
   },
+  CLUSTOR_LEADER_TOO_NEW: {
+    wire: 7008,
+    retryable: true,
+    outcome: 'surelyNot',
+    advice:
+      'A leader leads for 750 ms at least before it hands over; ask again after the time in the message.',
+  },
+  CLUSTOR_TOO_MANY_OBSERVERS: {
+    wire: 7009,
+    retryable: false,
+    outcome: 'surelyNot',
+    advice:
+      'A partition has at most two observers; remove one first, or add the node as a learner.',
+  },
   CLUSTOR_NOT_A_MEMBER: {
     wire: 7007,
     retryable: true,

@@ -239,8 +239,10 @@ export async function runTransferLeader(
     const startedMs = performance.now();
     const { partitionId } = session;
     // The first leader alone is asked: the next one has not been told to hand over.
-    const { leaderNodeId } = await session.ask(untilMs, (admin) =>
-      admin.transferLeadership({ partitionId, toNodeId: BigInt(options.to), deadlineMs: 10_000 }),
+    const { leaderNodeId } = await onceOldEnough(untilMs, () =>
+      session.ask(untilMs, (admin) =>
+        admin.transferLeadership({ partitionId, toNodeId: BigInt(options.to), deadlineMs: 10_000 }),
+      ),
     );
     const tookMs = Math.round(performance.now() - startedMs);
     output.result(
@@ -249,6 +251,18 @@ export async function runTransferLeader(
     );
     return leaderNodeId === options.to ? exitCodes.done : exitCodes.refused;
   });
+}
+
+/** Asks again while the leader is too new to hand over; that lasts less than a second. */
+async function onceOldEnough<T>(untilMs: number, ask: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await ask();
+    } catch (error) {
+      if (!isClustorError(error, 'CLUSTOR_LEADER_TOO_NEW') || Date.now() >= untilMs) throw error;
+      await new Promise((wake) => setTimeout(wake, pollMs));
+    }
+  }
 }
 
 /** Asks for steps until the goal is reached, showing what goes on. */

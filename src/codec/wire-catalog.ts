@@ -206,6 +206,7 @@ export const wireCatalog = [
     audience: 'node',
     bodyBytesMax: 4_194_304,
     fields: [
+      { name: 'deviceLatencyUs', type: 'u32' },
       {
         name: 'elements',
         type: 'array',

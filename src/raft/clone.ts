@@ -34,12 +34,21 @@ export function describeRaftState(state: RaftState): string {
     electionDeadlineTick: _deadline,
     leaderHeardTick: _heard,
     settings: _settings,
+    givenUp: _reign,
     leader,
     campaign,
     ...rest
   } = state;
   const rows = leader?.progress.map(
-    ({ heardTick: _heardTick, leaseTick: _leaseTick, ...row }) => row,
+    ({
+      heardTick: _heardTick,
+      leaseTick: _leaseTick,
+      caughtUpTick: _caughtUpTick,
+      lagMarkIndex: _markIndex,
+      lagMarkTick: _markTick,
+      creditTick: _creditTick,
+      ...row
+    }) => row,
   );
   const leading =
     leader === undefined
@@ -51,6 +60,7 @@ export function describeRaftState(state: RaftState): string {
           joint: leader.joint && { ...leader.joint, sinceTick: 0 },
           transfer: leader.transfer && { ...leader.transfer, deadlineTick: 0 },
           nextHeartbeatTick: 0,
+          sinceTick: 0,
           electedTick: 0,
           busyTick: 0,
         };

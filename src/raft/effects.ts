@@ -68,6 +68,8 @@ export type Effect =
       readonly lastIndex: LogIndex;
       readonly commit: LogIndex;
       readonly receiverInDoubt: boolean;
+      /** Bytes of the entries, an estimate where they are no longer in memory. */
+      readonly bytes: number;
     }
   | { readonly kind: 'sendMessage'; readonly to: Recipient; readonly message: OutgoingMessage }
   /** The role, term or known leader changed. */

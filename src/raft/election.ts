@@ -3,7 +3,7 @@
  * (Raft §5.2 and §5.4.1, thesis §9.6, specification §2.2).
  */
 import { assert } from '../base/assert.ts';
-import type { Term } from '../base/ids.ts';
+import type { NodeId, Term } from '../base/ids.ts';
 import { isSameLife, type ReplicaLife } from '../base/membership.ts';
 import { wakeForCandidate } from './hibernation.ts';
 import { becomeLeader } from './leader.ts';
@@ -90,6 +90,15 @@ export function leaderNodeUnreachable(state: RaftState, context: StepContext): v
     );
 }
 
+/** The owner has measured the way to a node. */
+export function noteLinkRtt(
+  state: RaftState,
+  link: { readonly nodeId: NodeId; readonly isHigh: boolean },
+): void {
+  const others = state.slowNodes.filter((nodeId) => nodeId !== link.nodeId);
+  state.slowNodes = link.isHigh ? [...others, link.nodeId] : others;
+}
+
 /** Asks whether an election could be won, leaving term and vote alone. */
 export function startPreVote(
   state: RaftState,
@@ -137,6 +146,7 @@ export function handlePreVoteRequest(
     ...own,
     term: voteGranted ? message.term : state.term,
     voteGranted,
+    highRtt: state.slowNodes.includes(message.fromNode),
   });
   wakeForCandidate(state, context, message);
 }
@@ -150,6 +160,8 @@ export function handlePreVoteResponse(
   if (state.role !== 'preCandidate') return;
   if (message.voteGranted && message.term !== state.term + 1) return;
   if (!isCountedVoter(state, message)) return;
+  // Before the vote is counted: it may begin the very election whose window is to be wide.
+  if (message.highRtt) state.wideUntilTerm = (state.term + 1) as Term;
   countPreVote(state, context, { voter: voterOf(message), granted: message.voteGranted });
 }
 

@@ -11,6 +11,7 @@
  */
 import type { NodeId } from '../base/ids.ts';
 import type { Heartbeat, PreVoteRequest, VoteRequest } from './messages.ts';
+import type { Progress } from './progress.ts';
 import { isJoint, memberOf } from './quorum.ts';
 import { broadcastRound } from './read-index.ts';
 import { becomeFollower, resetElectionDeadline } from './role.ts';
@@ -40,7 +41,10 @@ export function considerRest(state: RaftState, leader: LeaderState): void {
 export function restWhenAgreed(state: RaftState, leader: LeaderState): void {
   const { restRound } = leader;
   if (restRound === undefined || leader.round < restRound || !isQuiet(state, leader)) return;
-  if (leader.progress.every((row) => row.restedRound >= restRound)) state.isHibernating = true;
+  const isAgreed = leader.progress.every(
+    (row) => row.restedRound >= restRound || isExcused(state, row),
+  );
+  if (isAgreed) state.isHibernating = true;
 }
 
 /** Whether a follower has nothing left to do for the leader that asks for rest. */
@@ -146,8 +150,18 @@ function isQuiet(state: RaftState, leader: LeaderState): boolean {
     !state.inDoubt &&
     isAllDone(state) &&
     leader.progress.every(
-      (row) => !row.inDoubt && row.matchIndex === lastIndex && row.heardTick >= heardSince,
+      (row) =>
+        isExcused(state, row) ||
+        (!row.inDoubt && row.matchIndex === lastIndex && row.heardTick >= heardSince),
     )
+  );
+}
+
+/** An observer that is gone keeps nobody awake; its return, a new connection, wakes its leader. */
+function isExcused(state: RaftState, row: Progress): boolean {
+  return (
+    row.member.role === 'observer' &&
+    state.now - row.heardTick >= state.settings.electionTimeoutTicksMax
   );
 }
 

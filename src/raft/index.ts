@@ -47,7 +47,7 @@ export type {
   VoteRequest,
   VoteResponse,
 } from './messages.ts';
-export type { Inflight, Progress } from './progress.ts';
+export { lagTicks, type Inflight, type Progress } from './progress.ts';
 export type { VoteOutcome } from './quorum.ts';
 export {
   allMembers,
@@ -69,6 +69,7 @@ export {
   selfLife,
   walCommittedIndex,
   type CampaignState,
+  type GivenUp,
   type HeldMessage,
   type JointPhase,
   type LeaderLease,
@@ -84,3 +85,4 @@ export {
   type Vote,
 } from './state.ts';
 export { nextTickDue, start, step } from './step.ts';
+export { handOverWaitTicks } from './transfer.ts';

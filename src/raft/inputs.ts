@@ -31,7 +31,9 @@ export type Input =
   /** The owner wants the old configuration of a joint phase back; the core goes back as soon as it safely can. */
   | { readonly kind: 'rollBack'; readonly reason: string }
   /** The owner wants another voter to lead; ends with a change of role or with `transferAborted`. Only for a leader. */
-  | { readonly kind: 'transferLeadership'; readonly to: ReplicaLife }
+  | { readonly kind: 'transferLeadership'; readonly to: ReplicaLife; readonly reason: string }
+  /** The owner wants this leader to lead no more, though nobody is there to hand over to (specification ELE-8). */
+  | { readonly kind: 'stepDown'; readonly reason: string }
   /** Asks for a read index; answered by `readReady` or `readFailed` with the same id. Only for a leader. */
   | { readonly kind: 'readIndex'; readonly readId: number }
   /** Like `readIndex`, and answered at once by `leaseReadReady` while this leader holds a lease. */
@@ -46,6 +48,15 @@ export type Input =
   | { readonly kind: 'nodeUnreachable'; readonly nodeId: NodeId }
   /** The connection to the node is gone; elections that it brings about among sleepers are put off by `delayTicks`. */
   | { readonly kind: 'nodeDown'; readonly nodeId: NodeId; readonly delayTicks: number }
+  /** The way to the node and back takes long enough to matter for elections, or no longer does (specification ELE-7). */
+  | { readonly kind: 'linkRtt'; readonly nodeId: NodeId; readonly isHigh: boolean }
+  /** Of an append to an observer entries up to `lastIndex` left, and `extraBytes` more than `sendAppend` said. Only for a leader. */
+  | {
+      readonly kind: 'streamed';
+      readonly to: ReplicaLife;
+      readonly lastIndex: LogIndex;
+      readonly extraBytes: number;
+    }
   /** The owner was asked for something that needs a leader. */
   | { readonly kind: 'wake' }
   /** This replica was found in doubt (KER-9): it neither campaigns, votes nor acknowledges from now on. */

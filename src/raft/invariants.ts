@@ -118,6 +118,7 @@ function checkHibernation(state: RaftState): void {
   const { restRound } = leader;
   assert(restRound !== undefined, 'a leader hibernates when it asked for it');
   for (const row of leader.progress) {
+    if (row.member.role === 'observer') continue;
     assert(row.matchIndex === log.lastIndex, 'a leader hibernates when all hold everything');
     assert(row.restedRound >= restRound, 'a leader hibernates when all have agreed');
   }

@@ -4,13 +4,13 @@
  */
 import { assert, present } from '../base/assert.ts';
 import type { Incarnation, LogIndex, NodeId, ReplicaId } from '../base/ids.ts';
-import type { Configuration } from '../base/membership.ts';
+import type { Configuration, ReplicaLife } from '../base/membership.ts';
 import type { ConfigurationPhase } from './effects.ts';
 import { considerRest, noteWork, restWhenAgreed, wake } from './hibernation.ts';
 import { countLeaseRound, noLease, noteLeaseEcho } from './lease.ts';
 import { appendTerms, termAt } from './log-terms.ts';
 import type { AppendRejected, DurabilityAck, HeartbeatEcho } from './messages.ts';
-import { findProgress, type Progress } from './progress.ts';
+import { findProgress, noteStreamed, type Progress } from './progress.ts';
 import { hasMajority, isJoint, quorumValue } from './quorum.ts';
 import { broadcastRound, confirmRounds, releaseReads } from './read-index.ts';
 import { acknowledged, probe, rejected, replicate } from './replication.ts';
@@ -32,6 +32,7 @@ export function becomeLeader(state: RaftState, context: StepContext): void {
   const progress = progressRows(state, [], nextIndex);
   state.role = 'leader';
   state.campaign = undefined;
+  state.givenUp = undefined;
   state.failedElections = 0;
   state.leaderContact = {
     replicaId: state.selfReplica,
@@ -50,6 +51,7 @@ export function becomeLeader(state: RaftState, context: StepContext): void {
     nextHeartbeatTick: state.now + state.settings.heartbeatTicks,
     busyTick: state.now,
     restRound: undefined,
+    sinceTick: state.now,
     electedTick: state.now,
     lease: noLease(),
   };
@@ -83,6 +85,19 @@ export function handleDurabilityAck(
   if (!acknowledged(state, context, { progress, message })) return;
   advanceByQuorum(state, context);
   replicate(state, context, progress);
+}
+
+/** An append to an observer turned out larger, or shorter, than was thought. */
+export function handleStreamed(
+  state: RaftState,
+  streamed: {
+    readonly to: ReplicaLife;
+    readonly lastIndex: LogIndex;
+    readonly extraBytes: number;
+  },
+): void {
+  const row = state.leader && findProgress(state.leader.progress, streamed.to);
+  if (row !== undefined) noteStreamed(row, streamed);
 }
 
 /** A follower refused an append. */
@@ -160,6 +175,8 @@ export type OwnEntries =
 export function appendOwn(state: RaftState, context: StepContext, entries: OwnEntries): void {
   noteWork(state, present(state.leader, 'a leader appends'));
   const count = entries.source === 'configuration' ? 1 : entries.count;
+  const { progress: rows } = present(state.leader, 'a leader has its rows');
+  for (const row of rows) if (row.matchIndex === state.log.lastIndex) row.caughtUpTick = state.now;
   const firstIndex = (state.log.lastIndex + 1) as LogIndex;
   const lastIndex = (state.log.lastIndex + count) as LogIndex;
   appendTerms(state.log, lastIndex, state.term);
@@ -176,8 +193,7 @@ export function appendOwn(state: RaftState, context: StepContext, entries: OwnEn
   } else {
     context.effects.push({ kind: 'appendToLog', source: entries.source, ...place });
   }
-  for (const progress of present(state.leader, 'a leader has its rows').progress)
-    replicate(state, context, progress);
+  for (const progress of rows) replicate(state, context, progress);
 }
 
 /** Commits by counting, and only entries of the own term (Raft §5.4.2; regressions 11, 17 and 18). */

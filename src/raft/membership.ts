@@ -130,7 +130,8 @@ function settle(state: RaftState, context: StepContext, leader: LeaderState): vo
   const heirs = leader.progress.filter((row) => row.member.role === 'voter' && !row.inDoubt);
   const heir = heirs.sort((left, right) => right.matchIndex - left.matchIndex)[0];
   if (heir === undefined) stepDownRemoved(state, context);
-  else if (leader.transfer === undefined) beginTransfer(state, context, heir.member);
+  else if (leader.transfer === undefined)
+    beginTransfer(state, context, { to: heir.member, reason: 'it is no voter any more' });
 }
 
 function leaveJoint(state: RaftState, context: StepContext, joint: JointPhase): void {

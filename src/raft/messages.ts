@@ -37,6 +37,8 @@ export interface PreVoteRequest extends FromPeer {
 export interface PreVoteResponse extends FromPeer {
   readonly kind: 'preVoteResponse';
   readonly voteGranted: boolean;
+  /** The way between the two takes so long that the asker's next window should be wider (specification ELE-7). */
+  readonly highRtt: boolean;
 }
 
 /** Asks for a vote (Raft §5.2). Leaves only after the candidate's own vote is durable. */

@@ -31,8 +31,17 @@ export interface Progress {
   inflight: Inflight[];
   inflightEntries: number;
   inflightBytes: number;
+  /** Bytes that an observer may still be sent; below zero after an append that was larger. */
+  creditBytes: number;
+  /** When its credit was last filled up. */
+  creditTick: number;
   /** Tick of the newest message of this term. */
   heardTick: number;
+  /** Tick of the newest moment whose log it is known to have held: behind a steady load it trails by a round trip. */
+  caughtUpTick: number;
+  /** The end of the log at `lagMarkTick`; when the match reaches it, that is the moment. */
+  lagMarkIndex: LogIndex;
+  lagMarkTick: number;
   echoedRound: number;
   /** Newest round at which it went to sleep. */
   restedRound: number;
@@ -62,7 +71,12 @@ export function createProgress(member: Member, nextIndex: LogIndex, now: number)
     inflight: [],
     inflightEntries: 0,
     inflightBytes: 0,
+    creditBytes: 0,
+    creditTick: now,
     heardTick: now,
+    caughtUpTick: now,
+    lagMarkIndex: (nextIndex - 1) as LogIndex,
+    lagMarkTick: now,
     echoedRound: 0,
     restedRound: 0,
     leaseTick: -1,
@@ -99,6 +113,54 @@ export function becomeReplicate(progress: Progress): void {
   progress.inflight = [];
   progress.inflightEntries = 0;
   progress.inflightBytes = 0;
+}
+
+/** Credit of an observer that has taken nothing for a while, in ticks: no more gathers. */
+const creditTicksMax = 10;
+
+/**
+ * Whether it may be sent entries now. Everybody may but an observer beyond its share: a bucket that fills with time, and
+ * that the append which empties it may overdraw.
+ */
+export function mayStream(progress: Progress, now: number, bytesPerTick: number): boolean {
+  if (progress.member.role !== 'observer') return true;
+  const filled = progress.creditBytes + (now - progress.creditTick) * bytesPerTick;
+  progress.creditBytes = Math.min(filled, creditTicksMax * bytesPerTick);
+  progress.creditTick = now;
+  return progress.creditBytes > 0;
+}
+
+/**
+ * What really left of an append to an observer: the entries up to `lastIndex`, and so many bytes more than was thought. What
+ * did not leave is sent again later.
+ */
+export function noteStreamed(
+  progress: Progress,
+  streamed: { readonly lastIndex: LogIndex; readonly extraBytes: number },
+): void {
+  progress.creditBytes -= streamed.extraBytes;
+  if (progress.state !== 'replicate' || progress.nextIndex <= streamed.lastIndex + 1) return;
+  progress.nextIndex = (Math.max(streamed.lastIndex, progress.matchIndex) + 1) as LogIndex;
+  while ((progress.inflight.at(-1)?.lastIndex ?? 0) >= progress.nextIndex) {
+    const unsent = progress.inflight.pop();
+    progress.inflightEntries -= unsent?.entries ?? 0;
+    progress.inflightBytes -= unsent?.bytes ?? 0;
+  }
+}
+
+/** Notes how far it lags in time, when its match index has moved. */
+export function noteLag(progress: Progress, lastIndex: LogIndex, now: number): void {
+  if (progress.matchIndex >= progress.lagMarkIndex) {
+    progress.caughtUpTick = Math.max(progress.caughtUpTick, progress.lagMarkTick);
+    progress.lagMarkIndex = lastIndex;
+    progress.lagMarkTick = now;
+  }
+  if (progress.matchIndex === lastIndex) progress.caughtUpTick = now;
+}
+
+/** For how many ticks it has not held what the log then held. */
+export function lagTicks(progress: Progress, lastIndex: LogIndex, now: number): number {
+  return progress.matchIndex === lastIndex ? 0 : now - progress.caughtUpTick;
 }
 
 /** Notes an append in flight. */

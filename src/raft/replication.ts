@@ -7,6 +7,8 @@ import {
   becomeProbe,
   becomeReplicate,
   freeInflight,
+  mayStream,
+  noteLag,
   type Progress,
 } from './progress.ts';
 import { lastIndexNotAfterTerm, termAt } from './log-terms.ts';
@@ -30,14 +32,12 @@ export function replicate(state: RaftState, context: StepContext, progress: Prog
       progress.inflightBytes >= state.settings.inflightBytesMax
     )
       return;
+    if (!mayStream(progress, state.now, state.settings.observerBytesPerTick)) return;
     const lastIndex = lastIndexThatFits(state, context, progress.nextIndex);
     const first = progress.nextIndex;
-    emitAppend(state, context, { progress, prevIndex: (first - 1) as LogIndex, lastIndex });
-    addInflight(progress, {
-      lastIndex,
-      entries: lastIndex - first + 1,
-      bytes: context.log.bytes(first, lastIndex),
-    });
+    const bytes = context.log.bytes(first, lastIndex);
+    emitAppend(state, context, { progress, prevIndex: (first - 1) as LogIndex, lastIndex, bytes });
+    addInflight(progress, { lastIndex, entries: lastIndex - first + 1, bytes });
     progress.nextIndex = (lastIndex + 1) as LogIndex;
   }
 }
@@ -49,6 +49,7 @@ export function probe(state: RaftState, context: StepContext, progress: Progress
       progress,
       prevIndex: progress.matchIndex,
       lastIndex: progress.matchIndex,
+      bytes: 0,
     });
     return;
   }
@@ -58,9 +59,11 @@ export function probe(state: RaftState, context: StepContext, progress: Progress
     replicate(state, context, progress);
     return;
   }
+  // An observer goes on where its credit had run out.
+  replicate(state, context, progress);
   const prevIndex = (progress.nextIndex - 1) as LogIndex;
   if (prevIndex >= state.log.baseIndex)
-    emitAppend(state, context, { progress, prevIndex, lastIndex: prevIndex });
+    emitAppend(state, context, { progress, prevIndex, lastIndex: prevIndex, bytes: 0 });
 }
 
 /**
@@ -84,8 +87,12 @@ export function acknowledged(
     return false;
   progress.matchIndex = message.lastFsyncedIndex;
   progress.isMatchKnown = true;
-  if (progress.state === 'replicate') freeInflight(progress, message.lastFsyncedIndex);
-  else if (progress.state === 'probe') becomeReplicate(progress);
+  noteLag(progress, state.log.lastIndex, state.now);
+  if (progress.state === 'replicate') {
+    freeInflight(progress, message.lastFsyncedIndex);
+    // It may hold what is thought not to have left: an observer's stream is wound back on the word of a sender.
+    progress.nextIndex = Math.max(progress.nextIndex, message.lastFsyncedIndex + 1) as LogIndex;
+  } else if (progress.state === 'probe') becomeReplicate(progress);
   else if (progress.matchIndex >= state.log.baseIndex) becomeReplicate(progress);
   return true;
 }
@@ -161,16 +168,18 @@ function doubtPeer(state: RaftState, context: StepContext, progress: Progress): 
     progress,
     prevIndex: progress.matchIndex,
     lastIndex: progress.matchIndex,
+    bytes: 0,
   });
 }
 
 function sendProbe(state: RaftState, context: StepContext, progress: Progress): void {
   const prevIndex = (progress.nextIndex - 1) as LogIndex;
-  const lastIndex =
-    progress.nextIndex > state.log.lastIndex
-      ? prevIndex
-      : lastIndexThatFits(state, context, progress.nextIndex);
-  emitAppend(state, context, { progress, prevIndex, lastIndex });
+  const isEmpty =
+    progress.nextIndex > state.log.lastIndex ||
+    !mayStream(progress, state.now, state.settings.observerBytesPerTick);
+  const lastIndex = isEmpty ? prevIndex : lastIndexThatFits(state, context, progress.nextIndex);
+  const bytes = isEmpty ? 0 : context.log.bytes(progress.nextIndex, lastIndex);
+  emitAppend(state, context, { progress, prevIndex, lastIndex, bytes });
   progress.isProbeSent = true;
 }
 
@@ -189,9 +198,11 @@ function emitAppend(
     readonly progress: Progress;
     readonly prevIndex: LogIndex;
     readonly lastIndex: LogIndex;
+    readonly bytes: number;
   },
 ): void {
-  const { progress, prevIndex, lastIndex } = append;
+  const { progress, prevIndex, lastIndex, bytes } = append;
+  if (progress.member.role === 'observer') progress.creditBytes -= bytes;
   assert(state.durableTerm === state.term, "a leader's term is durable");
   context.effects.push({
     kind: 'sendAppend',
@@ -202,5 +213,6 @@ function emitAppend(
     lastIndex,
     commit: state.commitIndex,
     receiverInDoubt: progress.inDoubt,
+    bytes,
   });
 }

@@ -28,11 +28,17 @@ export function mayCampaign(state: RaftState): boolean {
   );
 }
 
-/** Draws the next election deadline; failed elections widen the window by ×1.5 each (specification §2.2). */
+/**
+ * Draws the next election deadline; failed elections widen the window by ×1.5 each (specification §2.2). A candidate whose
+ * voters are far away gets twice the window for a term: from that of one data centre to that of many, or from that to the
+ * next (ELE-7). A follower does not: heartbeats come as often over a long way as over a short one.
+ */
 export function resetElectionDeadline(state: RaftState): void {
   const { electionTimeoutTicksMin, electionTimeoutTicksMax, electionBackoffTicksMax } =
     state.settings;
-  const widening = Math.pow(1.5, Math.min(state.failedElections, 8));
+  const { wideUntilTerm = -1 } = state;
+  const isWide = state.role !== 'follower' && state.term <= wideUntilTerm;
+  const widening = Math.pow(1.5, Math.min(state.failedElections, 8)) * (isWide ? 2 : 1);
   const low = Math.min(
     Math.round(electionTimeoutTicksMin * widening),
     Math.max(electionBackoffTicksMax >> 1, electionTimeoutTicksMin),
@@ -81,6 +87,9 @@ export function becomeFollower(
     state.role !== 'follower' ||
     next.term !== state.term ||
     next.leader?.replicaId !== state.leaderContact?.replicaId;
+  const transfer = wasLeader?.transfer;
+  const isHandedOver = transfer?.isSent === true;
+  if (isHandedOver) state.givenUp = { term: state.term, reason: transfer.reason };
   if (next.term > state.term)
     changeHardState(state, context, { term: next.term, votedFor: undefined });
   if (wasLeader !== undefined) {
@@ -98,7 +107,8 @@ export function becomeFollower(
     state.leaderLost = false;
   }
   if (!wasFollower || wasHibernating || next.leader !== undefined) resetElectionDeadline(state);
-  if (isChange) announceRole(state, context, next.reason);
+  if (!isChange) return;
+  announceRole(state, context, isHandedOver ? `handed over: ${transfer.reason}` : next.reason);
 }
 
 /** Tells the owner who is what. */

@@ -10,6 +10,8 @@ export interface RaftSettings {
   readonly electionTimeoutTicksMin: number;
   /** Longest election timeout, ticks. */
   readonly electionTimeoutTicksMax: number;
+  /** Ticks for which a leader leads at least before it hands over of its own or an operator's accord (`min_leader_term_ms`). */
+  readonly minLeaderTicks: number;
   /** Ticks between heartbeat rounds. */
   readonly heartbeatTicks: number;
   /** Cap of the window that failed elections widen by ×1.5, ticks. */
@@ -22,6 +24,8 @@ export interface RaftSettings {
   readonly inflightEntriesMax: number;
   /** Bytes in flight to one peer. At the maximum the leader waits for acknowledgements. */
   readonly inflightBytesMax: number;
+  /** Bytes of entries that an observer is sent for each tick; beyond it waits (specification §3.0). */
+  readonly observerBytesPerTick: number;
   /** Own-term commits by both majorities after which a joint phase is left for the new configuration. */
   readonly finalizeEntries: number;
   /** Ticks without a majority of the new half after which a joint phase is left for the old configuration. */
@@ -45,12 +49,15 @@ export interface RaftSettings {
 export const defaultRaftSettings: RaftSettings = {
   electionTimeoutTicksMin: 30,
   electionTimeoutTicksMax: 60,
+  minLeaderTicks: 75,
   heartbeatTicks: 5,
   electionBackoffTicksMax: 200,
   appendEntriesMax: 4096,
   appendBytesMax: 1024 * 1024,
   inflightEntriesMax: 16384,
   inflightBytesMax: 8 * 1024 * 1024,
+  // 12.8 MiB a second: a tenth of what snapshots may use.
+  observerBytesPerTick: 134_217,
   finalizeEntries: 64,
   rollbackGraceTicks: 300,
   catchUpTicksMax: 12_000,

@@ -46,6 +46,7 @@ export interface JointPhase {
 /** A leadership transfer under way (thesis §3.10). */
 export interface Transfer {
   readonly to: ReplicaLife;
+  readonly reason: string;
   readonly deadlineTick: number;
   isSent: boolean;
 }
@@ -66,6 +67,13 @@ export interface LeaderLease {
   isForfeited: boolean;
   /** Flagged rounds whose lease may still run, in order. */
   sent: LeaseRounds[];
+}
+
+/** A reign that its leader ended of its own accord. */
+export interface GivenUp {
+  /** The term in which it led. */
+  readonly term: Term;
+  readonly reason: string;
 }
 
 /** What only a leader has. */
@@ -90,6 +98,8 @@ export interface LeaderState {
   busyTick: number;
   /** First round in which hibernation was asked for; unset by any work. */
   restRound: number | undefined;
+  /** Tick of its election. */
+  readonly sinceTick: number;
   /** Tick since which check-quorum counts; a new leader gets a full period. */
   electedTick: number;
   readonly lease: LeaderLease;
@@ -155,7 +165,13 @@ export interface RaftState {
   /** No heartbeats are sent and no timers run until something wakes it (specification §2.5). */
   isHibernating: boolean;
   failedElections: number;
+  /** Nodes to which a word and its answer take long (specification ELE-7). */
+  slowNodes: readonly NodeId[];
+  /** Up to this term the own windows as a candidate are wide: a voter said that the way to it is long. */
+  wideUntilTerm: Term | undefined;
   inDoubt: boolean;
+  /** The last reign, if this replica ended it of its own accord; for explanations. */
+  givenUp: GivenUp | undefined;
   now: number;
   prng: PrngState;
   campaign: CampaignState | undefined;
@@ -252,7 +268,10 @@ export function createRaftState(start: RaftStart): RaftState {
     clockAlarm: false,
     isHibernating: false,
     failedElections: 0,
+    slowNodes: [],
+    wideUntilTerm: undefined,
     inDoubt: start.inDoubt,
+    givenUp: undefined,
     now: start.now,
     prng: createPrng(start.seed),
     campaign: undefined,

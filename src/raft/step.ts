@@ -11,6 +11,7 @@ import {
   handleVoteResponse,
   isSticky,
   leaderNodeUnreachable,
+  noteLinkRtt,
 } from './election.ts';
 import {
   answerOldLeader,
@@ -25,6 +26,7 @@ import {
   handleAppendRejected,
   handleDurabilityAck,
   handleHeartbeatEcho,
+  handleStreamed,
   leaderDurable,
   leaderTick,
   propose,
@@ -38,7 +40,7 @@ import { reconfirmReads, requestLeaseRead, requestRead } from './read-index.ts';
 import { releaseHeld } from './send.ts';
 import { withheldUntilTick } from './vote-promise.ts';
 import { tickMs } from './settings.ts';
-import { beginTransfer } from './transfer.ts';
+import { beginTransfer, stepDownWanted } from './transfer.ts';
 import type { RaftState, StepContext } from './state.ts';
 
 /** Mutates `state` by one input and appends what must be done to `context.effects`. @public */
@@ -82,7 +84,11 @@ function handle(state: RaftState, input: Input, context: StepContext): void {
       return;
     case 'transferLeadership':
       wake(state, context);
-      beginTransfer(state, context, input.to);
+      beginTransfer(state, context, input);
+      return;
+    case 'stepDown':
+      wake(state, context);
+      stepDownWanted(state, context, input.reason);
       return;
     case 'readIndex':
       wake(state, context);
@@ -106,6 +112,12 @@ function handle(state: RaftState, input: Input, context: StepContext): void {
       return;
     case 'nodeDown':
       nodeDown(state, context, input);
+      return;
+    case 'streamed':
+      handleStreamed(state, input);
+      return;
+    case 'linkRtt':
+      noteLinkRtt(state, input);
       return;
     case 'wake':
       wakeOnDemand(state, context);

@@ -18,7 +18,12 @@ import {
 } from './state.ts';
 
 /** Begins a transfer. A second one to the same replica joins the first. */
-export function beginTransfer(state: RaftState, context: StepContext, to: ReplicaLife): void {
+export function beginTransfer(
+  state: RaftState,
+  context: StepContext,
+  order: { readonly to: ReplicaLife; readonly reason: string },
+): void {
+  const { to, reason } = order;
   const leader = present(state.leader, 'only a leader hands over');
   assert(!isSelf(state, to), 'leadership is handed to somebody else');
   assert(isVoter(activeConfiguration(state), to), 'leadership is handed to a voter');
@@ -28,6 +33,7 @@ export function beginTransfer(state: RaftState, context: StepContext, to: Replic
   }
   leader.transfer = {
     to: { replicaId: to.replicaId, incarnation: to.incarnation },
+    reason,
     deadlineTick: state.now + state.settings.electionTimeoutTicksMax,
     isSent: false,
   };
@@ -49,6 +55,25 @@ export function driveTransfer(state: RaftState, context: StepContext, transfer: 
   transfer.isSent = true;
   leader.lease.isForfeited = true;
   send(state, context, row.member, { kind: 'timeoutNow', ...fromSelf(state) });
+}
+
+/** Ticks that a leader has still to lead before it may hand over; 0 when it may. @public */
+export function handOverWaitTicks(state: RaftState): number {
+  const leader = present(state.leader, 'only a leader hands over');
+  return Math.max(0, leader.sinceTick + state.settings.minLeaderTicks - state.now);
+}
+
+/** Ends a reign because its leader wants to. Its own next campaign comes late, so that somebody else is elected first. */
+export function stepDownWanted(state: RaftState, context: StepContext, reason: string): void {
+  assert(state.leader !== undefined, 'only a leader steps down');
+  const { term } = state;
+  becomeFollower(state, context, {
+    term,
+    leader: undefined,
+    reason: `gave leadership up: ${reason}`,
+  });
+  state.givenUp = { term, reason };
+  state.electionDeadlineTick += state.settings.electionTimeoutTicksMax;
 }
 
 /** Ends the reign of a leader that was removed and found nobody to hand over to in time. */

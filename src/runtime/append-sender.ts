@@ -3,9 +3,13 @@
  *
  * While entries of a peer are being read from disk, later appends to the same peer wait behind them: a follower that sees
  * them out of order would refuse them all. What was queued in another term or for another link is dropped as lost.
+ *
+ * How large entries on disk are is known only when they were read. An observer, whose stream is capped, gets one batch of
+ * them, and the core is told what that was; what it had let go beyond is dropped here and let go again there.
  */
 import { assert } from '../base/assert.ts';
 import type { LogIndex, PartitionId, ReplicaId, Term } from '../base/ids.ts';
+import type { ReplicaLife } from '../base/membership.ts';
 import { packFlags } from '../codec/wire-flags.ts';
 import { termAt, type Effect, type RaftState } from '../raft/index.ts';
 import type { PartitionLog } from '../storage/partition-log.ts';
@@ -21,6 +25,8 @@ export interface AppendSenderOptions {
   readonly log: PartitionLog;
   readonly links: PeerLinks;
   readonly state: RaftState;
+  /** Of an append to an observer no more than this left, and so many bytes more than the core thought. */
+  readonly streamed: (to: ReplicaLife, lastIndex: LogIndex, extraBytes: number) => void;
 }
 
 const noBytes = new Uint8Array(0);
@@ -95,6 +101,12 @@ export class AppendSender {
       this.#write(link, { ...effect, prevIndex, prevTerm, lastIndex: batch.lastIndex }, [
         batch.bytes,
       ]);
+      if (effect.to.role === 'observer') {
+        this.#waiting.set(effect.to.replicaId, []);
+        const extraBytes = batch.bytes.length - effect.bytes;
+        this.#options.streamed(effect.to, batch.lastIndex, extraBytes);
+        return;
+      }
       prevIndex = batch.lastIndex;
       prevTerm = lastTermOf(batch);
     }

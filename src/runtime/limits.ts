@@ -25,6 +25,13 @@ export interface NodeLimits {
   readonly idempotencyRowsMax: number;
   /** Bytes of one partition's idempotency table; the oldest rows by log position go. */
   readonly idempotencyBytesMax: number;
+  /** Average round trip to a node in milliseconds beyond which elections get wider windows (ELE-7). @defaultValue 150; 350 across regions */
+  readonly highRttMs: number;
+  /**
+   * Milliseconds of one durable chain (two writes, two syncs) beyond which a disk is too slow to lead, if others are faster
+   * (`durability.max_device_latency_ms`, ELE-8).
+   */
+  readonly deviceLatencyMsMax: number;
 }
 
 /** The defaults. @public */
@@ -40,6 +47,8 @@ export const defaultNodeLimits: NodeLimits = {
   connectionQueueBytesMax: 32 * 1024 * 1024,
   idempotencyRowsMax: 1_000_000,
   idempotencyBytesMax: 128 * 1024 * 1024,
+  highRttMs: 150,
+  deviceLatencyMsMax: 100,
 };
 
 /** Completes and checks limits. */

@@ -45,5 +45,10 @@ export function linkEvents({ hosted, guarded, wake, armTimer }: LinkEventParts):
       });
       armTimer();
     },
+    rttChanged: (nodeId, isHigh) => {
+      guarded(() => {
+        for (const { replica } of hosted()) replica.input({ kind: 'linkRtt', nodeId, isHigh });
+      });
+    },
   };
 }

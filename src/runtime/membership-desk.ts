@@ -19,9 +19,11 @@ import type { Clock } from '../ports/clock.ts';
 import type { Entropy } from '../ports/entropy.ts';
 import {
   activeConfiguration,
+  handOverWaitTicks,
   hasCaughtUp,
   isJoint,
   membershipBlock,
+  tickMs,
   votersOf,
   type MembershipBlock,
   type Progress,
@@ -97,6 +99,8 @@ const blockMessages: Readonly<Record<Exclude<MembershipBlock, 'notLeader'>, stri
 /** A node that is to be added must be reached within this time. */
 const reachMsMax = 5_000;
 const noIncarnation = '00000000-0000-0000-0000-000000000000' as Incarnation;
+/** Observers of one partition (specification §3.0). */
+const observersMax = 2;
 /** Heard within this many ticks, a voter counts as alive. */
 const aliveTicks = 100;
 
@@ -120,6 +124,7 @@ export class MembershipDesk {
     this.#mustNotBeBlocked();
     const known = this.#memberOn(wanted.nodeId);
     if (known !== undefined) return this.#outcome(activeConfiguration(replica.state));
+    this.#mustHaveRoomFor(wanted.role);
     if (wanted.addresses.length === 0)
       throw new ClustorError('CLUSTOR_INVALID_ARGUMENT', 'a new member needs an address');
     const member: Member = {
@@ -134,6 +139,7 @@ export class MembershipDesk {
     this.#mustNotBeBlocked();
     if (this.#memberOn(wanted.nodeId) !== undefined)
       throw blocked(`node ${wanted.nodeId} became a member meanwhile`);
+    this.#mustHaveRoomFor(wanted.role);
     replica.input({
       kind: 'changeConfiguration',
       members: [...activeConfiguration(replica.state).members, member],
@@ -197,7 +203,13 @@ export class MembershipDesk {
     const under = replica.state.leader?.transfer;
     if (under !== undefined && under.to.incarnation !== member.incarnation)
       throw blocked('leadership is being handed to another node');
-    replica.input({ kind: 'transferLeadership', to: member });
+    const waitMs = handOverWaitTicks(replica.state) * tickMs;
+    if (under === undefined && waitMs > 0) throw tooNew(waitMs);
+    replica.input({
+      kind: 'transferLeadership',
+      to: member,
+      reason: `an operator wants node ${to} to lead`,
+    });
     const term = replica.state.term;
     return this.#wait(clock.monotonicMs() + deadlineMs, () => {
       const { state, leaderNodeId } = replica;
@@ -237,6 +249,16 @@ export class MembershipDesk {
   #mustNotBeBlocked(): void {
     const refusal = this.#blockRefusal();
     if (refusal !== undefined) throw refusal;
+  }
+
+  #mustHaveRoomFor(role: MemberToAdd['role']): void {
+    const { members } = activeConfiguration(this.#options.replica.state);
+    const observers = members.filter((member) => member.role === 'observer').length;
+    if (role === 'observer' && observers >= observersMax)
+      throw new ClustorError(
+        'CLUSTOR_TOO_MANY_OBSERVERS',
+        `the partition has ${observers} observers, at most ${observersMax} are taken`,
+      );
   }
 
   #blockRefusal(): ClustorError | undefined {
@@ -439,6 +461,14 @@ function lost(): ClustorError {
   return new ClustorError(
     'CLUSTOR_LEADERSHIP_LOST',
     'this node stopped leading before the change was settled; ask the next leader',
+  );
+}
+
+function tooNew(waitMs: number): ClustorError {
+  return new ClustorError(
+    'CLUSTOR_LEADER_TOO_NEW',
+    `the leader was elected just now; it may hand over in ${waitMs} ms`,
+    { details: { retryAfterMs: waitMs } },
   );
 }
 

@@ -44,6 +44,11 @@ export interface NodeSessionsOptions {
   ) => void;
   /** Whether the own link to the node is up and leads to this life of its process: only then may timers rest (specification §2.5). */
   readonly isWatched: (nodeId: NodeId, bootId: Incarnation | undefined) => boolean;
+  /** A node answered heartbeats. */
+  readonly echoed: (
+    nodeId: NodeId,
+    echoes: Extract<Message, { readonly kind: 'heartbeatBatchResponse' }>,
+  ) => void;
   /** Creates a replica because a leader wants it as a member. */
   readonly createReplica: (wanted: WantedReplica) => Promise<void>;
   readonly fail: (error: unknown) => void;
@@ -206,6 +211,7 @@ export class NodeSessions implements SessionOwner {
         return;
       }
       case 'heartbeatBatchResponse':
+        this.#options.echoed(peer.nodeId, message);
         for (const element of message.elements)
           this.#replica(element.partitionId, element.toIncarnation)?.receive(
             heartbeatEchoOf(element, peer.nodeId),

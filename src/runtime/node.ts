@@ -30,6 +30,7 @@ import type { RecoveredPartition } from '../storage/log-store-types.ts';
 import type { PartitionLog } from '../storage/partition-log.ts';
 import { ClientRequests } from './client-requests.ts';
 import { ClockWatch } from './clock-watch.ts';
+import { LeadershipWatch } from './leadership-watch.ts';
 import { nodeLimits, type NodeLimits } from './limits.ts';
 import { electionsPerTick, linkEvents } from './link-events.ts';
 import {
@@ -69,6 +70,7 @@ export class ClustorNode {
   readonly #timer: NodeTimer;
   readonly #links: PeerLinks;
   readonly #sessions: NodeSessions;
+  readonly #watch: LeadershipWatch;
   readonly #hosted = new Map<PartitionId, HostedPartition>();
   /** Replicas for which time passes. */
   readonly #awake = new Set<Replica>();
@@ -132,9 +134,12 @@ export class ClustorNode {
       turn: this.#turn,
       handshake: this.#handshake,
       queueBytesMax,
+      highRttMs: this.#limits.highRttMs,
+      deviceLatencyUs: () => this.#watch.deviceLatencyUs,
       listener: this.#linkEvents(),
       fail,
     });
+    this.#watch = this.#leadershipWatch();
     const requests = new ClientRequests({
       turn: this.#turn,
       replicaOf: (partitionId) => this.#hosted.get(partitionId as PartitionId)?.replica,
@@ -151,6 +156,7 @@ export class ClustorNode {
         this.#peerIntroduced(nodeId, bootId, address);
       },
       isWatched: (nodeId, bootId) => this.#links.get(nodeId)?.leadsTo(bootId) === true,
+      echoed: (nodeId, echoes) => this.#links.get(nodeId)?.quality.echoed(echoes),
       createReplica: (wanted) => this.#creator.create(wanted),
       fail,
     });
@@ -263,7 +269,8 @@ export class ClustorNode {
         groupFsyncOverrun: ({ partitionId }) => {
           this.#hosted.get(partitionId)?.durability.overrun();
         },
-        flushEnded: () => {
+        flushEnded: (tookMs) => {
+          this.#watch.flushed(tookMs);
           this.#turn.completed();
         },
         failed: (error) => {
@@ -337,11 +344,24 @@ export class ClustorNode {
     replica.begin(delayTicks);
     if (this.#clockWatch.isAlarmed) replica.input({ kind: 'clockAlarm', isRaised: true });
     this.#linkMembers(replica);
+    for (const { nodeId, quality } of this.#links.all())
+      if (quality.isHigh) replica.input({ kind: 'linkRtt', nodeId, isHigh: true });
   }
 
   #linkMembers(replica: Replica): void {
     for (const member of allMembers(activeConfiguration(replica.state)))
       this.#links.ensure(member.nodeId, member.addresses.map(parseAddress));
+  }
+
+  #leadershipWatch(): LeadershipWatch {
+    return new LeadershipWatch({
+      clock: this.#parts.clock,
+      observer: this.#parts.observer,
+      deviceLatencyMsMax: this.#limits.deviceLatencyMsMax,
+      links: this.#links,
+      unfinishedMs: () => this.#store?.unfinishedMs ?? 0,
+      awake: this.#awake,
+    });
   }
 
   #replicaCreator(): ReplicaCreator {
@@ -394,6 +414,7 @@ export class ClustorNode {
     this.#guarded(() => {
       this.#clockWatch.look();
       for (const replica of this.#awake) replica.tick();
+      this.#watch.tick(nowMs);
       if (nowMs - this.#lastSweepMs < deadlineSweepMs) return;
       this.#lastSweepMs = nowMs;
       for (const { appender, reader, durability } of this.#hosted.values()) {

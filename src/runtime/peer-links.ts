@@ -19,6 +19,7 @@ import type { Clock } from '../ports/clock.ts';
 import type { Observer } from '../ports/observer.ts';
 import type { Connection, ConnectionHandlers, NodeAddress, Transport } from '../ports/transport.ts';
 import type { Heartbeat, HeartbeatEcho, Recipient } from '../raft/index.ts';
+import { LinkQuality } from './link-quality.ts';
 import type { TurnScheduler, TurnWork } from './turn.ts';
 import { echoFlags, heartbeatFlags } from './wire-mapping.ts';
 import {
@@ -45,6 +46,10 @@ export interface PeerLinkOptions {
   readonly turn: TurnScheduler;
   readonly handshake: Handshake;
   readonly queueBytesMax: number;
+  /** Average round trip beyond which the way is long. */
+  readonly highRttMs: number;
+  /** What this node says of its disk with its echoes; 0 before it knows. */
+  readonly deviceLatencyUs: () => number;
   readonly listener: PeerLinkListener;
   /** Takes what must not happen. */
   readonly fail: (error: unknown) => void;
@@ -56,11 +61,14 @@ export interface PeerLinkListener {
   linkDown(nodeId: NodeId): void;
   /** The link closed and the immediate redial was refused. */
   nodeUnreachable(nodeId: NodeId): void;
+  /** The way to the node became long enough to matter for elections, or is so no more. */
+  rttChanged(nodeId: NodeId, isHigh: boolean): void;
 }
 
 /** The own connection to one other node. */
 export class PeerLink implements SessionOwner, TurnWork {
   readonly nodeId: NodeId;
+  readonly quality: LinkQuality;
   readonly #options: PeerLinkOptions;
   #addresses: readonly NodeAddress[];
   #addressAt = 0;
@@ -80,6 +88,14 @@ export class PeerLink implements SessionOwner, TurnWork {
     this.nodeId = nodeId;
     this.#addresses = addresses;
     this.#options = options;
+    const { clock, highRttMs, listener } = options;
+    this.quality = new LinkQuality({
+      clock,
+      highRttMs,
+      rttChanged: (isHigh) => {
+        listener.rttChanged(nodeId, isHigh);
+      },
+    });
   }
 
   /** Whether frames can be sent. */
@@ -182,6 +198,7 @@ export class PeerLink implements SessionOwner, TurnWork {
       commit,
       flags: heartbeatFlags(message),
     });
+    this.quality.heartbeatSent(partitionId, round);
     this.#mark();
   }
 
@@ -211,6 +228,7 @@ export class PeerLink implements SessionOwner, TurnWork {
     for (let at = 0; at < this.#echoes.length; at += elementsMax) {
       this.send({
         kind: 'heartbeatBatchResponse',
+        deviceLatencyUs: this.#options.deviceLatencyUs(),
         elements: this.#echoes.slice(at, at + elementsMax),
       });
     }
@@ -246,6 +264,7 @@ export class PeerLink implements SessionOwner, TurnWork {
       fields: { nodeId: this.nodeId, address: session.connection.remoteAddress },
     });
     this.#silentPings = 0;
+    this.quality.reset();
     this.#pingLater(session);
     this.#options.listener.linkUp(this.nodeId, newBoot);
   }
@@ -325,10 +344,14 @@ export class PeerLink implements SessionOwner, TurnWork {
       return;
     }
     this.#silentPings++;
+    const sentMs = this.#options.clock.monotonicMs();
     session.request(
       (requestId) => ({ kind: 'pingRequest', requestId, deadlineMs: 0, routingEpoch: 1 }),
       (answer) => {
-        if ('requestId' in answer) this.#silentPings = 0;
+        if ('requestId' in answer) {
+          this.#silentPings = 0;
+          this.quality.answered(sentMs);
+        }
         return false;
       },
     );

@@ -4,7 +4,7 @@ import type { DurabilityTransition } from '../codec/system-entry.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Observer } from '../ports/observer.ts';
 import type { StateMachine } from '../ports/state-machine.ts';
-import type { RaftSettings } from '../raft/index.ts';
+import type { Input, RaftSettings } from '../raft/index.ts';
 import type { RecoveredPartition } from '../storage/log-store-types.ts';
 import type { PartitionLog } from '../storage/partition-log.ts';
 import type { NodeLimits } from './limits.ts';
@@ -34,6 +34,26 @@ export interface ReplicaOptions {
   readonly ledgerSeq: number;
   readonly listener: ReplicaListener;
 }
+
+/** Inputs that need no more than the core. */
+export type ReplicaInput = Extract<
+  Input,
+  {
+    kind:
+      | 'stalled'
+      | 'peerConnected'
+      | 'nodeUnreachable'
+      | 'nodeDown'
+      | 'linkRtt'
+      | 'streamed'
+      | 'leaderCommit'
+      | 'clockAlarm'
+      | 'changeConfiguration'
+      | 'rollBack'
+      | 'transferLeadership'
+      | 'stepDown';
+  }
+>;
 
 /** What a replica tells its node. */
 export interface ReplicaListener {

@@ -37,7 +37,7 @@ import { ProposalQueue, type Proposal } from './proposals.ts';
 import { ReadBarriers, type ReadWaiter } from './read-barriers.ts';
 import type { ReceivedFrames } from './received-frames.ts';
 import { configurationFields, doubtedFields, type EventFields } from './replica-events.ts';
-import type { ReplicaOptions } from './replica-options.ts';
+import type { ReplicaInput, ReplicaOptions } from './replica-options.ts';
 import type { TurnWork } from './turn.ts';
 import { wireOf } from './wire-mapping.ts';
 
@@ -105,6 +105,9 @@ export class Replica implements TurnWork {
       log,
       links: options.links,
       state: this.state,
+      streamed: (to, lastIndex, extraBytes) => {
+        this.#step({ kind: 'streamed', to, lastIndex, extraBytes });
+      },
     });
     this.reads = new ReadBarriers({ readsMax: limits.readsMax });
     this.apply = new ApplyPipeline({
@@ -269,23 +272,7 @@ export class Replica implements TurnWork {
   }
 
   /** An input that needs no more than the core. */
-  input(
-    input: Extract<
-      Input,
-      {
-        kind:
-          | 'stalled'
-          | 'peerConnected'
-          | 'nodeUnreachable'
-          | 'nodeDown'
-          | 'leaderCommit'
-          | 'clockAlarm'
-          | 'changeConfiguration'
-          | 'rollBack'
-          | 'transferLeadership';
-      }
-    >,
-  ): void {
+  input(input: ReplicaInput): void {
     this.#step(input);
   }
 

@@ -53,7 +53,7 @@ export function wireOf(message: SingleMessage, envelope: Envelope): Message {
         ...head,
         ...from,
         voteGranted: message.voteGranted,
-        highRtt: false,
+        highRtt: message.highRtt,
       };
     case 'voteResponse':
       return { kind: 'voteResponse', ...head, ...from, voteGranted: message.voteGranted };
@@ -164,10 +164,16 @@ export function peerMessageOf(message: Message, fromNode: NodeId): PeerMessage |
     case 'timeoutNow':
       return { ...fromFields(message, fromNode), kind: 'timeoutNow' };
     case 'preVoteResponse':
+      return {
+        ...fromFields(message, fromNode),
+        kind: 'preVoteResponse',
+        voteGranted: message.voteGranted,
+        highRtt: message.highRtt,
+      };
     case 'voteResponse':
       return {
         ...fromFields(message, fromNode),
-        kind: message.kind,
+        kind: 'voteResponse',
         voteGranted: message.voteGranted,
       };
     case 'appendRejected': {

@@ -67,8 +67,8 @@ export interface LogStoreListener {
   hardStateDurable(partition: PartitionLog, hardState: HardState): void;
   /** Once per partition and flush, naming the newest append that it completed. */
   appendDurable(partition: PartitionLog, completion: AppendCompletion): void;
-  /** All completions of a flush were delivered. */
-  flushEnded(): void;
+  /** All completions of a flush were delivered; its chain took so long. */
+  flushEnded(tookMs: number): void;
   /** A bound of Group-Fsync was overrun by this partition. */
   groupFsyncOverrun?(partition: PartitionLog): void;
   /** A write or sync failed: nothing more is written or reported (KER-10). The node must stop. */

@@ -82,7 +82,8 @@ export class LogStore implements PartitionLogOwner {
   readonly #dataFlush = new DataFlush();
   readonly #hold: GroupHold;
   readonly #device = new DeviceViolations();
-  #isBusy = false;
+  /** When the chain under way began. */
+  #busySinceMs: number | undefined;
   #failure: ClustorError | undefined;
   #isClosing = false;
   #closed: Promise<void> | undefined;
@@ -210,7 +211,7 @@ export class LogStore implements PartitionLogOwner {
 
   /** Starts a chain unless one is under way or nothing waits. */
   flush(): void {
-    if (this.#isBusy || this.#failure !== undefined) return;
+    if (this.#busySinceMs !== undefined || this.#failure !== undefined) return;
     if (this.#records.length > 0) this.#flushRecords();
     else if (this.#appends.length > 0) {
       if (!this.#isHeld()) this.#flushData();
@@ -220,6 +221,12 @@ export class LogStore implements PartitionLogOwner {
   /** Slow syncs that stand; they forbid Group-Fsync (specification §5.2). */
   get deviceViolations(): number {
     return this.#device.count;
+  }
+
+  /** Age of the chain that is under way; 0 when none is. */
+  get unfinishedMs(): number {
+    const nowMs = this.#options.clock.monotonicMs();
+    return nowMs - (this.#busySinceMs ?? nowMs);
   }
 
   /** Counters for status and metrics. */
@@ -419,10 +426,10 @@ export class LogStore implements PartitionLogOwner {
       this.#ledger.prepareAhead();
       return false;
     }
-    this.#isBusy = true;
+    this.#busySinceMs = this.#options.clock.monotonicMs();
     this.#ledger.rotate().then(
       () => {
-        this.#isBusy = false;
+        this.#busySinceMs = undefined;
         this.flush();
       },
       (error: unknown) => {
@@ -440,28 +447,27 @@ export class LogStore implements PartitionLogOwner {
 
   #submit(steps: readonly IoStep[], complete: () => void): void {
     const { clock, listener } = this.#options;
-    this.#isBusy = true;
-    const startedMs = clock.monotonicMs();
+    this.#busySinceMs = clock.monotonicMs();
     this.#disk.submit(steps, (failure) => {
       if (failure !== undefined) {
         this.#fail(chainFailure(steps, failure));
         return;
       }
-      const tookMs = clock.monotonicMs() - startedMs;
+      const tookMs = this.unfinishedMs;
       this.#times.add(tookMs);
       this.#device.add(tookMs);
       this.#ledger.synced();
       this.#flushes++;
-      this.#isBusy = false;
+      this.#busySinceMs = undefined;
       this.#guard.touch();
       complete();
-      listener.flushEnded();
+      listener.flushEnded(tookMs);
       this.flush();
     });
   }
 
   #fail(error: ClustorError): void {
-    this.#isBusy = false;
+    this.#busySinceMs = undefined;
     if (this.#failure !== undefined) return;
     this.#failure = error;
     this.#births.failed(error);

@@ -115,6 +115,8 @@ export class SimCluster {
   readonly #lifeEnded: ((nodeId: NodeId) => void)[] = [];
   /** Leaders seen, over all partitions. */
   leaderChanges = 0;
+  /** Leaders that let go of their own accord, because of a slow disk for instance. */
+  leadersGivenUp = 0;
   /** Acknowledgements whose evidence was looked up on the disks. */
   evidenceChecks = 0;
 
@@ -303,6 +305,7 @@ export class SimCluster {
     return {
       emit: (event) => {
         this.#options.onEvent?.({ atMs: this.world.nowMs, nodeId, event });
+        if (event.kind === 'leadershipGivenUp') this.leadersGivenUp++;
         const doubted = event.kind === 'peerInDoubt' ? (event.fields['nodeId'] as NodeId) : nodeId;
         const isDoubt = event.kind === 'replicaInDoubt' || event.kind === 'peerInDoubt';
         if (isDoubt && !this.#isDamaged(doubted))

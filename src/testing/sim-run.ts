@@ -66,6 +66,8 @@ export interface SimRunReport {
   readonly acknowledged: number;
   readonly evidenceChecks: number;
   readonly leaderChanges: number;
+  /** Leaders that let go of their own accord (specification ELE-8). */
+  readonly leadersGivenUp: number;
   readonly membershipChanges: number;
   readonly crashes: number;
   readonly faults: Readonly<Record<FaultKind, number>>;
@@ -112,7 +114,8 @@ export async function runSimulation(options: SimRunOptions): Promise<SimRunRepor
 
 /**
  * Windows of one to a few entries, where messages of one reign are split most, in every other run; quiet times so short that
- * partitions hibernate between operations, in every other run too; leases in every other run; else the defaults.
+ * partitions hibernate between operations, in every other run too; leases in every other run; else the defaults. Observers get
+ * so little that it matters.
  */
 function drawSettings(random: PrngState): Partial<RaftSettings> {
   const windows =
@@ -123,7 +126,8 @@ function drawSettings(random: PrngState): Partial<RaftSettings> {
           inflightEntriesMax: nextBetween(random, 1, 64),
         };
   const rest = nextBelow(random, 2) === 0 ? {} : { hibernateTicks: nextBetween(random, 1, 30) };
-  return { ...windows, ...rest, ...(nextBelow(random, 2) === 0 ? {} : longestLease) };
+  const lease = nextBelow(random, 2) === 0 ? {} : longestLease;
+  return { ...windows, ...rest, ...lease, observerBytesPerTick: nextBetween(random, 300, 3_000) };
 }
 
 /**
@@ -241,6 +245,7 @@ class SimulationRun {
       acknowledged: this.#load?.acknowledged ?? 0,
       evidenceChecks: this.#cluster.evidenceChecks,
       leaderChanges: this.#cluster.leaderChanges,
+      leadersGivenUp: this.#cluster.leadersGivenUp,
       membershipChanges: this.#cluster.membershipChanges,
       crashes: this.#crashes,
       faults: { ...(this.#faults ?? emptyFaultCounts()) },

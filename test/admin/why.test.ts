@@ -118,7 +118,11 @@ class Core {
   /** Wins the election with the vote of replica 2; its first entry is on no disk yet. */
   lead(): void {
     while (this.state.role === 'follower') this.pass(1);
-    this.from(2, { kind: 'preVoteResponse', voteGranted: true }, this.state.term + 1);
+    this.from(
+      2,
+      { kind: 'preVoteResponse', highRtt: false, voteGranted: true },
+      this.state.term + 1,
+    );
     const { term, votedFor } = this.state;
     this.input({ kind: 'hardStateDurable', term, votedFor });
     this.from(2, { kind: 'voteResponse', voteGranted: true });

@@ -116,6 +116,7 @@ export const messageSamples: {
   },
   heartbeatBatchResponse: {
     kind: 'heartbeatBatchResponse',
+    deviceLatencyUs: 1_500,
     elements: [
       { ...partition, ...sender, term: term(7), round: 9, flags: 2, electionTimeoutMsMin: 300 },
     ],

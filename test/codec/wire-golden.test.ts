@@ -79,7 +79,7 @@ const golden: Readonly<Record<MessageKind, readonly string[]>> = {
     '0900000000000000 2b01000000000000 00',
   ],
   heartbeatBatchResponse: [
-    '09 00 0000 0100',
+    '09 00 0000 dc050000 0100',
     partition,
     replica3,
     life3,

@@ -12,7 +12,9 @@ function roles(): CoreDriver[] {
   preCandidate.tickToDeadline();
   const candidate = new CoreDriver();
   candidate.tickToDeadline();
-  candidate.receive(wordOf(2, { kind: 'preVoteResponse', term: term(1), voteGranted: true }));
+  candidate.receive(
+    wordOf(2, { kind: 'preVoteResponse', highRtt: false, term: term(1), voteGranted: true }),
+  );
   const leader = new CoreDriver();
   leader.win();
   leader.sync();

@@ -68,7 +68,14 @@ describe('a leader commits', () => {
     const driver = new CoreDriver({ configuration });
     driver.tickToDeadline();
     for (const number of [2, 4]) {
-      driver.receive(wordOf(number, { kind: 'preVoteResponse', term: term(1), voteGranted: true }));
+      driver.receive(
+        wordOf(number, {
+          kind: 'preVoteResponse',
+          highRtt: false,
+          term: term(1),
+          voteGranted: true,
+        }),
+      );
     }
     driver.sync();
     driver.receive(wordOf(4, { kind: 'voteResponse', term: term(1), voteGranted: true }));

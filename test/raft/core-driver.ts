@@ -290,6 +290,7 @@ export class CoreDriver {
       this.receive(
         wordOf(helper, {
           kind: 'preVoteResponse',
+          highRtt: false,
           term: term(this.state.term + 1),
           voteGranted: true,
         }),

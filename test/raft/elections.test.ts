@@ -24,7 +24,12 @@ const voteOf = (
 function candidate(driver = new CoreDriver()): CoreDriver {
   driver.tickToDeadline();
   driver.receive(
-    wordOf(2, { kind: 'preVoteResponse', term: term(driver.state.term + 1), voteGranted: true }),
+    wordOf(2, {
+      kind: 'preVoteResponse',
+      highRtt: false,
+      term: term(driver.state.term + 1),
+      voteGranted: true,
+    }),
   );
   driver.sync();
   expect(driver.state.role).toBe('candidate');
@@ -91,7 +96,7 @@ describe('a candidate', () => {
     const driver = new CoreDriver();
     driver.tickToDeadline();
     const granted = driver.receive(
-      wordOf(2, { kind: 'preVoteResponse', term: term(1), voteGranted: true }),
+      wordOf(2, { kind: 'preVoteResponse', highRtt: false, term: term(1), voteGranted: true }),
     );
 
     expect(driver.state.role).toBe('candidate');
@@ -105,7 +110,9 @@ describe('a candidate', () => {
   test('does not count its own vote before it is durable', () => {
     const driver = new CoreDriver();
     driver.tickToDeadline();
-    driver.receive(wordOf(2, { kind: 'preVoteResponse', term: term(1), voteGranted: true }));
+    driver.receive(
+      wordOf(2, { kind: 'preVoteResponse', highRtt: false, term: term(1), voteGranted: true }),
+    );
     driver.receive(wordOf(2, { kind: 'voteResponse', term: term(1), voteGranted: true }));
     expect(driver.state.role).toBe('candidate');
 
@@ -132,7 +139,14 @@ describe('a candidate', () => {
     const driver = new CoreDriver({ configuration: five });
     driver.tickToDeadline();
     for (const number of [2, 3]) {
-      driver.receive(wordOf(number, { kind: 'preVoteResponse', term: term(1), voteGranted: true }));
+      driver.receive(
+        wordOf(number, {
+          kind: 'preVoteResponse',
+          highRtt: false,
+          term: term(1),
+          voteGranted: true,
+        }),
+      );
     }
     driver.sync();
     for (let times = 0; times < 3; times++) {

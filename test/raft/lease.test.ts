@@ -198,7 +198,7 @@ describe('a lease ends', () => {
   test('at once and for the rest of the term when a TimeoutNow leaves', () => {
     const driver = leased();
 
-    const effects = driver.input({ kind: 'transferLeadership', to: member(2) });
+    const effects = driver.input({ kind: 'transferLeadership', to: member(2), reason: 'a test' });
 
     expect(sentOf(effects, 'timeoutNow')).toHaveLength(1);
     expect(holds(driver)).toBe(false);
@@ -213,7 +213,7 @@ describe('a lease ends', () => {
     driver.sync();
     driver.acknowledge(3, 2);
 
-    driver.input({ kind: 'transferLeadership', to: member(2) });
+    driver.input({ kind: 'transferLeadership', to: member(2), reason: 'a test' });
 
     expect(holds(driver)).toBe(true);
     driver.acknowledge(2, 2);

@@ -276,7 +276,7 @@ describe('a leader that is not among the new voters', () => {
 });
 
 describe('a transfer of leadership', () => {
-  const toSecond = { kind: 'transferLeadership' as const, to: member(2) };
+  const toSecond = { kind: 'transferLeadership' as const, to: member(2), reason: 'a test' };
 
   test('asks the heir to campaign only once it holds the whole log', () => {
     const driver = leader();

@@ -36,7 +36,11 @@ const voteRequest = (number: number, inTerm: number): PeerMessage =>
   });
 
 const granted = (number: number, inTerm: number, life = 0): PeerMessage =>
-  wordOf(number, { kind: 'preVoteResponse', term: term(inTerm), voteGranted: true }, life);
+  wordOf(
+    number,
+    { kind: 'preVoteResponse', highRtt: false, term: term(inTerm), voteGranted: true },
+    life,
+  );
 
 /** Replica `self` that hears replica `leader` in term 1. */
 function follower(self = 1, leader = 3): CoreDriver {
@@ -194,7 +198,9 @@ describe('a leader whose node refuses connections', () => {
     const driver = follower(1);
     driver.input(leaderRefused);
     expect(nextTickDue(driver.state)).toBe(driver.now + 5);
-    driver.receive(wordOf(2, { kind: 'preVoteResponse', term: term(1), voteGranted: false }));
+    driver.receive(
+      wordOf(2, { kind: 'preVoteResponse', highRtt: false, term: term(1), voteGranted: false }),
+    );
     expect(sentOf(driver.tick(5), 'preVoteRequest')).toHaveLength(2);
 
     driver.receive(granted(2, 2));

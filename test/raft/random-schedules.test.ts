@@ -76,7 +76,11 @@ function operate(world: RaftWorld, replica: WorldReplica): void {
   }
   if (nextFloat(prng) < 0.3 && others.length > 0) {
     if (state.leader?.transfer === undefined)
-      world.input(replica, { kind: 'transferLeadership', to: pick(prng, others) });
+      world.input(replica, {
+        kind: 'transferLeadership',
+        to: pick(prng, others),
+        reason: 'a whim',
+      });
     return;
   }
   if (membershipBlock(state) !== undefined) return;

@@ -20,7 +20,11 @@ async function cluster(
 function handOver(scenario: ScenarioCluster, leader: NodeId, heir: NodeId): void {
   const replica = scenario.replica(leader);
   const to = activeConfiguration(replica.state).members.find(({ nodeId }) => nodeId === heir);
-  replica.input({ kind: 'transferLeadership', to: present(to, 'the heir is a member') });
+  replica.input({
+    kind: 'transferLeadership',
+    to: present(to, 'the heir is a member'),
+    reason: 'a test',
+  });
 }
 
 describe('a write that arrives during a transfer', () => {

@@ -237,7 +237,7 @@ describe('regression 19: a term is handed to storage before entries of that term
     const driver = new CoreDriver();
     driver.tickToDeadline();
     const asked = driver.receive(
-      wordOf(2, { kind: 'preVoteResponse', term: term(1), voteGranted: true }),
+      wordOf(2, { kind: 'preVoteResponse', highRtt: false, term: term(1), voteGranted: true }),
     );
     expect(kindsOf(asked)).toEqual(['persistHardState', 'roleChanged']);
 

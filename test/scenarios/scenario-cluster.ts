@@ -161,6 +161,36 @@ export class ScenarioCluster {
     return present(this.leader(), 'a leader was found');
   }
 
+  /** What a node said when it gave leadership up of its own accord. */
+  givenUp(id: NodeId): readonly TimelineEvent['event']['fields'][] {
+    return this.#eventsOf(id, 'leadershipGivenUp');
+  }
+
+  /** Why the role of a node changed, each time. */
+  roleReasons(id: NodeId): readonly unknown[] {
+    return this.#eventsOf(id, 'roleChanged').map((fields) => fields['reason']);
+  }
+
+  /** Makes every durable chain of a node take some 500 ms. */
+  slowDown(id: NodeId): void {
+    this.world.disk(id).latencyFactor = 500;
+  }
+
+  /** Writes through a node for so long, one after the other. */
+  async load(id: NodeId, forMs: number, pauseMs = 50): Promise<void> {
+    const untilMs = this.world.nowMs + forMs;
+    for (let at = 0; this.world.nowMs < untilMs; at++) {
+      await this.settle(this.write(id, 'load', `${at}`));
+      await this.advance(pauseMs);
+    }
+  }
+
+  #eventsOf(id: NodeId, kind: string): readonly TimelineEvent['event']['fields'][] {
+    return this.events
+      .filter(({ nodeId: node, event }) => node === id && event.kind === kind)
+      .map(({ event }) => event.fields);
+  }
+
   /** Begins a life of a node. */
   start(id: NodeId): void {
     this.#simulated.start(id);

@@ -57,6 +57,7 @@ export function preVoteResponse(
 ): PeerMessage {
   return wordOf(number, {
     kind: 'preVoteResponse',
+    highRtt: false,
     term: term(answer.term),
     voteGranted: answer.voteGranted,
   });
