@@ -25,14 +25,18 @@ export {
   type Term,
 } from './base/ids.ts';
 export type { Configuration, Member, MemberRole } from './base/membership.ts';
+export type { KeyContext, KeyProvider, WrappedKey } from './ports/key-provider.ts';
 export {
   initializeReplicas,
   openNode,
   planReplicas,
+  type EncryptionOption,
   type InitializeReplicasOptions,
   type OpenNodeOptions,
   type PlannedVoter,
 } from './open-node.ts';
+export { createKeyFile, openKeyFile, openKeyVariable } from './platform/key-files.ts';
+export { openVaultKey, type VaultKeyOptions } from './platform/vault-key-provider.ts';
 export type { CertificateFiles } from './platform/certificate-files.ts';
 export {
   createDevelopmentCa,
@@ -85,6 +89,8 @@ export type {
   PartitionStatus,
 } from './runtime/status.ts';
 export type { CommittedEntry } from './runtime/subscription.ts';
+export type { KeyEpochState } from './codec/key-ring-format.ts';
+export type { JournalKeyDesk, KeyEpochStatus, KeyStatus } from './storage/key-desk.ts';
 export {
   defaultLogStoreLimits,
   type LogStoreLimits,

@@ -28,6 +28,8 @@ import {
   tickMs,
   type RaftSettings,
 } from '../raft/index.ts';
+import type { JournalKeyDesk } from '../storage/key-desk.ts';
+import type { JournalEncryption } from '../storage/key-ring.ts';
 import { LogStore } from '../storage/log-store.ts';
 import type { LogStoreLimits, RecoveredPartition } from '../storage/log-store-types.ts';
 import type { PartitionLog } from '../storage/partition-log.ts';
@@ -43,6 +45,7 @@ import type { Replica } from './replica.ts';
 import { NodeSessions } from './node-sessions.ts';
 import { NodeTimer } from './node-timer.ts';
 import { partitionStatus, type NodeStatus } from './status.ts';
+import { storeParts } from './store-parts.ts';
 import { TurnScheduler } from './turn.ts';
 
 /** Everything a node is made of. @public */
@@ -62,6 +65,8 @@ export interface NodeParts {
   readonly limits?: Partial<NodeLimits>;
   readonly storage?: Partial<LogStoreLimits>;
   readonly raft?: Partial<RaftSettings>;
+  /** Encrypts the journal. */
+  readonly encryption?: JournalEncryption | undefined;
 }
 
 /** Links to nodes that left every configuration are closed this much later. */
@@ -234,6 +239,11 @@ export class ClustorNode {
     };
   }
 
+  /** Keys of the data directory. */
+  get keys(): JournalKeyDesk {
+    return present(this.#store, 'an open node has its store').keyDesk;
+  }
+
   /** Cores of the hosted replicas, for checkers. */
   replicas(): readonly Replica[] {
     return this.#replicas();
@@ -250,16 +260,8 @@ export class ClustorNode {
   }
 
   async #recover(): Promise<void> {
-    const { directory, clusterId, nodeId, fileSystem, clock, entropy, observer } = this.#parts;
     this.#store = await LogStore.open({
-      directory,
-      clusterId,
-      nodeId,
-      fileSystem,
-      clock,
-      entropy,
-      observer,
-      ...(this.#parts.storage === undefined ? {} : { limits: this.#parts.storage }),
+      ...storeParts(this.#parts),
       listener: {
         hardStateDurable: (log, hardState) => {
           this.#guarded(() => this.#replicaOf(log)?.hardStateDurable(hardState));

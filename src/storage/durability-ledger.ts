@@ -21,6 +21,7 @@ import {
 import type { Entropy } from '../ports/entropy.ts';
 import type { FileHandle, FileSystem, IoStep, ZeroPace } from '../ports/file-system.ts';
 import { paceOf } from './fill-pace.ts';
+import type { JournalKeys } from './journal-keys.ts';
 import type { JournalPosition, LedgerImage } from './ledger-image.ts';
 
 /** What the writer needs. */
@@ -31,6 +32,8 @@ export interface DurabilityLedgerOptions {
   readonly folder: string;
   readonly clusterId: ClusterId;
   readonly nodeId: NodeId;
+  /** Sign the header. */
+  readonly keys: JournalKeys;
   readonly ledgerBytes: number;
   readonly image: LedgerImage;
   /** Where the last generation ended. */
@@ -133,13 +136,12 @@ export class DurabilityLedger {
 
   /** Begins a new generation with everything in the image; resolves once it counts. Nothing else may be flushed meanwhile. */
   async rotate(): Promise<void> {
-    const { fileSystem, entropy, folder, image, ledgerBytes, clusterId, nodeId } = this.#options;
+    const { fileSystem, entropy, folder, image, ledgerBytes } = this.#options;
     const records = image.records();
     const nextPath = `${folder}/${nextFileName}`;
     this.#generation++;
     this.#writer.reset();
-    for (let copy = 0; copy < 2; copy++)
-      writeLedgerFileHeader(this.#writer, { clusterId, nodeId, generation: this.#generation });
+    for (let copy = 0; copy < 2; copy++) this.#writeFileHeader();
     this.#flushSeq++;
     this.#layOut(records);
     const sizeBytes = Math.max(ledgerBytes, this.#writer.length * 4);
@@ -178,6 +180,13 @@ export class DurabilityLedger {
     await this.#preparing;
     if (this.#file !== undefined) await this.#options.fileSystem.close(this.#file);
     this.#file = undefined;
+  }
+
+  #writeFileHeader(): void {
+    const { clusterId, nodeId, keys } = this.#options;
+    const { macEpoch, sign } = keys.ledgerSignature();
+    const header = { clusterId, nodeId, generation: this.#generation, macEpoch };
+    writeLedgerFileHeader(this.#writer, header, sign);
   }
 
   /** Appends both copies of the flush numbered `#flushSeq` to the writer. */

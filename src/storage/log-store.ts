@@ -10,17 +10,21 @@
  * nothing more and says nothing more; the node stops, and the next start reads past the page cache what is really there.
  */
 import { present } from '../base/assert.ts';
-import { ClustorError, messageOf } from '../base/errors.ts';
+import type { ClustorError } from '../base/errors.ts';
 import type { LogIndex, PartitionId, Term } from '../base/ids.ts';
 import type { LedgerRecord } from '../codec/ledger-format.ts';
-import type { DirectoryLock, IoFailure, IoStep, IoWriterMode } from '../ports/file-system.ts';
+import type { DirectoryLock, IoStep, IoWriterMode } from '../ports/file-system.ts';
 import { cutAppend, dataRecordBytesMax } from './append-parts.ts';
 import { writeBootRecords } from './boot-records.ts';
+import { chainFailure, closedError, rotationFailure } from './chain-failure.ts';
 import { DataFlush } from './data-flush.ts';
 import { type DurabilityLedger, recordBytesMax } from './durability-ledger.ts';
+import { DurableWaiters } from './durable-waiters.ts';
 import { FlushTimes } from './flush-times.ts';
 import type { Journal } from './journal.ts';
-import type { LedgerImage } from './ledger-image.ts';
+import { JournalKeyDesk } from './key-desk.ts';
+import { segmentClosedRecord, type LedgerImage } from './ledger-image.ts';
+import { locateRun, type WantedEntries } from './locate-run.ts';
 import { logStoreLimits } from './log-store-limits.ts';
 import type {
   BootReport,
@@ -33,23 +37,19 @@ import type {
 } from './log-store-types.ts';
 import { PartitionLog, type PartitionLogOwner, type PendingAppend } from './partition-log.ts';
 import { openParts, type StoreParts } from './open-parts.ts';
+import { nonceAccounts } from './nonce-accounts.ts';
 import { newbornPartition, type ReplicaToCreate } from './replica-files.ts';
+import { recordBatch, type PendingRecord } from './record-batch.ts';
 import { ReplicaRegistry } from './replica-registry.ts';
-import type { RunPlace, SegmentReader } from './segment-reader.ts';
-
-/** A record that waits for a ledger flush. */
-interface PendingRecord {
-  readonly log: PartitionLog | undefined;
-  readonly hardState: HardState | undefined;
-  readonly record: LedgerRecord;
-  readonly done: (() => void) | undefined;
-}
+import type { SegmentReader } from './segment-reader.ts';
 
 /** See the file comment. */
 export class LogStore implements PartitionLogOwner {
   /** The replicas that were found, in registry order. */
   readonly recovered: readonly RecoveredPartition[];
   readonly bootReport: BootReport;
+  /** Keys of this directory: what they seal, and how they are changed. */
+  readonly keyDesk: JournalKeyDesk;
   readonly #options: LogStoreOptions;
   readonly #limits: LogStoreLimits;
   readonly #lock: DirectoryLock;
@@ -66,10 +66,13 @@ export class LogStore implements PartitionLogOwner {
   #isBusy = false;
   #failure: ClustorError | undefined;
   #isClosing = false;
+  /** The ledger says where the last segment ends: nothing is sealed any more. */
+  #isSegmentClosed = false;
+  /** Who waits until everything new is sealed under the newest keys. */
+  #keyWaiters: (() => void)[] = [];
   #closed: Promise<void> | undefined;
   #idleWaiters: (() => void)[] = [];
-  /** Whoever waits for records to become durable, to be told that they will not. */
-  readonly #failureWaiters = new Set<(error: ClustorError) => void>();
+  readonly #waiters = new DurableWaiters();
   #reports: Promise<void> = Promise.resolve();
   #dataFlushes = 0;
   #flushes = 0;
@@ -86,6 +89,17 @@ export class LogStore implements PartitionLogOwner {
     this.#registry = new ReplicaRegistry(options, parts.recovery.registry);
     this.recovered = parts.recovery.partitions;
     this.bootReport = parts.bootReport;
+    this.keyDesk = new JournalKeyDesk(options, {
+      keys: parts.keys,
+      image: this.#image,
+      record: (record) =>
+        this.#settled((done) => {
+          this.#pushRecord(record, { done });
+        }),
+      enterNewKeys: () => this.#settled((done) => this.#keyWaiters.push(done)),
+      segmentInUse: () => this.#journal.writer.segment.segmentSeq,
+      leaveFile: (segmentSeq) => this.#reader.leave(segmentSeq),
+    });
     for (const { replica, ranges, frameBytes } of parts.recovery.logs) {
       const found = present(
         this.recovered.find((row) => row.partitionId === replica.partitionId),
@@ -109,6 +123,7 @@ export class LogStore implements PartitionLogOwner {
     try {
       const store = new LogStore(options, await openParts(options, limits, lock));
       store.#reports = writeBootRecords(options, store);
+      store.keyDesk.begin();
       return store;
     } catch (error) {
       await lock.release();
@@ -179,16 +194,7 @@ export class LogStore implements PartitionLogOwner {
 
   /** Resolves when the first records of the replicas are durable. */
   #recordReplicas(replicas: readonly ReplicaToCreate[], hardState: HardState): Promise<void> {
-    return new Promise((resolve, reject) => {
-      if (this.#failure !== undefined) {
-        reject(this.#failure);
-        return;
-      }
-      this.#failureWaiters.add(reject);
-      const done = (): void => {
-        this.#failureWaiters.delete(reject);
-        resolve();
-      };
+    return this.#settled((done) => {
       for (const [at, { partitionId, configuration }] of replicas.entries()) {
         const { durabilityModeEpoch } = this.#image.row(partitionId);
         this.#pushRecord({ kind: 'hardState', partitionId, ...hardState, durabilityModeEpoch });
@@ -199,16 +205,25 @@ export class LogStore implements PartitionLogOwner {
           isLast ? { done } : {},
         );
       }
-      this.flush();
     });
+  }
+
+  /** Starts something that calls back once it is durable; rejects when that will never be. */
+  #settled(start: (done: () => void) => void): Promise<void> {
+    const ended = this.#failure ?? (this.#isClosing ? closedError() : undefined);
+    const settled = this.#waiters.settled(start, ended);
+    this.flush();
+    return settled;
   }
 
   /** Starts a chain unless one is under way or nothing waits. */
   flush(): void {
     if (this.#isBusy || this.#failure !== undefined) return;
-    if (this.#records.length > 0) this.#flushRecords();
-    else if (this.#appends.length > 0) this.#flushData();
-    else if (this.#isClosing) this.#wakeIdle();
+    if (this.#keyWaiters.length > 0 && this.#journal.isNextReady) this.#enterNewKeys();
+    else if (this.#records.length > 0) this.#flushRecords();
+    else if (this.#appends.length > 0 && !this.#isSegmentClosed) this.#flushData();
+    else if (this.#isClosing) this.#closeSegment();
+    else if (this.#keyWaiters.length > 0) this.#prepareSegment(true);
   }
 
   /** Counters for status and metrics. */
@@ -226,6 +241,10 @@ export class LogStore implements PartitionLogOwner {
       ledgerSequence: this.#ledger.syncedFlushSeq,
       ledgerGeneration: this.#ledger.generation,
       ioWriterMode: this.#options.fileSystem.ioWriterMode,
+      ...nonceAccounts(this.#image, this.keyDesk.keys, {
+        segmentSeq: writer.segment.segmentSeq,
+        endOffset: writer.endOffset,
+      }),
       ...this.#times.summary(),
     };
   }
@@ -285,35 +304,12 @@ export class LogStore implements PartitionLogOwner {
     );
   }
 
-  async read(
-    log: PartitionLog,
-    range: {
-      readonly firstIndex: LogIndex;
-      readonly lastIndex: LogIndex;
-      readonly bytesMax: number;
-    },
-  ): Promise<FrameBatch> {
-    const wanted = { partitionId: log.partitionId, ...range };
-    const place = log.index.locate(range.firstIndex);
-    if (place === undefined)
-      throw new ClustorError(
-        'CLUSTOR_LOG_COMPACTED',
-        `entry ${range.firstIndex} of partition ${log.partitionId} is not in the journal`,
-      );
-    let run: RunPlace;
-    let { lastIndex } = range;
-    if (place.kind === 'open') {
-      const { segment, endOffset } = this.#journal.writer;
-      run = { segmentSeq: segment.segmentSeq, endOffset, run: place.run };
-    } else {
-      const { segmentSeq } = place.range;
-      lastIndex = Math.min(lastIndex, place.range.lastIndex) as LogIndex;
-      run = await this.#reader.runInClosed(
-        { segmentSeq, endOffset: this.#journal.closedEnd(segmentSeq) },
-        { partitionId: log.partitionId, index: range.firstIndex },
-      );
-    }
-    return this.#reader.readRun(run, { ...wanted, lastIndex });
+  async read(log: PartitionLog, wanted: WantedEntries): Promise<FrameBatch> {
+    const { run, lastIndex } = await locateRun(
+      { log, journal: this.#journal, reader: this.#reader },
+      wanted,
+    );
+    return this.#reader.readRun(run, { partitionId: log.partitionId, ...wanted, lastIndex });
   }
 
   ackFields(): { readonly segmentSeq: number; readonly ioWriterMode: IoWriterMode } {
@@ -323,25 +319,13 @@ export class LogStore implements PartitionLogOwner {
     };
   }
 
-  #pushRecord(
-    record: LedgerRecord,
-    extra: {
-      readonly log?: PartitionLog;
-      readonly hardState?: HardState;
-      readonly done?: () => void;
-    } = {},
-  ): void {
-    this.#records.push({ record, log: extra.log, hardState: extra.hardState, done: extra.done });
+  #pushRecord(record: LedgerRecord, extra: Omit<PendingRecord, 'record'> = {}): void {
+    this.#records.push({ record, ...extra });
   }
 
   #flushRecords(): void {
     const pending = this.#records;
-    const newest = new Map<PartitionLog, HardState>();
-    for (const { log, hardState } of pending)
-      if (log !== undefined && hardState !== undefined) newest.set(log, hardState);
-    const isCurrent = (row: PendingRecord): boolean =>
-      row.log === undefined || row.hardState === undefined || newest.get(row.log) === row.hardState;
-    const records = pending.filter(isCurrent).map((row) => row.record);
+    const { records, newest } = recordBatch(pending);
     if (this.#mustRotate(recordBytesMax(records))) return;
     this.#records = [];
     this.#submit(this.#ledger.flush(records, this.#image.coverage), () => {
@@ -394,9 +378,37 @@ export class LogStore implements PartitionLogOwner {
       else this.#prepareSegment(true);
       return;
     }
-    if (this.#mustRotate(1024)) return;
+    if (!this.#mustRotate(1024)) this.#enterNextSegment(() => undefined);
+  }
+
+  #enterNextSegment(entered: () => void): void {
     const { steps, records } = this.#journal.switchSegment(this.#logs.values());
-    this.#submit([...steps, ...this.#ledger.flush(records, this.#image.coverage)], () => undefined);
+    this.#submit([...steps, ...this.#ledger.flush(records, this.#image.coverage)], entered);
+  }
+
+  /** A new segment, then a new ledger generation: the keys of before are needed for reading only. */
+  #enterNewKeys(): void {
+    if (this.#mustRotate(1024)) return;
+    const waiters = this.#keyWaiters;
+    this.#keyWaiters = [];
+    this.#enterNextSegment(() => {
+      this.#rotateLedger(() => {
+        for (const done of waiters) done();
+      });
+    });
+  }
+
+  /** The last flush of a store that closes: the next start need not guess how many blocks were sealed. */
+  #closeSegment(): void {
+    if (this.#isSegmentClosed) {
+      this.#wakeIdle();
+      return;
+    }
+    if (this.#mustRotate(1024)) return;
+    this.#isSegmentClosed = true;
+    const { segment, endOffset } = this.#journal.writer;
+    const closed = segmentClosedRecord(segment.segmentSeq, endOffset);
+    this.#submit(this.#ledger.flush([closed], this.#image.coverage), () => undefined);
   }
 
   #prepareSegment(isAwaited = false): void {
@@ -411,23 +423,22 @@ export class LogStore implements PartitionLogOwner {
       this.#ledger.prepareAhead();
       return false;
     }
+    this.#rotateLedger(() => undefined);
+    return true;
+  }
+
+  #rotateLedger(rotated: () => void): void {
     this.#isBusy = true;
     this.#ledger.rotate().then(
       () => {
         this.#isBusy = false;
+        rotated();
         this.flush();
       },
       (error: unknown) => {
-        this.#fail(
-          new ClustorError(
-            'CLUSTOR_STORAGE_FAILED',
-            `rotating the ledger failed: ${messageOf(error)}`,
-            { cause: error },
-          ),
-        );
+        this.#fail(rotationFailure(error));
       },
     );
-    return true;
   }
 
   #submit(steps: readonly IoStep[], complete: () => void): void {
@@ -453,7 +464,7 @@ export class LogStore implements PartitionLogOwner {
     this.#isBusy = false;
     if (this.#failure !== undefined) return;
     this.#failure = error;
-    for (const reject of this.#failureWaiters) reject(error);
+    this.#waiters.fail(error);
     this.#options.listener.failed(error);
     this.#wakeIdle();
   }
@@ -466,27 +477,18 @@ export class LogStore implements PartitionLogOwner {
 
   async #close(): Promise<void> {
     this.#isClosing = true;
+    await this.keyDesk.close();
     if (this.#failure === undefined) {
       await new Promise<void>((resolve) => {
         this.#idleWaiters.push(resolve);
         this.flush();
       });
     }
+    this.#waiters.fail(closedError());
     await this.#reports;
     await this.#reader.close();
     await this.#journal.close();
     await this.#ledger.close();
     await this.#lock.release();
   }
-}
-
-function chainFailure(steps: readonly IoStep[], failure: IoFailure): ClustorError {
-  const kind = steps[failure.stepIndex]?.kind ?? 'step';
-  return new ClustorError(
-    'CLUSTOR_STORAGE_FAILED',
-    `a ${kind} of the journal or ledger failed with ${failure.systemCode}; nothing more is written or acknowledged by this process`,
-    {
-      details: { systemCode: failure.systemCode },
-    },
-  );
 }

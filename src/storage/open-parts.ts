@@ -8,13 +8,16 @@
 import type { LedgerRecord } from '../codec/ledger-format.ts';
 import { segmentIndexFileName } from '../codec/idx-format.ts';
 import { segmentFileName, segmentSeqOfFileName } from '../codec/segment-format.ts';
-import type { DirectoryLock } from '../ports/file-system.ts';
+import type { DirectoryLock, FileSystem } from '../ports/file-system.ts';
 import { DurabilityLedger } from './durability-ledger.ts';
 import { Journal } from './journal.ts';
+import { JournalKeys } from './journal-keys.ts';
 import { segmentClosedRecord, type LedgerImage } from './ledger-image.ts';
 import type { BootReport, LogStoreLimits, LogStoreOptions } from './log-store-types.ts';
+import { abandonedAtStart } from './nonce-accounts.ts';
 import { recover, walFolder, type Recovery } from './recovery.ts';
 import { SegmentReader } from './segment-reader.ts';
+import { rewriteSuffix } from './segment-rewriter.ts';
 
 /** What a store is made of. */
 export interface StoreParts {
@@ -24,6 +27,7 @@ export interface StoreParts {
   readonly journal: Journal;
   readonly ledger: DurabilityLedger;
   readonly reader: SegmentReader;
+  readonly keys: JournalKeys;
   readonly bootReport: BootReport;
 }
 
@@ -36,17 +40,29 @@ export async function openParts(
   const { fileSystem, clock, entropy, observer, directory, clusterId, nodeId } = options;
   const startedMs = clock.monotonicMs();
   const folder = walFolder(directory);
-  const recovery = await recover({ fileSystem, directory, clusterId, nodeId });
+  const keys = await JournalKeys.open({
+    fileSystem,
+    folder,
+    clusterId,
+    nodeId,
+    encryption: options.encryption,
+  });
+  const recovery = await recover({ fileSystem, directory, clusterId, nodeId, keys });
   await fileSystem.makeDirectory(folder);
-  const reader = new SegmentReader(fileSystem, folder);
+  await keys.begin({
+    segmentSeq: recovery.nextSegmentSeq,
+    ledgerGeneration: recovery.generation + 1,
+    entropy,
+    wallMs: clock.wallMs(),
+  });
+  const reader = new SegmentReader(fileSystem, folder, keys);
   const journal = new Journal({
     fileSystem,
     clock,
     entropy,
     observer,
     folder,
-    clusterId,
-    nodeId,
+    keys,
     segmentBytes: limits.segmentBytes,
     nextSegmentSeq: recovery.nextSegmentSeq,
     reader,
@@ -54,7 +70,10 @@ export async function openParts(
   const { image } = recovery;
   const opened = await journal.begin();
   for (const segmentSeq of recovery.emptySegmentSeqs) image.retireSegment(segmentSeq);
-  for (const record of foundRecords(recovery, image)) image.apply(record);
+  const ends = new Map(recovery.segments.map((row) => [row.segmentSeq, row.endOffset]));
+  const abandoned = abandonedAtStart(image, keys, ends);
+  for (const record of [...foundRecords(recovery, image), ...abandoned]) image.apply(record);
+  for (const segment of image.segments.values()) segment.rewriting = undefined;
   image.apply(opened);
   image.cover({
     segmentSeq: journal.writer.segment.segmentSeq,
@@ -67,6 +86,7 @@ export async function openParts(
     folder,
     clusterId,
     nodeId,
+    keys,
     ledgerBytes: limits.ledgerBytes,
     image,
     generation,
@@ -74,13 +94,14 @@ export async function openParts(
   });
   await ledger.rotate();
   for (const segment of recovery.segments) await journal.adopt(segment);
+  await removeRewritings(fileSystem, folder);
   if (recovery.report.scrubState === 'Healthy')
     await removeStrays(options, journal.writer.segment.segmentSeq, recovery);
   const bootReport: BootReport = {
     ...recovery.report,
     durationMs: Math.round(clock.monotonicMs() - startedMs),
   };
-  return { limits, lock, recovery, journal, ledger, reader, bootReport };
+  return { limits, lock, recovery, journal, ledger, reader, keys, bootReport };
 }
 
 /** What recovery found, as records that the old ledger lacks. */
@@ -112,6 +133,12 @@ function foundRecords(recovery: Recovery, image: LedgerImage): LedgerRecord[] {
     }
   }
   return records;
+}
+
+/** Removes what interrupted rewritings left: the segments themselves are whole. */
+async function removeRewritings(fileSystem: FileSystem, folder: string): Promise<void> {
+  for (const name of await fileSystem.listDirectory(folder))
+    if (name.endsWith(rewriteSuffix)) await fileSystem.remove(`${folder}/${name}`);
 }
 
 /** Removes files that the ledger does not know: segments made ready ahead and segments that hold nothing. */

@@ -10,10 +10,10 @@ import {
   blockHeaderBytes,
   blockOffset,
   blockPlainBytesMax,
-  BlockSealer,
   flagFirstOfFlush,
   flagLastOfFlush,
   noFirstFrame,
+  type BlockSuite,
 } from '../codec/segment-format.ts';
 import { frameTotalBytes } from '../codec/entry-frame.ts';
 import type { FileHandle } from '../ports/file-system.ts';
@@ -37,7 +37,7 @@ export interface FramePlace {
 export class SegmentWriter {
   readonly segment: OpenSegment;
   readonly #staging: Uint8Array;
-  readonly #sealer: BlockSealer;
+  readonly #suite: BlockSuite;
   #nextBlock = 0;
   /** Offset of the block being filled within staging. */
   #blockStart = 0;
@@ -46,10 +46,10 @@ export class SegmentWriter {
   #flags = 0;
   #isOpen = false;
 
-  constructor(segment: OpenSegment, staging: Uint8Array) {
+  constructor(segment: OpenSegment, staging: Uint8Array, suite: BlockSuite) {
     this.segment = segment;
     this.#staging = staging;
-    this.#sealer = new BlockSealer(segment.salt);
+    this.#suite = suite;
   }
 
   /** File offset behind everything sealed so far. */
@@ -141,7 +141,7 @@ export class SegmentWriter {
 
   #seal(): void {
     const number = this.#nextBlock + this.#blockStart / blockBytes;
-    this.#sealer.seal(this.#staging, this.#blockStart, {
+    this.#suite.seal(this.#staging, this.#blockStart, {
       number,
       plainBytes: this.#plainBytes,
       firstFrame: this.#firstFrame,

@@ -31,6 +31,7 @@ import { replayLedgerBytes } from '../storage/ledger-replay.ts';
 import type { LogStoreLimits } from '../storage/log-store-types.ts';
 import { findThief, type VoterLog } from './commit-safety.ts';
 import { RegisterMachine, type AppliedEntry } from './sim-machine.ts';
+import type { SimEncryption } from './sim-encryption.ts';
 import type { SimTap } from './sim-tap.ts';
 import type { SimHost, SimWorld } from './sim-world.ts';
 
@@ -61,6 +62,8 @@ export interface SimClusterOptions {
   readonly voterIds?: readonly NodeId[];
   readonly storage: Partial<LogStoreLimits>;
   readonly raft: Partial<RaftSettings>;
+  /** Encrypts every journal. @defaultValue none is encrypted */
+  readonly encryption?: SimEncryption | undefined;
   /** Makes the machine of a replica, each life anew; `onApplied` is to be told what it applies. @defaultValue a {@link RegisterMachine} */
   readonly createStateMachine?: (parts: MachineParts) => StateMachine;
   /** Gets what nodes log. */
@@ -162,6 +165,7 @@ export class SimCluster {
         entropy,
         observer: this.#observer(nodeId),
         storage: this.#options.storage,
+        encryption: this.#options.encryption?.of(nodeId, entropy),
         partitions: this.plans,
       });
       this.world.crash(nodeId, 'processKill');
@@ -183,6 +187,7 @@ export class SimCluster {
       observer: this.#observer(nodeId),
       storage: this.#options.storage,
       raft: this.#options.raft,
+      encryption: this.#options.encryption?.of(nodeId, entropy),
       advertisedAddress: `${host.address.host}:${host.address.port}`,
       createStateMachine: (partitionId) => this.#machine(life, partitionId),
     });

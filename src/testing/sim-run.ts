@@ -2,9 +2,16 @@
  * One simulated run: a storm of faults under load, then everything is healed, and the cluster must come back (safety phase,
  * liveness phase). Everything follows from the seed.
  */
-import { messageOf } from '../base/errors.ts';
+import { isClustorError, messageOf } from '../base/errors.ts';
 import { clusterId, nodeId, partitionId, type PartitionId } from '../base/ids.ts';
-import { createPrng, forkPrng, nextBelow, nextBetween, type PrngState } from '../base/prng.ts';
+import {
+  createPrng,
+  forkPrng,
+  nextBelow,
+  nextBetween,
+  pick,
+  type PrngState,
+} from '../base/prng.ts';
 import type { ClustorClient } from '../client/client-core.ts';
 import { openClientCore } from '../client/client-core.ts';
 import { isJoint, type RaftSettings } from '../raft/index.ts';
@@ -16,6 +23,7 @@ import {
   type PlannedFault,
 } from './fault-plan.ts';
 import { registerProduct } from './register-product.ts';
+import { SimEncryption } from './sim-encryption.ts';
 import { SimCluster, SimViolation, type TimelineEvent } from './sim-cluster.ts';
 import { SimOperator } from './sim-operator.ts';
 import type { SimLoad, SimProduct } from './sim-product.ts';
@@ -61,6 +69,10 @@ export interface SimRunReport {
   readonly leaderChanges: number;
   readonly membershipChanges: number;
   readonly crashes: number;
+  /** Changes of the keys of a node that were acknowledged; 0 in runs without encryption. */
+  readonly keyRotations: number;
+  /** Blocks and keys that were sealed, each with a nonce of its own. */
+  readonly sealed: number;
   readonly faults: Readonly<Record<FaultKind, number>>;
   readonly plannedFaults: number;
   readonly nodes: number;
@@ -123,10 +135,13 @@ class SimulationRun {
   readonly #plan: readonly PlannedFault[];
   readonly #partitionIds: readonly PartitionId[];
   readonly #product: SimProduct;
+  /** Of every other run. */
+  readonly #encryption: SimEncryption | undefined;
   readonly #clients: ClustorClient[] = [];
   #load: SimLoad | undefined;
   #faults: Record<FaultKind, number> | undefined;
   #crashes = 0;
+  #keyRotations = 0;
   /** From here on machines that go down are started at once. */
   #isHealed = false;
 
@@ -155,6 +170,12 @@ class SimulationRun {
     this.#partitionIds = Array.from({ length: partitions }, (_, at) =>
       partitionId(`018c0d6c-9c11-7e9d-8000-00000000000${at + 1}`),
     );
+    this.#encryption =
+      options.seed % 2 === 0
+        ? new SimEncryption((message) => {
+            this.#violatedLater(message);
+          })
+        : undefined;
     this.#cluster = new SimCluster({
       world: this.world,
       clusterId: cluster,
@@ -162,6 +183,7 @@ class SimulationRun {
       voterIds: nodeIds.slice(0, nodes),
       storage,
       raft: drawSettings(forkPrng(this.world.random, 'windows')),
+      encryption: this.#encryption,
       createStateMachine: (parts) => this.#product.createStateMachine(parts),
       ...(options.onEvent === undefined ? {} : { onEvent: options.onEvent }),
       ...(tap === undefined ? {} : { tap }),
@@ -200,6 +222,8 @@ class SimulationRun {
       leaderChanges: this.#cluster.leaderChanges,
       membershipChanges: this.#cluster.membershipChanges,
       crashes: this.#crashes,
+      keyRotations: this.#keyRotations,
+      sealed: this.#encryption?.watch.sealed ?? 0,
       faults: { ...(this.#faults ?? emptyFaultCounts()) },
       plannedFaults: this.#plan.length,
       nodes: this.world.nodeIds.length,
@@ -260,10 +284,29 @@ class SimulationRun {
       },
     });
     this.#load = load;
+    if (this.#encryption !== undefined) this.#rotateKeys(forkPrng(this.world.random, 'keys'));
     for (let worker = 0; worker < workers; worker++) load.startWorker(worker);
     await this.#advance(
       stormMs + 2_500 - this.world.nowMs + nextBetween(this.world.random, 0, 500),
     );
+  }
+
+  /** Now and then an operator changes the keys of a node, until everything is healed. */
+  #rotateKeys(random: PrngState): void {
+    this.world.after(nextBetween(random, 500, 6_000), () => {
+      if (this.#isHealed) return;
+      const node = this.#cluster.node(pick(random, this.world.nodeIds));
+      node?.keys.rotate().then(
+        () => {
+          this.#keyRotations++;
+        },
+        (error: unknown) => {
+          if (!isClustorError(error) || error.code === 'CLUSTOR_INTERNAL')
+            this.#violatedLater(`a change of keys was answered with ${messageOf(error)}`);
+        },
+      );
+      this.#rotateKeys(random);
+    });
   }
 
   /** Everything is healed, at some seeds after the power went everywhere at once; then all must work again, and agree. */

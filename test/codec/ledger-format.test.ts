@@ -91,6 +91,20 @@ const records: readonly (readonly [LedgerRecord, string])[] = [
     { kind: 'doubt', partitionId: partition, incarnation, reason: 'OK' },
     '08 2600 101112131415161718191a1b1c1d1e1f 303132333435363738393a3b3c3d3e3f 02000000 4f4b',
   ],
+  [
+    {
+      kind: 'nonceAbandon',
+      segmentSeq: 4,
+      reason: 'rewriteInterrupted',
+      reservedBlocks: 9,
+      blocksSpent: 2,
+    },
+    '14 1900 0400000000000000 01 0900000000000000 0200000000000000',
+  ],
+  [
+    { kind: 'segmentRewriting', segmentSeq: 4, dekEpoch: 3, reservedBlocks: 9 },
+    '15 1400 0400000000000000 03000000 0900000000000000',
+  ],
 ];
 
 const flushHeader: LedgerFlushHeader = {
@@ -127,7 +141,7 @@ function sealedAround(recordBytes: Uint8Array): Uint8Array {
 }
 
 describe('the header of a ledger', () => {
-  const header = { clusterId, nodeId, generation: 3 };
+  const header = { clusterId, nodeId, generation: 3, macEpoch: 0 };
   const written = (): Uint8Array => {
     const writer = new ByteWriter();
     writeLedgerFileHeader(writer, header);
