@@ -9,6 +9,7 @@ import {
   type AddMemberRequestSchema,
   type ChangeVotersRequestSchema,
   type GetStatusResponse,
+  type KeysResponse,
   type MembershipResponse,
   type Partition,
   type PlanVotersResponse,
@@ -65,6 +66,8 @@ export interface AdminClient {
   transferLeadership(
     request: MessageInitShape<typeof TransferLeadershipRequestSchema>,
   ): Promise<Plain<TransferLeadershipResponse>>;
+  getKeys(): Promise<Plain<KeysResponse>>;
+  rotateKeys(): Promise<Plain<KeysResponse>>;
   close(): Promise<void>;
 }
 
@@ -72,6 +75,9 @@ export interface AdminClient {
 export const adminDeadlineMs = 5_000;
 /** Milliseconds that a node waits for a change of members to end, if the request does not say. */
 const changeDeadlineMs = 150_000;
+
+/** Milliseconds that a change of keys may take: the key service is asked, and a segment made ready. */
+const rotateDeadlineMs = 60_000;
 
 /** Makes a client; it connects with its first call. */
 export function createAdminClient(channel: AdminChannel): AdminClient {
@@ -116,6 +122,14 @@ export function createAdminClient(channel: AdminChannel): AdminClient {
           plain(
             await client.transferLeadership(request, patience(request)),
           ) as Plain<TransferLeadershipResponse>,
+      ),
+    getKeys: () => call(async () => plain(await client.getKeys({})) as Plain<KeysResponse>),
+    rotateKeys: () =>
+      call(
+        async () =>
+          plain(
+            await client.rotateKeys({}, { timeoutMs: rotateDeadlineMs }),
+          ) as Plain<KeysResponse>,
       ),
     close: () => {
       isClosed = true;

@@ -25,6 +25,7 @@ import {
   ListPartitionsResponseSchema,
   WhyResponseSchema,
 } from './generated/clustor/admin/v1/admin_pb.ts';
+import { keyRoutes, type KeySubject } from './key-routes.ts';
 import { membershipRoutes, type MembershipSubject } from './membership-routes.ts';
 import { partitionMessage, statusMessage } from './status-message.ts';
 import { explain, type WhyKind } from './why.ts';
@@ -35,7 +36,7 @@ export const principalKey: ContextKey<PeerIdentity | undefined> = createContextK
 >(undefined, { description: 'principal' });
 
 /** What the service looks at: a `ClustorNode`. */
-export interface AdminSubject extends MembershipSubject {
+export interface AdminSubject extends MembershipSubject, KeySubject {
   status(): NodeStatus;
   replicas(): readonly { readonly partitionId: PartitionId; readonly state: RaftState }[];
 }
@@ -57,6 +58,8 @@ const actions: Readonly<Record<string, AccessAction>> = {
   ChangeVoters: 'adminWrite',
   RollBackMembership: 'adminWrite',
   TransferLeadership: 'adminWrite',
+  GetKeys: 'adminRead',
+  RotateKeys: 'adminWrite',
 };
 
 const kinds: readonly WhyKind[] = ['notLeader', 'readBlocked', 'notReady', 'membershipBlocked'];
@@ -104,6 +107,7 @@ export function createAdminRoutes({
           });
         },
         ...membershipRoutes(node),
+        ...keyRoutes(node),
       },
       { interceptors: [judging(observer)] },
     );

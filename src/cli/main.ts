@@ -12,6 +12,8 @@ import {
 import type { ConnectionOptions } from './connection.ts';
 import { exitCodeOf, exitCodes } from './exit-codes.ts';
 import { runInit, type InitOptions } from './init-command.ts';
+import { withKeyOptions, type KeyOptions } from './key-options.ts';
+import { addKeyCommands } from './keys-commands.ts';
 import { addMemberCommands } from './member-options.ts';
 import { runWalInspect } from './inspect-command.ts';
 import { runNode, type NodeCommandOptions } from './node-command.ts';
@@ -73,6 +75,7 @@ function program(): Command {
   addProcessCommands(root);
   addClientCommands(root);
   addMemberCommands(root, { withConnection, wholeNumber, run });
+  addKeyCommands(root, { withConnection, wholeNumber, run });
   addSimulatorCommands(root);
   return root;
 }
@@ -99,13 +102,13 @@ function addProcessCommands(root: Command): void {
         .choices(['consecutive', 'auto'])
         .default('consecutive'),
     )
+    .option('--unencrypted', 'a new cluster keeps its data in the clear, for development')
     .option('--no-restart', 'leave dead nodes dead')
     .option('--json', 'one JSON line per event')
     .action((options: UpOptions & JsonOption) =>
       run(options.json === true, (output) => runUp(options, output)),
     );
-  root
-    .command('init')
+  withKeyOptions(root.command('init'))
     .description(
       "create this node's replicas in its data directory, from a plan that all members share",
     )
@@ -120,8 +123,7 @@ function addProcessCommands(root: Command): void {
     .action((options: InitOptions & JsonOption) =>
       run(options.json === true, (output) => runInit(options, output)),
     );
-  root
-    .command('node')
+  withKeyOptions(root.command('node'))
     .description('run one node')
     .requiredOption('--config <file>', 'configuration of the node')
     .option('--stop-with-parent', 'stop when standard input ends')
@@ -135,15 +137,12 @@ function addProcessCommands(root: Command): void {
     .action((options: NodeCommandOptions & JsonOption) =>
       run(options.json === true, (output) => runNode(options, output)),
     );
-  root
-    .command('wal')
-    .description('look at journals')
-    .command('inspect')
+  withKeyOptions(root.command('wal').description('look at journals').command('inspect'))
     .description('show what is in the journal and ledger of a stopped node')
     .argument('<directory>', 'data directory of the node')
     .option('--json', 'one JSON document instead of text')
-    .action((directory: string, options: JsonOption) =>
-      run(options.json === true, (output) => runWalInspect(directory, output)),
+    .action((directory: string, options: KeyOptions & JsonOption) =>
+      run(options.json === true, (output) => runWalInspect(directory, options, output)),
     );
 }
 

@@ -23,6 +23,7 @@ export interface UpOptions {
   readonly basePort: number;
   readonly productPort: number;
   readonly ports: string;
+  readonly unencrypted?: boolean;
   readonly restart: boolean;
 }
 
@@ -60,6 +61,7 @@ export async function runUp(options: UpOptions, output: Output): Promise<number>
       basePort: options.basePort,
       productPort: options.productPort,
       isPortsAuto: options.ports === 'auto',
+      isEncrypted: options.unencrypted !== true,
     };
     const known = await directory.read();
     if (known === undefined)

@@ -7,7 +7,8 @@
  * ```
  * The first key wraps; the others are kept for what was wrapped with them. A file that its group or others can read is refused.
  */
-import { open, readFile, stat } from 'node:fs/promises';
+import { link, open, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { hexDecode, hexEncode } from '../base/bytes.ts';
 import { ClustorError, messageOf } from '../base/errors.ts';
 import { cipherKeyBytes } from '../ports/cryptography.ts';
@@ -54,12 +55,20 @@ export function openKeyVariable(name: string): KeyProvider {
 export async function createKeyFile(path: string): Promise<void> {
   const key = hexEncode(nodeEntropy.bytes(cipherKeyBytes));
   const content = { format: 1, keys: [{ id: `kek-${hexEncode(nodeEntropy.bytes(4))}`, key }] };
-  const file = await open(path, 'wx', 0o600);
+  const temporary = `${path}.new`;
+  await rm(temporary, { force: true });
+  await writeFile(temporary, `${JSON.stringify(content, undefined, 2)}\n`, {
+    mode: 0o600,
+    flush: true,
+  });
+  // What is wrapped with a key that a power loss takes away is lost: the name is durable before anybody uses it.
+  await link(temporary, path);
+  await rm(temporary);
+  const folder = await open(dirname(path), 'r');
   try {
-    await file.writeFile(`${JSON.stringify(content, undefined, 2)}\n`);
-    await file.sync();
+    await folder.sync();
   } finally {
-    await file.close();
+    await folder.close();
   }
 }
 

@@ -272,6 +272,12 @@ describe('the judgement before every handler', () => {
       throw new Error('a secret of the inside');
     },
     replicas: () => [],
+    keys: {
+      status: () => {
+        throw new Error('a secret of the inside');
+      },
+      rotate: () => Promise.reject(new Error('a secret of the inside')),
+    },
     partition: () => {
       throw new Error('a secret of the inside');
     },
@@ -310,6 +316,8 @@ describe('the judgement before every handler', () => {
       client.planVoters({ partitionId: partition, promote: [4n] }),
       client.rollBackMembership({ partitionId: partition }),
       client.transferLeadership({ partitionId: partition, toNodeId: 2n }),
+      client.getKeys({}),
+      client.rotateKeys({}),
     ];
     expect(calls).toHaveLength(AdminService.methods.length);
     return Promise.all(calls.map((call) => call.then(unexpected, ConnectError.from)));
@@ -340,6 +348,7 @@ describe('the judgement before every handler', () => {
       'ChangeVoters',
       'RollBackMembership',
       'TransferLeadership',
+      'RotateKeys',
     ]);
   });
 

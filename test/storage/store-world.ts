@@ -31,6 +31,9 @@ import type {
 } from '../../src/storage/log-store-types.ts';
 import { SimClock, SimHardwareClock } from '../../src/testing/sim-clock.ts';
 import { SimDisk, type KillPoint } from '../../src/testing/sim-disk.ts';
+import type { KeyProvider } from '../../src/ports/key-provider.ts';
+import type { JournalEncryption } from '../../src/storage/key-ring.ts';
+import { SimEncryption } from '../../src/testing/sim-encryption.ts';
 import { SimEntropy } from '../../src/testing/sim-entropy.ts';
 import { SimFileSystem, type CrashKind } from '../../src/testing/sim-file-system.ts';
 import { LifeScope, SimScheduler } from '../../src/testing/sim-scheduler.ts';
@@ -115,11 +118,17 @@ export function entriesOf(bytes: Uint8Array): (ModelEntry & { readonly index: nu
 
 /** One disk and the lives of the stores that used it. */
 export class StoreWorld {
-  readonly disk = new SimDisk();
+  disk = new SimDisk();
   readonly scheduler = new SimScheduler();
   readonly random: PrngState;
   readonly partitions: PartitionModel[];
   readonly limits: Partial<LogStoreLimits>;
+  /** Watches every nonce of all lives. */
+  readonly encryption = new SimEncryption((message) => this.reusedNonces.push(message));
+  readonly reusedNonces: string[] = [];
+  isEncrypted: boolean;
+  /** In place of the usual provider. */
+  keyProvider: KeyProvider | undefined;
   store: LogStore | undefined;
   failures = 0;
   #scope = new LifeScope(0);
@@ -132,7 +141,9 @@ export class StoreWorld {
     readonly seed: number;
     readonly partitions: number;
     readonly limits?: Partial<LogStoreLimits>;
+    readonly isEncrypted?: boolean;
   }) {
+    this.isEncrypted = options.isEncrypted ?? false;
     this.random = createPrng(options.seed);
     this.limits = options.limits ?? {};
     this.partitions = Array.from(
@@ -188,6 +199,7 @@ export class StoreWorld {
       ioWriterMode: 'Direct',
     });
     this.#fileSystem = fileSystem;
+    const entropy = new SimEntropy(this.random);
     const store = await this.settle(
       LogStore.open({
         directory,
@@ -199,13 +211,19 @@ export class StoreWorld {
           hardware: new SimHardwareClock(this.scheduler, 0),
           random: this.random,
         }),
-        entropy: new SimEntropy(this.random),
+        entropy,
+        encryption: this.isEncrypted ? this.#encryptionOf(entropy) : undefined,
         observer: silentObserver,
         limits: this.limits,
         listener: this.#listener(),
       }),
     );
     this.store = store;
+  }
+
+  #encryptionOf(entropy: SimEntropy): JournalEncryption {
+    const usual = this.encryption.of(node, entropy);
+    return this.keyProvider === undefined ? usual : { ...usual, keyProvider: this.keyProvider };
   }
 
   /** Creates the replicas of all partitions. */

@@ -10,7 +10,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file clustor/admin/v1/admin.proto.
  */
 export const file_clustor_admin_v1_admin: GenFile = /*@__PURE__*/
-  fileDesc("ChxjbHVzdG9yL2FkbWluL3YxL2FkbWluLnByb3RvEhBjbHVzdG9yLmFkbWluLnYxIhIKEEdldFN0YXR1c1JlcXVlc3Qi7gEKEUdldFN0YXR1c1Jlc3BvbnNlEhIKCmNsdXN0ZXJfaWQYASABKAkSDwoHbm9kZV9pZBgCIAEoBBIPCgdib290X2lkGAMgASgJEg8KB2FkZHJlc3MYBCABKAkSEQoJdXB0aW1lX21zGAUgASgEEhAKCGxpbmtzX3VwGAYgAygEEhAKCHNlc3Npb25zGAcgASgNEioKB2pvdXJuYWwYCCABKAsyGS5jbHVzdG9yLmFkbWluLnYxLkpvdXJuYWwSLwoKcGFydGl0aW9ucxgJIAMoCzIbLmNsdXN0b3IuYWRtaW4udjEuUGFydGl0aW9uIsQCCgdKb3VybmFsEg8KB2ZsdXNoZXMYASABKAQSFAoMZGF0YV9mbHVzaGVzGAIgASgEEg8KB2VudHJpZXMYAyABKAQSEwoLZW50cnlfYnl0ZXMYBCABKAQSHQoVam91cm5hbF9ieXRlc193cml0dGVuGAUgASgEEhUKDWpvdXJuYWxfYnl0ZXMYBiABKAQSEwoLc2VnbWVudF9zZXEYByABKAQSEgoKZW5kX29mZnNldBgIIAEoBBIXCg9sZWRnZXJfc2VxdWVuY2UYCSABKAQSGQoRbGVkZ2VyX2dlbmVyYXRpb24YCiABKAQSFgoOaW9fd3JpdGVyX21vZGUYCyABKAkSFQoNZmx1c2hfbXNfbGFzdBgMIAEoARIUCgxmbHVzaF9tc19wNTAYDSABKAESFAoMZmx1c2hfbXNfcDk5GA4gASgBIvQGCglQYXJ0aXRpb24SFAoMcGFydGl0aW9uX2lkGAEgASgJEhIKCnJlcGxpY2FfaWQYAiABKAQSEwoLaW5jYXJuYXRpb24YAyABKAkSDAoEcm9sZRgEIAEoCRIVCg1yb2xlX3NpbmNlX21zGAUgASgEEhMKC3JvbGVfcmVhc29uGAYgASgJEgwKBHRlcm0YByABKAQSGwoObGVhZGVyX25vZGVfaWQYCCABKARIAIgBARIbCg5sZWFkZXJfYWRkcmVzcxgJIAEoCUgBiAEBEhIKCmxhc3RfaW5kZXgYCiABKAQSFQoNZHVyYWJsZV9pbmRleBgLIAEoBBIWCg52ZXJpZmllZF9pbmRleBgMIAEoBBIUCgxjb21taXRfaW5kZXgYDSABKAQSGwoTd2FsX2NvbW1pdHRlZF9pbmRleBgOIAEoBBIVCg1hcHBsaWVkX2luZGV4GA8gASgEEhIKCmJhc2VfaW5kZXgYECABKAQSEAoIaW5fZG91YnQYESABKAgSGAoLYXBwbHlfZmF1bHQYEiABKAlIAogBARIZChFwcm9wb3NhbHNfd2FpdGluZxgTIAEoDRIaChJwcm9wb3NhbHNfYXBwZW5kZWQYFCABKA0SFQoNcmVhZHNfd2FpdGluZxgVIAEoDRIdChVsb2NhbF9hcHBlbmRzX3BlbmRpbmcYFiABKA0SGAoQaWRlbXBvdGVuY3lfcm93cxgXIAEoDRISCgp0YWlsX2J5dGVzGBggASgEEikKB21lbWJlcnMYGSADKAsyGC5jbHVzdG9yLmFkbWluLnYxLk1lbWJlchIwCgVqb2ludBgaIAEoCzIcLmNsdXN0b3IuYWRtaW4udjEuSm9pbnRQaGFzZUgDiAEBEiAKE3RyYW5zZmVyX3RvX25vZGVfaWQYGyABKARIBIgBARIbChNjb25maWd1cmF0aW9uX2luZGV4GBwgASgEEh8KF2NvbmZpZ3VyYXRpb25fY29tbWl0dGVkGB0gASgIEhEKCWlzX21lbWJlchgeIAEoCBIWCg5pc19oaWJlcm5hdGluZxgfIAEoCEIRCg9fbGVhZGVyX25vZGVfaWRCEQoPX2xlYWRlcl9hZGRyZXNzQg4KDF9hcHBseV9mYXVsdEIICgZfam9pbnRCFgoUX3RyYW5zZmVyX3RvX25vZGVfaWQipwEKCkpvaW50UGhhc2USMgoQb3V0Z29pbmdfbWVtYmVycxgBIAMoCzIYLmNsdXN0b3IuYWRtaW4udjEuTWVtYmVyEhEKCWNvbW1pdHRlZBgCIAEoDRIOCgZuZWVkZWQYAyABKA0SEAoIc2luY2VfbXMYBCABKAQSHAoPcm9sbGJhY2tfcmVhc29uGAUgASgJSACIAQFCEgoQX3JvbGxiYWNrX3JlYXNvbiLpAQoGTWVtYmVyEhIKCnJlcGxpY2FfaWQYASABKAQSDwoHbm9kZV9pZBgCIAEoBBITCgtpbmNhcm5hdGlvbhgDIAEoCRIMCgRyb2xlGAQgASgJEhEKCWFkZHJlc3NlcxgFIAMoCRIYCgttYXRjaF9pbmRleBgGIAEoBEgAiAEBEhUKCHByb2dyZXNzGAcgASgJSAGIAQESEAoIaW5fZG91YnQYCCABKAgSFgoJc2lsZW50X21zGAkgASgESAKIAQFCDgoMX21hdGNoX2luZGV4QgsKCV9wcm9ncmVzc0IMCgpfc2lsZW50X21zIhcKFUxpc3RQYXJ0aXRpb25zUmVxdWVzdCJJChZMaXN0UGFydGl0aW9uc1Jlc3BvbnNlEi8KCnBhcnRpdGlvbnMYASADKAsyGy5jbHVzdG9yLmFkbWluLnYxLlBhcnRpdGlvbiIrChNHZXRQYXJ0aXRpb25SZXF1ZXN0EhQKDHBhcnRpdGlvbl9pZBgBIAEoCSJGChRHZXRQYXJ0aXRpb25SZXNwb25zZRIuCglwYXJ0aXRpb24YASABKAsyGy5jbHVzdG9yLmFkbWluLnYxLlBhcnRpdGlvbiIwCgpXaHlSZXF1ZXN0EhQKDHBhcnRpdGlvbl9pZBgBIAEoCRIMCgRraW5kGAIgASgJIrsBCgtXaHlSZXNwb25zZRIOCgZjbGF1c2UYASABKAkSEwoLZXhwbGFuYXRpb24YAiABKAkSDgoGYWR2aWNlGAMgASgJEhAKCHNpbmNlX21zGAQgASgEEjcKBWZhY3RzGAUgAygLMiguY2x1c3Rvci5hZG1pbi52MS5XaHlSZXNwb25zZS5GYWN0c0VudHJ5GiwKCkZhY3RzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJvChBBZGRNZW1iZXJSZXF1ZXN0EhQKDHBhcnRpdGlvbl9pZBgBIAEoCRIPCgdub2RlX2lkGAIgASgEEhEKCWFkZHJlc3NlcxgDIAMoCRIMCgRyb2xlGAQgASgJEhMKC2RlYWRsaW5lX21zGAUgASgNIvwBChNDaGFuZ2VWb3RlcnNSZXF1ZXN0EhQKDHBhcnRpdGlvbl9pZBgBIAEoCRIPCgdwcm9tb3RlGAIgAygEEg4KBnJlbW92ZRgDIAMoBBJDCgdkb21haW5zGAQgAygLMjIuY2x1c3Rvci5hZG1pbi52MS5DaGFuZ2VWb3RlcnNSZXF1ZXN0LkRvbWFpbnNFbnRyeRIOCgZwb2xpY3kYBSABKAkSFAoMb3ZlcnJpZGVfcmVmGAYgASgJEhMKC2RlYWRsaW5lX21zGAcgASgNGi4KDERvbWFpbnNFbnRyeRILCgNrZXkYASABKAQSDQoFdmFsdWUYAiABKAk6AjgBIlYKGVJvbGxCYWNrTWVtYmVyc2hpcFJlcXVlc3QSFAoMcGFydGl0aW9uX2lkGAEgASgJEg4KBnJlYXNvbhgCIAEoCRITCgtkZWFkbGluZV9tcxgDIAEoDSJjChJNZW1iZXJzaGlwUmVzcG9uc2USEwoLcm9sbGVkX2JhY2sYASABKAgSDQoFaW5kZXgYAiABKAQSKQoHbWVtYmVycxgDIAMoCzIYLmNsdXN0b3IuYWRtaW4udjEuTWVtYmVyIsMCChJQbGFuVm90ZXJzUmVzcG9uc2USKAoGYmVmb3JlGAEgAygLMhguY2x1c3Rvci5hZG1pbi52MS5NZW1iZXISJwoFYWZ0ZXIYAiADKAsyGC5jbHVzdG9yLmFkbWluLnYxLk1lbWJlchINCgVwaGFzZRgDIAEoCRI9ChRzdXJ2aXZhYmlsaXR5X2JlZm9yZRgEIAEoCzIfLmNsdXN0b3IuYWRtaW4udjEuU3Vydml2YWJpbGl0eRI8ChNzdXJ2aXZhYmlsaXR5X2FmdGVyGAUgASgLMh8uY2x1c3Rvci5hZG1pbi52MS5TdXJ2aXZhYmlsaXR5Eg8KB3ZlcmRpY3QYBiABKAkSFgoOdmVyZGljdF9yZWFzb24YByABKAkSFAoMcmVmdXNhbF9jb2RlGAggASgJEg8KB3JlZnVzYWwYCSABKAkieAoNU3Vydml2YWJpbGl0eRIOCgZ2b3RlcnMYASABKA0SDQoFYWxpdmUYAiABKA0SDgoGcXVvcnVtGAMgASgNEhcKD2xvc3Nlc19zdXJ2aXZlZBgEIAEoARINCgVzbGFjaxgFIAEoERIQCghoZWFkcm9vbRgGIAEoASJaChlUcmFuc2ZlckxlYWRlcnNoaXBSZXF1ZXN0EhQKDHBhcnRpdGlvbl9pZBgBIAEoCRISCgp0b19ub2RlX2lkGAIgASgEEhMKC2RlYWRsaW5lX21zGAMgASgNIjQKGlRyYW5zZmVyTGVhZGVyc2hpcFJlc3BvbnNlEhYKDmxlYWRlcl9ub2RlX2lkGAEgASgEMoIHCgxBZG1pblNlcnZpY2USWQoJR2V0U3RhdHVzEiIuY2x1c3Rvci5hZG1pbi52MS5HZXRTdGF0dXNSZXF1ZXN0GiMuY2x1c3Rvci5hZG1pbi52MS5HZXRTdGF0dXNSZXNwb25zZSIDkAIBEmgKDkxpc3RQYXJ0aXRpb25zEicuY2x1c3Rvci5hZG1pbi52MS5MaXN0UGFydGl0aW9uc1JlcXVlc3QaKC5jbHVzdG9yLmFkbWluLnYxLkxpc3RQYXJ0aXRpb25zUmVzcG9uc2UiA5ACARJiCgxHZXRQYXJ0aXRpb24SJS5jbHVzdG9yLmFkbWluLnYxLkdldFBhcnRpdGlvblJlcXVlc3QaJi5jbHVzdG9yLmFkbWluLnYxLkdldFBhcnRpdGlvblJlc3BvbnNlIgOQAgESRwoDV2h5EhwuY2x1c3Rvci5hZG1pbi52MS5XaHlSZXF1ZXN0Gh0uY2x1c3Rvci5hZG1pbi52MS5XaHlSZXNwb25zZSIDkAIBEloKCUFkZE1lbWJlchIiLmNsdXN0b3IuYWRtaW4udjEuQWRkTWVtYmVyUmVxdWVzdBokLmNsdXN0b3IuYWRtaW4udjEuTWVtYmVyc2hpcFJlc3BvbnNlIgOQAgISYAoMQ2hhbmdlVm90ZXJzEiUuY2x1c3Rvci5hZG1pbi52MS5DaGFuZ2VWb3RlcnNSZXF1ZXN0GiQuY2x1c3Rvci5hZG1pbi52MS5NZW1iZXJzaGlwUmVzcG9uc2UiA5ACAhJeCgpQbGFuVm90ZXJzEiUuY2x1c3Rvci5hZG1pbi52MS5DaGFuZ2VWb3RlcnNSZXF1ZXN0GiQuY2x1c3Rvci5hZG1pbi52MS5QbGFuVm90ZXJzUmVzcG9uc2UiA5ACARJsChJSb2xsQmFja01lbWJlcnNoaXASKy5jbHVzdG9yLmFkbWluLnYxLlJvbGxCYWNrTWVtYmVyc2hpcFJlcXVlc3QaJC5jbHVzdG9yLmFkbWluLnYxLk1lbWJlcnNoaXBSZXNwb25zZSIDkAICEnQKElRyYW5zZmVyTGVhZGVyc2hpcBIrLmNsdXN0b3IuYWRtaW4udjEuVHJhbnNmZXJMZWFkZXJzaGlwUmVxdWVzdBosLmNsdXN0b3IuYWRtaW4udjEuVHJhbnNmZXJMZWFkZXJzaGlwUmVzcG9uc2UiA5ACAmIGcHJvdG8z");
+  fileDesc("ChxjbHVzdG9yL2FkbWluL3YxL2FkbWluLnByb3RvEhBjbHVzdG9yLmFkbWluLnYxIhIKEEdldFN0YXR1c1JlcXVlc3Qi7gEKEUdldFN0YXR1c1Jlc3BvbnNlEhIKCmNsdXN0ZXJfaWQYASABKAkSDwoHbm9kZV9pZBgCIAEoBBIPCgdib290X2lkGAMgASgJEg8KB2FkZHJlc3MYBCABKAkSEQoJdXB0aW1lX21zGAUgASgEEhAKCGxpbmtzX3VwGAYgAygEEhAKCHNlc3Npb25zGAcgASgNEioKB2pvdXJuYWwYCCABKAsyGS5jbHVzdG9yLmFkbWluLnYxLkpvdXJuYWwSLwoKcGFydGl0aW9ucxgJIAMoCzIbLmNsdXN0b3IuYWRtaW4udjEuUGFydGl0aW9uIp8DCgdKb3VybmFsEg8KB2ZsdXNoZXMYASABKAQSFAoMZGF0YV9mbHVzaGVzGAIgASgEEg8KB2VudHJpZXMYAyABKAQSEwoLZW50cnlfYnl0ZXMYBCABKAQSHQoVam91cm5hbF9ieXRlc193cml0dGVuGAUgASgEEhUKDWpvdXJuYWxfYnl0ZXMYBiABKAQSEwoLc2VnbWVudF9zZXEYByABKAQSEgoKZW5kX29mZnNldBgIIAEoBBIXCg9sZWRnZXJfc2VxdWVuY2UYCSABKAQSGQoRbGVkZ2VyX2dlbmVyYXRpb24YCiABKAQSFgoOaW9fd3JpdGVyX21vZGUYCyABKAkSFQoNZmx1c2hfbXNfbGFzdBgMIAEoARIUCgxmbHVzaF9tc19wNTAYDSABKAESFAoMZmx1c2hfbXNfcDk5GA4gASgBEh0KFW5vbmNlX2Jsb2Nrc19yZXNlcnZlZBgPIAEoBBIaChJub25jZV9ibG9ja3Nfc3BlbnQYECABKAQSHgoWbm9uY2VfYmxvY2tzX2FiYW5kb25lZBgRIAEoBCL0BgoJUGFydGl0aW9uEhQKDHBhcnRpdGlvbl9pZBgBIAEoCRISCgpyZXBsaWNhX2lkGAIgASgEEhMKC2luY2FybmF0aW9uGAMgASgJEgwKBHJvbGUYBCABKAkSFQoNcm9sZV9zaW5jZV9tcxgFIAEoBBITCgtyb2xlX3JlYXNvbhgGIAEoCRIMCgR0ZXJtGAcgASgEEhsKDmxlYWRlcl9ub2RlX2lkGAggASgESACIAQESGwoObGVhZGVyX2FkZHJlc3MYCSABKAlIAYgBARISCgpsYXN0X2luZGV4GAogASgEEhUKDWR1cmFibGVfaW5kZXgYCyABKAQSFgoOdmVyaWZpZWRfaW5kZXgYDCABKAQSFAoMY29tbWl0X2luZGV4GA0gASgEEhsKE3dhbF9jb21taXR0ZWRfaW5kZXgYDiABKAQSFQoNYXBwbGllZF9pbmRleBgPIAEoBBISCgpiYXNlX2luZGV4GBAgASgEEhAKCGluX2RvdWJ0GBEgASgIEhgKC2FwcGx5X2ZhdWx0GBIgASgJSAKIAQESGQoRcHJvcG9zYWxzX3dhaXRpbmcYEyABKA0SGgoScHJvcG9zYWxzX2FwcGVuZGVkGBQgASgNEhUKDXJlYWRzX3dhaXRpbmcYFSABKA0SHQoVbG9jYWxfYXBwZW5kc19wZW5kaW5nGBYgASgNEhgKEGlkZW1wb3RlbmN5X3Jvd3MYFyABKA0SEgoKdGFpbF9ieXRlcxgYIAEoBBIpCgdtZW1iZXJzGBkgAygLMhguY2x1c3Rvci5hZG1pbi52MS5NZW1iZXISMAoFam9pbnQYGiABKAsyHC5jbHVzdG9yLmFkbWluLnYxLkpvaW50UGhhc2VIA4gBARIgChN0cmFuc2Zlcl90b19ub2RlX2lkGBsgASgESASIAQESGwoTY29uZmlndXJhdGlvbl9pbmRleBgcIAEoBBIfChdjb25maWd1cmF0aW9uX2NvbW1pdHRlZBgdIAEoCBIRCglpc19tZW1iZXIYHiABKAgSFgoOaXNfaGliZXJuYXRpbmcYHyABKAhCEQoPX2xlYWRlcl9ub2RlX2lkQhEKD19sZWFkZXJfYWRkcmVzc0IOCgxfYXBwbHlfZmF1bHRCCAoGX2pvaW50QhYKFF90cmFuc2Zlcl90b19ub2RlX2lkIqcBCgpKb2ludFBoYXNlEjIKEG91dGdvaW5nX21lbWJlcnMYASADKAsyGC5jbHVzdG9yLmFkbWluLnYxLk1lbWJlchIRCgljb21taXR0ZWQYAiABKA0SDgoGbmVlZGVkGAMgASgNEhAKCHNpbmNlX21zGAQgASgEEhwKD3JvbGxiYWNrX3JlYXNvbhgFIAEoCUgAiAEBQhIKEF9yb2xsYmFja19yZWFzb24i6QEKBk1lbWJlchISCgpyZXBsaWNhX2lkGAEgASgEEg8KB25vZGVfaWQYAiABKAQSEwoLaW5jYXJuYXRpb24YAyABKAkSDAoEcm9sZRgEIAEoCRIRCglhZGRyZXNzZXMYBSADKAkSGAoLbWF0Y2hfaW5kZXgYBiABKARIAIgBARIVCghwcm9ncmVzcxgHIAEoCUgBiAEBEhAKCGluX2RvdWJ0GAggASgIEhYKCXNpbGVudF9tcxgJIAEoBEgCiAEBQg4KDF9tYXRjaF9pbmRleEILCglfcHJvZ3Jlc3NCDAoKX3NpbGVudF9tcyIXChVMaXN0UGFydGl0aW9uc1JlcXVlc3QiSQoWTGlzdFBhcnRpdGlvbnNSZXNwb25zZRIvCgpwYXJ0aXRpb25zGAEgAygLMhsuY2x1c3Rvci5hZG1pbi52MS5QYXJ0aXRpb24iKwoTR2V0UGFydGl0aW9uUmVxdWVzdBIUCgxwYXJ0aXRpb25faWQYASABKAkiRgoUR2V0UGFydGl0aW9uUmVzcG9uc2USLgoJcGFydGl0aW9uGAEgASgLMhsuY2x1c3Rvci5hZG1pbi52MS5QYXJ0aXRpb24iMAoKV2h5UmVxdWVzdBIUCgxwYXJ0aXRpb25faWQYASABKAkSDAoEa2luZBgCIAEoCSK7AQoLV2h5UmVzcG9uc2USDgoGY2xhdXNlGAEgASgJEhMKC2V4cGxhbmF0aW9uGAIgASgJEg4KBmFkdmljZRgDIAEoCRIQCghzaW5jZV9tcxgEIAEoBBI3CgVmYWN0cxgFIAMoCzIoLmNsdXN0b3IuYWRtaW4udjEuV2h5UmVzcG9uc2UuRmFjdHNFbnRyeRosCgpGYWN0c0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEibwoQQWRkTWVtYmVyUmVxdWVzdBIUCgxwYXJ0aXRpb25faWQYASABKAkSDwoHbm9kZV9pZBgCIAEoBBIRCglhZGRyZXNzZXMYAyADKAkSDAoEcm9sZRgEIAEoCRITCgtkZWFkbGluZV9tcxgFIAEoDSL8AQoTQ2hhbmdlVm90ZXJzUmVxdWVzdBIUCgxwYXJ0aXRpb25faWQYASABKAkSDwoHcHJvbW90ZRgCIAMoBBIOCgZyZW1vdmUYAyADKAQSQwoHZG9tYWlucxgEIAMoCzIyLmNsdXN0b3IuYWRtaW4udjEuQ2hhbmdlVm90ZXJzUmVxdWVzdC5Eb21haW5zRW50cnkSDgoGcG9saWN5GAUgASgJEhQKDG92ZXJyaWRlX3JlZhgGIAEoCRITCgtkZWFkbGluZV9tcxgHIAEoDRouCgxEb21haW5zRW50cnkSCwoDa2V5GAEgASgEEg0KBXZhbHVlGAIgASgJOgI4ASJWChlSb2xsQmFja01lbWJlcnNoaXBSZXF1ZXN0EhQKDHBhcnRpdGlvbl9pZBgBIAEoCRIOCgZyZWFzb24YAiABKAkSEwoLZGVhZGxpbmVfbXMYAyABKA0iYwoSTWVtYmVyc2hpcFJlc3BvbnNlEhMKC3JvbGxlZF9iYWNrGAEgASgIEg0KBWluZGV4GAIgASgEEikKB21lbWJlcnMYAyADKAsyGC5jbHVzdG9yLmFkbWluLnYxLk1lbWJlciLDAgoSUGxhblZvdGVyc1Jlc3BvbnNlEigKBmJlZm9yZRgBIAMoCzIYLmNsdXN0b3IuYWRtaW4udjEuTWVtYmVyEicKBWFmdGVyGAIgAygLMhguY2x1c3Rvci5hZG1pbi52MS5NZW1iZXISDQoFcGhhc2UYAyABKAkSPQoUc3Vydml2YWJpbGl0eV9iZWZvcmUYBCABKAsyHy5jbHVzdG9yLmFkbWluLnYxLlN1cnZpdmFiaWxpdHkSPAoTc3Vydml2YWJpbGl0eV9hZnRlchgFIAEoCzIfLmNsdXN0b3IuYWRtaW4udjEuU3Vydml2YWJpbGl0eRIPCgd2ZXJkaWN0GAYgASgJEhYKDnZlcmRpY3RfcmVhc29uGAcgASgJEhQKDHJlZnVzYWxfY29kZRgIIAEoCRIPCgdyZWZ1c2FsGAkgASgJIngKDVN1cnZpdmFiaWxpdHkSDgoGdm90ZXJzGAEgASgNEg0KBWFsaXZlGAIgASgNEg4KBnF1b3J1bRgDIAEoDRIXCg9sb3NzZXNfc3Vydml2ZWQYBCABKAESDQoFc2xhY2sYBSABKBESEAoIaGVhZHJvb20YBiABKAEiWgoZVHJhbnNmZXJMZWFkZXJzaGlwUmVxdWVzdBIUCgxwYXJ0aXRpb25faWQYASABKAkSEgoKdG9fbm9kZV9pZBgCIAEoBBITCgtkZWFkbGluZV9tcxgDIAEoDSI0ChpUcmFuc2ZlckxlYWRlcnNoaXBSZXNwb25zZRIWCg5sZWFkZXJfbm9kZV9pZBgBIAEoBCIQCg5HZXRLZXlzUmVxdWVzdCITChFSb3RhdGVLZXlzUmVxdWVzdCKhAgoMS2V5c1Jlc3BvbnNlEhQKDGlzX2VuY3J5cHRlZBgBIAEoCBIQCghwcm92aWRlchgCIAEoCRIqCgZlcG9jaHMYAyADKAsyGi5jbHVzdG9yLmFkbWluLnYxLktleUVwb2NoEhYKDnBsYWluX3NlZ21lbnRzGAQgASgEEhsKE3NlZ21lbnRzX3RvX3Jld3JpdGUYBSABKAQSGgoSc2VnbWVudHNfcmV3cml0dGVuGAYgASgEEh0KFXJld3JpdGluZ19zZWdtZW50X3NlcRgHIAEoBBIdChVyZXdyaXRpbmdfYmxvY2tzX2RvbmUYCCABKAQSGAoQcmV3cml0aW5nX2Jsb2NrcxgJIAEoBBIUCgxsYXN0X2ZhaWx1cmUYCiABKAkiXgoIS2V5RXBvY2gSDQoFZXBvY2gYASABKA0SDQoFc3RhdGUYAiABKAkSEgoKY3JlYXRlZF9tcxgDIAEoBBIOCgZrZWtfaWQYBCABKAkSEAoIc2VnbWVudHMYBSABKAQypwgKDEFkbWluU2VydmljZRJZCglHZXRTdGF0dXMSIi5jbHVzdG9yLmFkbWluLnYxLkdldFN0YXR1c1JlcXVlc3QaIy5jbHVzdG9yLmFkbWluLnYxLkdldFN0YXR1c1Jlc3BvbnNlIgOQAgESaAoOTGlzdFBhcnRpdGlvbnMSJy5jbHVzdG9yLmFkbWluLnYxLkxpc3RQYXJ0aXRpb25zUmVxdWVzdBooLmNsdXN0b3IuYWRtaW4udjEuTGlzdFBhcnRpdGlvbnNSZXNwb25zZSIDkAIBEmIKDEdldFBhcnRpdGlvbhIlLmNsdXN0b3IuYWRtaW4udjEuR2V0UGFydGl0aW9uUmVxdWVzdBomLmNsdXN0b3IuYWRtaW4udjEuR2V0UGFydGl0aW9uUmVzcG9uc2UiA5ACARJHCgNXaHkSHC5jbHVzdG9yLmFkbWluLnYxLldoeVJlcXVlc3QaHS5jbHVzdG9yLmFkbWluLnYxLldoeVJlc3BvbnNlIgOQAgESWgoJQWRkTWVtYmVyEiIuY2x1c3Rvci5hZG1pbi52MS5BZGRNZW1iZXJSZXF1ZXN0GiQuY2x1c3Rvci5hZG1pbi52MS5NZW1iZXJzaGlwUmVzcG9uc2UiA5ACAhJgCgxDaGFuZ2VWb3RlcnMSJS5jbHVzdG9yLmFkbWluLnYxLkNoYW5nZVZvdGVyc1JlcXVlc3QaJC5jbHVzdG9yLmFkbWluLnYxLk1lbWJlcnNoaXBSZXNwb25zZSIDkAICEl4KClBsYW5Wb3RlcnMSJS5jbHVzdG9yLmFkbWluLnYxLkNoYW5nZVZvdGVyc1JlcXVlc3QaJC5jbHVzdG9yLmFkbWluLnYxLlBsYW5Wb3RlcnNSZXNwb25zZSIDkAIBEmwKElJvbGxCYWNrTWVtYmVyc2hpcBIrLmNsdXN0b3IuYWRtaW4udjEuUm9sbEJhY2tNZW1iZXJzaGlwUmVxdWVzdBokLmNsdXN0b3IuYWRtaW4udjEuTWVtYmVyc2hpcFJlc3BvbnNlIgOQAgISdAoSVHJhbnNmZXJMZWFkZXJzaGlwEisuY2x1c3Rvci5hZG1pbi52MS5UcmFuc2ZlckxlYWRlcnNoaXBSZXF1ZXN0GiwuY2x1c3Rvci5hZG1pbi52MS5UcmFuc2ZlckxlYWRlcnNoaXBSZXNwb25zZSIDkAICElAKB0dldEtleXMSIC5jbHVzdG9yLmFkbWluLnYxLkdldEtleXNSZXF1ZXN0Gh4uY2x1c3Rvci5hZG1pbi52MS5LZXlzUmVzcG9uc2UiA5ACARJRCgpSb3RhdGVLZXlzEiMuY2x1c3Rvci5hZG1pbi52MS5Sb3RhdGVLZXlzUmVxdWVzdBoeLmNsdXN0b3IuYWRtaW4udjEuS2V5c1Jlc3BvbnNlYgZwcm90bzM");
 
 /**
  * @generated from message clustor.admin.v1.GetStatusRequest
@@ -165,6 +165,23 @@ export type Journal = Message<"clustor.admin.v1.Journal"> & {
    * @generated from field: double flush_ms_p99 = 14;
    */
   flushMsP99: number;
+
+  /**
+   * Block numbers of encrypted segments: reserved, sealed, and given up.
+   *
+   * @generated from field: uint64 nonce_blocks_reserved = 15;
+   */
+  nonceBlocksReserved: bigint;
+
+  /**
+   * @generated from field: uint64 nonce_blocks_spent = 16;
+   */
+  nonceBlocksSpent: bigint;
+
+  /**
+   * @generated from field: uint64 nonce_blocks_abandoned = 17;
+   */
+  nonceBlocksAbandoned: bigint;
 };
 
 /**
@@ -907,6 +924,147 @@ export const TransferLeadershipResponseSchema: GenMessage<TransferLeadershipResp
   messageDesc(file_clustor_admin_v1_admin, 19);
 
 /**
+ * @generated from message clustor.admin.v1.GetKeysRequest
+ */
+export type GetKeysRequest = Message<"clustor.admin.v1.GetKeysRequest"> & {
+};
+
+/**
+ * Describes the message clustor.admin.v1.GetKeysRequest.
+ * Use `create(GetKeysRequestSchema)` to create a new message.
+ */
+export const GetKeysRequestSchema: GenMessage<GetKeysRequest> = /*@__PURE__*/
+  messageDesc(file_clustor_admin_v1_admin, 20);
+
+/**
+ * @generated from message clustor.admin.v1.RotateKeysRequest
+ */
+export type RotateKeysRequest = Message<"clustor.admin.v1.RotateKeysRequest"> & {
+};
+
+/**
+ * Describes the message clustor.admin.v1.RotateKeysRequest.
+ * Use `create(RotateKeysRequestSchema)` to create a new message.
+ */
+export const RotateKeysRequestSchema: GenMessage<RotateKeysRequest> = /*@__PURE__*/
+  messageDesc(file_clustor_admin_v1_admin, 21);
+
+/**
+ * @generated from message clustor.admin.v1.KeysResponse
+ */
+export type KeysResponse = Message<"clustor.admin.v1.KeysResponse"> & {
+  /**
+   * @generated from field: bool is_encrypted = 1;
+   */
+  isEncrypted: boolean;
+
+  /**
+   * Where the key-encryption key is; empty without encryption.
+   *
+   * @generated from field: string provider = 2;
+   */
+  provider: string;
+
+  /**
+   * @generated from field: repeated clustor.admin.v1.KeyEpoch epochs = 3;
+   */
+  epochs: KeyEpoch[];
+
+  /**
+   * Segments without encryption.
+   *
+   * @generated from field: uint64 plain_segments = 4;
+   */
+  plainSegments: bigint;
+
+  /**
+   * Closed segments that wait to be sealed under the newest keys.
+   *
+   * @generated from field: uint64 segments_to_rewrite = 5;
+   */
+  segmentsToRewrite: bigint;
+
+  /**
+   * @generated from field: uint64 segments_rewritten = 6;
+   */
+  segmentsRewritten: bigint;
+
+  /**
+   * The segment at work; 0 when none is.
+   *
+   * @generated from field: uint64 rewriting_segment_seq = 7;
+   */
+  rewritingSegmentSeq: bigint;
+
+  /**
+   * @generated from field: uint64 rewriting_blocks_done = 8;
+   */
+  rewritingBlocksDone: bigint;
+
+  /**
+   * @generated from field: uint64 rewriting_blocks = 9;
+   */
+  rewritingBlocks: bigint;
+
+  /**
+   * Why the last attempt failed; it is repeated.
+   *
+   * @generated from field: string last_failure = 10;
+   */
+  lastFailure: string;
+};
+
+/**
+ * Describes the message clustor.admin.v1.KeysResponse.
+ * Use `create(KeysResponseSchema)` to create a new message.
+ */
+export const KeysResponseSchema: GenMessage<KeysResponse> = /*@__PURE__*/
+  messageDesc(file_clustor_admin_v1_admin, 22);
+
+/**
+ * @generated from message clustor.admin.v1.KeyEpoch
+ */
+export type KeyEpoch = Message<"clustor.admin.v1.KeyEpoch"> & {
+  /**
+   * @generated from field: uint32 epoch = 1;
+   */
+  epoch: number;
+
+  /**
+   * `active`, `decryptOnly` or `destroyed`.
+   *
+   * @generated from field: string state = 2;
+   */
+  state: string;
+
+  /**
+   * @generated from field: uint64 created_ms = 3;
+   */
+  createdMs: bigint;
+
+  /**
+   * The key-encryption key that wraps its keys; empty once they are destroyed.
+   *
+   * @generated from field: string kek_id = 4;
+   */
+  kekId: string;
+
+  /**
+   * Segments sealed under it.
+   *
+   * @generated from field: uint64 segments = 5;
+   */
+  segments: bigint;
+};
+
+/**
+ * Describes the message clustor.admin.v1.KeyEpoch.
+ * Use `create(KeyEpochSchema)` to create a new message.
+ */
+export const KeyEpochSchema: GenMessage<KeyEpoch> = /*@__PURE__*/
+  messageDesc(file_clustor_admin_v1_admin, 23);
+
+/**
  * Looks at a node and changes the membership of its partitions. Every call is judged by the role of the caller's certificate:
  * any role of the cluster may look, only operators change.
  *
@@ -1002,6 +1160,26 @@ export const AdminService: GenService<{
     methodKind: "unary";
     input: typeof TransferLeadershipRequestSchema;
     output: typeof TransferLeadershipResponseSchema;
+  },
+  /**
+   * The keys of the node's data directory.
+   *
+   * @generated from rpc clustor.admin.v1.AdminService.GetKeys
+   */
+  getKeys: {
+    methodKind: "unary";
+    input: typeof GetKeysRequestSchema;
+    output: typeof KeysResponseSchema;
+  },
+  /**
+   * Makes new keys; answers when everything new is sealed under them. Each call makes new ones.
+   *
+   * @generated from rpc clustor.admin.v1.AdminService.RotateKeys
+   */
+  rotateKeys: {
+    methodKind: "unary";
+    input: typeof RotateKeysRequestSchema;
+    output: typeof KeysResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_clustor_admin_v1_admin, 0);
