@@ -7,6 +7,7 @@ import { cpSync, mkdtempSync, readFileSync, symlinkSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { electionMutants } from './mutants/elections.ts';
+import { encryptionMutants } from './mutants/encryption.ts';
 import { hibernationMutants } from './mutants/hibernation.ts';
 import { membershipMutants } from './mutants/membership.ts';
 import type { Mutant } from './mutants/mutant.ts';
@@ -22,6 +23,7 @@ export const mutants: readonly Mutant[] = [
   ...hibernationMutants,
   ...readMutants,
   ...storageMutants,
+  ...encryptionMutants,
 ];
 
 /** What the checks need of the repository. */

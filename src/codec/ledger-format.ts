@@ -413,13 +413,7 @@ function readPayload(kind: number, reader: ByteReader): LedgerRecord {
         reason: reader.text(doubtReasonBytesMax),
       };
     case kinds.nonceAbandon:
-      return {
-        kind: 'nonceAbandon',
-        segmentSeq: reader.u64(),
-        reason: abandonReasons[reader.u8()] ?? 'uncleanEnd',
-        reservedBlocks: reader.u64(),
-        blocksSpent: reader.u64(),
-      };
+      return readNonceAbandon(reader);
     case kinds.segmentRewriting:
       return {
         kind: 'segmentRewriting',
@@ -433,6 +427,23 @@ function readPayload(kind: number, reader: ByteReader): LedgerRecord {
         `the ledger has a record of the unknown kind ${kind}`,
       );
   }
+}
+
+function readNonceAbandon(reader: ByteReader): LedgerRecord {
+  const segmentSeq = reader.u64();
+  const reason = abandonReasons[reader.u8()];
+  if (reason === undefined)
+    throw new ClustorError(
+      'CLUSTOR_FORMAT_UNSUPPORTED',
+      'the ledger abandons block numbers for an unknown reason',
+    );
+  return {
+    kind: 'nonceAbandon',
+    segmentSeq,
+    reason,
+    reservedBlocks: reader.u64(),
+    blocksSpent: reader.u64(),
+  };
 }
 
 function readHardState(reader: ByteReader): LedgerRecord {

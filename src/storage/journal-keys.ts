@@ -41,7 +41,7 @@ export interface JournalKeysPlace {
   readonly folder: string;
   readonly clusterId: ClusterId;
   readonly nodeId: NodeId;
-  readonly encryption: JournalEncryption | undefined;
+  readonly encryption?: JournalEncryption | undefined;
 }
 
 const ledgerName = 'durability.log';

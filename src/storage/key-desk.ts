@@ -56,7 +56,7 @@ export interface KeyStatus {
   readonly rewritingSegmentSeq: number;
   readonly rewritingBlocksDone: number;
   readonly rewritingBlocks: number;
-  /** Why the last attempt failed; it is repeated. */
+  /** Why the last attempt failed; it is repeated, for a damaged segment at the next start or rotation. */
   readonly lastFailure: string;
 }
 
@@ -157,27 +157,41 @@ export class JournalKeyDesk {
 
   async #rewriteAll(): Promise<void> {
     try {
-      for (;;) {
-        const [next] = this.#oldSegments();
-        if (next === undefined) break;
-        await this.#rewrite(next);
-      }
+      if (!(await this.#rewriteReadable())) return;
       await this.#destroyUnneeded();
       this.#lastFailure = '';
     } catch (error) {
       if (this.#isClosed) return;
       // Newer keys came, or the segment went: it is looked at again, and nothing is wrong.
-      const isOvertaken = isClustorError(error, 'CLUSTOR_CLOSED');
-      this.#lastFailure = isOvertaken ? '' : messageOf(error);
-      const fields = { segmentSeq: this.#work.segmentSeq, message: this.#lastFailure, retryMs };
-      if (!isOvertaken)
-        this.#options.observer.emit({ level: 'warn', kind: 'segmentNotRewritten', fields });
+      if (!isClustorError(error, 'CLUSTOR_CLOSED')) this.#failed(this.#work.segmentSeq, error);
       this.#cancelRetry = this.#options.clock.setTimer(retryMs, () => {
         this.begin();
       });
     } finally {
       this.#work = { segmentSeq: 0, blocksDone: 0, blocks: 0 };
     }
+  }
+
+  /** Returns whether all are rewritten: one that is damaged stays, until the next start or rotation, and keeps its keys. */
+  async #rewriteReadable(): Promise<boolean> {
+    const damaged = new Set<number>();
+    for (;;) {
+      const next = this.#oldSegments().find(({ segmentSeq }) => !damaged.has(segmentSeq));
+      if (next === undefined) return damaged.size === 0;
+      try {
+        await this.#rewrite(next);
+      } catch (error) {
+        if (!isClustorError(error, 'CLUSTOR_INTEGRITY')) throw error;
+        damaged.add(next.segmentSeq);
+        this.#failed(next.segmentSeq, error);
+      }
+    }
+  }
+
+  #failed(segmentSeq: number, error: unknown): void {
+    this.#lastFailure = `segment ${segmentSeq}: ${messageOf(error)}`;
+    const fields = { segmentSeq, message: messageOf(error) };
+    this.#options.observer.emit({ level: 'warn', kind: 'segmentNotRewritten', fields });
   }
 
   async #rewrite(segment: {

@@ -219,11 +219,12 @@ export class LogStore implements PartitionLogOwner {
   /** Starts a chain unless one is under way or nothing waits. */
   flush(): void {
     if (this.#isBusy || this.#failure !== undefined) return;
-    if (this.#keyWaiters.length > 0 && this.#journal.isNextReady) this.#enterNewKeys();
+    const isKeyChange = this.#keyWaiters.length > 0 && !this.#isClosing;
+    if (isKeyChange && !this.#journal.isNextReady) this.#prepareSegment(true);
+    if (isKeyChange && this.#journal.isNextReady) this.#enterNewKeys();
     else if (this.#records.length > 0) this.#flushRecords();
     else if (this.#appends.length > 0 && !this.#isSegmentClosed) this.#flushData();
     else if (this.#isClosing) this.#closeSegment();
-    else if (this.#keyWaiters.length > 0) this.#prepareSegment(true);
   }
 
   /** Counters for status and metrics. */
@@ -489,6 +490,7 @@ export class LogStore implements PartitionLogOwner {
     await this.#reader.close();
     await this.#journal.close();
     await this.#ledger.close();
+    this.keyDesk.keys.close();
     await this.#lock.release();
   }
 }

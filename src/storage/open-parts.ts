@@ -40,13 +40,7 @@ export async function openParts(
   const { fileSystem, clock, entropy, observer, directory, clusterId, nodeId } = options;
   const startedMs = clock.monotonicMs();
   const folder = walFolder(directory);
-  const keys = await JournalKeys.open({
-    fileSystem,
-    folder,
-    clusterId,
-    nodeId,
-    encryption: options.encryption,
-  });
+  const keys = await JournalKeys.open({ ...options, folder });
   const recovery = await recover({ fileSystem, directory, clusterId, nodeId, keys });
   await fileSystem.makeDirectory(folder);
   await keys.begin({

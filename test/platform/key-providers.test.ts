@@ -160,8 +160,8 @@ class TransitServer {
     const [, verb = '', name = ''] =
       /^\/v1\/(?:transit|team\/keys)\/(encrypt|decrypt)\/([\w-]+)$/.exec(request.url ?? '') ?? [];
     if (request.headers['x-vault-token'] !== 'a-token')
-      return reply(response, 403, { errors: ['permission denied'] });
-    if (request.method !== 'POST' || verb === '') return reply(response, 404, { errors: [] });
+      { reply(response, 403, { errors: ['permission denied'] }); return; }
+    if (request.method !== 'POST' || verb === '') { reply(response, 404, { errors: [] }); return; }
     const fields = JSON.parse(body) as Readonly<Record<string, string>>;
     const associated = Buffer.from(fields['associated_data'] ?? '', 'base64');
     const secret = this.#keys.get(name) ?? randomBytes(32);
@@ -177,16 +177,16 @@ class TransitServer {
         cipher.getAuthTag(),
       ]);
       const ciphertext = `vault:v1:${text.toString('base64')}`;
-      return reply(response, 200, { data: { ciphertext, key_version: 1 } });
+      reply(response, 200, { data: { ciphertext, key_version: 1 } }); return;
     }
     const text = Buffer.from((fields['ciphertext'] ?? '').slice('vault:v1:'.length), 'base64');
     const decipher = createDecipheriv('aes-256-gcm', secret, text.subarray(0, 12));
     decipher.setAAD(associated).setAuthTag(text.subarray(-16));
     try {
       const plain = Buffer.concat([decipher.update(text.subarray(12, -16)), decipher.final()]);
-      return reply(response, 200, { data: { plaintext: plain.toString('base64') } });
+      reply(response, 200, { data: { plaintext: plain.toString('base64') } }); return;
     } catch {
-      return reply(response, 400, { errors: ['cipher: message authentication failed'] });
+      reply(response, 400, { errors: ['cipher: message authentication failed'] }); return;
     }
   }
 }

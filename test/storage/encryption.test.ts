@@ -2,6 +2,7 @@
 import { describe, expect, test } from 'vitest';
 
 import { present } from '../../src/base/assert.ts';
+import { crc32c } from '../../src/base/crc32c.ts';
 import { ClustorError } from '../../src/base/errors.ts';
 import { nodeId } from '../../src/base/ids.ts';
 import { nextBelow } from '../../src/base/prng.ts';
@@ -252,6 +253,21 @@ describe('an encrypted directory', () => {
     expect(world.store?.recovered[0]?.doubt).toContain('not authentic');
   });
 
+  test('does not take a segment header whose text and CRC were changed together', async () => {
+    const world = await begin(14);
+    const [seq = 0] = segmentsOf(world);
+    const bytes = bytesOf(world, segmentPath(seq));
+    // The time at which it was made, which nothing but the HMAC protects.
+    bytes[68] = (bytes[68] ?? 0) ^ 1;
+    new DataView(bytes.buffer).setUint32(76, crc32c(bytes, 0, 76), true);
+    world.crash('powerLoss');
+    replaceBytes(world, segmentPath(seq), bytes);
+
+    await world.open();
+
+    expect(world.store?.recovered[0]?.doubt).toContain('readable only up to 0');
+  });
+
   test('notices any bit that flips in a header or a covered block', async () => {
     const world = await begin(12);
     const [seq = 0] = segmentsOf(world);
@@ -370,6 +386,38 @@ describe('a rotation', () => {
     await world.verify();
   });
 
+  test('whose ring cannot be written changes nothing', async () => {
+    const world = await begin(36);
+    world.disk.isFull = true;
+
+    const rotating = world.settle(present(world.store, 'open').keyDesk.rotate());
+    await expect(rotating).rejects.toMatchObject({ code: 'CLUSTOR_STORAGE_FAILED' });
+
+    world.disk.isFull = false;
+    expect(keysOf(world).epochs).toHaveLength(1);
+    await write(world);
+    await restart(world);
+    await world.verify();
+    await rotate(world);
+    expect(keysOf(world).epochs.map((row) => row.state)).toEqual(['decryptOnly', 'active']);
+  });
+
+  test('leaves a damaged segment as it is, with its keys, and seals the others anew', async () => {
+    const world = await begin(35);
+    await restart(world);
+    await write(world, 20, 3000);
+    const [first = 0] = segmentsOf(world);
+    world.disk.flipBit(segmentPath(first), blockOffset(0) + 30, 3);
+
+    await rotate(world);
+    await world.run(20_000);
+
+    const status = keysOf(world);
+    expect(status.lastFailure).toContain(`segment ${first}`);
+    expect(status).toMatchObject({ segmentsToRewrite: 1, segmentsRewritten: 1 });
+    expect(status.epochs.map((row) => row.state)).toEqual(['decryptOnly', 'active']);
+  });
+
   test('that meets a full disk is repeated later', async () => {
     const world = await begin(33);
     await rotate(world);
@@ -447,8 +495,10 @@ describe('no key meets a nonce twice', () => {
           // The machine comes back with the disk of a while ago: what it promised since is gone, and no nonce comes twice.
           world.disk = copy;
           await world.open();
-          world.crash('processKill');
-          break;
+          await world.accept();
+          for (const model of world.partitions) world.vote(model);
+          await write(world, 5, 3000);
+          continue;
         }
         if (life === 1) copy = world.disk.cloneSynced();
         await world.open();

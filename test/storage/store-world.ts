@@ -331,21 +331,40 @@ export class StoreWorld {
       expect(recovered.recordedCommitIndex).toBeLessThanOrEqual(model.commitIndex);
       const entries = await this.readAll(model, recovered.lastIndex);
       this.#compare(model, entries);
-      model.entries = entries.map(({ term: entryTerm, payload }) => ({ term: entryTerm, payload }));
-      model.hardState = recovered.hardState.term;
-      model.durableHardState = recovered.hardState.term;
-      model.durableIndex = entries.length;
-      model.lowestTruncation = Number.MAX_SAFE_INTEGER;
-      model.candidates.clear();
-      entries.forEach((entry, position) =>
-        model.candidates.set(position + 1, [{ term: entry.term, payload: entry.payload }]),
-      );
+      this.#accept(model, recovered.hardState.term, entries);
       const runs = recovered.termRuns;
       entries.forEach((entry, position) => {
         const run = [...runs].reverse().find((candidate) => candidate.firstIndex <= position + 1);
         expect(run?.term).toBe(entry.term);
       });
     }
+  }
+
+  /** Takes what was recovered as the truth, whatever was promised: the disk of long ago is back. */
+  async accept(): Promise<void> {
+    for (const model of this.partitions) {
+      const recovered = this.#store().recovered.find((row) => row.partitionId === model.id);
+      if (recovered === undefined) continue;
+      const entries = await this.readAll(model, recovered.lastIndex);
+      model.commitIndex = recovered.recordedCommitIndex;
+      this.#accept(model, recovered.hardState.term, entries);
+    }
+  }
+
+  #accept(
+    model: PartitionModel,
+    hardState: number,
+    entries: readonly (ModelEntry & { readonly index: number })[],
+  ): void {
+    model.entries = entries.map(({ term: entryTerm, payload }) => ({ term: entryTerm, payload }));
+    model.hardState = hardState;
+    model.durableHardState = hardState;
+    model.durableIndex = entries.length;
+    model.lowestTruncation = Number.MAX_SAFE_INTEGER;
+    model.candidates.clear();
+    entries.forEach((entry, position) =>
+      model.candidates.set(position + 1, [{ term: entry.term, payload: entry.payload }]),
+    );
   }
 
   /** Reads a whole log back through random access. */
