@@ -11,7 +11,7 @@ export const encryptionMutants: readonly Mutant[] = [
     file: 'src/storage/journal.ts',
     edits: [{ find: 'salt: entropy.bytes(16)', replace: 'salt: entropy.bytes(16).fill(0)' }],
     expected: 'tests',
-    tests,
+    tests: ['test/scenarios/encryption.test.ts'],
   },
   {
     name: 'nonce-without-block-number',
@@ -104,9 +104,9 @@ export const encryptionMutants: readonly Mutant[] = [
         replace: 'const lowest = evidence.newestEpoch;',
       },
       {
-        find: '      for (;;) {\n        const [next] = this.#oldSegments();',
+        find: 'if (!(await this.#rewriteReadable())) return;',
         replace:
-          '      await this.#destroyUnneeded();\n      for (;;) {\n        const [next] = this.#oldSegments();',
+          'await this.#destroyUnneeded();\n      if (!(await this.#rewriteReadable())) return;',
       },
     ],
     expected: 'tests',

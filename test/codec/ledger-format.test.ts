@@ -9,6 +9,8 @@ import {
   beginLedgerFlush,
   endLedgerFlush,
   ledgerBlockBytes,
+  ledgerHeaderMac,
+  ledgerHeaderMacInput,
   readLedgerFileHeader,
   readLedgerFlush,
   writeLedgerFileHeader,
@@ -155,6 +157,22 @@ describe('the header of a ledger', () => {
     const block = hexOf(covered) + u32Hex(crc32c(covered)) + '00'.repeat(ledgerBlockBytes - 56);
     expect(hexOf(written())).toBe(block);
     expect(readLedgerFileHeader(written(), 0)).toEqual(header);
+  });
+
+  test('is signed where there are keys: the HMAC stands behind everything that it covers', () => {
+    const writer = new ByteWriter();
+    let covered: Uint8Array | undefined;
+    writeLedgerFileHeader(writer, { ...header, macEpoch: 2 }, (bytes) => {
+      covered = bytes;
+      return new Uint8Array(32).fill(0xab);
+    });
+    const bytes = writer.take();
+
+    expect(bytes.length).toBe(ledgerBlockBytes);
+    expect(hexOf(ledgerHeaderMacInput(bytes, 0))).toBe(hexOf(covered ?? new Uint8Array(0)));
+    expect(covered?.length).toBe(56);
+    expect(hexOf(ledgerHeaderMac(bytes, 0))).toBe('ab'.repeat(32));
+    expect(readLedgerFileHeader(bytes, 0)).toMatchObject({ macEpoch: 2 });
   });
 
   test('is written twice, and either copy is enough', () => {

@@ -5,7 +5,6 @@ import { present } from '../../src/base/assert.ts';
 import { crc32c } from '../../src/base/crc32c.ts';
 import { ClustorError } from '../../src/base/errors.ts';
 import { nodeId } from '../../src/base/ids.ts';
-import { nextBelow } from '../../src/base/prng.ts';
 import { blockBytes, blockOffset, segmentFileName } from '../../src/codec/segment-format.ts';
 import { LocalKeyProvider } from '../../src/security/local-key-provider.ts';
 import { nodeCryptography } from '../../src/security/node-cryptography.ts';
@@ -471,42 +470,4 @@ describe('a rotation', () => {
     expect(world.disk.list('/data/wal').filter((name) => name.endsWith('.rewrite'))).toEqual([]);
     expect(world.reusedNonces).toEqual([]);
   });
-});
-
-describe('no key meets a nonce twice', () => {
-  test.each(Array.from({ length: 12 }, (_, at) => at + 1))(
-    'over crashes, truncations, rotations and old copies of the disk, seed %i',
-    async (seed) => {
-      const world = await begin(seed + 100);
-      let copy = world.disk.cloneSynced();
-      for (let life = 0; life < 8; life++) {
-        for (let step = 0; step < 12; step++) {
-          const model = present(world.partitions[nextBelow(world.random, 2)], 'a partition');
-          const draw = nextBelow(world.random, 12);
-          if (draw === 0) world.vote(model);
-          else if (draw === 1) world.truncate(model);
-          else if (draw === 2) void world.store?.keyDesk.rotate().catch(() => undefined);
-          else world.append(model, 1 + nextBelow(world.random, 6), 3000);
-          world.store?.flush();
-          await world.run(nextBelow(world.random, 60));
-        }
-        world.crash(kinds[nextBelow(world.random, 2)] ?? 'powerLoss');
-        if (life === 3) {
-          // The machine comes back with the disk of a while ago: what it promised since is gone, and no nonce comes twice.
-          world.disk = copy;
-          await world.open();
-          await world.accept();
-          for (const model of world.partitions) world.vote(model);
-          await write(world, 5, 3000);
-          continue;
-        }
-        if (life === 1) copy = world.disk.cloneSynced();
-        await world.open();
-        await world.verify();
-      }
-
-      expect(world.reusedNonces).toEqual([]);
-      expect(world.encryption.watch.sealed).toBeGreaterThan(20);
-    },
-  );
 });
