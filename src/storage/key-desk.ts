@@ -13,7 +13,7 @@ import type { KeyEpochState } from '../codec/key-ring-format.ts';
 import { readKeyEvidence, type JournalKeys } from './journal-keys.ts';
 import type { LedgerImage } from './ledger-image.ts';
 import type { LogStoreOptions } from './log-store-types.ts';
-import { rewriteChunkBlocks, rewriteSegment } from './segment-rewriter.ts';
+import { rewriteChunkBlocks, rewriteSegment, type RewriteParts } from './segment-rewriter.ts';
 
 /** What the desk needs of its store. */
 export interface KeyDeskStore {
@@ -204,27 +204,42 @@ export class JournalKeyDesk {
     this.#staging ??= fileSystem.allocateStaging(rewriteChunkBlocks * blockBytes);
     const blocks = (endOffset - blockOffset(0)) / blockBytes;
     this.#work = { segmentSeq, blocksDone: 0, blocks };
-    await rewriteSegment(
-      {
-        fileSystem,
-        clock,
-        entropy,
-        folder: `${directory}/wal`,
-        keys,
-        staging: this.#staging,
-        goesOn: () => !this.#isClosed && image.segments.has(segmentSeq),
-        reserve: (dekEpoch, reservedBlocks) =>
-          record({ kind: 'segmentRewriting', segmentSeq, dekEpoch, reservedBlocks }),
-        progress: (blocksDone) => {
-          this.#work = { segmentSeq, blocksDone, blocks };
-        },
+    const parts: RewriteParts = {
+      fileSystem,
+      clock,
+      entropy,
+      folder: `${directory}/wal`,
+      keys,
+      staging: this.#staging,
+      goesOn: () => !this.#isClosed && image.segments.has(segmentSeq),
+      reserve: (dekEpoch, reservedBlocks) =>
+        record({ kind: 'segmentRewriting', segmentSeq, dekEpoch, reservedBlocks }),
+      progress: (blocksDone) => {
+        this.#work = { segmentSeq, blocksDone, blocks };
       },
-      segment,
-    );
+    };
+    try {
+      await rewriteSegment(parts, segment);
+    } catch (error) {
+      await this.#abandon(segmentSeq);
+      throw error;
+    }
     const row = image.segments.get(segmentSeq);
     if (row !== undefined) row.rewriting = undefined;
     await this.#store.leaveFile(segmentSeq);
     this.#rewritten++;
+  }
+
+  /** Gives up the block numbers of an attempt that failed; where that cannot be recorded, the next start does. */
+  async #abandon(segmentSeq: number): Promise<void> {
+    const { image, record } = this.#store;
+    const { reservedBlocks } = image.segments.get(segmentSeq)?.rewriting ?? {};
+    if (reservedBlocks === undefined) return;
+    const { blocksDone: blocksSpent } = this.#work;
+    const reason = 'rewriteInterrupted';
+    await record({ kind: 'nonceAbandon', segmentSeq, reason, reservedBlocks, blocksSpent }).catch(
+      () => undefined,
+    );
   }
 
   /** Closed segments that are not sealed under the newest keys. */

@@ -26,7 +26,7 @@ export function nonceAccounts(
   for (const row of image.segments.values()) {
     if ((keys.epochOf(row.segmentSeq) ?? 0) === 0) continue;
     const end = row.segmentSeq === inUse.segmentSeq ? inUse.endOffset : row.endOffset;
-    sums.nonceBlocksReserved += row.reservedBlocks;
+    sums.nonceBlocksReserved += row.reservedBlocks + (row.rewriting?.reservedBlocks ?? 0);
     sums.nonceBlocksSpent += blocksBefore(end ?? blockOffset(0));
     for (const { reason, reservedBlocks, blocksSpent } of row.abandoned) {
       sums.nonceBlocksAbandoned += reservedBlocks - blocksSpent;

@@ -68,6 +68,7 @@ export async function rewriteSegment(
   const source = await fileSystem.open(path, { access: 'durableWrite' });
   try {
     const target = `${path}${rewriteSuffix}`;
+    await fileSystem.remove(target);
     await fileSystem.createZeroed(target, endOffset, () => (parts.goesOn() ? pauseMs : 'stop'));
     const file = await fileSystem.open(target, { access: 'durableWrite' });
     try {

@@ -426,6 +426,7 @@ describe('a rotation', () => {
 
     world.disk.isFull = false;
     await rewritten(world);
+    expect(world.store?.statistics().nonceBlocksAbandoned).toBeGreaterThan(0);
 
     expect(keysOf(world)).toMatchObject({ segmentsToRewrite: 0, lastFailure: '' });
     await restart(world);
