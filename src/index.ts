@@ -90,7 +90,7 @@ export type {
 } from './runtime/status.ts';
 export type { CommittedEntry } from './runtime/subscription.ts';
 export type { KeyEpochState } from './codec/key-ring-format.ts';
-export type { JournalKeyDesk, KeyEpochStatus, KeyStatus } from './storage/key-desk.ts';
+export type { KeyEpochStatus, KeyStatus, NodeKeys } from './storage/key-desk.ts';
 export {
   defaultLogStoreLimits,
   type LogStoreLimits,

@@ -1,7 +1,7 @@
 /** The calls of the admin service that are about the keys of a node's data directory. */
 import { create } from '@bufbuild/protobuf';
 import type { ServiceImpl } from '@connectrpc/connect';
-import type { KeyStatus } from '../storage/key-desk.ts';
+import type { KeyStatus, NodeKeys } from '../storage/key-desk.ts';
 import {
   KeyEpochSchema,
   KeysResponseSchema,
@@ -11,11 +11,7 @@ import {
 
 /** Whose keys they are: a `ClustorNode`. */
 export interface KeySubject {
-  readonly keys: {
-    status(): KeyStatus;
-    /** @throws ClustorError `CLUSTOR_NOT_ENCRYPTED`, or of the key provider. */
-    rotate(): Promise<KeyStatus>;
-  };
+  readonly keys: NodeKeys;
 }
 
 /** The handlers of these calls. */

@@ -28,7 +28,7 @@ import {
   tickMs,
   type RaftSettings,
 } from '../raft/index.ts';
-import type { JournalKeyDesk } from '../storage/key-desk.ts';
+import type { NodeKeys } from '../storage/key-desk.ts';
 import type { JournalEncryption } from '../storage/key-ring.ts';
 import { LogStore } from '../storage/log-store.ts';
 import type { LogStoreLimits, RecoveredPartition } from '../storage/log-store-types.ts';
@@ -240,7 +240,7 @@ export class ClustorNode {
   }
 
   /** Keys of the data directory. */
-  get keys(): JournalKeyDesk {
+  get keys(): NodeKeys {
     return present(this.#store, 'an open node has its store').keyDesk;
   }
 

@@ -60,10 +60,18 @@ export interface KeyStatus {
   readonly lastFailure: string;
 }
 
+/** The keys of a node's data directory. @public */
+export interface NodeKeys {
+  /** What there is and what goes on. */
+  status(): KeyStatus;
+  /** Makes new keys and seals everything new under them when it resolves; old segments follow. @throws ClustorError `CLUSTOR_NOT_ENCRYPTED`, or of the key provider. */
+  rotate(): Promise<KeyStatus>;
+}
+
 const retryMs = 10_000;
 
-/** See the file comment. @public */
-export class JournalKeyDesk {
+/** See the file comment. */
+export class JournalKeyDesk implements NodeKeys {
   readonly #options: LogStoreOptions;
   readonly #store: KeyDeskStore;
   #staging: Uint8Array | undefined;
@@ -77,18 +85,16 @@ export class JournalKeyDesk {
   #rewritten = 0;
   #lastFailure = '';
 
-  /** @internal */
   constructor(options: LogStoreOptions, store: KeyDeskStore) {
     this.#options = options;
     this.#store = store;
   }
 
-  /** @internal */
+  /** What seals and opens. */
   get keys(): JournalKeys {
     return this.#store.keys;
   }
 
-  /** What there is and what goes on. */
   status(): KeyStatus {
     const { ring } = this.keys;
     const counts = new Map<number, number>();
@@ -116,7 +122,6 @@ export class JournalKeyDesk {
     };
   }
 
-  /** Makes new keys and seals everything new under them when it resolves; old segments follow. @throws ClustorError `CLUSTOR_NOT_ENCRYPTED`, or of the key provider. */
   async rotate(): Promise<KeyStatus> {
     const { ring } = this.keys;
     if (ring === undefined)
@@ -132,7 +137,7 @@ export class JournalKeyDesk {
     return this.status();
   }
 
-  /** Rewrites what is sealed under older keys, if anything is. @internal */
+  /** Rewrites what is sealed under older keys, if anything is. */
   begin(): void {
     if (this.keys.ring === undefined || this.#isClosed) return;
     if (this.#rewriting !== undefined) {
@@ -148,7 +153,7 @@ export class JournalKeyDesk {
     });
   }
 
-  /** Stops what runs in the background. @internal */
+  /** Stops what runs in the background. */
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#cancelRetry?.();
