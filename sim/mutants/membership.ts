@@ -41,7 +41,10 @@ export const membershipMutants: readonly Mutant[] = [
     breaks: '§1.2: half of an even number of voters passes for a majority',
     file: quorum,
     edits: [
-      { find: 'values[values.length >> 1] ?? 0', replace: 'values[(values.length - 1) >> 1] ?? 0' },
+      {
+        find: 'descending[descending.length >> 1] ?? 0',
+        replace: 'descending[(descending.length - 1) >> 1] ?? 0',
+      },
     ],
     expected: 'tests',
     tests: [quorumTests],
@@ -52,8 +55,8 @@ export const membershipMutants: readonly Mutant[] = [
     file: quorum,
     edits: [
       {
-        find: "for (const member of members) if (member.role === 'voter') values.push(valueOf(member));",
-        replace: 'for (const member of members) values.push(valueOf(member));',
+        find: "    if (member.role !== 'voter') continue;\n    const value = valueOf(member);",
+        replace: '    const value = valueOf(member);',
       },
     ],
     expected: 'tests',

@@ -136,7 +136,7 @@ export const storageMutants: readonly Mutant[] = [
     file: 'src/codec/ledger-format.ts',
     edits: [
       {
-        find: 'if (crc32c(copy) !== view.getUint32(crcOffset, true)) return undefined;',
+        find: 'if (crc32c(bytes, crcStart + 4, offset + total, crcBefore) !== view.getUint32(crcOffset, true))\n    return undefined;',
         replace: '',
       },
     ],

@@ -20,13 +20,13 @@ function lengthenWays(scenario: ScenarioCluster): void {
 describe('nodes whose links take long', () => {
   test('learn it from heartbeats and pings, and elect the next leader with wider windows', async () => {
     const scenario = await ScenarioCluster.start(7);
-    const leader = await scenario.untilLeader();
     for (const id of scenario.nodeIds) expect(scenario.replica(id).state.slowNodes).toEqual([]);
     lengthenWays(scenario);
     const isKnownEverywhere = (): boolean =>
       scenario.nodeIds.every((id) => scenario.replica(id).state.slowNodes.length === 2);
     await scenario.until('every node has measured both ways', isKnownEverywhere, 30_000);
 
+    const leader = await scenario.untilLeader();
     const others = scenario.others(leader);
     scenario.crash(leader);
     const next = await scenario.untilLeader(others);

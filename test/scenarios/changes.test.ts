@@ -134,7 +134,8 @@ describe('regression 47: a transfer costs writes less than an election', () => {
     const scenario = await ScenarioCluster.start(seed);
     const leader = await scenario.untilLeader();
     await scenario.settle(scenario.write(leader, 'key', 'first'));
-    await scenario.advance(200);
+    // A younger leader hands nothing over.
+    await scenario.advance(1_000);
     const [heir, third] = scenario.others(leader) as [NodeId, NodeId];
     return { scenario, leader, heir, third };
   }

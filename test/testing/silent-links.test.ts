@@ -19,7 +19,7 @@ async function startCluster(): Promise<{
   readonly advance: (ms: number) => Promise<unknown>;
   readonly seen: (kind: string, node: number) => number;
 }> {
-  const world = new SimWorld({ seed: 5, clusterId: cluster, nodeIds });
+  const world = new SimWorld({ seed: 6, clusterId: cluster, nodeIds });
   const events: TimelineEvent[] = [];
   const simulated = new SimCluster({
     world,
