@@ -79,5 +79,6 @@ export {
   type StepContext,
   type Transfer,
   type Vote,
+  type WholeLog,
 } from './state.ts';
 export { nextTickDue, start, step } from './step.ts';

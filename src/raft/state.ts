@@ -127,7 +127,15 @@ export interface RaftState {
   /** No heartbeats are sent and no timers run until something wakes it (specification §2.5). */
   isHibernating: boolean;
   failedElections: number;
+  /** It neither campaigns, votes nor acknowledges, for one of the next two reasons. */
   inDoubt: boolean;
+  /** It may have forgotten what it once said: never undone in this incarnation. */
+  hasLostEvidence: boolean;
+  /**
+   * `Integrity` quarantine (specification §5.6): entries cannot be read, and it ends once they are repaired. The log may end
+   * before its damage here; nothing is appended meanwhile.
+   */
+  isQuarantined: boolean;
   now: number;
   prng: PrngState;
   campaign: CampaignState | undefined;
@@ -151,14 +159,8 @@ export interface StepContext {
   readonly effects: Effect[];
 }
 
-/** What a replica knows when its process starts. @public */
-export interface RaftStart {
-  readonly selfNode: NodeId;
-  readonly selfReplica: ReplicaId;
-  readonly selfIncarnation: Incarnation;
-  readonly settings: RaftSettings;
-  readonly term: Term;
-  readonly votedFor: Vote | undefined;
+/** A log as storage holds it. @public */
+export interface WholeLog {
   readonly baseIndex: LogIndex;
   readonly baseTerm: Term;
   /** Runs of the recovered log above the base. */
@@ -166,9 +168,21 @@ export interface RaftStart {
   readonly lastIndex: LogIndex;
   /** Newest commit index recorded within coverage; nothing beyond it is known to be committed (specification §1). */
   readonly recordedCommitIndex: LogIndex;
+}
+
+/** What a replica knows when its process starts. @public */
+export interface RaftStart extends WholeLog {
+  readonly selfNode: NodeId;
+  readonly selfReplica: ReplicaId;
+  readonly selfIncarnation: Incarnation;
+  readonly settings: RaftSettings;
+  readonly term: Term;
+  readonly votedFor: Vote | undefined;
   readonly configurations: readonly Configuration[];
   readonly ledgerSeq: number;
   readonly inDoubt: boolean;
+  /** In doubt only because entries cannot be read; the recovered log ends before the first of them. @defaultValue false */
+  readonly isQuarantined?: boolean;
   readonly now: number;
   readonly seed: number;
 }
@@ -177,16 +191,7 @@ export interface RaftStart {
 export function createRaftState(start: RaftStart): RaftState {
   checkRaftSettings(start.settings);
   assert(start.configurations.length > 0, 'a replica exists only with a configuration');
-  const log = emptyLogTerms(start.baseIndex, start.baseTerm);
-  start.termRuns.forEach((run, position) => {
-    const next = start.termRuns[position + 1];
-    appendTerms(
-      log,
-      next === undefined ? start.lastIndex : ((next.firstIndex - 1) as LogIndex),
-      run.term,
-    );
-  });
-  assert(log.lastIndex === start.lastIndex, 'the recovered term runs cover the recovered log');
+  const log = logOfRuns(start);
   const commitIndex = Math.max(
     start.baseIndex,
     Math.min(start.recordedCommitIndex, start.lastIndex),
@@ -219,7 +224,9 @@ export function createRaftState(start: RaftStart): RaftState {
     electionDeadlineTick: 0,
     isHibernating: false,
     failedElections: 0,
-    inDoubt: start.inDoubt,
+    inDoubt: start.inDoubt || start.isQuarantined === true,
+    hasLostEvidence: start.inDoubt,
+    isQuarantined: start.isQuarantined === true,
     now: start.now,
     prng: createPrng(start.seed),
     campaign: undefined,
@@ -227,6 +234,21 @@ export function createRaftState(start: RaftStart): RaftState {
   };
   forgetOldConfigurations(state);
   return state;
+}
+
+/** A log whose terms are known as runs. */
+export function logOfRuns(whole: WholeLog): LogTerms {
+  const log = emptyLogTerms(whole.baseIndex, whole.baseTerm);
+  whole.termRuns.forEach((run, position) => {
+    const next = whole.termRuns[position + 1];
+    appendTerms(
+      log,
+      next === undefined ? whole.lastIndex : ((next.firstIndex - 1) as LogIndex),
+      run.term,
+    );
+  });
+  assert(log.lastIndex === whole.lastIndex, 'the recovered term runs cover the recovered log');
+  return log;
 }
 
 /** What lies before a committed configuration will never be in force again. */

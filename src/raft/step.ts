@@ -1,6 +1,7 @@
 /** The one entry to the core: (state, input) → effects. */
 import { assert, unreachable } from '../base/assert.ts';
 import type { NodeId } from '../base/ids.ts';
+import { leaveQuarantine } from './quarantine.ts';
 import {
   candidateVoteDurable,
   electionTick,
@@ -34,7 +35,7 @@ import type { PeerMessage } from './messages.ts';
 import { advanceCommit, becomeFollower, resetElectionDeadline } from './role.ts';
 import { peerConnected } from './replication.ts';
 import { reconfirmReads, requestRead } from './read-index.ts';
-import { releaseHeld } from './send.ts';
+import { dropHeld, releaseHeld } from './send.ts';
 import { beginTransfer } from './transfer.ts';
 import type { RaftState, StepContext } from './state.ts';
 
@@ -99,7 +100,15 @@ function handle(state: RaftState, input: Input, context: StepContext): void {
       wakeOnDemand(state, context);
       return;
     case 'doubt':
-      doubt(state, context);
+      doubt(state, context, 'this replica is in doubt');
+      state.hasLostEvidence = true;
+      return;
+    case 'quarantine':
+      doubt(state, context, 'entries of this replica cannot be read');
+      state.isQuarantined = true;
+      return;
+    case 'repaired':
+      leaveQuarantine(state, context, input.log);
       return;
     default:
       unreachable(input);
@@ -252,15 +261,16 @@ function nodeConnected(
   }
 }
 
-function doubt(state: RaftState, context: StepContext): void {
+function doubt(state: RaftState, context: StepContext, reason: string): void {
   wake(state, context);
   state.inDoubt = true;
   state.ackOwed = false;
+  dropHeld(state);
   if (state.role !== 'follower')
     becomeFollower(state, context, {
       term: state.term,
       leader: undefined,
-      reason: 'this replica is in doubt',
+      reason,
     });
 }
 

@@ -6,6 +6,7 @@ import { LocalAppender } from './local-append.ts';
 import { LocalReader } from './local-read.ts';
 import { MembershipDesk } from './membership-desk.ts';
 import { Partition } from './partition.ts';
+import { QuarantineDesk } from './quarantine-desk.ts';
 import type { PeerLinks } from './peer-links.ts';
 import type { ReplicaOptions } from './replica-options.ts';
 import { Replica } from './replica.ts';
@@ -17,6 +18,7 @@ export interface HostedPartition {
   readonly appender: LocalAppender;
   readonly reader: LocalReader;
   readonly membership: MembershipDesk;
+  readonly quarantine: QuarantineDesk;
 }
 
 /** What hosting needs besides the replica's own options. */
@@ -33,6 +35,8 @@ export function hostPartition(options: HostingOptions): HostedPartition {
   const appender = new LocalAppender({ replica, links, turn, clock });
   const reader = new LocalReader({ replica, links, turn, readsMax: limits.readsMax });
   const membership = new MembershipDesk({ replica, links, clock, entropy });
+  const { recovered, observer } = options;
+  const quarantine = new QuarantineDesk({ replica, recovered, links, clock, observer, turn });
   const feed = {
     source: {
       slice: (firstIndex: LogIndex, lastIndex: LogIndex) =>
@@ -50,15 +54,18 @@ export function hostPartition(options: HostingOptions): HostedPartition {
     appender,
     reader,
     membership,
+    quarantine,
     clock,
     clientId,
     feed,
   });
-  return { replica, partition, appender, reader, membership };
+  return { replica, partition, appender, reader, membership, quarantine };
 }
 
 /** Ends everything of a hosted partition: who waits is answered. */
-export function closeHosted({ replica, appender, reader, membership }: HostedPartition): void {
+export function closeHosted(hosted: HostedPartition): void {
+  const { replica, appender, reader, membership, quarantine } = hosted;
+  quarantine.close();
   appender.close();
   reader.close();
   membership.close();

@@ -42,7 +42,7 @@ import { ReplicaCreator } from './replica-creator.ts';
 import type { Replica } from './replica.ts';
 import { NodeSessions } from './node-sessions.ts';
 import { NodeTimer } from './node-timer.ts';
-import { partitionStatus, type NodeStatus } from './status.ts';
+import type { NodeStatus } from './status.ts';
 import { TurnScheduler } from './turn.ts';
 
 /** Everything a node is made of. @public */
@@ -156,7 +156,7 @@ export class ClustorNode {
       handshake: this.#handshake,
       queueBytesMax,
       requests,
-      replicaOf: (partitionId) => this.#hosted.get(partitionId)?.replica,
+      hostedOf: (partitionId) => this.#hosted.get(partitionId),
       peerIntroduced: (nodeId, bootId, address) => {
         this.#peerIntroduced(nodeId, bootId, address);
       },
@@ -228,9 +228,7 @@ export class ClustorNode {
       linksUp: [...this.#links.all()].filter((link) => link.isUp).map((link) => link.nodeId),
       sessions: this.#sessions.count,
       journal: store.statistics(),
-      partitions: [...this.#hosted.values()].map(({ replica, appender }) =>
-        partitionStatus(replica, appender.pendingCount),
-      ),
+      partitions: this.partitions.map((partition) => partition.status()),
     };
   }
 
@@ -268,6 +266,12 @@ export class ClustorNode {
           // `flushEnded` follows, and ends the turn.
           this.#turn.begin();
           this.#guarded(() => this.#replicaOf(log)?.appendDurable(completion));
+        },
+        damaged: (log, range) => {
+          this.#guarded(() => {
+            const hosted = this.#hosted.get(log.partitionId);
+            if (hosted?.replica.log === log) hosted.quarantine.damaged(range);
+          });
         },
         flushEnded: () => {
           this.#turn.completed();
@@ -330,9 +334,10 @@ export class ClustorNode {
     this.#timer.start();
   }
 
-  #beginHosted({ replica }: HostedPartition, delayTicks = 0): void {
+  #beginHosted({ replica, quarantine }: HostedPartition, delayTicks = 0): void {
     replica.begin(delayTicks);
     this.#linkMembers(replica);
+    quarantine.begin();
   }
 
   #linkMembers(replica: Replica): void {

@@ -13,6 +13,7 @@ import type {
   VoterChange,
   VoterPlan,
 } from './membership-desk.ts';
+import type { QuarantineDesk } from './quarantine-desk.ts';
 import type { Replica } from './replica.ts';
 import { keyMetadata, SessionKeys, type IdempotencyKey } from './session-keys.ts';
 import { partitionStatus, type PartitionStatus } from './status.ts';
@@ -48,6 +49,7 @@ export interface PartitionParts {
   readonly appender: LocalAppender;
   readonly reader: LocalReader;
   readonly membership: MembershipDesk;
+  readonly quarantine: QuarantineDesk;
   readonly clock: Clock;
   readonly clientId: Uint8Array;
   readonly feed: EntryFeed;
@@ -230,9 +232,24 @@ export class Partition {
     );
   }
 
+  /**
+   * Ends an `Integrity` quarantine of this replica that waits for an operator: everything is repaired, and it was the third
+   * within a day. `ticket` says who looked at it, for the log.
+   * @throws ClustorError `CLUSTOR_QUARANTINED` while entries are missing, `CLUSTOR_INVALID_ARGUMENT` where there is none.
+   */
+  clearQuarantine(ticket: string): void {
+    if (ticket === '')
+      throw new ClustorError('CLUSTOR_INVALID_ARGUMENT', 'name the ticket of this decision');
+    this.#parts.quarantine.clear(ticket);
+  }
+
   /** Role, indexes, members and what is under way. */
   status(): PartitionStatus {
-    return partitionStatus(this.#parts.replica, this.#parts.appender.pendingCount);
+    const { replica, appender, quarantine } = this.#parts;
+    return partitionStatus(replica, {
+      localAppendsPending: appender.pendingCount,
+      quarantine: quarantine.status,
+    });
   }
 
   #deadlineAtMs(options: ReadOptions): number {

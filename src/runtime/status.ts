@@ -20,6 +20,7 @@ import {
   type Role,
 } from '../raft/index.ts';
 import type { LogStoreStatistics } from '../storage/log-store-types.ts';
+import type { QuarantineStatus } from './quarantine-desk.ts';
 import type { Replica } from './replica.ts';
 
 /** A member as seen from one replica. @public */
@@ -71,6 +72,8 @@ export interface PartitionStatus {
   readonly appliedIndex: LogIndex;
   readonly baseIndex: LogIndex;
   readonly inDoubt: boolean;
+  /** Set while entries of this replica cannot be read (specification §5.6). */
+  readonly quarantine: QuarantineStatus | undefined;
   readonly applyFault: string | undefined;
   readonly proposalsWaiting: number;
   readonly proposalsAppended: number;
@@ -106,7 +109,10 @@ export interface NodeStatus {
 }
 
 /** Status of a replica. */
-export function partitionStatus(replica: Replica, localAppendsPending: number): PartitionStatus {
+export function partitionStatus(
+  replica: Replica,
+  around: Pick<PartitionStatus, 'localAppendsPending' | 'quarantine'>,
+): PartitionStatus {
   const { state } = replica;
   const configuration = activeConfiguration(state);
   const leader = configuration.members.find((member) => member.nodeId === replica.leaderNodeId);
@@ -132,7 +138,7 @@ export function partitionStatus(replica: Replica, localAppendsPending: number): 
     proposalsWaiting: replica.proposalCounts.waiting,
     proposalsAppended: replica.proposalCounts.appended,
     readsWaiting: replica.reads.waitingCount,
-    localAppendsPending,
+    ...around,
     idempotencyRows: replica.apply.table.size,
     tailBytes: replica.tail.bytesHeld,
     members: configuration.members.map((member) => memberStatus(state, member)),

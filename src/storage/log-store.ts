@@ -12,8 +12,8 @@
 import { present } from '../base/assert.ts';
 import { ClustorError, messageOf } from '../base/errors.ts';
 import type { LogIndex, PartitionId, Term } from '../base/ids.ts';
-import type { LedgerRecord } from '../codec/ledger-format.ts';
-import type { DirectoryLock, IoFailure, IoStep, IoWriterMode } from '../ports/file-system.ts';
+import type { LedgerRecord, QuarantineRow } from '../codec/ledger-format.ts';
+import type { DirectoryLock, IoStep, IoWriterMode } from '../ports/file-system.ts';
 import { cutAppend, dataRecordBytesMax } from './append-parts.ts';
 import { writeBootRecords } from './boot-records.ts';
 import { DataFlush } from './data-flush.ts';
@@ -21,6 +21,8 @@ import { type DurabilityLedger, recordBytesMax } from './durability-ledger.ts';
 import { FlushTimes } from './flush-times.ts';
 import type { Journal } from './journal.ts';
 import type { LedgerImage } from './ledger-image.ts';
+import { chainFailure } from './chain-failure.ts';
+import { readEntries, type WantedEntries } from './log-reads.ts';
 import { logStoreLimits } from './log-store-limits.ts';
 import type {
   BootReport,
@@ -32,10 +34,11 @@ import type {
   RecoveredPartition,
 } from './log-store-types.ts';
 import { PartitionLog, type PartitionLogOwner, type PendingAppend } from './partition-log.ts';
+import { recoveredPartitionLog } from './recovered-log.ts';
 import { openParts, type StoreParts } from './open-parts.ts';
 import { newbornPartition, type ReplicaToCreate } from './replica-files.ts';
 import { ReplicaRegistry } from './replica-registry.ts';
-import type { RunPlace, SegmentReader } from './segment-reader.ts';
+import type { SegmentReader } from './segment-reader.ts';
 
 /** A record that waits for a ledger flush. */
 interface PendingRecord {
@@ -86,18 +89,13 @@ export class LogStore implements PartitionLogOwner {
     this.#registry = new ReplicaRegistry(options, parts.recovery.registry);
     this.recovered = parts.recovery.partitions;
     this.bootReport = parts.bootReport;
-    for (const { replica, ranges, frameBytes } of parts.recovery.logs) {
+    for (const recovered of parts.recovery.logs) {
+      const { partitionId } = recovered.replica;
       const found = present(
-        this.recovered.find((row) => row.partitionId === replica.partitionId),
+        this.recovered.find((row) => row.partitionId === partitionId),
         'a recovered log has its partition',
       );
-      const log = new PartitionLog(this, {
-        ...found,
-        commitIndex: found.recordedCommitIndex,
-        frameBytes,
-      });
-      for (const range of ranges) log.index.addClosed(range);
-      this.#logs.set(replica.partitionId, log);
+      this.#logs.set(partitionId, recoveredPartitionLog(this, { recovered, found }));
     }
   }
 
@@ -171,7 +169,8 @@ export class LogStore implements PartitionLogOwner {
     await this.#registry.add(replicas, (together) => this.#recordReplicas(together, hardState));
     return replicas.map((replica) => {
       const created = newbornPartition(replica, hardState);
-      const start = { ...created, commitIndex: created.recordedCommitIndex, frameBytes: 0 };
+      const commitIndex = created.recordedCommitIndex;
+      const start = { ...created, commitIndex, frameBytes: 0, quarantine: undefined };
       this.#logs.set(replica.partitionId, new PartitionLog(this, start));
       return created;
     });
@@ -248,13 +247,13 @@ export class LogStore implements PartitionLogOwner {
     );
   }
 
-  enqueueDoubt(log: PartitionLog, reason: string): void {
-    this.#pushRecord({
-      kind: 'doubt',
-      partitionId: log.partitionId,
-      incarnation: log.incarnation,
-      reason,
-    });
+  enqueueDoubt(log: PartitionLog, reason: string, done: () => void): void {
+    const { partitionId, incarnation } = log;
+    this.#pushRecord({ kind: 'doubt', partitionId, incarnation, reason }, { done });
+  }
+
+  enqueueQuarantine(log: PartitionLog, row: QuarantineRow, done: () => void): void {
+    this.#pushRecord({ kind: 'quarantine', partitionId: log.partitionId, ...row }, { done });
   }
 
   truncate(log: PartitionLog, fromIndex: LogIndex): void {
@@ -285,35 +284,14 @@ export class LogStore implements PartitionLogOwner {
     );
   }
 
-  async read(
-    log: PartitionLog,
-    range: {
-      readonly firstIndex: LogIndex;
-      readonly lastIndex: LogIndex;
-      readonly bytesMax: number;
-    },
-  ): Promise<FrameBatch> {
-    const wanted = { partitionId: log.partitionId, ...range };
-    const place = log.index.locate(range.firstIndex);
-    if (place === undefined)
-      throw new ClustorError(
-        'CLUSTOR_LOG_COMPACTED',
-        `entry ${range.firstIndex} of partition ${log.partitionId} is not in the journal`,
-      );
-    let run: RunPlace;
-    let { lastIndex } = range;
-    if (place.kind === 'open') {
-      const { segment, endOffset } = this.#journal.writer;
-      run = { segmentSeq: segment.segmentSeq, endOffset, run: place.run };
-    } else {
-      const { segmentSeq } = place.range;
-      lastIndex = Math.min(lastIndex, place.range.lastIndex) as LogIndex;
-      run = await this.#reader.runInClosed(
-        { segmentSeq, endOffset: this.#journal.closedEnd(segmentSeq) },
-        { partitionId: log.partitionId, index: range.firstIndex },
-      );
-    }
-    return this.#reader.readRun(run, { ...wanted, lastIndex });
+  read(log: PartitionLog, wanted: WantedEntries): Promise<FrameBatch> {
+    const { clock, listener } = this.#options;
+    const damaged = listener.damaged.bind(listener);
+    return readEntries(
+      { clock, journal: this.#journal, reader: this.#reader, damaged },
+      log,
+      wanted,
+    );
   }
 
   ackFields(): { readonly segmentSeq: number; readonly ioWriterMode: IoWriterMode } {
@@ -372,7 +350,7 @@ export class LogStore implements PartitionLogOwner {
     const sealed = this.#appends.splice(0, taken);
     const { position, bytes } = writer.end();
     const { file, segmentSeq } = writer.segment;
-    const ledgerSteps = this.#ledger.flush(this.#dataFlush.records(sealed), {
+    const ledgerSteps = this.#ledger.flush(this.#dataFlush.records(sealed, writer.endOffset), {
       segmentSeq,
       endOffset: writer.endOffset,
     });
@@ -478,15 +456,4 @@ export class LogStore implements PartitionLogOwner {
     await this.#ledger.close();
     await this.#lock.release();
   }
-}
-
-function chainFailure(steps: readonly IoStep[], failure: IoFailure): ClustorError {
-  const kind = steps[failure.stepIndex]?.kind ?? 'step';
-  return new ClustorError(
-    'CLUSTOR_STORAGE_FAILED',
-    `a ${kind} of the journal or ledger failed with ${failure.systemCode}; nothing more is written or acknowledged by this process`,
-    {
-      details: { systemCode: failure.systemCode },
-    },
-  );
 }

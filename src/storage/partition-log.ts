@@ -1,6 +1,7 @@
 /** One partition's share of the journal and ledger: what its replica hands over, and where its entries are. */
 import { assert } from '../base/assert.ts';
 import type { Incarnation, LogIndex, PartitionId, ReplicaId } from '../base/ids.ts';
+import type { QuarantineRow } from '../codec/ledger-format.ts';
 import type { IoWriterMode } from '../ports/file-system.ts';
 import { JournalIndex } from './journal-index.ts';
 import type { FrameBatch, HardState } from './log-store-types.ts';
@@ -9,14 +10,18 @@ import type { FrameBatch, HardState } from './log-store-types.ts';
 export interface PendingAppend {
   readonly log: PartitionLog;
   readonly batch: FrameBatch;
-  readonly appendSequence: number;
+  /** Number of the append; `undefined` for entries of a repair, which the log has already. */
+  readonly appendSequence: number | undefined;
+  /** Told once they are durable; of a repair only. */
+  readonly done: (() => void) | undefined;
 }
 
 /** What a partition's log asks of its store. */
 export interface PartitionLogOwner {
   enqueueAppend(append: PendingAppend): void;
   enqueueHardState(log: PartitionLog, hardState: HardState): void;
-  enqueueDoubt(log: PartitionLog, reason: string): void;
+  enqueueDoubt(log: PartitionLog, reason: string, done: () => void): void;
+  enqueueQuarantine(log: PartitionLog, row: QuarantineRow, done: () => void): void;
   /** Drops what is not sealed yet from `fromIndex` on, and records the truncation of what is. */
   truncate(log: PartitionLog, fromIndex: LogIndex): void;
   admits(log: PartitionLog, bytes: number, isSystem: boolean): boolean;
@@ -46,6 +51,8 @@ export class PartitionLog {
   hardState: HardState;
   /** Bytes of frames held. */
   frameBytes: number;
+  /** What the ledger says, or will say, of quarantines of this replica. */
+  quarantine: QuarantineRow | undefined;
 
   constructor(
     owner: PartitionLogOwner,
@@ -57,6 +64,7 @@ export class PartitionLog {
       readonly commitIndex: LogIndex;
       readonly hardState: HardState;
       readonly frameBytes: number;
+      readonly quarantine: QuarantineRow | undefined;
     },
   ) {
     this.#owner = owner;
@@ -67,6 +75,7 @@ export class PartitionLog {
     this.commitIndex = start.commitIndex;
     this.hardState = start.hardState;
     this.frameBytes = start.frameBytes;
+    this.quarantine = start.quarantine;
   }
 
   /** Last index handed over, durable or not. */
@@ -82,8 +91,25 @@ export class PartitionLog {
   }
 
   /** Makes it durable that this replica is in doubt (KER-9). */
-  persistDoubt(reason: string): void {
-    this.#owner.enqueueDoubt(this, reason);
+  persistDoubt(reason: string, done: () => void): void {
+    this.#owner.enqueueDoubt(this, reason, done);
+  }
+
+  /** Makes it durable that this replica is in quarantine, or no longer; `done` is told when it is. */
+  persistQuarantine(quarantine: Omit<QuarantineRow, 'incarnation'>, done: () => void): void {
+    const row = { ...quarantine, incarnation: this.incarnation };
+    this.quarantine = row;
+    this.#owner.enqueueQuarantine(this, row, done);
+  }
+
+  /**
+   * Writes entries anew that the log has and cannot read any more, verified by the caller; `done` is told when frames and
+   * their new place are durable.
+   */
+  repair(batch: FrameBatch, done: () => void): void {
+    assert(batch.lastIndex <= this.#lastIndex, 'only entries of the log are repaired');
+    assert(batch.lastIndex >= batch.firstIndex && batch.bytes.length > 0, 'a repair has entries');
+    this.#owner.enqueueAppend({ log: this, batch, appendSequence: undefined, done });
   }
 
   /** Makes entries durable. */
@@ -92,7 +118,7 @@ export class PartitionLog {
     assert(batch.lastIndex >= batch.firstIndex && batch.bytes.length > 0, 'an append has entries');
     this.#lastIndex = batch.lastIndex;
     this.frameBytes += batch.bytes.length;
-    this.#owner.enqueueAppend({ log: this, batch, appendSequence });
+    this.#owner.enqueueAppend({ log: this, batch, appendSequence, done: undefined });
   }
 
   /** Drops entries from `fromIndex` on; they were never committed. */

@@ -2,8 +2,9 @@
  * Random access to entries in the journal: finds the run that holds an index (in memory for the segment in use, in `.idx`
  * files for closed ones), reads blocks progressively and believes only frames that verify.
  */
-import { ClustorError } from '../base/errors.ts';
-import type { LogIndex, PartitionId } from '../base/ids.ts';
+import { ClustorError, isClustorError } from '../base/errors.ts';
+import type { ClusterId, LogIndex, NodeId, PartitionId } from '../base/ids.ts';
+import type { IndexRange } from '../base/index-ranges.ts';
 import {
   frameBytesAt,
   frameIndex,
@@ -26,6 +27,8 @@ import {
 } from '../codec/segment-format.ts';
 import type { FileHandle, FileSystem } from '../ports/file-system.ts';
 import type { FrameBatch } from './log-store-types.ts';
+import { RunRows, rowOf } from './run-rows.ts';
+import { scanSegment } from './segment-scan.ts';
 
 /** Segments kept open for reading. */
 const openSegmentsMax = 16;
@@ -49,6 +52,34 @@ export interface RunPlace {
   readonly run: Omit<SegmentIndexRow, 'partitionId'>;
 }
 
+/** Whose segments they are. */
+export interface SegmentOwner {
+  readonly clusterId: ClusterId;
+  readonly nodeId: NodeId;
+}
+
+/** A segment that is written no more. */
+export interface ClosedSegment {
+  readonly segmentSeq: number;
+  readonly endOffset: number;
+}
+
+/** Entries of a run that cannot be read. */
+export class DamagedEntries extends ClustorError {
+  readonly range: IndexRange;
+  /** The blocks are as they were sealed, and a frame in them is not right. */
+  readonly isTagRight: boolean;
+
+  constructor(
+    message: string,
+    damage: { readonly range: IndexRange; readonly isTagRight: boolean },
+  ) {
+    super('CLUSTOR_INTEGRITY', message);
+    this.range = damage.range;
+    this.isTagRight = damage.isTagRight;
+  }
+}
+
 interface OpenForReading {
   readonly file: FileHandle;
   readonly sealer: BlockSealer;
@@ -58,12 +89,14 @@ interface OpenForReading {
 export class SegmentReader {
   readonly #fileSystem: FileSystem;
   readonly #folder: string;
+  readonly #owner: SegmentOwner;
   readonly #open = new Map<number, Promise<OpenForReading>>();
   readonly #indexes = new Map<number, ReadonlyMap<PartitionId, readonly SegmentIndexRow[]>>();
 
-  constructor(fileSystem: FileSystem, folder: string) {
+  constructor(fileSystem: FileSystem, folder: string, owner: SegmentOwner) {
     this.#fileSystem = fileSystem;
     this.#folder = folder;
+    this.#owner = owner;
   }
 
   /** Takes in the rows of a segment that was just closed. */
@@ -78,34 +111,41 @@ export class SegmentReader {
     this.#evictIndexes();
   }
 
-  /** The run of a closed segment that holds an entry. @throws ClustorError `CLUSTOR_INTEGRITY`. */
+  /** The run of a closed segment that holds an entry, the first of those wanted. @throws {@link DamagedEntries}. */
   async runInClosed(
-    segment: { readonly segmentSeq: number; readonly endOffset: number },
-    wanted: { readonly partitionId: PartitionId; readonly index: LogIndex },
+    segment: ClosedSegment,
+    wanted: IndexRange & { readonly partitionId: PartitionId },
   ): Promise<RunPlace> {
     const rows = (await this.#indexOf(segment)).get(wanted.partitionId) ?? [];
     // A later row supersedes an earlier one for the same index: the earlier entry was truncated in between.
     const run = rows.findLast(
-      (row) => wanted.index >= row.firstIndex && wanted.index < row.firstIndex + row.count,
+      ({ firstIndex, count }) =>
+        wanted.firstIndex >= firstIndex && wanted.firstIndex < firstIndex + count,
     );
     if (run === undefined)
-      throw new ClustorError(
-        'CLUSTOR_INTEGRITY',
-        `the index of segment ${segment.segmentSeq} lacks entry ${wanted.index} of partition ${wanted.partitionId}`,
+      throw new DamagedEntries(
+        `segment ${segment.segmentSeq} lacks entry ${wanted.firstIndex} of partition ${wanted.partitionId}`,
+        {
+          range: { firstIndex: wanted.firstIndex, lastIndex: wanted.lastIndex },
+          isTagRight: false,
+        },
       );
     return { ...segment, run };
   }
 
-  /** Reads entries of one run, at least one and about `bytesMax` bytes. @throws ClustorError `CLUSTOR_INTEGRITY`. */
+  /** Reads entries of one run, at least one and about `bytesMax` bytes. @throws {@link DamagedEntries}. */
   async readRun(place: RunPlace, range: EntryRange): Promise<FrameBatch> {
-    const { file, sealer } = await this.#segment(place.segmentSeq);
     const lastIndex = Math.min(range.lastIndex, place.run.firstIndex + place.run.count - 1);
     const gathered = new GatheredFrames(range, place.run);
+    const opened = await this.#opened(place.segmentSeq);
+    if (opened === undefined)
+      throw gathered.damaged(`the header of segment ${place.segmentSeq} is damaged`, false);
+    const { file, sealer } = opened;
     let block = place.run.block;
     let skip = place.run.offset;
     while (!gathered.isDone(lastIndex)) {
       const count = Math.min(readBlocks, (place.endOffset - blockOffset(block)) / blockBytes);
-      if (count <= 0) throw damaged(range, `segment ${place.segmentSeq} ends before it`);
+      if (count <= 0) throw gathered.damaged(`segment ${place.segmentSeq} ends before it`, false);
       const bytes = await this.#fileSystem.read(file, blockOffset(block), count * blockBytes);
       for (let at = 0; at < count && !gathered.isDone(lastIndex); at++) {
         const plainBytes =
@@ -113,7 +153,10 @@ export class SegmentReader {
             ? sealer.open(bytes, at * blockBytes, block + at)
             : 0;
         if (plainBytes === 0)
-          throw damaged(range, `block ${block + at} of segment ${place.segmentSeq} is damaged`);
+          throw gathered.damaged(
+            `block ${block + at} of segment ${place.segmentSeq} is damaged`,
+            false,
+          );
         gathered.add(
           bytes.subarray(
             at * blockBytes + blockHeaderBytes + skip,
@@ -135,6 +178,16 @@ export class SegmentReader {
     for (const one of opened) await this.#fileSystem.close((await one).file);
   }
 
+  /** The segment's file; `undefined` when its header is damaged: without its salt no block can be told from another. */
+  async #opened(segmentSeq: number): Promise<OpenForReading | undefined> {
+    try {
+      return await this.#segment(segmentSeq);
+    } catch (error) {
+      if (isClustorError(error, 'CLUSTOR_INTEGRITY')) return undefined;
+      throw error;
+    }
+  }
+
   #segment(segmentSeq: number): Promise<OpenForReading> {
     const known = this.#open.get(segmentSeq);
     if (known !== undefined) return known;
@@ -149,8 +202,13 @@ export class SegmentReader {
     const file = await this.#fileSystem.open(`${this.#folder}/${segmentFileName(segmentSeq)}`, {
       access: 'read',
     });
-    const header = readSegmentHeader(await this.#fileSystem.read(file, 0, blockBytes));
-    return { file, sealer: new BlockSealer(header.salt) };
+    try {
+      const header = readSegmentHeader(await this.#fileSystem.read(file, 0, blockBytes));
+      return { file, sealer: new BlockSealer(header.salt) };
+    } catch (error) {
+      await this.#fileSystem.close(file);
+      throw error;
+    }
   }
 
   async #closeOldest(except: number): Promise<void> {
@@ -162,10 +220,9 @@ export class SegmentReader {
     }
   }
 
-  async #indexOf(segment: {
-    readonly segmentSeq: number;
-    readonly endOffset: number;
-  }): Promise<ReadonlyMap<PartitionId, readonly SegmentIndexRow[]>> {
+  async #indexOf(
+    segment: ClosedSegment,
+  ): Promise<ReadonlyMap<PartitionId, readonly SegmentIndexRow[]>> {
     const known = this.#indexes.get(segment.segmentSeq);
     if (known !== undefined) {
       this.#indexes.delete(segment.segmentSeq);
@@ -176,15 +233,27 @@ export class SegmentReader {
       `${this.#folder}/${segmentIndexFileName(segment.segmentSeq)}`,
     );
     const index = bytes === undefined ? undefined : decodeSegmentIndex(bytes, segment);
-    if (index === undefined)
-      throw new ClustorError(
-        'CLUSTOR_INTEGRITY',
-        `the index of segment ${segment.segmentSeq} is missing or damaged; it is rebuilt at the next start`,
-      );
-    this.addIndex(segment.segmentSeq, index.rows);
+    this.addIndex(segment.segmentSeq, index?.rows ?? (await this.#rowsByScan(segment)));
     return (
       this.#indexes.get(segment.segmentSeq) ?? new Map<PartitionId, readonly SegmentIndexRow[]>()
     );
+  }
+
+  /** An index can be missing or damaged without harm: the segment says the same. */
+  async #rowsByScan({ segmentSeq, endOffset }: ClosedSegment): Promise<readonly SegmentIndexRow[]> {
+    const rows = new RunRows();
+    await scanSegment({
+      fileSystem: this.#fileSystem,
+      path: `${this.#folder}/${segmentFileName(segmentSeq)}`,
+      segmentSeq,
+      owner: this.#owner,
+      coveredEnd: endOffset,
+      closedEnd: endOffset,
+      onFrame: (frame) => {
+        rows.add(rowOf(frame), frame.flush);
+      },
+    });
+    return rows.rows;
   }
 
   #evictIndexes(): void {
@@ -259,14 +328,21 @@ class GatheredFrames {
       frameTerm(this.#bytes, this.#at) === this.#run.term &&
       framePartitionId(this.#bytes, this.#at) === this.#range.partitionId &&
       verifyFrame(this.#bytes, this.#at);
-    if (!isRight)
-      throw damaged(this.#range, `the frame of entry ${this.#nextIndex} does not verify`);
+    if (!isRight) throw this.damaged(`the frame of entry ${this.#nextIndex} does not verify`, true);
   }
-}
 
-function damaged(range: EntryRange, detail: string): ClustorError {
-  return new ClustorError(
-    'CLUSTOR_INTEGRITY',
-    `entry ${range.firstIndex} of partition ${range.partitionId} cannot be read: ${detail}`,
-  );
+  /** What stands behind a bad place of a run is out of reach too: frames are found from the run's start. */
+  damaged(detail: string, isTagRight: boolean): DamagedEntries {
+    const { partitionId } = this.#range;
+    return new DamagedEntries(
+      `entry ${this.#nextIndex} of partition ${partitionId} cannot be read: ${detail}`,
+      {
+        range: {
+          firstIndex: this.#nextIndex as LogIndex,
+          lastIndex: (this.#run.firstIndex + this.#run.count - 1) as LogIndex,
+        },
+        isTagRight,
+      },
+    );
+  }
 }

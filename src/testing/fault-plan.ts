@@ -69,7 +69,7 @@ export type FaultAction =
   /** Operators' doings; what exactly follows from `draw` and from how the partition stands at that time. */
   | { readonly kind: 'memberChange' | 'leaderTransfer'; readonly draw: number }
   | { readonly kind: 'readError'; readonly nodeId: NodeId }
-  /** One bit of one file at rest flips; file and place are fractions of what is there at that time. */
+  /** One bit of one journal file at rest flips; file and place are fractions of what is there. It meets a minority only. */
   | {
       readonly kind: 'bitRot';
       readonly nodeId: NodeId;
@@ -131,6 +131,8 @@ export interface FaultHooks {
   readonly happened?: (action: FaultAction) => void;
 }
 
+/** Files that rot: what the ledger says of them decides what that means. */
+const rotting = '/wal/segment-';
 /** Faults at most in one plan. */
 const faultsMax = 400;
 
@@ -343,16 +345,25 @@ function applyDiskFault(
       world.after(action.forMs, () => void (disk.isFull = false));
       return true;
     case 'bitRot': {
-      const paths = disk.paths();
+      // One node alone has nobody to be repaired from.
+      if (world.nodeIds.length < 3) return false;
+      const paths = disk.paths().filter((one) => one.includes(rotting));
       const path = paths[Math.floor(action.fileFraction * paths.length)];
       if (path === undefined) return false;
-      const sizeBytes = disk.find(path)?.sizeBytes ?? 0;
+      const sizeBytes = usedBytes(disk.syncedBytes(path) ?? new Uint8Array(0));
       const position = Math.floor(action.byteFraction * sizeBytes);
       return disk.flipBit(path, position, position & 7);
     }
     default:
       return unreachable(action);
   }
+}
+
+/** Bytes up to the last one that was written; what is zeroed ahead has nothing to lose. */
+function usedBytes(bytes: Uint8Array): number {
+  let end = bytes.length;
+  while (end > 0 && bytes[end - 1] === 0) end--;
+  return end;
 }
 
 /** One kind in every fourth run, all of them in every eighth, otherwise each with even chances. */
@@ -411,7 +422,12 @@ function drawAction(
     case 'leaderTransfer':
       return { kind, draw: nextBelow(random, 0x1_0000_0000) };
     case 'bitRot':
-      return { kind, nodeId, fileFraction: nextFloat(random), byteFraction: nextFloat(random) };
+      return {
+        kind,
+        nodeId: minority(nodeIds, random),
+        fileFraction: nextFloat(random),
+        byteFraction: nextFloat(random),
+      };
     case 'partition':
     case 'slowLink':
     case 'lossyLink':
@@ -420,6 +436,11 @@ function drawAction(
     default:
       return unreachable(kind);
   }
+}
+
+/** One of the nodes that may lose data at rest: what a majority holds cannot rot away. */
+function minority(nodeIds: readonly NodeId[], random: PrngState): NodeId {
+  return pick(random, nodeIds.slice(0, Math.max(1, (nodeIds.length - 1) >> 1)));
 }
 
 function drawLinkAction(

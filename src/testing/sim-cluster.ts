@@ -117,6 +117,8 @@ export class SimCluster {
   readonly #voterIds: readonly NodeId[];
   readonly #lives = new Map<NodeId, Life>();
   readonly #committed = new Map<PartitionId, Committed>();
+  /** Nodes whose disks lost what they had kept. */
+  readonly #damaged = new Set<NodeId>();
   readonly #lifeEnded: ((nodeId: NodeId) => void)[] = [];
   /** Leaders seen, over all partitions. */
   leaderChanges = 0;
@@ -227,6 +229,11 @@ export class SimCluster {
     this.#lifeEnded.push(ended);
   }
 
+  /** To be called when data at rest was damaged on a node: it may be in quarantine from now on, and must come out of it. */
+  damaged(nodeId: NodeId): void {
+    this.#damaged.add(nodeId);
+  }
+
   /** To be called when the world crashed a machine. */
   crashed(nodeId: NodeId): void {
     for (const ended of this.#lifeEnded) ended(nodeId);
@@ -291,10 +298,23 @@ export class SimCluster {
     return {
       emit: (event) => {
         this.#options.onEvent?.({ atMs: this.world.nowMs, nodeId, event });
+        if (event.kind === 'quarantineAwaitsOperator')
+          this.#clearLater(nodeId, event.fields['partitionId']);
         if (event.kind === 'replicaInDoubt' || event.kind === 'peerInDoubt')
           this.#violated(`node ${nodeId}: ${event.kind} without any damage`);
       },
     };
+  }
+
+  /** An operator ends the quarantine that the system does not end by itself (specification §5.6). */
+  #clearLater(nodeId: NodeId, partitionId: string | number | boolean | undefined): void {
+    this.world.after(nextBetween(this.world.random, 50, 500), () => {
+      const partition = this.node(nodeId)?.partitions.find(
+        (one) => one.partitionId === partitionId,
+      );
+      if (partition?.status().quarantine?.awaitsOperator === true)
+        partition.clearQuarantine('simulated');
+    });
   }
 
   /** A node that stopped because of its disk is started again, as a supervisor does; anything else is a bug. */
@@ -352,7 +372,8 @@ export class SimCluster {
       state.appendSequence * 7 +
       state.durableTerm +
       state.role.length +
-      state.configurations.length * 11;
+      state.configurations.length * 11 +
+      (state.isQuarantined ? 1_048_576 : 0);
     const last = life.before.get(partitionId);
     // A new life in the same place has no past.
     const known = last?.state.selfIncarnation === state.selfIncarnation ? last : undefined;
@@ -366,7 +387,7 @@ export class SimCluster {
     const committed = this.#row(partitionId);
     // Who was replaced is in doubt for good, and no configuration in force may count it.
     if (
-      state.inDoubt &&
+      (state.hasLostEvidence || (state.isQuarantined && !this.#damaged.has(nodeId))) &&
       committed.active !== undefined &&
       isVoter(committed.active, selfLife(state))
     )
@@ -374,12 +395,14 @@ export class SimCluster {
     for (const configuration of state.configurations)
       committed.configurations.set(`${configuration.term}/${configuration.index}`, configuration);
     const seen = cloneRaftState(state);
-    committed.logs.set(nodeId, {
-      ...selfLife(state),
-      nodeId,
-      log: seen.log,
-      durableIndex: seen.durableIndex,
-    });
+    // In quarantine a core may know a part of its log; it counts for nothing before it has all of it again.
+    if (!state.isQuarantined)
+      committed.logs.set(nodeId, {
+        ...selfLife(state),
+        nodeId,
+        log: seen.log,
+        durableIndex: seen.durableIndex,
+      });
     this.#checkCommitted(nodeId, partitionId, {
       state,
       commitIndexBefore: known?.state.commitIndex ?? state.commitIndex,

@@ -249,7 +249,10 @@ class SimulationRun {
       restart: (id) => {
         if (this.world.isDown(id)) this.#cluster.start(id);
       },
-      happened: (action) => this.#options.tap?.fault(action, this.world.nowMs),
+      happened: (action) => {
+        if (action.kind === 'bitRot') this.#cluster.damaged(action.nodeId);
+        this.#options.tap?.fault(action, this.world.nowMs);
+      },
     });
     const load = this.#product.createLoad({
       cluster: this.#cluster,

@@ -150,6 +150,7 @@ class Core {
       appliedIndex: (this.appliedIndex ?? walCommittedIndex(state)) as LogIndex,
       baseIndex: state.log.baseIndex,
       inDoubt: state.inDoubt,
+      quarantine: undefined,
       applyFault: this.applyFault,
       proposalsWaiting: 0,
       proposalsAppended: 0,

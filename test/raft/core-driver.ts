@@ -85,6 +85,7 @@ export interface CoreStart {
   readonly log?: readonly number[];
   readonly recordedCommitIndex?: number;
   readonly inDoubt?: boolean;
+  readonly isQuarantined?: boolean;
   readonly seed?: number;
   readonly ledgerSeq?: number;
   readonly now?: number;
@@ -110,6 +111,7 @@ export function createCore(options: CoreStart = {}): RaftState {
     configurations: options.configurations ?? [options.configuration ?? threeVoters],
     ledgerSeq: options.ledgerSeq ?? 0,
     inDoubt: options.inDoubt ?? false,
+    isQuarantined: options.isQuarantined ?? false,
     now: options.now ?? 0,
     seed: options.seed ?? 1,
   });

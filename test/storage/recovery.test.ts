@@ -177,7 +177,7 @@ describe('a configuration', () => {
 describe('a doubt that was recorded (KER-9)', () => {
   test('outlives restarts', async () => {
     const settled = await settledStore();
-    logOf(settled).persistDoubt('a test');
+    logOf(settled).persistDoubt('a test', () => undefined);
     await flush(settled.world);
 
     for (const kind of kinds) {
@@ -238,7 +238,7 @@ describe('a ledger flush', () => {
 });
 
 describe('covered data that cannot be read', () => {
-  test('puts exactly the partitions that lack it in doubt', async () => {
+  test('puts exactly the partitions that lack it in quarantine (regression 65)', async () => {
     const settled = await settledStore(2);
     const { world } = settled;
     const other = present(world.partitions[1], 'another partition');
@@ -249,9 +249,10 @@ describe('covered data that cannot be read', () => {
 
     await restart(world, 'processKill');
 
-    expect(recoveredOf(settled).doubt).toBeUndefined();
-    expect(recoveredOf({ world, model: other }).doubt).toContain(
-      'the ledger covers entries up to 3',
-    );
+    expect(recoveredOf(settled)).toMatchObject({ doubt: undefined, quarantine: undefined });
+    expect(recoveredOf({ world, model: other })).toMatchObject({
+      doubt: undefined,
+      quarantine: { endIndex: 3, endTerm: 1, begunMs: [] },
+    });
   });
 });
