@@ -2,7 +2,7 @@
  * `npm run sim -- --seeds 1..500 [--json] [--workers N] [--mutant name]`: simulated clusters of the real product under faults, every
  * invariant after every step, a linearizability check at the end. Equal seeds give equal runs, told by the trace hash.
  * `npm run sim -- --seed 42` replays one; a seed that fails shows its timeline and the shortest prefix of its faults
- * that fails. `--mutant` runs a wrong variant (`sim/mutants.ts`) until a seed catches it.
+ * that fails. `--rot` lets data at rest be damaged on a minority of nodes too. `--mutant` runs a wrong variant (`sim/mutants.ts`) until a seed catches it.
  */
 import { spawn } from 'node:child_process';
 import { rmSync } from 'node:fs';
@@ -12,6 +12,7 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { refuseArguments, toolArguments, wholeNumber } from '../scripts/tool-arguments.ts';
 import { crc32c } from '../src/base/crc32c.ts';
+import { defaultFaultKinds } from '../src/testing/fault-plan.ts';
 import { runSimulation, type SimRunReport } from '../src/testing/sim-run.ts';
 import { mutants, plantMutant } from './mutants.ts';
 
@@ -19,18 +20,21 @@ const script = fileURLToPath(import.meta.url);
 const root = resolve(dirname(script), '..');
 const timelineShownMax = 60;
 
-const usage = `npm run sim -- --seeds 1..500 [--json] [--workers N] [--mutant name]
-npm run sim -- --seed 42`;
+const usage = `npm run sim -- --seeds 1..500 [--json] [--workers N] [--rot] [--mutant name]
+npm run sim -- --seed 42 [--rot]`;
 
 const values = toolArguments(usage, {
   seeds: { type: 'string' },
   seed: { type: 'string' },
   json: { type: 'boolean', default: false },
   workers: { type: 'string' },
+  rot: { type: 'boolean', default: false },
   mutant: { type: 'string' },
   /** Of a worker process: `<from>..<to>..<step>`. */
   worker: { type: 'string' },
 });
+
+const faultKinds = values.rot ? [...defaultFaultKinds, 'bitRot' as const] : defaultFaultKinds;
 
 if (values.worker !== undefined) await work(values.worker);
 else if (values.seed !== undefined) await replay(wholeNumber('seed', values.seed, usage));
@@ -44,7 +48,9 @@ function drainMicrotasks(): Promise<void> {
 async function work(range: string): Promise<void> {
   const [from = 1, to = 1, step = 1] = range.split('..').map(Number);
   for (let seed = from; seed <= to; seed += step) {
-    process.stdout.write(`${JSON.stringify(await runSimulation({ seed, drainMicrotasks }))}\n`);
+    process.stdout.write(
+      `${JSON.stringify(await runSimulation({ seed, drainMicrotasks, faultKinds }))}\n`,
+    );
   }
 }
 
@@ -70,6 +76,7 @@ async function sweep(range: string): Promise<void> {
         join(folder, 'sim', 'main.ts'),
         '--worker',
         `${from + at}..${to}..${workers}`,
+        ...(values.rot ? ['--rot'] : []),
       ],
       { stdio: ['ignore', 'pipe', 'inherit'], cwd: folder },
     ),
@@ -155,6 +162,7 @@ async function replay(seed: number): Promise<void> {
   const report = await runSimulation({
     seed,
     drainMicrotasks,
+    faultKinds,
     onEvent: ({ atMs, nodeId, event }) => {
       if (event.level === 'debug') return;
       timeline.push(
@@ -179,7 +187,12 @@ async function shortestPrefix(seed: number, planned: number): Promise<number> {
   let high = planned;
   while (low < high) {
     const middle = (low + high) >> 1;
-    const { violation } = await runSimulation({ seed, drainMicrotasks, faultsMax: middle });
+    const { violation } = await runSimulation({
+      seed,
+      drainMicrotasks,
+      faultKinds,
+      faultsMax: middle,
+    });
     if (violation === undefined) low = middle + 1;
     else high = middle;
   }

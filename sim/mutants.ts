@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { electionMutants } from './mutants/elections.ts';
 import { hibernationMutants } from './mutants/hibernation.ts';
+import { integrityMutants } from './mutants/integrity.ts';
 import { membershipMutants } from './mutants/membership.ts';
 import type { Mutant } from './mutants/mutant.ts';
 import { readMutants } from './mutants/reads.ts';
@@ -22,6 +23,7 @@ export const mutants: readonly Mutant[] = [
   ...hibernationMutants,
   ...readMutants,
   ...storageMutants,
+  ...integrityMutants,
 ];
 
 /** What the checks need of the repository. */

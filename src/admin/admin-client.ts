@@ -6,6 +6,7 @@ import { errorCodes, type ErrorCode } from '../base/error-codes.ts';
 import { ClustorError } from '../base/errors.ts';
 import {
   AdminService,
+  type ClearQuarantineRequestSchema,
   type AddMemberRequestSchema,
   type ChangeVotersRequestSchema,
   type GetStatusResponse,
@@ -65,6 +66,7 @@ export interface AdminClient {
   transferLeadership(
     request: MessageInitShape<typeof TransferLeadershipRequestSchema>,
   ): Promise<Plain<TransferLeadershipResponse>>;
+  clearQuarantine(request: MessageInitShape<typeof ClearQuarantineRequestSchema>): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -117,6 +119,10 @@ export function createAdminClient(channel: AdminChannel): AdminClient {
             await client.transferLeadership(request, patience(request)),
           ) as Plain<TransferLeadershipResponse>,
       ),
+    clearQuarantine: (request) =>
+      call(async () => {
+        await client.clearQuarantine(request);
+      }),
     close: () => {
       isClosed = true;
       channel.close();

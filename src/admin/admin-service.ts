@@ -21,6 +21,7 @@ import type { RaftState } from '../raft/index.ts';
 import type { NodeStatus, PartitionStatus } from '../runtime/status.ts';
 import {
   AdminService,
+  ClearQuarantineResponseSchema,
   GetPartitionResponseSchema,
   ListPartitionsResponseSchema,
   WhyResponseSchema,
@@ -57,9 +58,16 @@ const actions: Readonly<Record<string, AccessAction>> = {
   ChangeVoters: 'adminWrite',
   RollBackMembership: 'adminWrite',
   TransferLeadership: 'adminWrite',
+  ClearQuarantine: 'adminWrite',
 };
 
-const kinds: readonly WhyKind[] = ['notLeader', 'readBlocked', 'notReady', 'membershipBlocked'];
+const kinds: readonly WhyKind[] = [
+  'notLeader',
+  'readBlocked',
+  'notReady',
+  'membershipBlocked',
+  'quarantined',
+];
 
 /** The routes of a node's admin service. */
 export function createAdminRoutes({
@@ -102,6 +110,10 @@ export function createAdminRoutes({
             sinceMs: BigInt(answer.sinceMs),
             facts: { ...answer.facts },
           });
+        },
+        clearQuarantine: (request) => {
+          node.partition(partitionId(request.partitionId)).clearQuarantine(request.ticket);
+          return create(ClearQuarantineResponseSchema);
         },
         ...membershipRoutes(node),
       },

@@ -12,6 +12,7 @@ import {
 import type { ConnectionOptions } from './connection.ts';
 import { exitCodeOf, exitCodes } from './exit-codes.ts';
 import { runInit, type InitOptions } from './init-command.ts';
+import { addQuarantineCommand } from './quarantine-command.ts';
 import { addMemberCommands } from './member-options.ts';
 import { runWalInspect } from './inspect-command.ts';
 import { runNode, type NodeCommandOptions } from './node-command.ts';
@@ -20,7 +21,13 @@ import type { SimReportOptions } from './sim-report-command.ts';
 import type { SimRunCommandOptions } from './sim-run-command.ts';
 import { runUp, type UpOptions } from './up-command.ts';
 
-const whyKinds = ['notLeader', 'readBlocked', 'notReady', 'membershipBlocked'] as const;
+const whyKinds = [
+  'notLeader',
+  'readBlocked',
+  'notReady',
+  'membershipBlocked',
+  'quarantined',
+] as const;
 
 function wholeNumber(text: string): number {
   const value = Number(text);
@@ -190,6 +197,7 @@ function addClientCommands(root: Command): void {
           JsonOption & { readonly node: number; readonly partition?: string },
       ) => run(options.json === true, (output) => runWhy(kind, options, output)),
     );
+  addQuarantineCommand(root, { run, withConnection, wholeNumber });
 }
 
 function addSimulatorCommands(root: Command): void {

@@ -10,7 +10,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file clustor/admin/v1/admin.proto.
  */
 export const file_clustor_admin_v1_admin: GenFile = /*@__PURE__*/
-  fileDesc("ChxjbHVzdG9yL2FkbWluL3YxL2FkbWluLnByb3RvEhBjbHVzdG9yLmFkbWluLnYxIhIKEEdldFN0YXR1c1JlcXVlc3Qi7gEKEUdldFN0YXR1c1Jlc3BvbnNlEhIKCmNsdXN0ZXJfaWQYASABKAkSDwoHbm9kZV9pZBgCIAEoBBIPCgdib290X2lkGAMgASgJEg8KB2FkZHJlc3MYBCABKAkSEQoJdXB0aW1lX21zGAUgASgEEhAKCGxpbmtzX3VwGAYgAygEEhAKCHNlc3Npb25zGAcgASgNEioKB2pvdXJuYWwYCCABKAsyGS5jbHVzdG9yLmFkbWluLnYxLkpvdXJuYWwSLwoKcGFydGl0aW9ucxgJIAMoCzIbLmNsdXN0b3IuYWRtaW4udjEuUGFydGl0aW9uIsQCCgdKb3VybmFsEg8KB2ZsdXNoZXMYASABKAQSFAoMZGF0YV9mbHVzaGVzGAIgASgEEg8KB2VudHJpZXMYAyABKAQSEwoLZW50cnlfYnl0ZXMYBCABKAQSHQoVam91cm5hbF9ieXRlc193cml0dGVuGAUgASgEEhUKDWpvdXJuYWxfYnl0ZXMYBiABKAQSEwoLc2VnbWVudF9zZXEYByABKAQSEgoKZW5kX29mZnNldBgIIAEoBBIXCg9sZWRnZXJfc2VxdWVuY2UYCSABKAQSGQoRbGVkZ2VyX2dlbmVyYXRpb24YCiABKAQSFgoOaW9fd3JpdGVyX21vZGUYCyABKAkSFQoNZmx1c2hfbXNfbGFzdBgMIAEoARIUCgxmbHVzaF9tc19wNTAYDSABKAESFAoMZmx1c2hfbXNfcDk5GA4gASgBIvQGCglQYXJ0aXRpb24SFAoMcGFydGl0aW9uX2lkGAEgASgJEhIKCnJlcGxpY2FfaWQYAiABKAQSEwoLaW5jYXJuYXRpb24YAyABKAkSDAoEcm9sZRgEIAEoCRIVCg1yb2xlX3NpbmNlX21zGAUgASgEEhMKC3JvbGVfcmVhc29uGAYgASgJEgwKBHRlcm0YByABKAQSGwoObGVhZGVyX25vZGVfaWQYCCABKARIAIgBARIbCg5sZWFkZXJfYWRkcmVzcxgJIAEoCUgBiAEBEhIKCmxhc3RfaW5kZXgYCiABKAQSFQoNZHVyYWJsZV9pbmRleBgLIAEoBBIWCg52ZXJpZmllZF9pbmRleBgMIAEoBBIUCgxjb21taXRfaW5kZXgYDSABKAQSGwoTd2FsX2NvbW1pdHRlZF9pbmRleBgOIAEoBBIVCg1hcHBsaWVkX2luZGV4GA8gASgEEhIKCmJhc2VfaW5kZXgYECABKAQSEAoIaW5fZG91YnQYESABKAgSGAoLYXBwbHlfZmF1bHQYEiABKAlIAogBARIZChFwcm9wb3NhbHNfd2FpdGluZxgTIAEoDRIaChJwcm9wb3NhbHNfYXBwZW5kZWQYFCABKA0SFQoNcmVhZHNfd2FpdGluZxgVIAEoDRIdChVsb2NhbF9hcHBlbmRzX3BlbmRpbmcYFiABKA0SGAoQaWRlbXBvdGVuY3lfcm93cxgXIAEoDRISCgp0YWlsX2J5dGVzGBggASgEEikKB21lbWJlcnMYGSADKAsyGC5jbHVzdG9yLmFkbWluLnYxLk1lbWJlchIwCgVqb2ludBgaIAEoCzIcLmNsdXN0b3IuYWRtaW4udjEuSm9pbnRQaGFzZUgDiAEBEiAKE3RyYW5zZmVyX3RvX25vZGVfaWQYGyABKARIBIgBARIbChNjb25maWd1cmF0aW9uX2luZGV4GBwgASgEEh8KF2NvbmZpZ3VyYXRpb25fY29tbWl0dGVkGB0gASgIEhEKCWlzX21lbWJlchgeIAEoCBIWCg5pc19oaWJlcm5hdGluZxgfIAEoCEIRCg9fbGVhZGVyX25vZGVfaWRCEQoPX2xlYWRlcl9hZGRyZXNzQg4KDF9hcHBseV9mYXVsdEIICgZfam9pbnRCFgoUX3RyYW5zZmVyX3RvX25vZGVfaWQipwEKCkpvaW50UGhhc2USMgoQb3V0Z29pbmdfbWVtYmVycxgBIAMoCzIYLmNsdXN0b3IuYWRtaW4udjEuTWVtYmVyEhEKCWNvbW1pdHRlZBgCIAEoDRIOCgZuZWVkZWQYAyABKA0SEAoIc2luY2VfbXMYBCABKAQSHAoPcm9sbGJhY2tfcmVhc29uGAUgASgJSACIAQFCEgoQX3JvbGxiYWNrX3JlYXNvbiLpAQoGTWVtYmVyEhIKCnJlcGxpY2FfaWQYASABKAQSDwoHbm9kZV9pZBgCIAEoBBITCgtpbmNhcm5hdGlvbhgDIAEoCRIMCgRyb2xlGAQgASgJEhEKCWFkZHJlc3NlcxgFIAMoCRIYCgttYXRjaF9pbmRleBgGIAEoBEgAiAEBEhUKCHByb2dyZXNzGAcgASgJSAGIAQESEAoIaW5fZG91YnQYCCABKAgSFgoJc2lsZW50X21zGAkgASgESAKIAQFCDgoMX21hdGNoX2luZGV4QgsKCV9wcm9ncmVzc0IMCgpfc2lsZW50X21zIhcKFUxpc3RQYXJ0aXRpb25zUmVxdWVzdCJJChZMaXN0UGFydGl0aW9uc1Jlc3BvbnNlEi8KCnBhcnRpdGlvbnMYASADKAsyGy5jbHVzdG9yLmFkbWluLnYxLlBhcnRpdGlvbiIrChNHZXRQYXJ0aXRpb25SZXF1ZXN0EhQKDHBhcnRpdGlvbl9pZBgBIAEoCSJGChRHZXRQYXJ0aXRpb25SZXNwb25zZRIuCglwYXJ0aXRpb24YASABKAsyGy5jbHVzdG9yLmFkbWluLnYxLlBhcnRpdGlvbiIwCgpXaHlSZXF1ZXN0EhQKDHBhcnRpdGlvbl9pZBgBIAEoCRIMCgRraW5kGAIgASgJIrsBCgtXaHlSZXNwb25zZRIOCgZjbGF1c2UYASABKAkSEwoLZXhwbGFuYXRpb24YAiABKAkSDgoGYWR2aWNlGAMgASgJEhAKCHNpbmNlX21zGAQgASgEEjcKBWZhY3RzGAUgAygLMiguY2x1c3Rvci5hZG1pbi52MS5XaHlSZXNwb25zZS5GYWN0c0VudHJ5GiwKCkZhY3RzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJvChBBZGRNZW1iZXJSZXF1ZXN0EhQKDHBhcnRpdGlvbl9pZBgBIAEoCRIPCgdub2RlX2lkGAIgASgEEhEKCWFkZHJlc3NlcxgDIAMoCRIMCgRyb2xlGAQgASgJEhMKC2RlYWRsaW5lX21zGAUgASgNIvwBChNDaGFuZ2VWb3RlcnNSZXF1ZXN0EhQKDHBhcnRpdGlvbl9pZBgBIAEoCRIPCgdwcm9tb3RlGAIgAygEEg4KBnJlbW92ZRgDIAMoBBJDCgdkb21haW5zGAQgAygLMjIuY2x1c3Rvci5hZG1pbi52MS5DaGFuZ2VWb3RlcnNSZXF1ZXN0LkRvbWFpbnNFbnRyeRIOCgZwb2xpY3kYBSABKAkSFAoMb3ZlcnJpZGVfcmVmGAYgASgJEhMKC2RlYWRsaW5lX21zGAcgASgNGi4KDERvbWFpbnNFbnRyeRILCgNrZXkYASABKAQSDQoFdmFsdWUYAiABKAk6AjgBIlYKGVJvbGxCYWNrTWVtYmVyc2hpcFJlcXVlc3QSFAoMcGFydGl0aW9uX2lkGAEgASgJEg4KBnJlYXNvbhgCIAEoCRITCgtkZWFkbGluZV9tcxgDIAEoDSJjChJNZW1iZXJzaGlwUmVzcG9uc2USEwoLcm9sbGVkX2JhY2sYASABKAgSDQoFaW5kZXgYAiABKAQSKQoHbWVtYmVycxgDIAMoCzIYLmNsdXN0b3IuYWRtaW4udjEuTWVtYmVyIsMCChJQbGFuVm90ZXJzUmVzcG9uc2USKAoGYmVmb3JlGAEgAygLMhguY2x1c3Rvci5hZG1pbi52MS5NZW1iZXISJwoFYWZ0ZXIYAiADKAsyGC5jbHVzdG9yLmFkbWluLnYxLk1lbWJlchINCgVwaGFzZRgDIAEoCRI9ChRzdXJ2aXZhYmlsaXR5X2JlZm9yZRgEIAEoCzIfLmNsdXN0b3IuYWRtaW4udjEuU3Vydml2YWJpbGl0eRI8ChNzdXJ2aXZhYmlsaXR5X2FmdGVyGAUgASgLMh8uY2x1c3Rvci5hZG1pbi52MS5TdXJ2aXZhYmlsaXR5Eg8KB3ZlcmRpY3QYBiABKAkSFgoOdmVyZGljdF9yZWFzb24YByABKAkSFAoMcmVmdXNhbF9jb2RlGAggASgJEg8KB3JlZnVzYWwYCSABKAkieAoNU3Vydml2YWJpbGl0eRIOCgZ2b3RlcnMYASABKA0SDQoFYWxpdmUYAiABKA0SDgoGcXVvcnVtGAMgASgNEhcKD2xvc3Nlc19zdXJ2aXZlZBgEIAEoARINCgVzbGFjaxgFIAEoERIQCghoZWFkcm9vbRgGIAEoASJaChlUcmFuc2ZlckxlYWRlcnNoaXBSZXF1ZXN0EhQKDHBhcnRpdGlvbl9pZBgBIAEoCRISCgp0b19ub2RlX2lkGAIgASgEEhMKC2RlYWRsaW5lX21zGAMgASgNIjQKGlRyYW5zZmVyTGVhZGVyc2hpcFJlc3BvbnNlEhYKDmxlYWRlcl9ub2RlX2lkGAEgASgEMoIHCgxBZG1pblNlcnZpY2USWQoJR2V0U3RhdHVzEiIuY2x1c3Rvci5hZG1pbi52MS5HZXRTdGF0dXNSZXF1ZXN0GiMuY2x1c3Rvci5hZG1pbi52MS5HZXRTdGF0dXNSZXNwb25zZSIDkAIBEmgKDkxpc3RQYXJ0aXRpb25zEicuY2x1c3Rvci5hZG1pbi52MS5MaXN0UGFydGl0aW9uc1JlcXVlc3QaKC5jbHVzdG9yLmFkbWluLnYxLkxpc3RQYXJ0aXRpb25zUmVzcG9uc2UiA5ACARJiCgxHZXRQYXJ0aXRpb24SJS5jbHVzdG9yLmFkbWluLnYxLkdldFBhcnRpdGlvblJlcXVlc3QaJi5jbHVzdG9yLmFkbWluLnYxLkdldFBhcnRpdGlvblJlc3BvbnNlIgOQAgESRwoDV2h5EhwuY2x1c3Rvci5hZG1pbi52MS5XaHlSZXF1ZXN0Gh0uY2x1c3Rvci5hZG1pbi52MS5XaHlSZXNwb25zZSIDkAIBEloKCUFkZE1lbWJlchIiLmNsdXN0b3IuYWRtaW4udjEuQWRkTWVtYmVyUmVxdWVzdBokLmNsdXN0b3IuYWRtaW4udjEuTWVtYmVyc2hpcFJlc3BvbnNlIgOQAgISYAoMQ2hhbmdlVm90ZXJzEiUuY2x1c3Rvci5hZG1pbi52MS5DaGFuZ2VWb3RlcnNSZXF1ZXN0GiQuY2x1c3Rvci5hZG1pbi52MS5NZW1iZXJzaGlwUmVzcG9uc2UiA5ACAhJeCgpQbGFuVm90ZXJzEiUuY2x1c3Rvci5hZG1pbi52MS5DaGFuZ2VWb3RlcnNSZXF1ZXN0GiQuY2x1c3Rvci5hZG1pbi52MS5QbGFuVm90ZXJzUmVzcG9uc2UiA5ACARJsChJSb2xsQmFja01lbWJlcnNoaXASKy5jbHVzdG9yLmFkbWluLnYxLlJvbGxCYWNrTWVtYmVyc2hpcFJlcXVlc3QaJC5jbHVzdG9yLmFkbWluLnYxLk1lbWJlcnNoaXBSZXNwb25zZSIDkAICEnQKElRyYW5zZmVyTGVhZGVyc2hpcBIrLmNsdXN0b3IuYWRtaW4udjEuVHJhbnNmZXJMZWFkZXJzaGlwUmVxdWVzdBosLmNsdXN0b3IuYWRtaW4udjEuVHJhbnNmZXJMZWFkZXJzaGlwUmVzcG9uc2UiA5ACAmIGcHJvdG8z");
+  fileDesc("ChxjbHVzdG9yL2FkbWluL3YxL2FkbWluLnByb3RvEhBjbHVzdG9yLmFkbWluLnYxIhIKEEdldFN0YXR1c1JlcXVlc3Qi7gEKEUdldFN0YXR1c1Jlc3BvbnNlEhIKCmNsdXN0ZXJfaWQYASABKAkSDwoHbm9kZV9pZBgCIAEoBBIPCgdib290X2lkGAMgASgJEg8KB2FkZHJlc3MYBCABKAkSEQoJdXB0aW1lX21zGAUgASgEEhAKCGxpbmtzX3VwGAYgAygEEhAKCHNlc3Npb25zGAcgASgNEioKB2pvdXJuYWwYCCABKAsyGS5jbHVzdG9yLmFkbWluLnYxLkpvdXJuYWwSLwoKcGFydGl0aW9ucxgJIAMoCzIbLmNsdXN0b3IuYWRtaW4udjEuUGFydGl0aW9uIsQCCgdKb3VybmFsEg8KB2ZsdXNoZXMYASABKAQSFAoMZGF0YV9mbHVzaGVzGAIgASgEEg8KB2VudHJpZXMYAyABKAQSEwoLZW50cnlfYnl0ZXMYBCABKAQSHQoVam91cm5hbF9ieXRlc193cml0dGVuGAUgASgEEhUKDWpvdXJuYWxfYnl0ZXMYBiABKAQSEwoLc2VnbWVudF9zZXEYByABKAQSEgoKZW5kX29mZnNldBgIIAEoBBIXCg9sZWRnZXJfc2VxdWVuY2UYCSABKAQSGQoRbGVkZ2VyX2dlbmVyYXRpb24YCiABKAQSFgoOaW9fd3JpdGVyX21vZGUYCyABKAkSFQoNZmx1c2hfbXNfbGFzdBgMIAEoARIUCgxmbHVzaF9tc19wNTAYDSABKAESFAoMZmx1c2hfbXNfcDk5GA4gASgBIroHCglQYXJ0aXRpb24SFAoMcGFydGl0aW9uX2lkGAEgASgJEhIKCnJlcGxpY2FfaWQYAiABKAQSEwoLaW5jYXJuYXRpb24YAyABKAkSDAoEcm9sZRgEIAEoCRIVCg1yb2xlX3NpbmNlX21zGAUgASgEEhMKC3JvbGVfcmVhc29uGAYgASgJEgwKBHRlcm0YByABKAQSGwoObGVhZGVyX25vZGVfaWQYCCABKARIAIgBARIbCg5sZWFkZXJfYWRkcmVzcxgJIAEoCUgBiAEBEhIKCmxhc3RfaW5kZXgYCiABKAQSFQoNZHVyYWJsZV9pbmRleBgLIAEoBBIWCg52ZXJpZmllZF9pbmRleBgMIAEoBBIUCgxjb21taXRfaW5kZXgYDSABKAQSGwoTd2FsX2NvbW1pdHRlZF9pbmRleBgOIAEoBBIVCg1hcHBsaWVkX2luZGV4GA8gASgEEhIKCmJhc2VfaW5kZXgYECABKAQSEAoIaW5fZG91YnQYESABKAgSGAoLYXBwbHlfZmF1bHQYEiABKAlIAogBARIZChFwcm9wb3NhbHNfd2FpdGluZxgTIAEoDRIaChJwcm9wb3NhbHNfYXBwZW5kZWQYFCABKA0SFQoNcmVhZHNfd2FpdGluZxgVIAEoDRIdChVsb2NhbF9hcHBlbmRzX3BlbmRpbmcYFiABKA0SGAoQaWRlbXBvdGVuY3lfcm93cxgXIAEoDRISCgp0YWlsX2J5dGVzGBggASgEEikKB21lbWJlcnMYGSADKAsyGC5jbHVzdG9yLmFkbWluLnYxLk1lbWJlchIwCgVqb2ludBgaIAEoCzIcLmNsdXN0b3IuYWRtaW4udjEuSm9pbnRQaGFzZUgDiAEBEiAKE3RyYW5zZmVyX3RvX25vZGVfaWQYGyABKARIBIgBARIbChNjb25maWd1cmF0aW9uX2luZGV4GBwgASgEEh8KF2NvbmZpZ3VyYXRpb25fY29tbWl0dGVkGB0gASgIEhEKCWlzX21lbWJlchgeIAEoCBIWCg5pc19oaWJlcm5hdGluZxgfIAEoCBI1CgpxdWFyYW50aW5lGCggASgLMhwuY2x1c3Rvci5hZG1pbi52MS5RdWFyYW50aW5lSAWIAQFCEQoPX2xlYWRlcl9ub2RlX2lkQhEKD19sZWFkZXJfYWRkcmVzc0IOCgxfYXBwbHlfZmF1bHRCCAoGX2pvaW50QhYKFF90cmFuc2Zlcl90b19ub2RlX2lkQg0KC19xdWFyYW50aW5lIqcBCgpKb2ludFBoYXNlEjIKEG91dGdvaW5nX21lbWJlcnMYASADKAsyGC5jbHVzdG9yLmFkbWluLnYxLk1lbWJlchIRCgljb21taXR0ZWQYAiABKA0SDgoGbmVlZGVkGAMgASgNEhAKCHNpbmNlX21zGAQgASgEEhwKD3JvbGxiYWNrX3JlYXNvbhgFIAEoCUgAiAEBQhIKEF9yb2xsYmFja19yZWFzb24i6QEKBk1lbWJlchISCgpyZXBsaWNhX2lkGAEgASgEEg8KB25vZGVfaWQYAiABKAQSEwoLaW5jYXJuYXRpb24YAyABKAkSDAoEcm9sZRgEIAEoCRIRCglhZGRyZXNzZXMYBSADKAkSGAoLbWF0Y2hfaW5kZXgYBiABKARIAIgBARIVCghwcm9ncmVzcxgHIAEoCUgBiAEBEhAKCGluX2RvdWJ0GAggASgIEhYKCXNpbGVudF9tcxgJIAEoBEgCiAEBQg4KDF9tYXRjaF9pbmRleEILCglfcHJvZ3Jlc3NCDAoKX3NpbGVudF9tcyIXChVMaXN0UGFydGl0aW9uc1JlcXVlc3QiSQoWTGlzdFBhcnRpdGlvbnNSZXNwb25zZRIvCgpwYXJ0aXRpb25zGAEgAygLMhsuY2x1c3Rvci5hZG1pbi52MS5QYXJ0aXRpb24iKwoTR2V0UGFydGl0aW9uUmVxdWVzdBIUCgxwYXJ0aXRpb25faWQYASABKAkiRgoUR2V0UGFydGl0aW9uUmVzcG9uc2USLgoJcGFydGl0aW9uGAEgASgLMhsuY2x1c3Rvci5hZG1pbi52MS5QYXJ0aXRpb24ixwEKClF1YXJhbnRpbmUSDgoGcmVhc29uGAEgASgJEhAKCHNpbmNlX21zGAIgASgEEg8KB21pc3NpbmcYAyABKAkSFQoNbWlzc2luZ19jb3VudBgEIAEoBBIWCg5yZXBhaXJlZF9jb3VudBgFIAEoBBIQCghhdHRlbXB0cxgGIAEoDRIaCg1hc2tlZF9ub2RlX2lkGAcgASgESACIAQESFwoPYXdhaXRzX29wZXJhdG9yGAggASgIQhAKDl9hc2tlZF9ub2RlX2lkIj4KFkNsZWFyUXVhcmFudGluZVJlcXVlc3QSFAoMcGFydGl0aW9uX2lkGAEgASgJEg4KBnRpY2tldBgCIAEoCSIZChdDbGVhclF1YXJhbnRpbmVSZXNwb25zZSIwCgpXaHlSZXF1ZXN0EhQKDHBhcnRpdGlvbl9pZBgBIAEoCRIMCgRraW5kGAIgASgJIrsBCgtXaHlSZXNwb25zZRIOCgZjbGF1c2UYASABKAkSEwoLZXhwbGFuYXRpb24YAiABKAkSDgoGYWR2aWNlGAMgASgJEhAKCHNpbmNlX21zGAQgASgEEjcKBWZhY3RzGAUgAygLMiguY2x1c3Rvci5hZG1pbi52MS5XaHlSZXNwb25zZS5GYWN0c0VudHJ5GiwKCkZhY3RzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJvChBBZGRNZW1iZXJSZXF1ZXN0EhQKDHBhcnRpdGlvbl9pZBgBIAEoCRIPCgdub2RlX2lkGAIgASgEEhEKCWFkZHJlc3NlcxgDIAMoCRIMCgRyb2xlGAQgASgJEhMKC2RlYWRsaW5lX21zGAUgASgNIvwBChNDaGFuZ2VWb3RlcnNSZXF1ZXN0EhQKDHBhcnRpdGlvbl9pZBgBIAEoCRIPCgdwcm9tb3RlGAIgAygEEg4KBnJlbW92ZRgDIAMoBBJDCgdkb21haW5zGAQgAygLMjIuY2x1c3Rvci5hZG1pbi52MS5DaGFuZ2VWb3RlcnNSZXF1ZXN0LkRvbWFpbnNFbnRyeRIOCgZwb2xpY3kYBSABKAkSFAoMb3ZlcnJpZGVfcmVmGAYgASgJEhMKC2RlYWRsaW5lX21zGAcgASgNGi4KDERvbWFpbnNFbnRyeRILCgNrZXkYASABKAQSDQoFdmFsdWUYAiABKAk6AjgBIlYKGVJvbGxCYWNrTWVtYmVyc2hpcFJlcXVlc3QSFAoMcGFydGl0aW9uX2lkGAEgASgJEg4KBnJlYXNvbhgCIAEoCRITCgtkZWFkbGluZV9tcxgDIAEoDSJjChJNZW1iZXJzaGlwUmVzcG9uc2USEwoLcm9sbGVkX2JhY2sYASABKAgSDQoFaW5kZXgYAiABKAQSKQoHbWVtYmVycxgDIAMoCzIYLmNsdXN0b3IuYWRtaW4udjEuTWVtYmVyIsMCChJQbGFuVm90ZXJzUmVzcG9uc2USKAoGYmVmb3JlGAEgAygLMhguY2x1c3Rvci5hZG1pbi52MS5NZW1iZXISJwoFYWZ0ZXIYAiADKAsyGC5jbHVzdG9yLmFkbWluLnYxLk1lbWJlchINCgVwaGFzZRgDIAEoCRI9ChRzdXJ2aXZhYmlsaXR5X2JlZm9yZRgEIAEoCzIfLmNsdXN0b3IuYWRtaW4udjEuU3Vydml2YWJpbGl0eRI8ChNzdXJ2aXZhYmlsaXR5X2FmdGVyGAUgASgLMh8uY2x1c3Rvci5hZG1pbi52MS5TdXJ2aXZhYmlsaXR5Eg8KB3ZlcmRpY3QYBiABKAkSFgoOdmVyZGljdF9yZWFzb24YByABKAkSFAoMcmVmdXNhbF9jb2RlGAggASgJEg8KB3JlZnVzYWwYCSABKAkieAoNU3Vydml2YWJpbGl0eRIOCgZ2b3RlcnMYASABKA0SDQoFYWxpdmUYAiABKA0SDgoGcXVvcnVtGAMgASgNEhcKD2xvc3Nlc19zdXJ2aXZlZBgEIAEoARINCgVzbGFjaxgFIAEoERIQCghoZWFkcm9vbRgGIAEoASJaChlUcmFuc2ZlckxlYWRlcnNoaXBSZXF1ZXN0EhQKDHBhcnRpdGlvbl9pZBgBIAEoCRISCgp0b19ub2RlX2lkGAIgASgEEhMKC2RlYWRsaW5lX21zGAMgASgNIjQKGlRyYW5zZmVyTGVhZGVyc2hpcFJlc3BvbnNlEhYKDmxlYWRlcl9ub2RlX2lkGAEgASgEMu8HCgxBZG1pblNlcnZpY2USWQoJR2V0U3RhdHVzEiIuY2x1c3Rvci5hZG1pbi52MS5HZXRTdGF0dXNSZXF1ZXN0GiMuY2x1c3Rvci5hZG1pbi52MS5HZXRTdGF0dXNSZXNwb25zZSIDkAIBEmgKDkxpc3RQYXJ0aXRpb25zEicuY2x1c3Rvci5hZG1pbi52MS5MaXN0UGFydGl0aW9uc1JlcXVlc3QaKC5jbHVzdG9yLmFkbWluLnYxLkxpc3RQYXJ0aXRpb25zUmVzcG9uc2UiA5ACARJiCgxHZXRQYXJ0aXRpb24SJS5jbHVzdG9yLmFkbWluLnYxLkdldFBhcnRpdGlvblJlcXVlc3QaJi5jbHVzdG9yLmFkbWluLnYxLkdldFBhcnRpdGlvblJlc3BvbnNlIgOQAgESRwoDV2h5EhwuY2x1c3Rvci5hZG1pbi52MS5XaHlSZXF1ZXN0Gh0uY2x1c3Rvci5hZG1pbi52MS5XaHlSZXNwb25zZSIDkAIBEloKCUFkZE1lbWJlchIiLmNsdXN0b3IuYWRtaW4udjEuQWRkTWVtYmVyUmVxdWVzdBokLmNsdXN0b3IuYWRtaW4udjEuTWVtYmVyc2hpcFJlc3BvbnNlIgOQAgISYAoMQ2hhbmdlVm90ZXJzEiUuY2x1c3Rvci5hZG1pbi52MS5DaGFuZ2VWb3RlcnNSZXF1ZXN0GiQuY2x1c3Rvci5hZG1pbi52MS5NZW1iZXJzaGlwUmVzcG9uc2UiA5ACAhJeCgpQbGFuVm90ZXJzEiUuY2x1c3Rvci5hZG1pbi52MS5DaGFuZ2VWb3RlcnNSZXF1ZXN0GiQuY2x1c3Rvci5hZG1pbi52MS5QbGFuVm90ZXJzUmVzcG9uc2UiA5ACARJsChJSb2xsQmFja01lbWJlcnNoaXASKy5jbHVzdG9yLmFkbWluLnYxLlJvbGxCYWNrTWVtYmVyc2hpcFJlcXVlc3QaJC5jbHVzdG9yLmFkbWluLnYxLk1lbWJlcnNoaXBSZXNwb25zZSIDkAICEnQKElRyYW5zZmVyTGVhZGVyc2hpcBIrLmNsdXN0b3IuYWRtaW4udjEuVHJhbnNmZXJMZWFkZXJzaGlwUmVxdWVzdBosLmNsdXN0b3IuYWRtaW4udjEuVHJhbnNmZXJMZWFkZXJzaGlwUmVzcG9uc2UiA5ACAhJrCg9DbGVhclF1YXJhbnRpbmUSKC5jbHVzdG9yLmFkbWluLnYxLkNsZWFyUXVhcmFudGluZVJlcXVlc3QaKS5jbHVzdG9yLmFkbWluLnYxLkNsZWFyUXVhcmFudGluZVJlc3BvbnNlIgOQAgJiBnByb3RvMw");
 
 /**
  * @generated from message clustor.admin.v1.GetStatusRequest
@@ -344,6 +344,13 @@ export type Partition = Message<"clustor.admin.v1.Partition"> & {
    * @generated from field: bool is_hibernating = 31;
    */
   isHibernating: boolean;
+
+  /**
+   * Set while entries of the replica cannot be read; it neither votes nor acknowledges meanwhile.
+   *
+   * @generated from field: optional clustor.admin.v1.Quarantine quarantine = 40;
+   */
+  quarantine?: Quarantine | undefined;
 };
 
 /**
@@ -524,6 +531,107 @@ export const GetPartitionResponseSchema: GenMessage<GetPartitionResponse> = /*@_
   messageDesc(file_clustor_admin_v1_admin, 9);
 
 /**
+ * @generated from message clustor.admin.v1.Quarantine
+ */
+export type Quarantine = Message<"clustor.admin.v1.Quarantine"> & {
+  /**
+   * `Integrity`.
+   *
+   * @generated from field: string reason = 1;
+   */
+  reason: string;
+
+  /**
+   * @generated from field: uint64 since_ms = 2;
+   */
+  sinceMs: bigint;
+
+  /**
+   * Ranges of entries that are still missing, such as `7-9`; the first few.
+   *
+   * @generated from field: string missing = 3;
+   */
+  missing: string;
+
+  /**
+   * @generated from field: uint64 missing_count = 4;
+   */
+  missingCount: bigint;
+
+  /**
+   * Entries repaired since the process started.
+   *
+   * @generated from field: uint64 repaired_count = 5;
+   */
+  repairedCount: bigint;
+
+  /**
+   * Rounds over all members in vain since the last success.
+   *
+   * @generated from field: uint32 attempts = 6;
+   */
+  attempts: number;
+
+  /**
+   * The node that is being asked.
+   *
+   * @generated from field: optional uint64 asked_node_id = 7;
+   */
+  askedNodeId?: bigint | undefined;
+
+  /**
+   * Everything is repaired, and ClearQuarantine ends it.
+   *
+   * @generated from field: bool awaits_operator = 8;
+   */
+  awaitsOperator: boolean;
+};
+
+/**
+ * Describes the message clustor.admin.v1.Quarantine.
+ * Use `create(QuarantineSchema)` to create a new message.
+ */
+export const QuarantineSchema: GenMessage<Quarantine> = /*@__PURE__*/
+  messageDesc(file_clustor_admin_v1_admin, 10);
+
+/**
+ * @generated from message clustor.admin.v1.ClearQuarantineRequest
+ */
+export type ClearQuarantineRequest = Message<"clustor.admin.v1.ClearQuarantineRequest"> & {
+  /**
+   * @generated from field: string partition_id = 1;
+   */
+  partitionId: string;
+
+  /**
+   * Names the decision, for the log.
+   *
+   * @generated from field: string ticket = 2;
+   */
+  ticket: string;
+};
+
+/**
+ * Describes the message clustor.admin.v1.ClearQuarantineRequest.
+ * Use `create(ClearQuarantineRequestSchema)` to create a new message.
+ */
+export const ClearQuarantineRequestSchema: GenMessage<ClearQuarantineRequest> = /*@__PURE__*/
+  messageDesc(file_clustor_admin_v1_admin, 11);
+
+/**
+ * @generated from message clustor.admin.v1.ClearQuarantineResponse
+ */
+export type ClearQuarantineResponse = Message<"clustor.admin.v1.ClearQuarantineResponse"> & {
+};
+
+/**
+ * Describes the message clustor.admin.v1.ClearQuarantineResponse.
+ * Use `create(ClearQuarantineResponseSchema)` to create a new message.
+ */
+export const ClearQuarantineResponseSchema: GenMessage<ClearQuarantineResponse> = /*@__PURE__*/
+  messageDesc(file_clustor_admin_v1_admin, 12);
+
+/**
  * @generated from message clustor.admin.v1.WhyRequest
  */
 export type WhyRequest = Message<"clustor.admin.v1.WhyRequest"> & {
@@ -535,6 +643,7 @@ export type WhyRequest = Message<"clustor.admin.v1.WhyRequest"> & {
   /**
    * `notLeader`: why this replica does not lead. `readBlocked`: why linearizable reads cannot be served from here.
    * `notReady`: why this replica is not ready to serve. `membershipBlocked`: why a change of members cannot begin or go on.
+   * `quarantined`: why the replica is in quarantine, and how its repair stands.
    *
    * @generated from field: string kind = 2;
    */
@@ -546,7 +655,7 @@ export type WhyRequest = Message<"clustor.admin.v1.WhyRequest"> & {
  * Use `create(WhyRequestSchema)` to create a new message.
  */
 export const WhyRequestSchema: GenMessage<WhyRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 10);
+  messageDesc(file_clustor_admin_v1_admin, 13);
 
 /**
  * @generated from message clustor.admin.v1.WhyResponse
@@ -589,7 +698,7 @@ export type WhyResponse = Message<"clustor.admin.v1.WhyResponse"> & {
  * Use `create(WhyResponseSchema)` to create a new message.
  */
 export const WhyResponseSchema: GenMessage<WhyResponse> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 11);
+  messageDesc(file_clustor_admin_v1_admin, 14);
 
 /**
  * @generated from message clustor.admin.v1.AddMemberRequest
@@ -632,7 +741,7 @@ export type AddMemberRequest = Message<"clustor.admin.v1.AddMemberRequest"> & {
  * Use `create(AddMemberRequestSchema)` to create a new message.
  */
 export const AddMemberRequestSchema: GenMessage<AddMemberRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 12);
+  messageDesc(file_clustor_admin_v1_admin, 15);
 
 /**
  * @generated from message clustor.admin.v1.ChangeVotersRequest
@@ -689,7 +798,7 @@ export type ChangeVotersRequest = Message<"clustor.admin.v1.ChangeVotersRequest"
  * Use `create(ChangeVotersRequestSchema)` to create a new message.
  */
 export const ChangeVotersRequestSchema: GenMessage<ChangeVotersRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 13);
+  messageDesc(file_clustor_admin_v1_admin, 16);
 
 /**
  * @generated from message clustor.admin.v1.RollBackMembershipRequest
@@ -716,7 +825,7 @@ export type RollBackMembershipRequest = Message<"clustor.admin.v1.RollBackMember
  * Use `create(RollBackMembershipRequestSchema)` to create a new message.
  */
 export const RollBackMembershipRequestSchema: GenMessage<RollBackMembershipRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 14);
+  messageDesc(file_clustor_admin_v1_admin, 17);
 
 /**
  * @generated from message clustor.admin.v1.MembershipResponse
@@ -747,7 +856,7 @@ export type MembershipResponse = Message<"clustor.admin.v1.MembershipResponse"> 
  * Use `create(MembershipResponseSchema)` to create a new message.
  */
 export const MembershipResponseSchema: GenMessage<MembershipResponse> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 15);
+  messageDesc(file_clustor_admin_v1_admin, 18);
 
 /**
  * @generated from message clustor.admin.v1.PlanVotersResponse
@@ -810,7 +919,7 @@ export type PlanVotersResponse = Message<"clustor.admin.v1.PlanVotersResponse"> 
  * Use `create(PlanVotersResponseSchema)` to create a new message.
  */
 export const PlanVotersResponseSchema: GenMessage<PlanVotersResponse> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 16);
+  messageDesc(file_clustor_admin_v1_admin, 19);
 
 /**
  * @generated from message clustor.admin.v1.Survivability
@@ -858,7 +967,7 @@ export type Survivability = Message<"clustor.admin.v1.Survivability"> & {
  * Use `create(SurvivabilitySchema)` to create a new message.
  */
 export const SurvivabilitySchema: GenMessage<Survivability> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 17);
+  messageDesc(file_clustor_admin_v1_admin, 20);
 
 /**
  * @generated from message clustor.admin.v1.TransferLeadershipRequest
@@ -885,7 +994,7 @@ export type TransferLeadershipRequest = Message<"clustor.admin.v1.TransferLeader
  * Use `create(TransferLeadershipRequestSchema)` to create a new message.
  */
 export const TransferLeadershipRequestSchema: GenMessage<TransferLeadershipRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 18);
+  messageDesc(file_clustor_admin_v1_admin, 21);
 
 /**
  * @generated from message clustor.admin.v1.TransferLeadershipResponse
@@ -904,7 +1013,7 @@ export type TransferLeadershipResponse = Message<"clustor.admin.v1.TransferLeade
  * Use `create(TransferLeadershipResponseSchema)` to create a new message.
  */
 export const TransferLeadershipResponseSchema: GenMessage<TransferLeadershipResponse> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 19);
+  messageDesc(file_clustor_admin_v1_admin, 22);
 
 /**
  * Looks at a node and changes the membership of its partitions. Every call is judged by the role of the caller's certificate:
@@ -1002,6 +1111,16 @@ export const AdminService: GenService<{
     methodKind: "unary";
     input: typeof TransferLeadershipRequestSchema;
     output: typeof TransferLeadershipResponseSchema;
+  },
+  /**
+   * Ends a quarantine of the replica on this node that waits for an operator; refused while entries are missing.
+   *
+   * @generated from rpc clustor.admin.v1.AdminService.ClearQuarantine
+   */
+  clearQuarantine: {
+    methodKind: "unary";
+    input: typeof ClearQuarantineRequestSchema;
+    output: typeof ClearQuarantineResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_clustor_admin_v1_admin, 0);
