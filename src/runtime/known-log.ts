@@ -23,6 +23,8 @@ const evidenceMax = 32;
 export class KnownLog {
   readonly base: LogPosition;
   readonly end: LogPosition;
+  /** Everything up to here was durable once; what lies behind it may be read before it is written. */
+  readonly durableIndex: LogIndex;
   /** Commit index recorded for the whole log. */
   readonly commitIndex: LogIndex;
   #missing: readonly IndexRange[];
@@ -32,12 +34,14 @@ export class KnownLog {
   private constructor(parts: {
     readonly base: LogPosition;
     readonly end: LogPosition;
+    readonly durableIndex: LogIndex;
     readonly commitIndex: LogIndex;
     readonly missing: readonly IndexRange[];
     readonly pieces: readonly TermPiece[];
   }) {
     this.base = parts.base;
     this.end = parts.end;
+    this.durableIndex = parts.durableIndex;
     this.commitIndex = parts.commitIndex;
     this.#missing = parts.missing;
     this.#pieces = parts.pieces;
@@ -51,6 +55,7 @@ export class KnownLog {
     return new KnownLog({
       base: { index: baseIndex, term: baseTerm },
       end: { index: quarantine.endIndex, term: quarantine.endTerm },
+      durableIndex: quarantine.endIndex,
       commitIndex: quarantine.commitIndex,
       missing: quarantine.missing,
       pieces: quarantine.readable,
@@ -58,7 +63,7 @@ export class KnownLog {
   }
 
   /** Of a core that knows every term of its log. */
-  static ofCore({ log, commitIndex }: RaftState): KnownLog {
+  static ofCore({ log, durableIndex, commitIndex }: RaftState): KnownLog {
     const pieces = log.runFirst.map((firstIndex, run): TermPiece => {
       const next = log.runFirst[run + 1];
       return {
@@ -72,6 +77,7 @@ export class KnownLog {
     return new KnownLog({
       base,
       end: { index: log.lastIndex, term },
+      durableIndex,
       commitIndex,
       missing: [],
       pieces,

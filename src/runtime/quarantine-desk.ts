@@ -142,7 +142,7 @@ export class QuarantineDesk {
     const { state } = replica;
     if (this.#isClosed || (state.hasLostEvidence && !state.isQuarantined)) return;
     // What is not durable yet may be read before it is written; that is no damage.
-    const lastIndex = Math.min(range.lastIndex, this.#known?.end.index ?? state.durableIndex);
+    const lastIndex = Math.min(range.lastIndex, this.#known?.durableIndex ?? state.durableIndex);
     if (lastIndex < range.firstIndex) return;
     const damaged = { firstIndex: range.firstIndex, lastIndex: lastIndex as LogIndex };
     if (this.#known !== undefined) {

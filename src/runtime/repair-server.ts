@@ -75,12 +75,7 @@ export class RepairServer {
   }
 
   #readable(own: KnownLog, { firstIndex, lastIndex }: RepairRequest): IndexRange | undefined {
-    const { state } = this.#options;
-    // A core in quarantine may know only a part of its log as durable, of which all is.
-    const durableIndex = state.isQuarantined
-      ? Math.max(own.end.index, state.durableIndex)
-      : state.durableIndex;
-    const last = Math.min(lastIndex, durableIndex) as LogIndex;
+    const last = Math.min(lastIndex, own.durableIndex) as LogIndex;
     return last < firstIndex ? undefined : own.readableWithin({ firstIndex, lastIndex: last });
   }
 

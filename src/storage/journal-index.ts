@@ -130,12 +130,13 @@ export class JournalIndex {
 
   /** Ends the segment in use: its rows go to `take`, what stays is which indexes it holds. */
   closeSegment(segmentSeq: number, take: (run: JournalRun) => void): void {
+    for (let row = 0; row < this.#length; row++) take(this.#run(row));
+    // Behind the rows in order: of two rows for one entry the later one counts.
     this.#moved = this.#moved.map((moved) => {
       if (moved.run !== undefined) take(moved.run);
       return { ...moved, run: undefined };
     });
     if (this.#length === 0) return;
-    for (let row = 0; row < this.#length; row++) take(this.#run(row));
     const range = {
       segmentSeq,
       firstIndex: (this.#firstIndex[0] ?? 0) as LogIndex,

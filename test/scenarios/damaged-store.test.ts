@@ -196,4 +196,40 @@ describe('regression 67: a repaired frame whose entry was truncated before it wa
         });
     }
   });
+
+  test('counts before the row of its first place when both are in the index of one segment', async () => {
+    const world = await settledStore(1);
+    const model = modelAt(world, 0);
+    const log = present(world.store?.partition(model.id), 'a log');
+    const old = present(
+      await world.settle(log.read(logIndex(2), logIndex(2), 1 << 20)),
+      'an entry',
+    );
+    const { segmentSeq } = present(world.store, 'open').statistics();
+    log.repair(old, () => undefined);
+    while (present(world.store, 'open').statistics().segmentSeq === segmentSeq) {
+      world.append(model, 1, 2_000_000);
+      await flush(world);
+      await world.run(2_000);
+    }
+    const path = `/data/wal/${segmentFileName(segmentSeq)}`;
+    // The first place of entries 1 to 3 is the first block of the segment.
+    expect(world.disk.flipBit(path, blockBytes + 60, 1)).toBe(true);
+
+    for (let life = 0; life < 2; life++) {
+      const again = present(world.store?.partition(model.id), 'a log');
+      expect(await world.settle(again.read(logIndex(2), logIndex(2), 1 << 20))).toMatchObject({
+        firstIndex: 2,
+        lastIndex: 2,
+      });
+      await expect(
+        world.settle(again.read(logIndex(1), logIndex(1), 1 << 20)),
+      ).rejects.toMatchObject({
+        code: 'CLUSTOR_INTEGRITY',
+        range: { firstIndex: 1, lastIndex: 3 },
+      });
+      await restart(world);
+      expect(recovered(world, 0)).toMatchObject({ quarantine: undefined });
+    }
+  });
 });
