@@ -310,6 +310,7 @@ describe('the judgement before every handler', () => {
       client.planVoters({ partitionId: partition, promote: [4n] }),
       client.rollBackMembership({ partitionId: partition }),
       client.transferLeadership({ partitionId: partition, toNodeId: 2n }),
+      client.clearQuarantine({ partitionId: partition, ticket: 'OPS-17' }),
     ];
     expect(calls).toHaveLength(AdminService.methods.length);
     return Promise.all(calls.map((call) => call.then(unexpected, ConnectError.from)));
@@ -340,6 +341,7 @@ describe('the judgement before every handler', () => {
       'ChangeVoters',
       'RollBackMembership',
       'TransferLeadership',
+      'ClearQuarantine',
     ]);
   });
 

@@ -239,6 +239,8 @@ describe('a follower', () => {
     const core = new Core({ inDoubt: true });
 
     expect(core.clauses()).toEqual(['InDoubt', 'InDoubt', 'InDoubt']);
+    expect(core.why('quarantined').clause).toBe('InDoubt');
+    expect(new Core().why('quarantined').clause).toBe('None');
   });
 });
 
