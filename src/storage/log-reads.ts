@@ -6,7 +6,6 @@ import { ClustorError } from '../base/errors.ts';
 import type { LogIndex } from '../base/ids.ts';
 import type { IndexRange } from '../base/index-ranges.ts';
 import { judgeDamage, repairDelayMs } from '../policy/scrub.ts';
-import type { Clock } from '../ports/clock.ts';
 import type { Journal } from './journal.ts';
 import type { FrameBatch } from './log-store-types.ts';
 import type { PartitionLog } from './partition-log.ts';
@@ -14,9 +13,10 @@ import { DamagedEntries, type RunPlace, type SegmentReader } from './segment-rea
 
 /** What reading needs. */
 export interface LogReadParts {
-  readonly clock: Clock;
   readonly journal: Journal;
   readonly reader: SegmentReader;
+  /** Waits so many milliseconds. @throws ClustorError `CLUSTOR_CLOSED` when the store is closed meanwhile. */
+  readonly pause: (ms: number) => Promise<void>;
   readonly damaged: (log: PartitionLog, range: IndexRange) => void;
 }
 
@@ -43,9 +43,7 @@ export async function readEntries(
         throw error;
       }
     }
-    await new Promise<void>((resolve) => {
-      parts.clock.setTimer(repairDelayMs(reads - 1), resolve);
-    });
+    await parts.pause(repairDelayMs(reads - 1));
   }
 }
 

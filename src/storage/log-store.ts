@@ -37,6 +37,7 @@ import { PartitionLog, type PartitionLogOwner, type PendingAppend } from './part
 import { recoveredPartitionLog } from './recovered-log.ts';
 import { openParts, type StoreParts } from './open-parts.ts';
 import { newbornPartition, type ReplicaToCreate } from './replica-files.ts';
+import { Pauses } from './pauses.ts';
 import { ReplicaRegistry } from './replica-registry.ts';
 import type { SegmentReader } from './segment-reader.ts';
 
@@ -63,6 +64,7 @@ export class LogStore implements PartitionLogOwner {
   readonly #logs = new Map<PartitionId, PartitionLog>();
   readonly #times = new FlushTimes();
   readonly #registry: ReplicaRegistry;
+  readonly #pauses: Pauses;
   #records: PendingRecord[] = [];
   #appends: PendingAppend[] = [];
   readonly #dataFlush = new DataFlush();
@@ -86,6 +88,7 @@ export class LogStore implements PartitionLogOwner {
     this.#ledger = parts.ledger;
     this.#image = parts.recovery.image;
     this.#reader = parts.reader;
+    this.#pauses = new Pauses(options.clock);
     this.#registry = new ReplicaRegistry(options, parts.recovery.registry);
     this.recovered = parts.recovery.partitions;
     this.bootReport = parts.bootReport;
@@ -285,13 +288,14 @@ export class LogStore implements PartitionLogOwner {
   }
 
   read(log: PartitionLog, wanted: WantedEntries): Promise<FrameBatch> {
-    const { clock, listener } = this.#options;
-    const damaged = listener.damaged.bind(listener);
-    return readEntries(
-      { clock, journal: this.#journal, reader: this.#reader, damaged },
-      log,
-      wanted,
-    );
+    const { listener } = this.#options;
+    const parts = {
+      journal: this.#journal,
+      reader: this.#reader,
+      pause: (ms: number) => this.#pauses.wait(ms),
+      damaged: listener.damaged.bind(listener),
+    };
+    return readEntries(parts, log, wanted);
   }
 
   ackFields(): { readonly segmentSeq: number; readonly ioWriterMode: IoWriterMode } {
@@ -444,6 +448,7 @@ export class LogStore implements PartitionLogOwner {
 
   async #close(): Promise<void> {
     this.#isClosing = true;
+    this.#pauses.close();
     if (this.#failure === undefined) {
       await new Promise<void>((resolve) => {
         this.#idleWaiters.push(resolve);
