@@ -255,4 +255,27 @@ describe('covered data that cannot be read', () => {
       quarantine: { endIndex: 3, endTerm: 1, begunMs: [] },
     });
   });
+
+  test('in a life that is in doubt for good ends its log there, and it goes on behind', async () => {
+    const settled = await settledStore();
+    const { world, model } = settled;
+    logOf(settled).persistDoubt('a test', () => undefined);
+    await flush(world);
+    const { segmentSeq, endOffset } = present(world.store, 'the store is open').statistics();
+    const path = `/data/wal/${segmentFileName(segmentSeq)}`;
+    expect(world.disk.flipBit(path, endOffset - blockBytes + 40, 1)).toBe(true);
+
+    await restart(world, 'processKill');
+    expect(recoveredOf(settled)).toMatchObject({
+      doubt: 'a test',
+      quarantine: undefined,
+      lastIndex: 0,
+    });
+    logOf(settled).append(frames(model.id, [{ index: 1, term: 1, payload: 'again' }]), 1);
+    await flush(world);
+    await restart(world, 'powerLoss');
+
+    expect(world.failures).toBe(0);
+    expect(recoveredOf(settled)).toMatchObject({ doubt: 'a test', lastIndex: 1 });
+  });
 });
