@@ -192,6 +192,7 @@ export class Journal {
 
   #enter(next: OpenSegment): LedgerRecord {
     this.#writer = new SegmentWriter(next, this.#staging);
+    this.#options.reader.addSegment(next.segmentSeq, next.salt);
     this.#next = undefined;
     this.#isNextAwaited = false;
     return {

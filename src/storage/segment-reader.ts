@@ -90,6 +90,8 @@ export class SegmentReader {
   readonly #fileSystem: FileSystem;
   readonly #folder: string;
   readonly #owner: SegmentOwner;
+  /** Salts of segments of this process: 16 bytes each, as many as the journal has. */
+  readonly #salts = new Map<number, Uint8Array>();
   readonly #open = new Map<number, Promise<OpenForReading>>();
   readonly #indexes = new Map<number, ReadonlyMap<PartitionId, readonly SegmentIndexRow[]>>();
 
@@ -97,6 +99,11 @@ export class SegmentReader {
     this.#fileSystem = fileSystem;
     this.#folder = folder;
     this.#owner = owner;
+  }
+
+  /** Takes in a segment that this process writes: what its header says is known, whatever becomes of the header on disk. */
+  addSegment(segmentSeq: number, salt: Uint8Array): void {
+    this.#salts.set(segmentSeq, salt);
   }
 
   /** Takes in the rows of a segment that was just closed. */
@@ -203,8 +210,10 @@ export class SegmentReader {
       access: 'read',
     });
     try {
-      const header = readSegmentHeader(await this.#fileSystem.read(file, 0, blockBytes));
-      return { file, sealer: new BlockSealer(header.salt) };
+      const salt =
+        this.#salts.get(segmentSeq) ??
+        readSegmentHeader(await this.#fileSystem.read(file, 0, blockBytes)).salt;
+      return { file, sealer: new BlockSealer(salt) };
     } catch (error) {
       await this.#fileSystem.close(file);
       throw error;
