@@ -2,7 +2,7 @@
  * `npm run sim -- --seeds 1..500 [--json] [--workers N] [--mutant name] [--faults kind,kind]`: simulated clusters of the real product under faults, every
  * invariant after every step, a linearizability check at the end. Equal seeds give equal runs, told by the trace hash.
  * `npm run sim -- --seed 42` replays one; a seed that fails shows its timeline and the shortest prefix of its faults
- * that fails. `--mutant` runs a wrong variant (`sim/mutants.ts`) until a seed catches it.
+ * that fails. `--rot` lets data at rest be damaged on a minority of nodes too. `--mutant` runs a wrong variant (`sim/mutants.ts`) until a seed catches it.
  */
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import { rmSync } from 'node:fs';
@@ -32,6 +32,7 @@ const values = toolArguments(usage, {
   seed: { type: 'string' },
   json: { type: 'boolean', default: false },
   workers: { type: 'string' },
+  rot: { type: 'boolean', default: false },
   mutant: { type: 'string' },
   faults: { type: 'string' },
   /** Of a worker process: `<from>..<to>..<step>`, or `-` for seeds that come in line by line. */

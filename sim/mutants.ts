@@ -11,6 +11,7 @@ import { diskMutants } from './mutants/disk.ts';
 import { electionMutants } from './mutants/elections.ts';
 import { encryptionMutants } from './mutants/encryption.ts';
 import { hibernationMutants } from './mutants/hibernation.ts';
+import { integrityMutants } from './mutants/integrity.ts';
 import { leaseMutants } from './mutants/leases.ts';
 import { membershipMutants } from './mutants/membership.ts';
 import type { Mutant } from './mutants/mutant.ts';
@@ -30,6 +31,7 @@ export const mutants: readonly Mutant[] = [
   ...storageMutants,
   ...diskMutants,
   ...encryptionMutants,
+  ...integrityMutants,
 ];
 
 /** What the checks need of the repository. */

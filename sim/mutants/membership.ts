@@ -178,8 +178,8 @@ export const membershipMutants: readonly Mutant[] = [
       },
       {
         file: 'src/storage/recovered-log.ts',
-        find: '({ index, term }) => index <= this.baseIndex || this.#termAt(index) === term,',
-        replace: '({ index, term }) => index <= this.baseIndex || term >= 0,',
+        find: 'return piece === undefined ? index <= this.coveredIndex : piece.term === term;',
+        replace: 'return term >= 0;',
       },
     ],
     expected: 'tests',

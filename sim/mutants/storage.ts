@@ -172,28 +172,6 @@ export const storageMutants: readonly Mutant[] = [
     tests: [scenarioTests],
   },
   {
-    name: 'missing-data-not-noticed',
-    breaks:
-      'SCR-3: a replica whose ledger covers more than its journal holds goes on as if nothing were',
-    file: 'src/storage/recovery.ts',
-    edits: [
-      {
-        find: 'if (known.coveredIndex > lastIndex)',
-        replace: 'if (known.coveredIndex < 0)',
-      },
-    ],
-    expected: 'tests',
-    tests: ['test/storage/recovery.test.ts'],
-  },
-  {
-    name: 'doubt-forgotten',
-    breaks: 'KER-9: a doubt that was recorded is forgotten by a restart',
-    file: 'src/storage/recovery.ts',
-    edits: [{ find: 'if (recorded !== undefined) return recorded;', replace: '' }],
-    expected: 'tests',
-    tests: ['test/storage/recovery.test.ts'],
-  },
-  {
     name: 'lock-not-taken',
     breaks: 'KER-13: a data directory is opened without its lock',
     file: logStore,

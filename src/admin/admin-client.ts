@@ -6,6 +6,7 @@ import { errorCodes, type ErrorCode } from '../base/error-codes.ts';
 import { ClustorError } from '../base/errors.ts';
 import {
   AdminService,
+  type ClearQuarantineRequestSchema,
   type AddMemberRequestSchema,
   type ChangeVotersRequestSchema,
   type Durability,
@@ -78,6 +79,7 @@ export interface AdminClient {
   ): Promise<Plain<Durability>>;
   getKeys(): Promise<Plain<KeysResponse>>;
   rotateKeys(): Promise<Plain<KeysResponse>>;
+  clearQuarantine(request: MessageInitShape<typeof ClearQuarantineRequestSchema>): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -148,6 +150,10 @@ export function createAdminClient(channel: AdminChannel): AdminClient {
             await client.rotateKeys({}, { timeoutMs: rotateDeadlineMs }),
           ) as Plain<KeysResponse>,
       ),
+    clearQuarantine: (request) =>
+      call(async () => {
+        await client.clearQuarantine(request);
+      }),
     close: () => {
       isClosed = true;
       channel.close();

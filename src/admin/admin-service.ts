@@ -21,6 +21,7 @@ import type { RaftState } from '../raft/index.ts';
 import type { NodeStatus, PartitionStatus } from '../runtime/status.ts';
 import {
   AdminService,
+  ClearQuarantineResponseSchema,
   GetPartitionResponseSchema,
   ListPartitionsResponseSchema,
   WhyResponseSchema,
@@ -63,6 +64,7 @@ const actions: Readonly<Record<string, AccessAction>> = {
   SetDurability: 'adminWrite',
   GetKeys: 'adminRead',
   RotateKeys: 'adminWrite',
+  ClearQuarantine: 'adminWrite',
 };
 
 const kinds: readonly WhyKind[] = [
@@ -71,6 +73,7 @@ const kinds: readonly WhyKind[] = [
   'notReady',
   'membershipBlocked',
   'diskBlocked',
+  'quarantined',
 ];
 
 /** The routes of a node's admin service. */
@@ -115,6 +118,10 @@ export function createAdminRoutes({
             sinceMs: BigInt(answer.sinceMs),
             facts: { ...answer.facts },
           });
+        },
+        clearQuarantine: (request) => {
+          node.partition(partitionId(request.partitionId)).clearQuarantine(request.ticket);
+          return create(ClearQuarantineResponseSchema);
         },
         ...membershipRoutes(node),
         ...durabilityRoutes(node),

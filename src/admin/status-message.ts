@@ -1,5 +1,6 @@
 /** A node's status as messages of the admin service, and back as plain numbers for callers. */
 import { create } from '@bufbuild/protobuf';
+import { textOf, type QuarantineStatus } from '../runtime/quarantine-desk.ts';
 import type {
   JointPhaseStatus,
   MemberStatus,
@@ -15,10 +16,12 @@ import {
   LeaseSchema,
   MemberSchema,
   PartitionSchema,
+  QuarantineSchema,
   type GetStatusResponse,
   type JointPhase,
   type Member,
   type Partition,
+  type Quarantine,
 } from './generated/clustor/admin/v1/admin_pb.ts';
 
 /** Status of a node as a message. */
@@ -103,6 +106,23 @@ export function partitionMessage(row: PartitionStatus): Partition {
     isHibernating: row.isHibernating,
     durability: durabilityMessage(row.durability),
     lease: create(LeaseSchema, row.lease),
+    ...(row.quarantine === undefined ? {} : { quarantine: quarantineMessage(row.quarantine) }),
+  });
+}
+
+function quarantineMessage(quarantine: QuarantineStatus): Quarantine {
+  const { reason, sinceMs, missing, missingCount, repairedCount, attempts } = quarantine;
+  return create(QuarantineSchema, {
+    reason,
+    sinceMs: BigInt(sinceMs),
+    missing: textOf(missing),
+    missingCount: BigInt(missingCount),
+    repairedCount: BigInt(repairedCount),
+    attempts,
+    ...(quarantine.askedNodeId === undefined
+      ? {}
+      : { askedNodeId: BigInt(quarantine.askedNodeId) }),
+    awaitsOperator: quarantine.awaitsOperator,
   });
 }
 

@@ -5,9 +5,10 @@
  *
  * | asked | clauses, in order |
  * | --- | --- |
- * | `notLeader` | InDoubt, NotAVoter, GaveUpLeadership, AnotherLeads, QuorumUnreachable, ElectionUnderWay |
- * | `readBlocked` at a leader | ApplyFault, InDoubt, QuorumUnconfirmed, TermStartUncommitted, IndexInequality, ApplyBehind |
- * | `readBlocked` elsewhere | ApplyFault, InDoubt, QuorumUnreachable, NoLeader, LeaderUnreachable, IndexInequality, ApplyBehind |
+ * | `quarantined` | Integrity, InDoubt, ApplyFault |
+ * | `notLeader` | Integrity, InDoubt, NotAVoter, GaveUpLeadership, AnotherLeads, QuorumUnreachable, ElectionUnderWay |
+ * | `readBlocked` at a leader | ApplyFault, Integrity, InDoubt, QuorumUnconfirmed, TermStartUncommitted, IndexInequality, ApplyBehind |
+ * | `readBlocked` elsewhere | ApplyFault, Integrity, InDoubt, QuorumUnreachable, NoLeader, LeaderUnreachable, IndexInequality, ApplyBehind |
  * | `notReady` | like `readBlocked`, without LeaderUnreachable |
  * | `membershipBlocked` at a leader | TermStartUncommitted, JointMajorityMissing, JointPhase, ChangeUncommitted, TransferUnderWay |
  * | `membershipBlocked` elsewhere | JointMajorityMissing, QuorumUnreachable, AnotherLeads, ElectionUnderWay |
@@ -34,13 +35,14 @@ import {
   type LeaderState,
   type RaftState,
 } from '../raft/index.ts';
+import { textOf, type QuarantineStatus } from '../runtime/quarantine-desk.ts';
 import type { PartitionStatus } from '../runtime/status.ts';
 import type { DiskStatus } from '../storage/disk-guard.ts';
 import { diskBlocked } from './why-disk.ts';
 
 /** What can be asked. @public */
 export type WhyKind =
-  'notLeader' | 'readBlocked' | 'notReady' | 'membershipBlocked' | 'diskBlocked';
+  'notLeader' | 'readBlocked' | 'notReady' | 'membershipBlocked' | 'diskBlocked' | 'quarantined';
 
 /** An answer. @public */
 export interface WhyAnswer {
@@ -124,6 +126,8 @@ function clauseOf(kind: WhyKind, input: WhyInput): Clause {
       return membershipBlocked(input) ?? none;
     case 'diskBlocked':
       return diskBlocked(input);
+    case 'quarantined':
+      return inDoubt(input) ?? applyFault(input) ?? none;
     default:
       return unreachable(kind);
   }
@@ -259,13 +263,33 @@ function applyFault({ partition }: WhyInput): Clause | undefined {
   };
 }
 
-function inDoubt({ state }: WhyInput): Clause | undefined {
+/** Who may have forgotten its word is in doubt for good; whose entries cannot be read comes back by itself. */
+function inDoubt({ state, partition }: WhyInput): Clause | undefined {
   if (!state.inDoubt) return undefined;
+  const { quarantine } = partition;
+  if (quarantine !== undefined && !state.hasLostEvidence) return integrity(quarantine);
   return {
     clause: 'InDoubt',
     explanation:
       'this replica cannot prove what it once acknowledged, so it neither votes nor acknowledges (KER-9)',
     advice: 'Keep its files, look at its boot_record.json, and bring it back as a new incarnation.',
+  };
+}
+
+function integrity(quarantine: QuarantineStatus): Clause {
+  const { missing, missingCount, repairedCount, attempts, askedNodeId } = quarantine;
+  const asked =
+    askedNodeId === undefined ? 'nobody is asked right now' : `node ${askedNodeId} is being asked`;
+  const progress = quarantine.awaitsOperator
+    ? `all ${repairedCount} damaged entries are repaired; it was the third quarantine within a day`
+    : `entries ${textOf(missing)} (${missingCount}) cannot be read, ${repairedCount} are repaired; ${asked}, ${attempts} rounds were in vain`;
+  return {
+    clause: 'Integrity',
+    explanation: `${progress}; until then this replica neither votes nor acknowledges, and serves no reads`,
+    advice: quarantine.awaitsOperator
+      ? 'Look at the disk, then end it with `clustor quarantine clear --ticket`.'
+      : 'Wait: it is repaired from the other replicas, and ends by itself. If it lasts, start the nodes that are down.',
+    sinceMs: quarantine.sinceMs,
   };
 }
 

@@ -214,6 +214,13 @@ export const errorCodes = {
     advice:
       'This replica cannot prove what it once acknowledged (KER-9); it must come back as a new incarnation.',
   },
+  CLUSTOR_QUARANTINED: {
+    wire: 3020,
+    retryable: true,
+    outcome: 'surelyNot',
+    advice:
+      'Entries of this replica cannot be read and are being repaired from its peers; ask another node, or see `clustor why quarantined`.',
+  },
   CLUSTOR_LOG_COMPACTED: {
     wire: 3010,
     retryable: false,

@@ -3,6 +3,7 @@ import pc from 'picocolors';
 import { bytesText, utf8Decode, utf8Encode } from '../base/bytes.ts';
 import { ClustorError } from '../base/errors.ts';
 import { partitionId, type PartitionId } from '../base/ids.ts';
+import type { AdminClient } from '../admin/admin-client.ts';
 import type { WhyKind } from '../admin/why.ts';
 import {
   connect,
@@ -102,14 +103,46 @@ export async function runRead(
   });
 }
 
+/** One node, and which of its partitions. */
+export interface NodeOptions extends ConnectionOptions {
+  readonly node: number;
+  readonly partition?: string;
+}
+
 /** Asks one node why it is as it is. */
-export async function runWhy(
-  kind: WhyKind,
-  options: ConnectionOptions & { readonly node: number; readonly partition?: string },
+export async function runWhy(kind: WhyKind, options: NodeOptions, output: Output): Promise<number> {
+  await atNode(options, async (admin, partitionId) => {
+    const answer = await admin.why(partitionId, kind);
+    output.result(
+      answer,
+      `${pc.bold(answer.clause)}: ${answer.explanation}\n${pc.dim(answer.advice)}`,
+    );
+  });
+  return exitCodes.done;
+}
+
+/** Ends a quarantine at one node that waits for an operator. */
+export async function runClearQuarantine(
+  options: NodeOptions & { readonly ticket: string },
   output: Output,
 ): Promise<number> {
+  await atNode(options, async (admin, partitionId) => {
+    await admin.clearQuarantine({ partitionId, ticket: options.ticket });
+    output.result(
+      { partitionId, node: options.node, ticket: options.ticket },
+      `The quarantine of partition ${partitionId} on node ${options.node} ends.`,
+    );
+  });
+  return exitCodes.done;
+}
+
+/** Runs something with the admin service of the named node. */
+async function atNode(
+  options: NodeOptions,
+  run: (admin: AdminClient, partitionId: PartitionId) => Promise<void>,
+): Promise<void> {
   const connection = await connectionOf(options, 'operator');
-  return withClient(options, 'operator', async (client) => {
+  await withClient(options, 'operator', async (client) => {
     const { nodes } = await client.describe();
     const node = nodes.find((row) => row.nodeId === options.node);
     if (node === undefined)
@@ -123,11 +156,7 @@ export async function runWhy(
       expected: node.nodeId,
     });
     try {
-      const answer = await admin.why(await choosePartition(client, options.partition), kind);
-      output.result(
-        answer,
-        `${pc.bold(answer.clause)}: ${answer.explanation}\n${pc.dim(answer.advice)}`,
-      );
+      await run(admin, await choosePartition(client, options.partition));
       return exitCodes.done;
     } finally {
       await admin.close();
@@ -199,7 +228,7 @@ function statusText(nodes: readonly NodeReport[]): string {
       row.durableIndex,
       row.commitIndex,
       row.appliedIndex,
-      row.inDoubt ? pc.red('in doubt') : (row.applyFault ?? ''),
+      faultText(row),
     ]),
   );
   const nodeTable = tableText(
@@ -215,6 +244,15 @@ function diskText(disk: { readonly pressure: string; readonly freeBytes: number 
   return disk.pressure === 'hard'
     ? `${pc.red('refuses writes')}, ${free}`
     : `${pc.yellow('fills up')}, ${free}`;
+}
+
+function faultText(row: {
+  readonly inDoubt: boolean;
+  readonly quarantine?: object | undefined;
+  readonly applyFault?: string | undefined;
+}): string {
+  if (row.quarantine !== undefined) return pc.red('quarantine');
+  return row.inDoubt ? pc.red('in doubt') : (row.applyFault ?? '');
 }
 
 function roleText(row: {

@@ -16,6 +16,7 @@ import { exitCodeOf, exitCodes } from './exit-codes.ts';
 import { runInit, type InitOptions } from './init-command.ts';
 import { withKeyOptions, type KeyOptions } from './key-options.ts';
 import { addKeyCommands } from './keys-commands.ts';
+import { addQuarantineCommand } from './quarantine-command.ts';
 import { addMemberCommands } from './member-options.ts';
 import { runWalInspect } from './inspect-command.ts';
 import { runNode, type NodeCommandOptions } from './node-command.ts';
@@ -30,6 +31,7 @@ const whyKinds = [
   'notReady',
   'membershipBlocked',
   'diskBlocked',
+  'quarantined',
 ] as const;
 
 function wholeNumber(text: string): number {
@@ -220,6 +222,7 @@ function addClientCommands(root: Command): void {
           JsonOption & { readonly node: number; readonly partition?: string },
       ) => run(options.json === true, (output) => runWhy(kind, options, output)),
     );
+  addQuarantineCommand(root, { run, withConnection, wholeNumber });
 }
 
 function addSimulatorCommands(root: Command): void {

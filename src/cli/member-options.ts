@@ -23,7 +23,8 @@ export interface CommandKit {
   run(isJson: boolean, command: (output: Output) => Promise<number>): Promise<void>;
 }
 
-interface JsonOption {
+/** Every command can print JSON. */
+export interface JsonOption {
   readonly json?: boolean;
 }
 

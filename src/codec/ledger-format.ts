@@ -27,6 +27,7 @@ import type {
   ReplicaId,
   Term,
 } from '../base/ids.ts';
+import type { IndexRange } from '../base/index-ranges.ts';
 import type { Configuration } from '../base/membership.ts';
 import { durabilityModes, type DurabilityMode } from '../base/durability-mode.ts';
 import type { IoWriterMode } from '../ports/file-system.ts';
@@ -51,6 +52,10 @@ const recordBytesMax = 0xffff;
 /** A longer reason is cut when it is written; a UTF-16 unit has at most three bytes. */
 const doubtReasonLengthMax = 256;
 const doubtReasonBytesMax = 1024;
+/** Cause of a `rangeMoved`; 1 is kept for copies made by compaction. */
+const movedByRepair = 2;
+/** Reason of a quarantine that the ledger knows. */
+const integrityReason = 1;
 const modes: readonly IoWriterMode[] = ['Direct', 'Pooled', 'Blocking'];
 
 /** A vote as it stands in the ledger. */
@@ -128,7 +133,33 @@ export type LedgerRecord =
       readonly segmentSeq: number;
       readonly dekEpoch: number;
       readonly reservedBlocks: number;
-    };
+    }
+  /** Where entries of a repair were written; it changes a place, never a last index or a commit (specification §5.5). */
+  | ({
+      readonly kind: 'rangeMoved';
+      readonly partitionId: PartitionId;
+      readonly lastTerm: Term;
+      readonly toSegment: number;
+      readonly endOffset: number;
+    } & IndexRange)
+  | ({ readonly kind: 'quarantine'; readonly partitionId: PartitionId } & QuarantineRow);
+
+/** A replica's `Integrity` quarantine, or the memory of those that are over (specification §5.6). */
+export interface QuarantineRow {
+  readonly incarnation: Incarnation;
+  readonly isActive: boolean;
+  /** Wall time at which the newest one began. */
+  readonly sinceMs: number;
+  /** Entries that cannot be read, as far as is known; of an active one only. At most {@link quarantineRangesMax}. */
+  readonly ranges: readonly IndexRange[];
+  /** Wall times at which quarantines of this replica began, the newest last; at most {@link quarantinesKept}. */
+  readonly begunMs: readonly number[];
+}
+
+/** Ranges that a quarantine record holds at most; more are joined. */
+export const quarantineRangesMax = 256;
+/** Beginnings of quarantines that are remembered. */
+export const quarantinesKept = 8;
 
 /** Why reserved block numbers are given up: the process ended without closing its segment, or in the middle of rewriting one. */
 export type NonceAbandonReason = 'uncleanEnd' | 'rewriteInterrupted';
@@ -145,6 +176,8 @@ const kinds: Readonly<Record<LedgerRecord['kind'], number>> = {
   segmentClosed: 7,
   doubt: 8,
   durabilityTransition: 16,
+  rangeMoved: 17,
+  quarantine: 18,
   nonceAbandon: 20,
   segmentRewriting: 21,
 };
@@ -378,6 +411,35 @@ function writePayload(writer: ByteWriter, record: LedgerRecord): void {
       writer.u32(record.dekEpoch);
       writer.u64(record.reservedBlocks);
       return;
+    case 'rangeMoved':
+      writer.uuid(record.partitionId);
+      writer.u64(record.firstIndex);
+      writer.u64(record.lastIndex);
+      writer.u64(record.lastTerm);
+      writer.u64(record.toSegment);
+      writer.u64(record.endOffset);
+      writer.u8(movedByRepair);
+      return;
+    case 'quarantine':
+      writer.uuid(record.partitionId);
+      writeQuarantine(writer, record);
+      return;
+  }
+}
+
+function writeQuarantine(writer: ByteWriter, row: QuarantineRow): void {
+  assert(row.ranges.length <= quarantineRangesMax, 'the ranges of a quarantine are few');
+  assert(row.begunMs.length <= quarantinesKept, 'few quarantines are remembered');
+  writer.uuid(row.incarnation);
+  writer.u8(integrityReason);
+  writer.bool(row.isActive);
+  writer.u64(row.sinceMs);
+  writer.u16(row.begunMs.length);
+  for (const begunMs of row.begunMs) writer.u64(begunMs);
+  writer.u16(row.ranges.length);
+  for (const { firstIndex, lastIndex } of row.ranges) {
+    writer.u64(firstIndex);
+    writer.u64(lastIndex);
   }
 }
 
@@ -453,6 +515,14 @@ function readPayload(kind: number, reader: ByteReader): LedgerRecord {
       return readNonceAbandon(reader);
     case kinds.segmentRewriting:
       return readSegmentRewriting(reader);
+    case kinds.rangeMoved:
+      return readRangeMoved(reader);
+    case kinds.quarantine:
+      return {
+        kind: 'quarantine',
+        partitionId: reader.uuid() as PartitionId,
+        ...readQuarantine(reader),
+      };
     default:
       throw new ClustorError(
         'CLUSTOR_FORMAT_UNSUPPORTED',
@@ -485,6 +555,40 @@ function readNonceAbandon(reader: ByteReader): LedgerRecord {
     reservedBlocks: reader.u64(),
     blocksSpent: reader.u64(),
   };
+}
+
+function readRangeMoved(reader: ByteReader): LedgerRecord {
+  const record: LedgerRecord = {
+    kind: 'rangeMoved',
+    partitionId: reader.uuid() as PartitionId,
+    firstIndex: reader.u64() as LogIndex,
+    lastIndex: reader.u64() as LogIndex,
+    lastTerm: reader.u64() as Term,
+    toSegment: reader.u64(),
+    endOffset: reader.u64(),
+  };
+  const cause = reader.u8();
+  if (cause === movedByRepair) return record;
+  throw unsupported(`moves entries for the unknown cause ${cause}`);
+}
+
+function readQuarantine(reader: ByteReader): QuarantineRow {
+  const incarnation = reader.uuid() as Incarnation;
+  const reason = reader.u8();
+  if (reason !== integrityReason)
+    throw unsupported(`has a quarantine of the unknown reason ${reason}`);
+  const isActive = reader.bool();
+  const sinceMs = reader.u64();
+  const begunMs = Array.from({ length: reader.u16() }, () => reader.u64());
+  const ranges = Array.from({ length: reader.u16() }, () => ({
+    firstIndex: reader.u64() as LogIndex,
+    lastIndex: reader.u64() as LogIndex,
+  }));
+  return { incarnation, isActive, sinceMs, begunMs, ranges };
+}
+
+function unsupported(what: string): ClustorError {
+  return new ClustorError('CLUSTOR_FORMAT_UNSUPPORTED', `a ledger record ${what}`);
 }
 
 function readHardState(reader: ByteReader): LedgerRecord {

@@ -6,53 +6,10 @@
  * to_incarnation 16`, then, if flag bit 0 is set, `u16 len` and a TLV block, then the payload: the row's fields in order.
  * Everything is little-endian; bytes and text have a u32 length, arrays a u16 count; ids are 16 bytes or u64.
  */
+import type { MessageRow } from './wire-rows.ts';
 
-/** Bytes of the largest body of any message (facts: RPC cap). */
-export const bodyBytesMax: number = 4 * 1024 * 1024;
-
-/** Plain field types and what they are in memory; see `wire-messages.ts`. */
-export type PlainFieldType =
-  | 'u8'
-  | 'u16'
-  | 'u32'
-  | 'u64'
-  | 'bool'
-  | 'term'
-  | 'logIndex'
-  | 'nodeId'
-  | 'replicaId'
-  | 'partitionId'
-  | 'incarnation'
-  | 'clusterId'
-  | 'bytes'
-  | 'text'
-  | 'rest';
-
-/** One field of a payload. */
-export type FieldRow =
-  | { readonly name: string; readonly type: PlainFieldType; readonly max?: number }
-  | { readonly name: string; readonly type: 'flags8'; readonly bits: readonly string[] }
-  | { readonly name: string; readonly type: 'enum'; readonly values: readonly string[] }
-  | {
-      readonly name: string;
-      readonly type: 'array';
-      readonly max: number;
-      readonly of: readonly FieldRow[];
-    };
-
-/** One message. */
-export interface MessageRow {
-  readonly id: number;
-  readonly kind: string;
-  readonly class: 'oneWay' | 'request' | 'response';
-  readonly scope: 'node' | 'partition';
-  /** Who may send it: `node`s of the cluster only, or `any` certified peer. */
-  readonly audience: 'node' | 'any';
-  readonly bodyBytesMax: number;
-  /** `preVote`: the published payload with an optional tail, sender in the TLV block. */
-  readonly layout?: 'preVote';
-  readonly fields: readonly FieldRow[];
-}
+export { bodyBytesMax } from './wire-rows.ts';
+export type { FieldRow, MessageRow, PlainFieldType } from './wire-rows.ts';
 
 /** All messages by id: raft 0x01–0x1F, client 0x20–0x3F, node 0x70–0x7F. */
 export const wireCatalog = [
@@ -239,6 +196,49 @@ export const wireCatalog = [
       { name: 'fromReplica', type: 'replicaId' },
       { name: 'fromIncarnation', type: 'incarnation' },
       { name: 'term', type: 'term' },
+    ],
+  },
+  {
+    id: 0x0b,
+    kind: 'repairRequest',
+    class: 'oneWay',
+    scope: 'partition',
+    audience: 'node',
+    bodyBytesMax: 4_096,
+    fields: [
+      { name: 'fromReplica', type: 'replicaId' },
+      { name: 'fromIncarnation', type: 'incarnation' },
+      { name: 'sequence', type: 'u64' },
+      { name: 'firstIndex', type: 'logIndex' },
+      { name: 'lastIndex', type: 'logIndex' },
+      {
+        name: 'evidence',
+        type: 'array',
+        max: 32,
+        of: [
+          { name: 'index', type: 'logIndex' },
+          { name: 'term', type: 'term' },
+        ],
+      },
+    ],
+  },
+  {
+    id: 0x0c,
+    kind: 'repairResponse',
+    class: 'oneWay',
+    scope: 'partition',
+    audience: 'node',
+    bodyBytesMax: 4_194_304,
+    fields: [
+      { name: 'fromReplica', type: 'replicaId' },
+      { name: 'fromIncarnation', type: 'incarnation' },
+      { name: 'sequence', type: 'u64' },
+      { name: 'outcome', type: 'enum', values: ['entries', 'noEvidence', 'damaged', 'busy'] },
+      { name: 'evidenceIndex', type: 'logIndex' },
+      { name: 'evidenceTerm', type: 'term' },
+      { name: 'firstIndex', type: 'logIndex' },
+      { name: 'entryCount', type: 'u32' },
+      { name: 'entries', type: 'rest' },
     ],
   },
   {

@@ -29,6 +29,8 @@ export function handleAppendEntries(
       context,
       'the leader remembers acknowledgements that this log no longer holds',
     );
+  // What is damaged cannot be matched, and a refusal would say where the log ends: it is the repair that goes on.
+  if (state.isQuarantined) return;
   if (!isMatch(state, message)) {
     reject(state, context, message);
     return;
@@ -60,7 +62,7 @@ export function answerOldLeader(
 ): void {
   if (message.kind === 'heartbeat') {
     echo(state, context, message);
-  } else {
+  } else if (!state.isQuarantined) {
     reject(state, context, message);
   }
 }
@@ -73,8 +75,9 @@ export function followerDurable(state: RaftState, context: StepContext): void {
 
 /** Takes this replica out of voting and acknowledging, for good in this incarnation (KER-9). */
 export function enterDoubt(state: RaftState, context: StepContext, reason: string): void {
-  if (state.inDoubt) return;
+  if (state.hasLostEvidence) return;
   state.inDoubt = true;
+  state.hasLostEvidence = true;
   state.isHibernating = false;
   state.ackOwed = false;
   context.effects.push({ kind: 'persistDoubt', reason });

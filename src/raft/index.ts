@@ -83,6 +83,7 @@ export {
   type StepContext,
   type Transfer,
   type Vote,
+  type WholeLog,
 } from './state.ts';
 export { nextTickDue, start, step } from './step.ts';
 export { handOverWaitTicks } from './transfer.ts';

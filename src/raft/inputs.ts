@@ -2,7 +2,7 @@
 import type { LogIndex, NodeId, Term } from '../base/ids.ts';
 import type { Member, ReplicaLife } from '../base/membership.ts';
 import type { PeerMessage } from './messages.ts';
-import type { Vote } from './state.ts';
+import type { Vote, WholeLog } from './state.ts';
 
 /** One input of {@link step}. @public */
 export type Input =
@@ -60,4 +60,11 @@ export type Input =
   /** The owner was asked for something that needs a leader. */
   | { readonly kind: 'wake' }
   /** This replica was found in doubt (KER-9): it neither campaigns, votes nor acknowledges from now on. */
-  | { readonly kind: 'doubt' };
+  | { readonly kind: 'doubt' }
+  /** Durable entries of this replica cannot be read: an `Integrity` quarantine begins, its record is under way (specification §5.6). */
+  | { readonly kind: 'quarantine' }
+  /**
+   * Everything up to the highest index that the ledger covers can be read again, and the record that ends the quarantine is
+   * durable. `log` where the core began with a part of it.
+   */
+  | { readonly kind: 'repaired'; readonly log: WholeLog | undefined };

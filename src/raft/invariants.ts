@@ -36,6 +36,10 @@ export function checkRaftState(state: RaftState): void {
     !state.inDoubt || state.role === 'follower',
     'a replica in doubt neither campaigns nor leads (KER-9)',
   );
+  assert(
+    state.inDoubt === (state.hasLostEvidence || state.isQuarantined),
+    'who lost evidence or entries is in doubt, and nobody else (KER-9)',
+  );
   const self = selfLife(state);
   assert(
     state.role === 'follower' ||
@@ -55,7 +59,10 @@ export function checkRaftTransition(before: RaftState, after: RaftState): void {
   assert(after.appliableIndex >= before.appliableIndex, 'the appliable index never falls (KER-8)');
   assert(after.durableTerm >= before.durableTerm, 'the durable term never falls');
   assert(after.ledgerSeq >= before.ledgerSeq, 'the ledger number never falls');
-  assert(!before.inDoubt || after.inDoubt, 'doubt is never shaken off by an incarnation (KER-9)');
+  assert(
+    !before.hasLostEvidence || after.hasLostEvidence,
+    'doubt is never shaken off by an incarnation (KER-9)',
+  );
   if (after.term === before.term && before.votedFor !== undefined) {
     assert(isSameVote(before.votedFor, after.votedFor), 'a vote is kept for its term (Raft §5.2)');
   }
@@ -134,7 +141,9 @@ function checkConfigurations(state: RaftState): void {
       'only the oldest configuration that is kept is committed',
     );
     assert(
-      index <= state.log.baseIndex || termAt(state.log, index) === term,
+      index <= state.log.baseIndex ||
+        termAt(state.log, index) === term ||
+        (state.isQuarantined && index > state.log.lastIndex),
       'a configuration above the base stands in the log',
     );
     previous = index;

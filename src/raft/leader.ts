@@ -153,8 +153,9 @@ export function leaderTick(state: RaftState, context: StepContext): void {
   countLeaseRound(state, leader);
   broadcastRound(state, context);
   for (const progress of leader.progress) {
-    if (!progress.isMatchKnown || progress.matchIndex < state.log.lastIndex)
-      probe(state, context, progress);
+    // A probe may have been lost, or passed over by a replica in quarantine.
+    const isOpen = !progress.isMatchKnown || progress.state === 'probe';
+    if (isOpen || progress.matchIndex < state.log.lastIndex) probe(state, context, progress);
   }
   confirmRounds(state, context);
   restWhenAgreed(state, leader);

@@ -169,9 +169,17 @@ export interface RaftState {
   slowNodes: readonly NodeId[];
   /** Up to this term the own windows as a candidate are wide: a voter said that the way to it is long. */
   wideUntilTerm: Term | undefined;
-  inDoubt: boolean;
   /** The last reign, if this replica ended it of its own accord; for explanations. */
   givenUp: GivenUp | undefined;
+  /** It neither campaigns, votes nor acknowledges, for one of the next two reasons. */
+  inDoubt: boolean;
+  /** It may have forgotten what it once said: never undone in this incarnation. */
+  hasLostEvidence: boolean;
+  /**
+   * `Integrity` quarantine (specification §5.6): entries cannot be read, and it ends once they are repaired. The log may end
+   * before its damage here; nothing is appended meanwhile.
+   */
+  isQuarantined: boolean;
   now: number;
   prng: PrngState;
   campaign: CampaignState | undefined;
@@ -197,14 +205,8 @@ export interface StepContext {
   readonly effects: Effect[];
 }
 
-/** What a replica knows when its process starts. @public */
-export interface RaftStart {
-  readonly selfNode: NodeId;
-  readonly selfReplica: ReplicaId;
-  readonly selfIncarnation: Incarnation;
-  readonly settings: RaftSettings;
-  readonly term: Term;
-  readonly votedFor: Vote | undefined;
+/** A log as storage holds it. @public */
+export interface WholeLog {
   readonly baseIndex: LogIndex;
   readonly baseTerm: Term;
   /** Runs of the recovered log above the base. */
@@ -212,9 +214,21 @@ export interface RaftStart {
   readonly lastIndex: LogIndex;
   /** Newest commit index recorded within coverage; nothing beyond it is known to be committed (specification §1). */
   readonly recordedCommitIndex: LogIndex;
+}
+
+/** What a replica knows when its process starts. @public */
+export interface RaftStart extends WholeLog {
+  readonly selfNode: NodeId;
+  readonly selfReplica: ReplicaId;
+  readonly selfIncarnation: Incarnation;
+  readonly settings: RaftSettings;
+  readonly term: Term;
+  readonly votedFor: Vote | undefined;
   readonly configurations: readonly Configuration[];
   readonly ledgerSeq: number;
   readonly inDoubt: boolean;
+  /** In doubt only because entries cannot be read; the recovered log ends before the first of them. @defaultValue false */
+  readonly isQuarantined?: boolean;
   readonly now: number;
   readonly seed: number;
 }
@@ -223,16 +237,7 @@ export interface RaftStart {
 export function createRaftState(start: RaftStart): RaftState {
   checkRaftSettings(start.settings);
   assert(start.configurations.length > 0, 'a replica exists only with a configuration');
-  const log = emptyLogTerms(start.baseIndex, start.baseTerm);
-  start.termRuns.forEach((run, position) => {
-    const next = start.termRuns[position + 1];
-    appendTerms(
-      log,
-      next === undefined ? start.lastIndex : ((next.firstIndex - 1) as LogIndex),
-      run.term,
-    );
-  });
-  assert(log.lastIndex === start.lastIndex, 'the recovered term runs cover the recovered log');
+  const log = logOfRuns(start);
   const commitIndex = Math.max(
     start.baseIndex,
     Math.min(start.recordedCommitIndex, start.lastIndex),
@@ -270,8 +275,10 @@ export function createRaftState(start: RaftStart): RaftState {
     failedElections: 0,
     slowNodes: [],
     wideUntilTerm: undefined,
-    inDoubt: start.inDoubt,
     givenUp: undefined,
+    inDoubt: start.inDoubt || start.isQuarantined === true,
+    hasLostEvidence: start.inDoubt,
+    isQuarantined: start.isQuarantined === true,
     now: start.now,
     prng: createPrng(start.seed),
     campaign: undefined,
@@ -279,6 +286,21 @@ export function createRaftState(start: RaftStart): RaftState {
   };
   forgetOldConfigurations(state);
   return state;
+}
+
+/** A log whose terms are known as runs. */
+export function logOfRuns(whole: WholeLog): LogTerms {
+  const log = emptyLogTerms(whole.baseIndex, whole.baseTerm);
+  whole.termRuns.forEach((run, position) => {
+    const next = whole.termRuns[position + 1];
+    appendTerms(
+      log,
+      next === undefined ? whole.lastIndex : ((next.firstIndex - 1) as LogIndex),
+      run.term,
+    );
+  });
+  assert(log.lastIndex === whole.lastIndex, 'the recovered term runs cover the recovered log');
+  return log;
 }
 
 /** What lies before a committed configuration will never be in force again. */

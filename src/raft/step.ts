@@ -1,6 +1,7 @@
 /** The one entry to the core: (state, input) → effects. */
 import { assert, unreachable } from '../base/assert.ts';
 import type { NodeId } from '../base/ids.ts';
+import { leaveQuarantine } from './quarantine.ts';
 import {
   candidateVoteDurable,
   electionTick,
@@ -37,7 +38,7 @@ import type { PeerMessage } from './messages.ts';
 import { advanceCommit, becomeFollower, resetElectionDeadline } from './role.ts';
 import { peerConnected } from './replication.ts';
 import { reconfirmReads, requestLeaseRead, requestRead } from './read-index.ts';
-import { releaseHeld } from './send.ts';
+import { dropHeld, releaseHeld } from './send.ts';
 import { withheldUntilTick } from './vote-promise.ts';
 import { tickMs } from './settings.ts';
 import { beginTransfer, stepDownWanted } from './transfer.ts';
@@ -76,19 +77,10 @@ function handle(state: RaftState, input: Input, context: StepContext): void {
       propose(state, context, input.count);
       return;
     case 'changeConfiguration':
-      wake(state, context);
-      changeConfiguration(state, context, input.members);
-      return;
     case 'rollBack':
-      wantRollback(state, input.reason);
-      return;
     case 'transferLeadership':
-      wake(state, context);
-      beginTransfer(state, context, input);
-      return;
     case 'stepDown':
-      wake(state, context);
-      stepDownWanted(state, context, input.reason);
+      operate(state, input, context);
       return;
     case 'readIndex':
       wake(state, context);
@@ -123,10 +115,48 @@ function handle(state: RaftState, input: Input, context: StepContext): void {
       wakeOnDemand(state, context);
       return;
     case 'doubt':
-      doubt(state, context);
+    case 'quarantine':
+    case 'repaired':
+      damage(state, input, context);
       return;
     default:
       unreachable(input);
+  }
+}
+
+/** What an operator, or the node for one, wants of a leader. */
+function operate(
+  state: RaftState,
+  input: Extract<
+    Input,
+    { kind: 'changeConfiguration' | 'rollBack' | 'transferLeadership' | 'stepDown' }
+  >,
+  context: StepContext,
+): void {
+  if (input.kind === 'rollBack') {
+    wantRollback(state, input.reason);
+    return;
+  }
+  wake(state, context);
+  if (input.kind === 'changeConfiguration') changeConfiguration(state, context, input.members);
+  else if (input.kind === 'transferLeadership') beginTransfer(state, context, input);
+  else stepDownWanted(state, context, input.reason);
+}
+
+/** What this replica cannot prove or read, and that it can again. */
+function damage(
+  state: RaftState,
+  input: Extract<Input, { kind: 'doubt' | 'quarantine' | 'repaired' }>,
+  context: StepContext,
+): void {
+  if (input.kind === 'repaired') {
+    leaveQuarantine(state, context, input.log);
+  } else if (input.kind === 'quarantine') {
+    doubt(state, context, 'entries of this replica cannot be read');
+    state.isQuarantined = true;
+  } else {
+    doubt(state, context, 'this replica is in doubt');
+    state.hasLostEvidence = true;
   }
 }
 
@@ -276,15 +306,16 @@ function nodeConnected(
   }
 }
 
-function doubt(state: RaftState, context: StepContext): void {
+function doubt(state: RaftState, context: StepContext, reason: string): void {
   wake(state, context);
   state.inDoubt = true;
   state.ackOwed = false;
+  dropHeld(state);
   if (state.role !== 'follower')
     becomeFollower(state, context, {
       term: state.term,
       leader: undefined,
-      reason: 'this replica is in doubt',
+      reason,
     });
 }
 

@@ -24,6 +24,7 @@ import { createEntryMetadata, readEntryMetadata } from '../codec/entry-metadata.
 import { readSystemEntry, type DurabilityTransition } from '../codec/system-entry.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { ApplyOutcome, StateMachine } from '../ports/state-machine.ts';
+import { DamagedEntries } from '../storage/segment-reader.ts';
 import { ApplyBatch } from './apply-batch.ts';
 import { IdempotencyTable, type IdempotencyRow } from './idempotency-table.ts';
 import type { NodeLimits } from './limits.ts';
@@ -85,6 +86,7 @@ export class ApplyPipeline {
   #targetIndex: LogIndex;
   #isRunning = false;
   #isClosed = false;
+  #isHeld = false;
   #timeMs = 0;
   #fatals: number[] = [];
   #fault: ClustorError | undefined;
@@ -110,6 +112,17 @@ export class ApplyPipeline {
   /** Entries up to `index` may be applied. Runs at once, synchronously as far as machine and memory allow. */
   advanceTo(index: LogIndex): void {
     if (index > this.#targetIndex) this.#targetIndex = index;
+    if (!this.#isRunning) this.#run();
+  }
+
+  /** Nothing more is applied until {@link ApplyPipeline.release}: the log is being repaired (specification §5.6). */
+  hold(): void {
+    this.#isHeld = true;
+  }
+
+  /** Goes on where {@link ApplyPipeline.hold} stopped it. */
+  release(): void {
+    this.#isHeld = false;
     if (!this.#isRunning) this.#run();
   }
 
@@ -155,7 +168,12 @@ export class ApplyPipeline {
   }
 
   #mayGoOn(): boolean {
-    return !this.#isClosed && this.#fault === undefined && this.#appliedIndex < this.#targetIndex;
+    return (
+      !this.#isClosed &&
+      !this.#isHeld &&
+      this.#fault === undefined &&
+      this.#appliedIndex < this.#targetIndex
+    );
   }
 
   #lastOfRun(): LogIndex {
@@ -166,11 +184,19 @@ export class ApplyPipeline {
   }
 
   async #readCold(): Promise<void> {
-    const batch = await this.#options.source.read(
-      (this.#appliedIndex + 1) as LogIndex,
-      this.#lastOfRun(),
-    );
-    if (this.#isClosed) return;
+    let batch: TailBatch;
+    try {
+      batch = await this.#options.source.read(
+        (this.#appliedIndex + 1) as LogIndex,
+        this.#lastOfRun(),
+      );
+    } catch (error) {
+      // No fault of the machine: the entries come back with the repair.
+      if (!(error instanceof DamagedEntries)) throw error;
+      this.hold();
+      return;
+    }
+    if (this.#isClosed || this.#isHeld) return;
     await this.#applyViews([batch.bytes]);
   }
 

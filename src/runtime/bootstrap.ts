@@ -74,6 +74,7 @@ export async function initializeNode(parts: InitializeParts): Promise<void> {
     listener: {
       hardStateDurable: () => undefined,
       appendDurable: () => undefined,
+      damaged: () => undefined,
       flushEnded: () => undefined,
       failed: () => undefined,
     },

@@ -250,6 +250,8 @@ function read(
   replica: Replica,
 ): void {
   if (request.consistency === 'snapshotOnly') {
+    const refusal = replica.quarantineRefusal();
+    if (refusal !== undefined) throw refusal;
     serve(session, request, replica);
     return;
   }

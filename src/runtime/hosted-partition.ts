@@ -8,6 +8,7 @@ import { LocalAppender } from './local-append.ts';
 import { LocalReader } from './local-read.ts';
 import { MembershipDesk } from './membership-desk.ts';
 import { Partition } from './partition.ts';
+import { QuarantineDesk } from './quarantine-desk.ts';
 import type { PeerLinks } from './peer-links.ts';
 import type { ReplicaOptions } from './replica-options.ts';
 import { Replica } from './replica.ts';
@@ -20,6 +21,7 @@ export interface HostedPartition {
   readonly reader: LocalReader;
   readonly membership: MembershipDesk;
   readonly durability: DurabilityDesk;
+  readonly quarantine: QuarantineDesk;
 }
 
 /** What hosting needs besides the replica's own options. */
@@ -38,6 +40,8 @@ export function hostPartition(options: HostingOptions): HostedPartition {
   const reader = new LocalReader({ replica, links, turn, readsMax: limits.readsMax });
   const membership = new MembershipDesk({ replica, links, clock, entropy });
   const durability = new DurabilityDesk({ replica, clock, ...options.device });
+  const { recovered, observer } = options;
+  const quarantine = new QuarantineDesk({ replica, recovered, links, clock, observer, turn });
   const feed = {
     source: {
       slice: (firstIndex: LogIndex, lastIndex: LogIndex) =>
@@ -56,16 +60,18 @@ export function hostPartition(options: HostingOptions): HostedPartition {
     reader,
     membership,
     durability,
+    quarantine,
     clock,
     clientId,
     feed,
   });
-  return { replica, partition, appender, reader, membership, durability };
+  return { replica, partition, appender, reader, membership, durability, quarantine };
 }
 
 /** Ends everything of a hosted partition: who waits is answered. */
 export function closeHosted(hosted: HostedPartition): void {
-  const { replica, appender, reader, membership, durability } = hosted;
+  const { replica, appender, reader, membership, durability, quarantine } = hosted;
+  quarantine.close();
   appender.close();
   reader.close();
   membership.close();

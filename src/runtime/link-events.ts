@@ -21,8 +21,9 @@ export function linkEvents({ hosted, guarded, wake, armTimer }: LinkEventParts):
   return {
     linkUp: (nodeId, newBoot) => {
       guarded(() => {
-        for (const { replica } of hosted()) {
+        for (const { replica, quarantine } of hosted()) {
           replica.input({ kind: 'peerConnected', nodeId, newBoot });
+          quarantine.peerConnected();
           if (replica.leaderNodeId === nodeId) wake(replica.partitionId);
         }
       });

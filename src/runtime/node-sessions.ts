@@ -15,6 +15,7 @@ import type { Observer } from '../ports/observer.ts';
 import type { Connection, ConnectionHandlers } from '../ports/transport.ts';
 import { activeConfiguration } from '../raft/index.ts';
 import { answerError, type ClientRequests } from './client-requests.ts';
+import type { HostedPartition } from './hosted-partition.ts';
 import type { WantedReplica } from './replica-creator.ts';
 import { ReceivedFrames } from './received-frames.ts';
 import type { Replica } from './replica.ts';
@@ -35,7 +36,7 @@ export interface NodeSessionsOptions {
   readonly handshake: Handshake;
   readonly queueBytesMax: number;
   readonly requests: ClientRequests;
-  readonly replicaOf: (partitionId: PartitionId) => Replica | undefined;
+  readonly hostedOf: (partitionId: PartitionId) => HostedPartition | undefined;
   /** Another node has introduced itself, from this life of its process. */
   readonly peerIntroduced: (
     nodeId: NodeId,
@@ -224,6 +225,15 @@ export class NodeSessions implements SessionOwner {
         this.ioWriterModes.set(peer.nodeId, message.ioWriterMode);
         this.#coreMessage(peer.nodeId, message);
         return;
+      case 'repairRequest':
+        this.#life(message.partitionId, message.toIncarnation)?.quarantine.serve(
+          peer.nodeId,
+          message,
+        );
+        return;
+      case 'repairResponse':
+        this.#life(message.partitionId, message.toIncarnation)?.quarantine.answered(message);
+        return;
       default:
         this.#coreMessage(peer.nodeId, message);
     }
@@ -265,7 +275,11 @@ export class NodeSessions implements SessionOwner {
 
   /** Only the named life of a replica hears a message (specification §1 Identity). */
   #replica(partitionId: PartitionId, toIncarnation: string): Replica | undefined {
-    const replica = this.#options.replicaOf(partitionId);
-    return replica?.incarnation === toIncarnation ? replica : undefined;
+    return this.#life(partitionId, toIncarnation)?.replica;
+  }
+
+  #life(partitionId: PartitionId, toIncarnation: string): HostedPartition | undefined {
+    const hosted = this.#options.hostedOf(partitionId);
+    return hosted?.replica.incarnation === toIncarnation ? hosted : undefined;
   }
 }

@@ -154,7 +154,7 @@ export class ClustorNode {
       handshake: this.#handshake,
       queueBytesMax,
       requests,
-      replicaOf: (partitionId) => this.#hosted.get(partitionId)?.replica,
+      hostedOf: (partitionId) => this.#hosted.get(partitionId),
       peerIntroduced: (nodeId, bootId, address) => {
         this.#peerIntroduced(nodeId, bootId, address);
       },
@@ -229,7 +229,7 @@ export class ClustorNode {
       clockAlarm: this.#clockWatch.isAlarmed,
       journal: store.statistics(),
       disk: store.diskStatus(),
-      partitions: [...this.#hosted.values()].map(({ partition }) => partition.status()),
+      partitions: this.partitions.map((partition) => partition.status()),
     };
   }
 
@@ -272,6 +272,12 @@ export class ClustorNode {
         },
         groupFsyncOverrun: ({ partitionId }) => {
           this.#hosted.get(partitionId)?.durability.overrun();
+        },
+        damaged: (log, range) => {
+          this.#guarded(() => {
+            const hosted = this.#hosted.get(log.partitionId);
+            if (hosted?.replica.log === log) hosted.quarantine.damaged(range);
+          });
         },
         flushEnded: (tookMs) => {
           this.#watch.flushed(tookMs);
@@ -344,12 +350,13 @@ export class ClustorNode {
     this.#timer.start();
   }
 
-  #beginHosted({ replica }: HostedPartition, delayTicks = 0): void {
+  #beginHosted({ replica, quarantine }: HostedPartition, delayTicks = 0): void {
     replica.begin(delayTicks);
     if (this.#clockWatch.isAlarmed) replica.input({ kind: 'clockAlarm', isRaised: true });
     this.#linkMembers(replica);
     for (const { nodeId, quality } of this.#links.all())
       if (quality.isHigh) replica.input({ kind: 'linkRtt', nodeId, isHigh: true });
+    quarantine.begin();
   }
 
   #linkMembers(replica: Replica): void {

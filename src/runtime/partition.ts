@@ -15,6 +15,7 @@ import type {
   VoterChange,
   VoterPlan,
 } from './membership-desk.ts';
+import type { QuarantineDesk } from './quarantine-desk.ts';
 import type { Replica } from './replica.ts';
 import { keyMetadata, SessionKeys, type IdempotencyKey } from './session-keys.ts';
 import { partitionStatus, type PartitionStatus } from './status.ts';
@@ -51,6 +52,7 @@ export interface PartitionParts {
   readonly reader: LocalReader;
   readonly membership: MembershipDesk;
   readonly durability: DurabilityDesk;
+  readonly quarantine: QuarantineDesk;
   readonly clock: Clock;
   readonly clientId: Uint8Array;
   readonly feed: EntryFeed;
@@ -262,10 +264,25 @@ export class Partition {
     });
   }
 
+  /**
+   * Ends an `Integrity` quarantine of this replica that waits for an operator: everything is repaired, and it was the third
+   * within a day. `ticket` says who looked at it, for the log.
+   * @throws ClustorError `CLUSTOR_QUARANTINED` while entries are missing, `CLUSTOR_INVALID_ARGUMENT` where there is none.
+   */
+  clearQuarantine(ticket: string): void {
+    if (ticket === '')
+      throw new ClustorError('CLUSTOR_INVALID_ARGUMENT', 'name the ticket of this decision');
+    this.#parts.quarantine.clear(ticket);
+  }
+
   /** Role, indexes, members and what is under way. */
   status(): PartitionStatus {
-    const { replica, appender, durability } = this.#parts;
-    return partitionStatus(replica, appender.pendingCount, durability.status());
+    const { replica, appender, durability, quarantine } = this.#parts;
+    return partitionStatus(replica, {
+      localAppendsPending: appender.pendingCount,
+      durability: durability.status(),
+      quarantine: quarantine.status,
+    });
   }
 
   #deadlineAtMs(options: ReadOptions): number {

@@ -86,7 +86,7 @@ function replacementRefusal(
   const isLeftOut =
     wanted.asOfIndex >= activeConfiguration(state).index &&
     wanted.configuration.members.every((member) => member.incarnation !== incarnation);
-  if (state.inDoubt || isLeftOut) return undefined;
+  if (state.hasLostEvidence || isLeftOut) return undefined;
   return new ClustorError(
     'CLUSTOR_ALREADY_INITIALIZED',
     `node ${state.selfNode} hosts a replica of partition ${replica.partitionId} that may still be counted; remove that one first`,

@@ -4,7 +4,7 @@ import type { DurabilityTransition } from '../codec/system-entry.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Observer } from '../ports/observer.ts';
 import type { StateMachine } from '../ports/state-machine.ts';
-import type { Input, RaftSettings } from '../raft/index.ts';
+import type { Input, RaftSettings, RaftStart } from '../raft/index.ts';
 import type { RecoveredPartition } from '../storage/log-store-types.ts';
 import type { PartitionLog } from '../storage/partition-log.ts';
 import type { NodeLimits } from './limits.ts';
@@ -51,7 +51,9 @@ export type ReplicaInput = Extract<
       | 'changeConfiguration'
       | 'rollBack'
       | 'transferLeadership'
-      | 'stepDown';
+      | 'stepDown'
+      | 'quarantine'
+      | 'repaired';
   }
 >;
 
@@ -68,4 +70,28 @@ export interface ReplicaListener {
   ): void;
   /** Another configuration is in force, or it was committed, or a transfer was given up. */
   configurationChanged(replica: { readonly partitionId: PartitionId }): void;
+}
+
+/** What the core of a recovered replica begins with. */
+export function raftStart(options: ReplicaOptions): RaftStart {
+  const { recovered } = options;
+  return {
+    selfNode: options.nodeId,
+    selfReplica: recovered.replicaId,
+    selfIncarnation: recovered.incarnation,
+    settings: options.settings,
+    term: recovered.hardState.term,
+    votedFor: recovered.hardState.votedFor,
+    baseIndex: recovered.baseIndex,
+    baseTerm: recovered.baseTerm,
+    termRuns: recovered.termRuns,
+    lastIndex: recovered.lastIndex,
+    recordedCommitIndex: recovered.recordedCommitIndex,
+    configurations: recovered.configurations,
+    ledgerSeq: options.ledgerSeq,
+    inDoubt: recovered.doubt !== undefined,
+    isQuarantined: recovered.quarantine !== undefined,
+    now: options.ticks.now,
+    seed: options.seed,
+  };
 }

@@ -37,7 +37,7 @@ import { ProposalQueue, type Proposal } from './proposals.ts';
 import { ReadBarriers, type ReadWaiter } from './read-barriers.ts';
 import type { ReceivedFrames } from './received-frames.ts';
 import { configurationFields, doubtedFields, type EventFields } from './replica-events.ts';
-import type { ReplicaInput, ReplicaOptions } from './replica-options.ts';
+import { raftStart, type ReplicaInput, type ReplicaOptions } from './replica-options.ts';
 import type { TurnWork } from './turn.ts';
 import { wireOf } from './wire-mapping.ts';
 
@@ -66,6 +66,8 @@ export class Replica implements TurnWork {
   /** Steps of the core so far: while it stays, the state does. */
   stepCount = 0;
   #roleSinceMs: number;
+  /** What is said is held back until a doubt of this replica is on the disk (KER-9). */
+  isMuted = false;
   /** Why the role is what it is, for explanations. */
   roleReason = 'the process has just started';
 
@@ -79,24 +81,7 @@ export class Replica implements TurnWork {
     this.log = log;
     this.#roleSinceMs = options.clock.monotonicMs();
     this.tail = new EntryTail(limits.tailBytesMax);
-    this.state = createRaftState({
-      selfNode: options.nodeId,
-      selfReplica: recovered.replicaId,
-      selfIncarnation: recovered.incarnation,
-      settings: options.settings,
-      term: recovered.hardState.term,
-      votedFor: recovered.hardState.votedFor,
-      baseIndex: recovered.baseIndex,
-      baseTerm: recovered.baseTerm,
-      termRuns: recovered.termRuns,
-      lastIndex: recovered.lastIndex,
-      recordedCommitIndex: recovered.recordedCommitIndex,
-      configurations: recovered.configurations,
-      ledgerSeq: options.ledgerSeq,
-      inDoubt: recovered.doubt !== undefined,
-      now: options.ticks.now,
-      seed: options.seed,
-    });
+    this.state = createRaftState(raftStart(options));
     this.#proposals = new ProposalQueue(limits);
     this.#frames = new FrameBuilder(recovered.partitionId);
     this.#sender = new AppendSender({
@@ -221,6 +206,15 @@ export class Replica implements TurnWork {
   askedInVain(): ClustorError {
     this.wake();
     return this.notLeader();
+  }
+
+  /** Why nothing is read here, if entries are being repaired. */
+  quarantineRefusal(): ClustorError | undefined {
+    if (!this.state.isQuarantined) return undefined;
+    return new ClustorError(
+      'CLUSTOR_QUARANTINED',
+      `the replica of partition ${this.partitionId} on this node is in Integrity quarantine`,
+    );
   }
 
   /** The error that sends a caller to the leader, or to another node. */
@@ -367,7 +361,7 @@ export class Replica implements TurnWork {
         this.#append(effect);
         return;
       case 'sendAppend':
-        this.#sender.send(effect);
+        if (!this.isMuted) this.#sender.send(effect);
         return;
       case 'sendMessage':
         this.#sendMessage(effect);
@@ -397,7 +391,10 @@ export class Replica implements TurnWork {
         this.#options.listener.configurationChanged(this);
         return;
       case 'persistDoubt':
-        this.log.persistDoubt(effect.reason);
+        this.isMuted = true;
+        this.log.persistDoubt(effect.reason, () => {
+          this.isMuted = false;
+        });
         this.#emit('error', 'replicaInDoubt', { reason: effect.reason });
         return;
       case 'peerInDoubt':
@@ -427,7 +424,7 @@ export class Replica implements TurnWork {
 
   #sendMessage(effect: Extract<Effect, { kind: 'sendMessage' }>): void {
     const link = this.#options.links.get(effect.to.nodeId);
-    if (link === undefined) return;
+    if (link === undefined || this.isMuted) return;
     const { message, to } = effect;
     if (message.kind === 'heartbeat') link.heartbeat(this.partitionId, to, message);
     else if (message.kind === 'heartbeatEcho') link.echo(this.partitionId, to, message);

@@ -23,6 +23,7 @@ import {
 import type { DiskStatus } from '../storage/disk-guard.ts';
 import type { LogStoreStatistics } from '../storage/log-store-types.ts';
 import type { DurabilityStatus } from './durability-desk.ts';
+import type { QuarantineStatus } from './quarantine-desk.ts';
 import type { Replica } from './replica.ts';
 
 /** A member as seen from one replica. @public */
@@ -74,6 +75,8 @@ export interface PartitionStatus {
   readonly appliedIndex: LogIndex;
   readonly baseIndex: LogIndex;
   readonly inDoubt: boolean;
+  /** Set while entries of this replica cannot be read (specification §5.6). */
+  readonly quarantine: QuarantineStatus | undefined;
   readonly applyFault: string | undefined;
   readonly proposalsWaiting: number;
   readonly proposalsAppended: number;
@@ -118,8 +121,7 @@ export interface NodeStatus {
 /** Status of a replica. */
 export function partitionStatus(
   replica: Replica,
-  localAppendsPending: number,
-  durability: DurabilityStatus,
+  around: Pick<PartitionStatus, 'localAppendsPending' | 'durability' | 'quarantine'>,
 ): PartitionStatus {
   const { state } = replica;
   const configuration = activeConfiguration(state);
@@ -146,7 +148,7 @@ export function partitionStatus(
     proposalsWaiting: replica.proposalCounts.waiting,
     proposalsAppended: replica.proposalCounts.appended,
     readsWaiting: replica.reads.waitingCount,
-    localAppendsPending,
+    ...around,
     idempotencyRows: replica.apply.table.size,
     tailBytes: replica.tail.bytesHeld,
     members: configuration.members.map((member) => memberStatus(state, member)),
@@ -156,7 +158,6 @@ export function partitionStatus(
     configurationCommitted: configuration.index <= state.commitIndex,
     isMember: replica.isMember,
     isHibernating: replica.isHibernating,
-    durability,
     lease: replica.lease,
   };
 }

@@ -106,6 +106,8 @@ export function termParts(batch: FrameBatch): readonly FrameBatch[] {
 /** An upper bound of the ledger records that a flush of these appends needs. */
 export function dataRecordBytesMax(appends: readonly PendingAppend[], partitions: number): number {
   let bytes = Math.min(appends.length, partitions) * 64;
+  for (const { appendSequence, batch } of appends)
+    if (appendSequence === undefined) bytes += termParts(batch).length * 64;
   for (const { log, batch } of appends) {
     for (const configuration of batch.configurations ?? [])
       bytes += recordBytesMax([

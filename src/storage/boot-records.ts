@@ -12,10 +12,25 @@ export async function writeBootRecords(
   },
 ): Promise<void> {
   try {
-    for (const { partitionId, doubt, recordedCommitIndex, lastIndex } of found.recovered) {
+    for (const partition of found.recovered) {
+      const { partitionId, doubt, quarantine, recordedCommitIndex, lastIndex } = partition;
       const record = {
         ...found.bootReport,
+        scrubState:
+          doubt !== undefined || quarantine !== undefined ? 'Quarantine' : ('Healthy' as const),
         doubt,
+        quarantine:
+          quarantine === undefined
+            ? undefined
+            : {
+                reason: 'Integrity',
+                missing: quarantine.missing.map(
+                  ({ firstIndex, lastIndex: last }) => `${firstIndex}-${last}`,
+                ),
+                coveredIndex: quarantine.endIndex.toString(),
+                earlier: quarantine.begunMs.length,
+              },
+        dataDirectoryScrubState: found.bootReport.scrubState,
         recordedCommitIndex: recordedCommitIndex.toString(),
         lastIndex: lastIndex.toString(),
         ioWriterMode: fileSystem.ioWriterMode,

@@ -16,13 +16,21 @@ interface Newest {
 export class DataFlush {
   /** The newest append of each partition in the flush under way. */
   readonly #newest = new Map<PartitionLog, Newest>();
+  /** Moves of the repairs in the flush under way, and whom to tell. */
+  readonly #moves: Extract<LedgerRecord, { kind: 'rangeMoved' }>[] = [];
+  readonly #repaired: (() => void)[] = [];
   /** Entries sealed since the start. */
   entries = 0;
   /** Bytes of their frames. */
   entryBytes = 0;
 
-  /** Lays out an append in the flush that the writer has begun. */
-  seal(writer: SegmentWriter, { log, batch, appendSequence }: PendingAppend): void {
+  /** Lays out an append or a repair in the flush that the writer has begun. */
+  seal(writer: SegmentWriter, append: PendingAppend): void {
+    const { log, batch, appendSequence } = append;
+    if (appendSequence === undefined) {
+      this.#sealRepair(writer, append);
+      return;
+    }
     for (const part of termParts(batch)) {
       const { block, offset } = writer.place();
       const count = part.lastIndex - part.firstIndex + 1;
@@ -45,9 +53,30 @@ export class DataFlush {
     newest.lastTerm = batch.lastTerm;
   }
 
-  /** The ledger records that cover what was sealed: configurations first, then one record per partition. */
-  records(sealed: readonly PendingAppend[]): LedgerRecord[] {
-    const records: LedgerRecord[] = [];
+  #sealRepair(writer: SegmentWriter, { log, batch, done }: PendingAppend): void {
+    const { segmentSeq } = writer.segment;
+    for (const part of termParts(batch)) {
+      const { block, offset } = writer.place();
+      const { firstIndex, lastIndex, lastTerm } = part;
+      const count = lastIndex - firstIndex + 1;
+      log.index.pushMoved({ firstIndex, count, term: lastTerm, block, offset }, segmentSeq);
+      writer.add(part.bytes);
+      this.#moves.push({
+        kind: 'rangeMoved',
+        partitionId: log.partitionId,
+        firstIndex,
+        lastIndex,
+        lastTerm,
+        toSegment: segmentSeq,
+        endOffset: 0,
+      });
+    }
+    if (done !== undefined) this.#repaired.push(done);
+  }
+
+  /** The ledger records that cover what was sealed: configurations first, then one record per partition, then moves. */
+  records(sealed: readonly PendingAppend[], endOffset: number): LedgerRecord[] {
+    const records: LedgerRecord[] = this.#moves.splice(0).map((move) => ({ ...move, endOffset }));
     for (const { log, batch } of sealed) {
       for (const configuration of batch.configurations ?? []) {
         records.push({ kind: 'configuration', partitionId: log.partitionId, configuration });
@@ -70,8 +99,10 @@ export class DataFlush {
   complete(listener: LogStoreListener, ledgerSequence: number): void {
     const completed = [...this.#newest];
     this.#newest.clear();
+    const repaired = this.#repaired.splice(0);
     for (const [log, { appendSequence, lastIndex, lastTerm }] of completed) {
       listener.appendDurable(log, { appendSequence, lastIndex, lastTerm, ledgerSequence });
     }
+    for (const done of repaired) done();
   }
 }

@@ -112,7 +112,12 @@ export async function inspectDataDirectory(
     commitIndex: row.durability?.commitIndex,
     truncations: row.truncations.length,
     configurations: row.configurations.length,
-    doubts: [...row.doubts.values()],
+    doubts: [
+      ...row.doubts.values(),
+      ...(row.quarantine?.isActive === true
+        ? [`Integrity quarantine of incarnation ${row.quarantine.incarnation}`]
+        : []),
+    ],
   }));
   return {
     clusterId: registry.clusterId,

@@ -1,10 +1,11 @@
 /**
  * Where the entries of one partition are in the journal, in log order: for the segment in use a row for each run (frames of
  * the partition and of one term that follow each other), in flat columns; for closed segments only which indexes they hold:
- * their rows are in `.idx` files.
+ * their rows are in `.idx` files. Entries that a repair wrote anew are rare: a short list says where, and is asked first.
  */
 import { assert } from '../base/assert.ts';
 import type { LogIndex, Term } from '../base/ids.ts';
+import { cutRange } from '../base/index-ranges.ts';
 
 /** A run of frames in the segment in use. */
 export interface JournalRun {
@@ -29,11 +30,18 @@ export type JournalPlace =
   | { readonly kind: 'open'; readonly run: JournalRun }
   | { readonly kind: 'closed'; readonly range: ClosedRange };
 
+/** Entries that a repair wrote, all or some of `run` in the segment in use; unset once that is closed. */
+interface MovedRun extends ClosedRange {
+  readonly run: JournalRun | undefined;
+}
+
 const rowsAtFirst = 8;
 
 /** See the file comment. */
 export class JournalIndex {
   readonly #closed: ClosedRange[] = [];
+  /** By rising index. */
+  #moved: MovedRun[] = [];
   #firstIndex = new Float64Array(rowsAtFirst);
   #term = new Float64Array(rowsAtFirst);
   #count = new Uint32Array(rowsAtFirst);
@@ -43,6 +51,11 @@ export class JournalIndex {
 
   /** Last index held, or 0. */
   get lastIndex(): LogIndex {
+    const moved = this.#moved[this.#moved.length - 1]?.lastIndex ?? 0;
+    return Math.max(moved, this.#lastInOrder) as LogIndex;
+  }
+
+  get #lastInOrder(): LogIndex {
     if (this.#length > 0)
       return ((this.#firstIndex[this.#length - 1] ?? 0) +
         (this.#count[this.#length - 1] ?? 0) -
@@ -50,13 +63,32 @@ export class JournalIndex {
     return this.#closed[this.#closed.length - 1]?.lastIndex ?? (0 as LogIndex);
   }
 
-  /** Takes in a range of a closed segment; recovery calls it in log order. */
+  /** Takes in a range of a closed segment; recovery calls it in log order. Only damage leaves gaps between them. */
   addClosed(range: ClosedRange): void {
     assert(
-      this.#length === 0 && (this.#closed.length === 0 || range.firstIndex === this.lastIndex + 1),
-      'ranges follow each other without a gap',
+      this.#length === 0 && range.firstIndex > this.lastIndex,
+      'recovered ranges rise and do not overlap',
     );
     this.#closed.push(range);
+  }
+
+  /** Entries of the log stand in the segment in use from now on, wherever they stood before. */
+  pushMoved(run: JournalRun, segmentSeq: number): void {
+    const { firstIndex } = run;
+    const moved = {
+      segmentSeq,
+      firstIndex,
+      lastIndex: (firstIndex + run.count - 1) as LogIndex,
+      run,
+    };
+    this.#moved = [...this.#moved.flatMap((older) => cutRange(older, moved)), moved].sort(
+      (left, right) => left.firstIndex - right.firstIndex,
+    );
+  }
+
+  /** The entry behind `index` that stands elsewhere than its neighbours: a read in order ends before it. */
+  nextMoved(index: LogIndex): LogIndex | undefined {
+    return this.#moved.find((moved) => moved.firstIndex > index)?.firstIndex;
   }
 
   /** Adds the newest run of the segment in use. */
@@ -76,10 +108,12 @@ export class JournalIndex {
 
   /** Drops entries from `fromIndex` on. */
   truncateFrom(fromIndex: LogIndex): void {
+    const dead = { firstIndex: fromIndex, lastIndex: Number.MAX_SAFE_INTEGER as LogIndex };
+    this.#moved = this.#moved.flatMap((moved) => cutRange(moved, dead));
     while (this.#length > 0 && (this.#firstIndex[this.#length - 1] ?? 0) >= fromIndex)
       this.#length--;
     if (this.#length > 0) {
-      if (this.lastIndex >= fromIndex)
+      if (this.#lastInOrder >= fromIndex)
         this.#count[this.#length - 1] = fromIndex - (this.#firstIndex[this.#length - 1] ?? 0);
       return;
     }
@@ -96,12 +130,17 @@ export class JournalIndex {
 
   /** Ends the segment in use: its rows go to `take`, what stays is which indexes it holds. */
   closeSegment(segmentSeq: number, take: (run: JournalRun) => void): void {
-    if (this.#length === 0) return;
     for (let row = 0; row < this.#length; row++) take(this.#run(row));
+    // Behind the rows in order: of two rows for one entry the later one counts.
+    this.#moved = this.#moved.map((moved) => {
+      if (moved.run !== undefined) take(moved.run);
+      return { ...moved, run: undefined };
+    });
+    if (this.#length === 0) return;
     const range = {
       segmentSeq,
       firstIndex: (this.#firstIndex[0] ?? 0) as LogIndex,
-      lastIndex: this.lastIndex,
+      lastIndex: this.#lastInOrder,
     };
     this.#length = 0;
     this.#resize(rowsAtFirst);
@@ -110,6 +149,10 @@ export class JournalIndex {
 
   /** Where an entry is; `undefined` when it is not held. */
   locate(index: LogIndex): JournalPlace | undefined {
+    for (const range of this.#moved) {
+      if (index < range.firstIndex || index > range.lastIndex) continue;
+      return range.run === undefined ? { kind: 'closed', range } : { kind: 'open', run: range.run };
+    }
     if (this.#length > 0 && index >= (this.#firstIndex[0] ?? 0)) {
       const row = search(this.#length, (middle) =>
         compare(index, this.#firstIndex[middle] ?? 0, this.#count[middle] ?? 0),

@@ -229,6 +229,7 @@ export class Journal {
       largestStaging: () => this.#largestStaging(),
     };
     this.#writer = new SegmentWriter(next, memory, suite);
+    this.#options.reader.addSegment(next.segmentSeq, suite);
     this.#next = undefined;
     this.#isNextAwaited = false;
     return {

@@ -28,6 +28,8 @@ export interface KeyDeskStore {
   /** Resolves when a segment and a ledger generation under the newest keys are in use. */
   readonly enterNewKeys: () => Promise<void>;
   readonly segmentInUse: () => number;
+  /** A segment's file is about to be replaced. */
+  readonly replacing: (segmentSeq: number) => void;
   /** Reads from now on open the segment's new file. */
   readonly leaveFile: (segmentSeq: number) => Promise<void>;
 }
@@ -241,6 +243,9 @@ export class JournalKeyDesk implements NodeKeys {
       goesOn: () => !this.#isClosed && image.segments.has(segmentSeq),
       reserve: (dekEpoch, reservedBlocks) =>
         record({ kind: 'segmentRewriting', segmentSeq, dekEpoch, reservedBlocks }),
+      replacing: () => {
+        this.#store.replacing(segmentSeq);
+      },
       progress: (blocksDone) => {
         this.#work = { segmentSeq, blocksDone, blocks };
       },

@@ -4,8 +4,9 @@
  */
 import { ClustorError } from '../base/errors.ts';
 import type { Incarnation, LogIndex, PartitionId, Term } from '../base/ids.ts';
+import { cutRange, withoutRange, type IndexRange } from '../base/index-ranges.ts';
 import type { Configuration } from '../base/membership.ts';
-import type { LedgerRecord } from '../codec/ledger-format.ts';
+import type { LedgerRecord, QuarantineRow } from '../codec/ledger-format.ts';
 import { blockOffset } from '../codec/segment-format.ts';
 import type { HardState } from './log-store-types.ts';
 
@@ -47,6 +48,12 @@ export type NonceAbandon = Omit<
   Extract<LedgerRecord, { kind: 'nonceAbandon' }>,
   'kind' | 'segmentSeq'
 >;
+/** Entries whose place is another segment than the one that they were first written to. */
+export interface MovedRange extends IndexRange {
+  readonly lastTerm: Term;
+  readonly toSegment: number;
+  readonly endOffset: number;
+}
 
 /**
  * Configurations kept of a partition. A joint phase may be left for the old configuration before its entry was committed;
@@ -66,6 +73,10 @@ export interface PartitionRow {
   /** Ascending in index and position; a newer one swallows older ones from the same or a higher index. */
   truncations: readonly Truncation[];
   readonly doubts: Map<Incarnation, string>;
+  /** Where entries were moved to, by rising index; a newer move of an entry swallows an older one. */
+  moved: readonly MovedRange[];
+  /** The newest quarantine, in force or over. */
+  quarantine: QuarantineRow | undefined;
 }
 
 /** See the file comment. */
@@ -96,6 +107,8 @@ export class LedgerImage {
         durability: undefined,
         truncations: [],
         doubts: new Map(),
+        moved: [],
+        quarantine: undefined,
       };
       this.partitions.set(partitionId, row);
     }
@@ -152,6 +165,10 @@ export class LedgerImage {
       }
       case 'snapshotBase':
         this.row(record.partitionId).base = { index: record.index, term: record.term };
+        this.#forget(record.partitionId, {
+          firstIndex: 0 as LogIndex,
+          lastIndex: record.index,
+        });
         return;
       case 'doubt':
         this.row(record.partitionId).doubts.set(record.incarnation, record.reason);
@@ -159,6 +176,14 @@ export class LedgerImage {
       case 'durabilityTransition': {
         const row = this.row(record.partitionId);
         row.durabilityModeEpoch = Math.max(row.durabilityModeEpoch, record.epoch);
+        return;
+      }
+      case 'rangeMoved':
+        this.#applyRangeMoved(record);
+        return;
+      case 'quarantine': {
+        const { kind: _kind, partitionId, ...quarantine } = record;
+        this.row(partitionId).quarantine = quarantine;
         return;
       }
     }
@@ -204,6 +229,9 @@ export class LedgerImage {
         records.push({ kind: 'durability', partitionId, ...row.durability });
       for (const [incarnation, reason] of row.doubts)
         records.push({ kind: 'doubt', partitionId, incarnation, reason });
+      for (const range of row.moved) records.push({ kind: 'rangeMoved', partitionId, ...range });
+      if (row.quarantine !== undefined)
+        records.push({ kind: 'quarantine', partitionId, ...row.quarantine });
     }
     return records;
   }
@@ -222,6 +250,24 @@ export class LedgerImage {
         reason,
         reservedBlocks: known.reservedBlocks + reservedBlocks,
         blocksSpent: known.blocksSpent + blocksSpent,
+      };
+  }
+
+  #applyRangeMoved(record: Extract<LedgerRecord, { kind: 'rangeMoved' }>): void {
+    const { kind: _kind, partitionId, ...range } = record;
+    this.#forget(partitionId, range);
+    const row = this.row(partitionId);
+    row.moved = joined([...row.moved, range]);
+  }
+
+  /** Entries of the range are not where they were said to be, and no longer missing either. */
+  #forget(partitionId: PartitionId, range: IndexRange): void {
+    const row = this.row(partitionId);
+    row.moved = row.moved.flatMap((moved) => cutRange(moved, range));
+    if (row.quarantine !== undefined)
+      row.quarantine = {
+        ...row.quarantine,
+        ranges: withoutRange(row.quarantine.ranges, range),
       };
   }
 
@@ -258,6 +304,10 @@ export class LedgerImage {
     row.configurations = row.configurations.filter(
       (configuration) => configuration.index < fromIndex,
     );
+    this.#forget(record.partitionId, {
+      firstIndex: fromIndex,
+      lastIndex: Number.MAX_SAFE_INTEGER as LogIndex,
+    });
     const { durability } = row;
     if (durability !== undefined && durability.index >= fromIndex) {
       const index = (fromIndex - 1) as LogIndex;
@@ -266,6 +316,18 @@ export class LedgerImage {
       row.durability = { ...durability, index, commitIndex };
     }
   }
+}
+
+/** By rising index; moves into one segment that follow each other are one. */
+function joined(moved: readonly MovedRange[]): MovedRange[] {
+  const rows: MovedRange[] = [];
+  for (const range of [...moved].sort((left, right) => left.firstIndex - right.firstIndex)) {
+    const newest = rows[rows.length - 1];
+    if (newest?.toSegment === range.toSegment && newest.lastIndex + 1 === range.firstIndex)
+      rows[rows.length - 1] = { ...range, firstIndex: newest.firstIndex };
+    else rows.push(range);
+  }
+  return rows;
 }
 
 /** The record that ends a segment. */

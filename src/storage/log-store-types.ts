@@ -9,6 +9,7 @@ import type {
   ReplicaId,
   Term,
 } from '../base/ids.ts';
+import type { IndexRange } from '../base/index-ranges.ts';
 import type { Configuration } from '../base/membership.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Entropy } from '../ports/entropy.ts';
@@ -53,6 +54,29 @@ export interface RecoveredPartition {
   readonly configurations: readonly Configuration[];
   /** Why this replica is in doubt (KER-9), if it is. */
   readonly doubt: string | undefined;
+  /** Set where covered entries cannot be read, and the ledger is whole (specification §5.6). */
+  readonly quarantine: RecoveredQuarantine | undefined;
+}
+
+/** Entries of one term that follow each other. */
+export interface TermPiece extends IndexRange {
+  readonly term: Term;
+}
+
+/** What is left of a damaged log; `lastIndex` and `termRuns` of its partition end at the first hole. */
+export interface RecoveredQuarantine {
+  readonly missing: readonly IndexRange[];
+  /** Readable entries, before, between and behind the holes, by rising index. */
+  readonly readable: readonly TermPiece[];
+  /** Where the whole log ends, and the term there: of a frame that was read, or of the newest durability record. */
+  readonly endIndex: LogIndex;
+  readonly endTerm: Term;
+  /** Newest recorded commit index of the whole log. */
+  readonly commitIndex: LogIndex;
+  /** Wall time at which it began, of one that an earlier process knew. */
+  readonly sinceMs: number | undefined;
+  /** Wall times at which quarantines of this replica began. */
+  readonly begunMs: readonly number[];
 }
 
 /** What was made durable by an append. */
@@ -68,6 +92,8 @@ export interface LogStoreListener {
   hardStateDurable(partition: PartitionLog, hardState: HardState): void;
   /** Once per partition and flush, naming the newest append that it completed. */
   appendDurable(partition: PartitionLog, completion: AppendCompletion): void;
+  /** Entries that were durable once cannot be read. Told while a read of them fails, each time. */
+  damaged(partition: PartitionLog, range: IndexRange): void;
   /** All completions of a flush were delivered; its chain took so long. */
   flushEnded(tookMs: number): void;
   /** A bound of Group-Fsync was overrun by this partition. */
@@ -157,6 +183,8 @@ export interface BootReport {
   readonly blocksRead: number;
   readonly framesRead: number;
   readonly framesKeptBehindCoverage: number;
+  /** Blocks at or before coverage that are bad, of the segments that were read whole. */
+  readonly damagedBlocks: number;
   readonly journalEndedAt: string;
   readonly doubts: readonly string[];
 }

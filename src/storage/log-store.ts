@@ -12,7 +12,7 @@
 import { present } from '../base/assert.ts';
 import { ClustorError } from '../base/errors.ts';
 import type { LogIndex, PartitionId, Term } from '../base/ids.ts';
-import type { LedgerRecord } from '../codec/ledger-format.ts';
+import type { LedgerRecord, QuarantineRow } from '../codec/ledger-format.ts';
 import type { DirectoryLock, IoWriterMode } from '../ports/file-system.ts';
 import { cutAppend, dataRecordBytesMax, fenceParts } from './append-parts.ts';
 import { writeBootRecords } from './boot-records.ts';
@@ -26,7 +26,7 @@ import type { Journal } from './journal.ts';
 import { JournalKeyDesk } from './key-desk.ts';
 import { clientRefusal, takesEntries, type LogRoom } from './log-admission.ts';
 import { segmentClosedRecord, type LedgerImage } from './ledger-image.ts';
-import { readEntries, type WantedEntries } from './log-read.ts';
+import { readEntries, type WantedEntries } from './log-reads.ts';
 import { logStoreLimits } from './log-store-limits.ts';
 import type {
   BootReport,
@@ -46,6 +46,8 @@ import {
 import { openParts, type StoreParts } from './open-parts.ts';
 import { nonceAccounts } from './nonce-accounts.ts';
 import { recordBatch, type PendingRecord } from './record-batch.ts';
+import { Pauses } from './pauses.ts';
+import { recoveredPartitionLog } from './recovered-log.ts';
 import { ReplicaBirths } from './replica-births.ts';
 import type { ReplicaToCreate } from './replica-files.ts';
 import { ReplicaRegistry } from './replica-registry.ts';
@@ -72,6 +74,7 @@ export class LogStore implements PartitionLogOwner {
   readonly #guard: DiskGuard;
   readonly #disk: PatientDisk;
   readonly #reserve: SegmentReserve;
+  readonly #pauses: Pauses;
   #records: PendingRecord[] = [];
   #appends: PendingAppend[] = [];
   readonly #dataFlush = new DataFlush();
@@ -118,6 +121,7 @@ export class LogStore implements PartitionLogOwner {
     this.#guard.roomAgain = () => {
       this.#makeReady();
     };
+    this.#pauses = new Pauses(options.clock);
     this.#registry = new ReplicaRegistry(options, parts.recovery.registry);
     this.#births = new ReplicaBirths({
       registry: this.#registry,
@@ -142,20 +146,18 @@ export class LogStore implements PartitionLogOwner {
         }),
       enterNewKeys: () => this.#chains.settled((done) => this.#keyWaiters.push(done)),
       segmentInUse: () => this.#journal.writer.segment.segmentSeq,
+      replacing: (segmentSeq) => {
+        this.#reader.replacing(segmentSeq);
+      },
       leaveFile: (segmentSeq) => this.#reader.leave(segmentSeq),
     });
-    for (const { replica, ranges, frameBytes } of parts.recovery.logs) {
+    for (const recovered of parts.recovery.logs) {
+      const { partitionId } = recovered.replica;
       const found = present(
-        this.recovered.find((row) => row.partitionId === replica.partitionId),
+        this.recovered.find((row) => row.partitionId === partitionId),
         'a recovered log has its partition',
       );
-      const log = new PartitionLog(this, {
-        ...found,
-        commitIndex: found.recordedCommitIndex,
-        frameBytes,
-      });
-      for (const range of ranges) log.index.addClosed(range);
-      this.#logs.set(replica.partitionId, log);
+      this.#logs.set(partitionId, recoveredPartitionLog(this, { recovered, found }));
     }
   }
 
@@ -278,9 +280,9 @@ export class LogStore implements PartitionLogOwner {
     );
   }
 
-  enqueueDoubt(log: PartitionLog, reason: string): void {
+  enqueueDoubt(log: PartitionLog, reason: string, done: () => void): void {
     const { partitionId, incarnation } = log;
-    this.#pushRecord({ kind: 'doubt', partitionId, incarnation, reason });
+    this.#pushRecord({ kind: 'doubt', partitionId, incarnation, reason }, { done });
   }
 
   enqueueDurabilityMode(log: PartitionLog, change: DurabilityModeChange): void {
@@ -288,6 +290,10 @@ export class LogStore implements PartitionLogOwner {
     // What is replayed after a start stands in the ledger already.
     if (change.epoch <= this.#image.row(partitionId).durabilityModeEpoch) return;
     this.#pushRecord({ kind: 'durabilityTransition', partitionId, ...change });
+  }
+
+  enqueueQuarantine(log: PartitionLog, row: QuarantineRow, done: () => void): void {
+    this.#pushRecord({ kind: 'quarantine', partitionId: log.partitionId, ...row }, { done });
   }
 
   truncate(log: PartitionLog, fromIndex: LogIndex): void {
@@ -314,8 +320,15 @@ export class LogStore implements PartitionLogOwner {
     return takesEntries(this.#room(log), entries);
   }
 
-  read(log: PartitionLog, range: WantedEntries): Promise<FrameBatch> {
-    return readEntries({ log, journal: this.#journal, reader: this.#reader }, range);
+  read(log: PartitionLog, wanted: WantedEntries): Promise<FrameBatch> {
+    const { listener } = this.#options;
+    const parts = {
+      journal: this.#journal,
+      reader: this.#reader,
+      pause: (ms: number) => this.#pauses.wait(ms),
+      damaged: listener.damaged.bind(listener),
+    };
+    return readEntries(parts, log, wanted);
   }
 
   ackFields(): { readonly segmentSeq: number; readonly ioWriterMode: IoWriterMode } {
@@ -365,7 +378,7 @@ export class LogStore implements PartitionLogOwner {
     const sealed = this.#appends.splice(0, taken);
     const { position, bytes } = writer.end();
     const { file, segmentSeq } = writer.segment;
-    const ledgerSteps = this.#ledger.flush(this.#dataFlush.records(sealed), {
+    const ledgerSteps = this.#ledger.flush(this.#dataFlush.records(sealed, writer.endOffset), {
       segmentSeq,
       endOffset: writer.endOffset,
     });
@@ -474,6 +487,7 @@ export class LogStore implements PartitionLogOwner {
 
   async #close(): Promise<void> {
     this.#isClosing = true;
+    this.#pauses.close();
     this.#chains.beginClose();
     this.#disk.close();
     await this.keyDesk.close();

@@ -5,9 +5,11 @@
  * copies, leaves a torn end behind, covers the frames kept behind the old coverage, records doubts, closes the old segment
  * and opens the new one. Until its rename is synced the old generation and the old files say the same.
  */
-import type { LedgerRecord } from '../codec/ledger-format.ts';
+import { coarsened } from '../base/index-ranges.ts';
+import type { LogIndex } from '../base/ids.ts';
+import { quarantineRangesMax, quarantinesKept, type LedgerRecord } from '../codec/ledger-format.ts';
 import { segmentIndexFileName } from '../codec/idx-format.ts';
-import { segmentFileName, segmentSeqOfFileName } from '../codec/segment-format.ts';
+import { blockOffset, segmentFileName, segmentSeqOfFileName } from '../codec/segment-format.ts';
 import type { DirectoryLock, FileSystem } from '../ports/file-system.ts';
 import { DiskGuard } from './disk-guard.ts';
 import { DurabilityLedger } from './durability-ledger.ts';
@@ -15,7 +17,12 @@ import { asDiskHard, PatientDisk } from './full-disk.ts';
 import { firstSegmentBytesMax, Journal } from './journal.ts';
 import { JournalKeys } from './journal-keys.ts';
 import { segmentClosedRecord, type LedgerImage } from './ledger-image.ts';
-import type { BootReport, LogStoreLimits, LogStoreOptions } from './log-store-types.ts';
+import type {
+  BootReport,
+  LogStoreLimits,
+  LogStoreOptions,
+  RecoveredPartition,
+} from './log-store-types.ts';
 import { abandonedAtStart } from './nonce-accounts.ts';
 import { recover, walFolder, type Recovery } from './recovery.ts';
 import { SegmentReader } from './segment-reader.ts';
@@ -82,7 +89,7 @@ async function openWatched(
     entropy,
     wallMs: clock.wallMs(),
   });
-  const reader = new SegmentReader(fileSystem, folder, keys);
+  const reader = new SegmentReader(fileSystem, folder, { clusterId, nodeId, keys });
   const journal = new Journal({
     fileSystem,
     clock,
@@ -100,7 +107,8 @@ async function openWatched(
   for (const segmentSeq of recovery.emptySegmentSeqs) image.retireSegment(segmentSeq);
   const ends = new Map(recovery.segments.map((row) => [row.segmentSeq, row.endOffset]));
   const abandoned = abandonedAtStart(image, keys, ends);
-  for (const record of [...foundRecords(recovery, image), ...abandoned]) image.apply(record);
+  const found = { wallMs: clock.wallMs(), segmentSeq: journal.writer.segment.segmentSeq };
+  for (const record of [...foundRecords(recovery, image, found), ...abandoned]) image.apply(record);
   for (const segment of image.segments.values()) segment.rewriting = undefined;
   image.apply(opened);
   image.cover({
@@ -133,32 +141,34 @@ async function openWatched(
 }
 
 /** What recovery found, as records that the old ledger lacks. */
-function foundRecords(recovery: Recovery, image: LedgerImage): LedgerRecord[] {
+function foundRecords(
+  recovery: Recovery,
+  image: LedgerImage,
+  { wallMs, segmentSeq }: { readonly wallMs: number; readonly segmentSeq: number },
+): LedgerRecord[] {
   const records: LedgerRecord[] = [];
-  for (const { segmentSeq, endOffset } of recovery.segments) {
-    if (image.segments.get(segmentSeq)?.endOffset === undefined)
-      records.push(segmentClosedRecord(segmentSeq, endOffset));
+  for (const segment of recovery.segments) {
+    if (image.segments.get(segment.segmentSeq)?.endOffset === undefined)
+      records.push(segmentClosedRecord(segment.segmentSeq, segment.endOffset));
   }
   for (const partition of recovery.partitions) {
-    const { partitionId, incarnation, doubt, lastIndex, recordedCommitIndex } = partition;
+    const { partitionId, incarnation, doubt, lastIndex } = partition;
     const row = image.row(partitionId);
     if (doubt !== undefined) {
       if (!row.doubts.has(incarnation))
         records.push({ kind: 'doubt', partitionId, incarnation, reason: doubt });
+      // Nobody counts this life any more; its log goes on behind what can be read of it.
+      if (lastIndex < (row.durability?.index ?? 0))
+        records.push({
+          kind: 'truncated',
+          partitionId,
+          fromIndex: (lastIndex + 1) as LogIndex,
+          segmentSeq,
+          offset: blockOffset(0),
+        });
       continue;
     }
-    const log = recovery.logs.find((candidate) => candidate.replica.partitionId === partitionId);
-    for (const configuration of log?.configurationsFound ?? [])
-      records.push({ kind: 'configuration', partitionId, configuration });
-    if (log !== undefined && lastIndex > (row.durability?.index ?? 0)) {
-      records.push({
-        kind: 'durability',
-        partitionId,
-        term: log.lastTerm,
-        index: lastIndex,
-        commitIndex: recordedCommitIndex,
-      });
-    }
+    records.push(...foundEntries(recovery, partition), ...foundDamage(partition, wallMs));
   }
   return records;
 }
@@ -167,6 +177,45 @@ function foundRecords(recovery: Recovery, image: LedgerImage): LedgerRecord[] {
 async function removeRewritings(fileSystem: FileSystem, folder: string): Promise<void> {
   for (const name of await fileSystem.listDirectory(folder))
     if (name.endsWith(rewriteSuffix)) await fileSystem.remove(`${folder}/${name}`);
+}
+
+/** Configurations and entries that were kept behind coverage. */
+function foundEntries(recovery: Recovery, { partitionId }: RecoveredPartition): LedgerRecord[] {
+  const log = recovery.logs.find((candidate) => candidate.replica.partitionId === partitionId);
+  if (log === undefined) return [];
+  const records: LedgerRecord[] = log.configurationsFound.map((configuration) => ({
+    kind: 'configuration',
+    partitionId,
+    configuration,
+  }));
+  const { durability } = log.row;
+  if (log.endIndex > (durability?.index ?? 0))
+    records.push({
+      kind: 'durability',
+      partitionId,
+      term: log.endTerm,
+      index: log.endIndex,
+      commitIndex: Math.min(durability?.commitIndex ?? 0, log.endIndex) as LogIndex,
+    });
+  return records;
+}
+
+/** A quarantine is on the disk before anything is said (KER-9). */
+function foundDamage(partition: RecoveredPartition, wallMs: number): LedgerRecord[] {
+  const { partitionId, incarnation, quarantine } = partition;
+  if (quarantine === undefined) return [];
+  const { sinceMs, begunMs, missing } = quarantine;
+  return [
+    {
+      kind: 'quarantine',
+      partitionId,
+      incarnation,
+      isActive: true,
+      sinceMs: sinceMs ?? wallMs,
+      begunMs: sinceMs === undefined ? [...begunMs, wallMs].slice(-quarantinesKept) : begunMs,
+      ranges: coarsened(missing, quarantineRangesMax),
+    },
+  ];
 }
 
 /** Removes files that the ledger does not know: segments made ready ahead and segments that hold nothing. */

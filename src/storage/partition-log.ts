@@ -2,6 +2,7 @@
 import { assert } from '../base/assert.ts';
 import type { DurabilityMode } from '../base/durability-mode.ts';
 import type { Incarnation, LogIndex, PartitionId, ReplicaId } from '../base/ids.ts';
+import type { QuarantineRow } from '../codec/ledger-format.ts';
 import type { IoWriterMode } from '../ports/file-system.ts';
 import { JournalIndex } from './journal-index.ts';
 import type { FrameBatch, HardState } from './log-store-types.ts';
@@ -10,7 +11,10 @@ import type { FrameBatch, HardState } from './log-store-types.ts';
 export interface PendingAppend {
   readonly log: PartitionLog;
   readonly batch: FrameBatch;
-  readonly appendSequence: number;
+  /** Number of the append; `undefined` for entries of a repair, which the log has already. */
+  readonly appendSequence: number | undefined;
+  /** Told once they are durable; of a repair only. */
+  readonly done: (() => void) | undefined;
   /** It is one entry that changes the durability mode: flushed alone, so that no batch crosses it (specification §5.2). */
   readonly isFence?: boolean;
 }
@@ -19,8 +23,9 @@ export interface PendingAppend {
 export interface PartitionLogOwner {
   enqueueAppend(append: PendingAppend): void;
   enqueueHardState(log: PartitionLog, hardState: HardState): void;
-  enqueueDoubt(log: PartitionLog, reason: string): void;
+  enqueueDoubt(log: PartitionLog, reason: string, done: () => void): void;
   enqueueDurabilityMode(log: PartitionLog, change: DurabilityModeChange): void;
+  enqueueQuarantine(log: PartitionLog, row: QuarantineRow, done: () => void): void;
   /** Drops what is not sealed yet from `fromIndex` on, and records the truncation of what is. */
   truncate(log: PartitionLog, fromIndex: LogIndex): void;
   refusal(log: PartitionLog, bytes: number): string | undefined;
@@ -52,6 +57,7 @@ export interface PartitionLogStart {
   readonly commitIndex: LogIndex;
   readonly hardState: HardState;
   readonly frameBytes: number;
+  readonly quarantine: QuarantineRow | undefined;
 }
 
 /** See the file comment. */
@@ -69,6 +75,8 @@ export class PartitionLog {
   hardState: HardState;
   /** Bytes of frames held. */
   frameBytes: number;
+  /** What the ledger says, or will say, of quarantines of this replica. */
+  quarantine: QuarantineRow | undefined;
   #durabilityMode: DurabilityMode = 'Strict';
 
   constructor(owner: PartitionLogOwner, start: PartitionLogStart) {
@@ -80,6 +88,7 @@ export class PartitionLog {
     this.commitIndex = start.commitIndex;
     this.hardState = start.hardState;
     this.frameBytes = start.frameBytes;
+    this.quarantine = start.quarantine;
   }
 
   /** Whether flushes may be held for this partition (specification §5.2). */
@@ -100,8 +109,25 @@ export class PartitionLog {
   }
 
   /** Makes it durable that this replica is in doubt (KER-9). */
-  persistDoubt(reason: string): void {
-    this.#owner.enqueueDoubt(this, reason);
+  persistDoubt(reason: string, done: () => void): void {
+    this.#owner.enqueueDoubt(this, reason, done);
+  }
+
+  /** Makes it durable that this replica is in quarantine, or no longer; `done` is told when it is. */
+  persistQuarantine(quarantine: Omit<QuarantineRow, 'incarnation'>, done: () => void): void {
+    const row = { ...quarantine, incarnation: this.incarnation };
+    this.quarantine = row;
+    this.#owner.enqueueQuarantine(this, row, done);
+  }
+
+  /**
+   * Writes entries anew that the log has and cannot read any more, verified by the caller; `done` is told when frames and
+   * their new place are durable.
+   */
+  repair(batch: FrameBatch, done: () => void): void {
+    assert(batch.lastIndex <= this.#lastIndex, 'only entries of the log are repaired');
+    assert(batch.lastIndex >= batch.firstIndex && batch.bytes.length > 0, 'a repair has entries');
+    this.#owner.enqueueAppend({ log: this, batch, appendSequence: undefined, done });
   }
 
   /** A committed entry changed the mode; recorded in the ledger, so that its epoch outlives the process. */
@@ -116,7 +142,7 @@ export class PartitionLog {
     assert(batch.lastIndex >= batch.firstIndex && batch.bytes.length > 0, 'an append has entries');
     this.#lastIndex = batch.lastIndex;
     this.frameBytes += batch.bytes.length;
-    this.#owner.enqueueAppend({ log: this, batch, appendSequence });
+    this.#owner.enqueueAppend({ log: this, batch, appendSequence, done: undefined });
   }
 
   /** Drops entries from `fromIndex` on; they were never committed. */

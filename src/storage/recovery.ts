@@ -1,19 +1,19 @@
 /**
  * What a data directory holds after a crash (specification §5.3, KER-9, KER-11).
  *
- * The ledger decides: what it covers must be readable, or the replica is in doubt; what stands behind it counts only where
- * whole frames continue a log. Nothing is repaired in place: old segments are only read, everything new goes to a new
+ * The ledger decides: what it covers must be readable, or the replica is in quarantine until its peers have repaired it; what
+ * stands behind it counts only where whole frames continue a log. A ledger that lacks evidence itself is a doubt for good. Nothing is repaired in place: old segments are only read, everything new goes to a new
  * segment and a new ledger generation, which the caller writes before anything is said.
  */
 import { ClustorError } from '../base/errors.ts';
 import type { ClusterId, LogIndex, NodeId, PartitionId, Term } from '../base/ids.ts';
-import { frameIndex, framePartitionId, frameTerm } from '../codec/entry-frame.ts';
 import {
   decodeSegmentIndex,
   segmentIndexFileName,
   type SegmentIndexRow,
 } from '../codec/idx-format.ts';
 import { blockOffset, segmentFileName, segmentSeqOfFileName } from '../codec/segment-format.ts';
+import { judgeReplica } from '../policy/scrub.ts';
 import type { FileSystem } from '../ports/file-system.ts';
 import { configurationOfFrame } from '../codec/system-entry.ts';
 import { ledgerFileName } from './durability-ledger.ts';
@@ -22,7 +22,8 @@ import { LedgerImage, type JournalPosition, type SegmentRow } from './ledger-ima
 import { replayLedger, type LedgerReplay } from './ledger-replay.ts';
 import type { BootReport, RecoveredPartition } from './log-store-types.ts';
 import { readRegistry, registryPath, type NodeRegistry } from './node-registry.ts';
-import { RecoveredLog } from './recovered-log.ts';
+import { missingOf, RecoveredLog, termRunsOf } from './recovered-log.ts';
+import { RunRows, rowOf } from './run-rows.ts';
 import { scanSegment } from './segment-scan.ts';
 
 /** A segment that recovery found and that stays. */
@@ -61,6 +62,8 @@ interface Tally {
   blocksRead: number;
   framesRead: number;
   framesKeptBehindCoverage: number;
+  /** Blocks at or before coverage that are bad, of the segments that were read whole. */
+  damagedBlocks: number;
   journalEndedAt: string;
 }
 
@@ -83,6 +86,7 @@ export async function recover(place: Place): Promise<Recovery> {
     blocksRead: 0,
     framesRead: 0,
     framesKeptBehindCoverage: 0,
+    damagedBlocks: 0,
     journalEndedAt: 'no segment',
   };
   const segments: RecoveredSegment[] = [];
@@ -110,9 +114,10 @@ export async function recover(place: Place): Promise<Recovery> {
     replay.image.coverage.segmentSeq,
   ];
   await syncEverythingRead(place, names, segments);
-  const doubts = partitions.flatMap((partition) =>
-    partition.doubt === undefined ? [] : [`${partition.partitionId}: ${partition.doubt}`],
+  const doubts = partitions.flatMap(({ partitionId, doubt }) =>
+    doubt === undefined ? [] : [`${partitionId}: ${doubt}`],
   );
+  const damaged = partitions.filter(({ quarantine }) => quarantine !== undefined);
   return {
     registry,
     image: replay.image,
@@ -124,7 +129,7 @@ export async function recover(place: Place): Promise<Recovery> {
     logs: [...logs.values()],
     partitions,
     report: {
-      scrubState: doubts.length > 0 ? 'Quarantine' : 'Healthy',
+      scrubState: doubts.length > 0 || damaged.length > 0 ? 'Quarantine' : 'Healthy',
       ledgerFlushesRead: replay.flushesRead,
       ledgerFlushesFromSecondCopy: replay.fromSecondCopy,
       ledgerTornFlushCut: replay.isTornFlushCut,
@@ -222,9 +227,12 @@ function offerRows(
   const next = new Map<number, number>();
   starts.forEach((start, position) => next.set(start, starts[position + 1] ?? index.endOffset));
   for (const row of index.rows)
-    logs
-      .get(row.partitionId)
-      ?.offer(index.segmentSeq, row, (next.get(offsetOf(row)) ?? index.endOffset) - offsetOf(row));
+    logs.get(row.partitionId)?.offer({
+      ...row,
+      segmentSeq: index.segmentSeq,
+      bytes: (next.get(offsetOf(row)) ?? index.endOffset) - offsetOf(row),
+      isCovered: true,
+    });
 }
 
 async function hasWholeFile(
@@ -263,8 +271,7 @@ async function scanned({
   const { segmentSeq } = row;
   const isCoverageHere = coverage.segmentSeq === segmentSeq;
   const coveredEnd = row.endOffset ?? (isCoverageHere ? coverage.endOffset : blockOffset(0));
-  const rows: SegmentIndexRow[] = [];
-  let newestFlush = 0;
+  const rows = new RunRows();
   /** Behind coverage only blocks up to the last frame kept stay part of the segment. */
   let keptEnd = coveredEnd;
   const result = await scanSegment({
@@ -275,82 +282,81 @@ async function scanned({
     coveredEnd,
     closedEnd: row.endOffset,
     onFrame: (frame) => {
-      const partitionId = framePartitionId(frame.bytes, frame.start);
-      const run = {
-        partitionId,
-        term: frameTerm(frame.bytes, frame.start),
-        firstIndex: frameIndex(frame.bytes, frame.start),
-        count: 1,
-        block: frame.block,
-        offset: frame.offset,
-      };
-      const log = logs.get(partitionId);
-      const isKept = (log?.offer(segmentSeq, run, frame.length) ?? 0) > 0;
-      if (!isKept) {
-        newestFlush = 0;
+      const run = rowOf(frame);
+      const log = logs.get(run.partitionId);
+      const isCovered = frame.endOffset <= coveredEnd;
+      const found = { ...run, segmentSeq, bytes: frame.length, isCovered };
+      if ((log?.offer(found) ?? 0) === 0) {
+        rows.interrupt();
         return;
       }
-      if (frame.endOffset > coveredEnd) {
+      if (!isCovered) {
         tally.framesKeptBehindCoverage++;
         const configuration = configurationOfFrame(frame.bytes, frame.start);
         if (configuration !== undefined) log?.configurationsFound.push(configuration);
       }
       keptEnd = Math.max(keptEnd, frame.endOffset);
-      const newest = rows[rows.length - 1];
-      const continues =
-        newest?.partitionId === partitionId &&
-        newest.term === run.term &&
-        newest.firstIndex + newest.count === run.firstIndex &&
-        newestFlush === frame.flush;
-      if (newest !== undefined && continues)
-        rows[rows.length - 1] = { ...newest, count: newest.count + 1 };
-      else rows.push(run);
-      newestFlush = frame.flush;
+      rows.add(run, frame.flush);
     },
   });
   tally.segmentsRead++;
   tally.blocksRead += result.blocksRead;
   tally.framesRead += result.framesRead;
+  tally.damagedBlocks += result.damagedBlocks;
   tally.journalEndedAt = `segment ${segmentSeq}: ${result.endedAt}`;
-  return { segmentSeq, endOffset: keptEnd, rowsToWrite: rows };
+  return { segmentSeq, endOffset: keptEnd, rowsToWrite: rows.rows };
 }
 
 function recoveredPartition(
   log: RecoveredLog,
   ledgerFault: string | undefined,
 ): RecoveredPartition {
-  const { row, replica, lastIndex } = log;
-  const { durability } = row;
-  const coveredIndex = durability?.index ?? log.baseIndex;
+  const { row, replica, baseIndex } = log;
+  const pieces = log.pieces();
+  const missing = missingOf(pieces, log);
+  const configurations = log.configurations();
+  const { quarantine } = row;
+  const isQuarantined =
+    quarantine?.isActive === true && quarantine.incarnation === replica.incarnation;
+  const verdict = judgeReplica({
+    recordedDoubt: row.doubts.get(replica.incarnation),
+    ledgerFault,
+    hasHardState: row.hardState !== undefined,
+    hasConfiguration: configurations.length > 0,
+    isQuarantined,
+    missing,
+  });
+  // The core knows the log up to the first hole; what stands behind it waits until the hole is mended.
+  const lastIndex = ((missing[0]?.firstIndex ?? log.endIndex + 1) - 1) as LogIndex;
+  const commitOf = (end: LogIndex): LogIndex =>
+    Math.max(baseIndex, Math.min(row.durability?.commitIndex ?? 0, end)) as LogIndex;
   return {
     ...replica,
     hardState: row.hardState ?? { term: 0 as Term, votedFor: undefined },
-    baseIndex: log.baseIndex,
+    baseIndex,
     baseTerm: log.baseTerm,
     lastIndex,
-    termRuns: log.termRuns,
-    recordedCommitIndex: Math.max(
-      log.baseIndex,
-      Math.min(durability?.commitIndex ?? 0, lastIndex),
-    ) as LogIndex,
-    configurations: log.configurations(),
-    doubt: doubtOf(log, { ledgerFault, coveredIndex }),
+    termRuns: termRunsOf(pieces.filter((piece) => piece.firstIndex <= lastIndex)),
+    recordedCommitIndex: commitOf(lastIndex),
+    configurations,
+    doubt: verdict.kind === 'doubt' ? verdict.reason : undefined,
+    quarantine:
+      verdict.kind === 'quarantine'
+        ? {
+            missing,
+            readable: pieces.map(({ firstIndex, lastIndex: last, term }) => ({
+              firstIndex,
+              lastIndex: last,
+              term,
+            })),
+            endIndex: log.endIndex,
+            endTerm: log.endTerm,
+            commitIndex: commitOf(log.endIndex),
+            sinceMs: isQuarantined ? quarantine.sinceMs : undefined,
+            begunMs: quarantine?.incarnation === replica.incarnation ? quarantine.begunMs : [],
+          }
+        : undefined,
   };
-}
-
-function doubtOf(
-  log: RecoveredLog,
-  known: { readonly ledgerFault: string | undefined; readonly coveredIndex: LogIndex },
-): string | undefined {
-  const { row, replica, lastIndex } = log;
-  const recorded = row.doubts.get(replica.incarnation);
-  if (recorded !== undefined) return recorded;
-  if (known.ledgerFault !== undefined) return known.ledgerFault;
-  if (row.hardState === undefined) return 'the ledger holds no term and vote of this replica';
-  if (known.coveredIndex > lastIndex)
-    return `the ledger covers entries up to ${known.coveredIndex}, the journal is readable only up to ${lastIndex}`;
-  if (log.configurations().length === 0) return 'the ledger holds no configuration of this replica';
-  return undefined;
 }
 
 async function syncEverythingRead(

@@ -44,7 +44,8 @@ export class ReplicaBirths {
     }
     return replicas.map((replica) => {
       const created = newbornPartition(replica, hardState);
-      this.#owner.adopt({ ...created, commitIndex: created.recordedCommitIndex, frameBytes: 0 });
+      const commitIndex = created.recordedCommitIndex;
+      this.#owner.adopt({ ...created, commitIndex, frameBytes: 0, quarantine: undefined });
       return created;
     });
   }

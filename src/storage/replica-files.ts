@@ -45,5 +45,6 @@ export function newbornPartition(
     recordedCommitIndex: 0 as LogIndex,
     configurations: [configuration],
     doubt: undefined,
+    quarantine: undefined,
   };
 }

@@ -2,8 +2,9 @@
  * Random access to entries in the journal: finds the run that holds an index (in memory for the segment in use, in `.idx`
  * files for closed ones), reads blocks progressively and believes only frames that verify.
  */
-import { ClustorError } from '../base/errors.ts';
-import type { LogIndex, PartitionId } from '../base/ids.ts';
+import { ClustorError, isClustorError } from '../base/errors.ts';
+import type { ClusterId, LogIndex, NodeId, PartitionId } from '../base/ids.ts';
+import type { IndexRange } from '../base/index-ranges.ts';
 import {
   frameBytesAt,
   frameIndex,
@@ -27,6 +28,8 @@ import {
 import type { FileHandle, FileSystem } from '../ports/file-system.ts';
 import type { JournalKeys } from './journal-keys.ts';
 import type { FrameBatch } from './log-store-types.ts';
+import { RunRows, rowOf } from './run-rows.ts';
+import { scanSegment } from './segment-scan.ts';
 
 /** Segments kept open for reading. */
 const openSegmentsMax = 16;
@@ -51,6 +54,35 @@ export interface RunPlace {
   readonly run: Omit<SegmentIndexRow, 'partitionId'>;
 }
 
+/** Whose segments they are, and what opens them. */
+export interface SegmentOwner {
+  readonly clusterId: ClusterId;
+  readonly nodeId: NodeId;
+  readonly keys: JournalKeys;
+}
+
+/** A segment that is written no more. */
+export interface ClosedSegment {
+  readonly segmentSeq: number;
+  readonly endOffset: number;
+}
+
+/** Entries of a run that cannot be read. */
+export class DamagedEntries extends ClustorError {
+  readonly range: IndexRange;
+  /** The blocks are as they were sealed, and a frame in them is not right. */
+  readonly isTagRight: boolean;
+
+  constructor(
+    message: string,
+    damage: { readonly range: IndexRange; readonly isTagRight: boolean },
+  ) {
+    super('CLUSTOR_INTEGRITY', message);
+    this.range = damage.range;
+    this.isTagRight = damage.isTagRight;
+  }
+}
+
 interface OpenForReading {
   readonly file: FileHandle;
   readonly suite: BlockSuite;
@@ -63,14 +95,33 @@ interface OpenForReading {
 export class SegmentReader {
   readonly #fileSystem: FileSystem;
   readonly #folder: string;
-  readonly #keys: JournalKeys;
+  readonly #owner: SegmentOwner;
+  /** What opens the blocks of segments of this process, as many as the journal has. */
+  readonly #suites = new Map<number, BlockSuite>();
   readonly #open = new Map<number, Promise<OpenForReading>>();
   readonly #indexes = new Map<number, ReadonlyMap<PartitionId, readonly SegmentIndexRow[]>>();
 
-  constructor(fileSystem: FileSystem, folder: string, keys: JournalKeys) {
+  constructor(fileSystem: FileSystem, folder: string, owner: SegmentOwner) {
     this.#fileSystem = fileSystem;
     this.#folder = folder;
-    this.#keys = keys;
+    this.#owner = owner;
+  }
+
+  /** Takes in a segment that this process writes: what its header says is known, whatever becomes of the header on disk. */
+  addSegment(segmentSeq: number, suite: BlockSuite): void {
+    this.#suites.set(segmentSeq, suite);
+  }
+
+  /** The file of a segment is about to be replaced by one that is sealed anew: from now on its header says what opens it. */
+  replacing(segmentSeq: number): void {
+    this.#suites.delete(segmentSeq);
+  }
+
+  /** The file of a segment was replaced: reads from now on open the new one. */
+  async leave(segmentSeq: number): Promise<void> {
+    const opening = this.#open.get(segmentSeq);
+    this.#open.delete(segmentSeq);
+    if (opening !== undefined) await this.#leave(await opening);
   }
 
   /** Takes in the rows of a segment that was just closed. */
@@ -85,27 +136,36 @@ export class SegmentReader {
     this.#evictIndexes();
   }
 
-  /** The run of a closed segment that holds an entry. @throws ClustorError `CLUSTOR_INTEGRITY`. */
+  /** The run of a closed segment that holds an entry, the first of those wanted. @throws {@link DamagedEntries}. */
   async runInClosed(
-    segment: { readonly segmentSeq: number; readonly endOffset: number },
-    wanted: { readonly partitionId: PartitionId; readonly index: LogIndex },
+    segment: ClosedSegment,
+    wanted: IndexRange & { readonly partitionId: PartitionId },
   ): Promise<RunPlace> {
     const rows = (await this.#indexOf(segment)).get(wanted.partitionId) ?? [];
     // A later row supersedes an earlier one for the same index: the earlier entry was truncated in between.
     const run = rows.findLast(
-      (row) => wanted.index >= row.firstIndex && wanted.index < row.firstIndex + row.count,
+      ({ firstIndex, count }) =>
+        wanted.firstIndex >= firstIndex && wanted.firstIndex < firstIndex + count,
     );
     if (run === undefined)
-      throw new ClustorError(
-        'CLUSTOR_INTEGRITY',
-        `the index of segment ${segment.segmentSeq} lacks entry ${wanted.index} of partition ${wanted.partitionId}`,
+      throw new DamagedEntries(
+        `segment ${segment.segmentSeq} lacks entry ${wanted.firstIndex} of partition ${wanted.partitionId}`,
+        {
+          range: { firstIndex: wanted.firstIndex, lastIndex: wanted.lastIndex },
+          isTagRight: false,
+        },
       );
     return { ...segment, run };
   }
 
-  /** Reads entries of one run, at least one and about `bytesMax` bytes. @throws ClustorError `CLUSTOR_INTEGRITY`. */
+  /** Reads entries of one run, at least one and about `bytesMax` bytes. @throws {@link DamagedEntries}. */
   async readRun(place: RunPlace, range: EntryRange): Promise<FrameBatch> {
-    const opened = await this.#segment(place.segmentSeq);
+    const opened = await this.#opened(place.segmentSeq);
+    if (opened === undefined)
+      throw new GatheredFrames(range, place.run).damaged(
+        `the header of segment ${place.segmentSeq} is damaged or not authentic`,
+        false,
+      );
     opened.readers++;
     try {
       return await this.#readFrom(opened, place, range);
@@ -115,13 +175,6 @@ export class SegmentReader {
     }
   }
 
-  /** The file of a segment was replaced: reads from now on open the new one. */
-  async leave(segmentSeq: number): Promise<void> {
-    const opening = this.#open.get(segmentSeq);
-    this.#open.delete(segmentSeq);
-    if (opening !== undefined) await this.#leave(await opening);
-  }
-
   async #readFrom(
     { file, suite }: OpenForReading,
     place: RunPlace,
@@ -129,14 +182,14 @@ export class SegmentReader {
   ): Promise<FrameBatch> {
     const lastIndex = Math.min(range.lastIndex, place.run.firstIndex + place.run.count - 1);
     const gathered = new GatheredFrames(range, place.run);
-    let block = place.run.block;
-    let skip = place.run.offset;
     // A flush of one entry fills a block: so many hold the wanted entries, unless they are large; then the next reads are.
     let countMax = Math.min(readBlocks, lastIndex - place.run.firstIndex + 2);
+    let block = place.run.block;
+    let skip = place.run.offset;
     while (!gathered.isDone(lastIndex)) {
       const count = Math.min(countMax, (place.endOffset - blockOffset(block)) / blockBytes);
       countMax = readBlocks;
-      if (count <= 0) throw damaged(range, `segment ${place.segmentSeq} ends before it`);
+      if (count <= 0) throw gathered.damaged(`segment ${place.segmentSeq} ends before it`, false);
       const bytes = await this.#fileSystem.read(file, blockOffset(block), count * blockBytes);
       for (let at = 0; at < count && !gathered.isDone(lastIndex); at++) {
         const plainBytes =
@@ -144,7 +197,10 @@ export class SegmentReader {
             ? suite.open(bytes, at * blockBytes, block + at)
             : 0;
         if (plainBytes === 0)
-          throw damaged(range, `block ${block + at} of segment ${place.segmentSeq} is damaged`);
+          throw gathered.damaged(
+            `block ${block + at} of segment ${place.segmentSeq} is damaged`,
+            false,
+          );
         gathered.add(
           bytes.subarray(
             at * blockBytes + blockHeaderBytes + skip,
@@ -166,6 +222,16 @@ export class SegmentReader {
     for (const one of opened) await this.#fileSystem.close((await one).file);
   }
 
+  /** The segment's file; `undefined` when its header is damaged: without its salt no block can be told from another. */
+  async #opened(segmentSeq: number): Promise<OpenForReading | undefined> {
+    try {
+      return await this.#segment(segmentSeq);
+    } catch (error) {
+      if (isClustorError(error, 'CLUSTOR_INTEGRITY')) return undefined;
+      throw error;
+    }
+  }
+
   #segment(segmentSeq: number): Promise<OpenForReading> {
     const known = this.#open.get(segmentSeq);
     if (known !== undefined) return known;
@@ -180,11 +246,20 @@ export class SegmentReader {
     const file = await this.#fileSystem.open(`${this.#folder}/${segmentFileName(segmentSeq)}`, {
       access: 'read',
     });
+    try {
+      // Looked up behind the opening: the file is not one that has taken the place of the segment since.
+      const suite = this.#suites.get(segmentSeq) ?? (await this.#suiteOf(segmentSeq, file));
+      return { file, suite, readers: 0, isLeft: false };
+    } catch (error) {
+      await this.#fileSystem.close(file);
+      throw error;
+    }
+  }
+
+  async #suiteOf(segmentSeq: number, file: FileHandle): Promise<BlockSuite> {
     const bytes = await this.#fileSystem.read(file, 0, blockBytes);
-    const header = readSegmentHeader(bytes);
-    const suite = this.#keys.opener(bytes, header);
-    if (suite !== undefined) return { file, suite, readers: 0, isLeft: false };
-    await this.#fileSystem.close(file);
+    const suite = this.#owner.keys.opener(bytes, readSegmentHeader(bytes));
+    if (suite !== undefined) return suite;
     throw new ClustorError(
       'CLUSTOR_INTEGRITY',
       `the header of segment ${segmentSeq} is not authentic`,
@@ -205,10 +280,9 @@ export class SegmentReader {
     if (opened.readers === 0) await this.#fileSystem.close(opened.file);
   }
 
-  async #indexOf(segment: {
-    readonly segmentSeq: number;
-    readonly endOffset: number;
-  }): Promise<ReadonlyMap<PartitionId, readonly SegmentIndexRow[]>> {
+  async #indexOf(
+    segment: ClosedSegment,
+  ): Promise<ReadonlyMap<PartitionId, readonly SegmentIndexRow[]>> {
     const known = this.#indexes.get(segment.segmentSeq);
     if (known !== undefined) {
       this.#indexes.delete(segment.segmentSeq);
@@ -219,15 +293,27 @@ export class SegmentReader {
       `${this.#folder}/${segmentIndexFileName(segment.segmentSeq)}`,
     );
     const index = bytes === undefined ? undefined : decodeSegmentIndex(bytes, segment);
-    if (index === undefined)
-      throw new ClustorError(
-        'CLUSTOR_INTEGRITY',
-        `the index of segment ${segment.segmentSeq} is missing or damaged; it is rebuilt at the next start`,
-      );
-    this.addIndex(segment.segmentSeq, index.rows);
+    this.addIndex(segment.segmentSeq, index?.rows ?? (await this.#rowsByScan(segment)));
     return (
       this.#indexes.get(segment.segmentSeq) ?? new Map<PartitionId, readonly SegmentIndexRow[]>()
     );
+  }
+
+  /** An index can be missing or damaged without harm: the segment says the same. */
+  async #rowsByScan({ segmentSeq, endOffset }: ClosedSegment): Promise<readonly SegmentIndexRow[]> {
+    const rows = new RunRows();
+    await scanSegment({
+      fileSystem: this.#fileSystem,
+      path: `${this.#folder}/${segmentFileName(segmentSeq)}`,
+      segmentSeq,
+      owner: this.#owner,
+      coveredEnd: endOffset,
+      closedEnd: endOffset,
+      onFrame: (frame) => {
+        rows.add(rowOf(frame), frame.flush);
+      },
+    });
+    return rows.rows;
   }
 
   #evictIndexes(): void {
@@ -303,14 +389,21 @@ class GatheredFrames {
       frameTerm(this.#bytes, this.#at) === this.#run.term &&
       framePartitionId(this.#bytes, this.#at) === this.#range.partitionId &&
       verifyFrame(this.#bytes, this.#at);
-    if (!isRight)
-      throw damaged(this.#range, `the frame of entry ${this.#nextIndex} does not verify`);
+    if (!isRight) throw this.damaged(`the frame of entry ${this.#nextIndex} does not verify`, true);
   }
-}
 
-function damaged(range: EntryRange, detail: string): ClustorError {
-  return new ClustorError(
-    'CLUSTOR_INTEGRITY',
-    `entry ${range.firstIndex} of partition ${range.partitionId} cannot be read: ${detail}`,
-  );
+  /** What stands behind a bad place of a run is out of reach too: frames are found from the run's start. */
+  damaged(detail: string, isTagRight: boolean): DamagedEntries {
+    const { partitionId } = this.#range;
+    return new DamagedEntries(
+      `entry ${this.#nextIndex} of partition ${partitionId} cannot be read: ${detail}`,
+      {
+        range: {
+          firstIndex: this.#nextIndex as LogIndex,
+          lastIndex: (this.#run.firstIndex + this.#run.count - 1) as LogIndex,
+        },
+        isTagRight,
+      },
+    );
+  }
 }

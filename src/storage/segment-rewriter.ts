@@ -45,6 +45,8 @@ export interface RewriteParts {
   readonly goesOn: () => boolean;
   /** Makes the reservation durable. */
   readonly reserve: (dekEpoch: number, blocks: number) => Promise<void>;
+  /** The new file is whole and takes the segment's place next. */
+  readonly replacing: () => void;
   readonly progress: (blocksDone: number) => void;
 }
 
@@ -72,6 +74,7 @@ export async function rewriteSegment(
     try {
       await fillNew({ parts, target, endOffset }, { source, segmentSeq, epoch });
       assertGoesOn(parts);
+      parts.replacing();
       await fileSystem.rename(target, path);
     } catch (error) {
       // The room that it took may be what entries wait for; what cannot be removed now is removed by the next attempt.

@@ -437,7 +437,12 @@ function drawAction(
     case 'leaderTransfer':
       return { kind, draw: nextBelow(random, 0x1_0000_0000) };
     case 'bitRot':
-      return { kind, nodeId, fileFraction: nextFloat(random), byteFraction: nextFloat(random) };
+      return {
+        kind,
+        nodeId,
+        fileFraction: nextFloat(random),
+        byteFraction: nextFloat(random),
+      };
     case 'partition':
     case 'slowLink':
     case 'lossyLink':

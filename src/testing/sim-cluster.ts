@@ -115,6 +115,8 @@ export class SimCluster {
   readonly #lives = new Map<NodeId, Life>();
   readonly #committed = new Map<PartitionId, Committed>();
   readonly #evidence = new Map<NodeId, LedgerEvidence>();
+  /** Nodes whose disks lost entries without any book kept of which. */
+  readonly #damaged = new Set<NodeId>();
   readonly #lifeEnded: ((nodeId: NodeId) => void)[] = [];
   /** Leaders seen, over all partitions. */
   leaderChanges = 0;
@@ -219,6 +221,11 @@ export class SimCluster {
     this.#lifeEnded.push(ended);
   }
 
+  /** To be called when entries were damaged on a node: it may be in quarantine from now on, and must come out of it. */
+  damaged(nodeId: NodeId): void {
+    this.#damaged.add(nodeId);
+  }
+
   /** To be called when the world crashed a machine. */
   crashed(nodeId: NodeId): void {
     for (const ended of this.#lifeEnded) ended(nodeId);
@@ -319,6 +326,8 @@ export class SimCluster {
     return {
       emit: (event) => {
         this.#options.onEvent?.({ atMs: this.world.nowMs, nodeId, event });
+        if (event.kind === 'quarantineAwaitsOperator')
+          this.#clearLater(nodeId, event.fields['partitionId']);
         if (event.kind === 'leadershipGivenUp') this.leadersGivenUp++;
         const doubted = event.kind === 'peerInDoubt' ? (event.fields['nodeId'] as NodeId) : nodeId;
         const isDoubt = event.kind === 'replicaInDoubt' || event.kind === 'peerInDoubt';
@@ -326,6 +335,17 @@ export class SimCluster {
           this.#violated(`node ${nodeId}: ${event.kind} without any damage`);
       },
     };
+  }
+
+  /** An operator ends the quarantine that the system does not end by itself (specification §5.6). */
+  #clearLater(nodeId: NodeId, partitionId: string | number | boolean | undefined): void {
+    this.world.after(nextBetween(this.world.random, 50, 500), () => {
+      const partition = this.node(nodeId)?.partitions.find(
+        (one) => one.partitionId === partitionId,
+      );
+      if (partition?.status().quarantine?.awaitsOperator === true)
+        partition.clearQuarantine('simulated');
+    });
   }
 
   /** A node that stopped because of its disk, or had no room to start, is started again, as a supervisor does; anything else is a bug. */
@@ -402,7 +422,8 @@ export class SimCluster {
       state.appendSequence * 7 +
       state.durableTerm +
       state.role.length +
-      state.configurations.length * 11;
+      state.configurations.length * 11 +
+      (state.isQuarantined ? 1_048_576 : 0);
     // A new life in the same place has no past.
     const known = last?.state.selfIncarnation === state.selfIncarnation ? last : undefined;
     if (known?.signature === signature) {
@@ -420,6 +441,7 @@ export class SimCluster {
     if (
       state.inDoubt &&
       this.#options.atlas?.isDamaged(nodeId, partitionId) !== true &&
+      (state.hasLostEvidence || !this.#damaged.has(nodeId)) &&
       committed.active !== undefined &&
       isVoter(committed.active, selfLife(state))
     )
@@ -427,13 +449,15 @@ export class SimCluster {
     for (const configuration of state.configurations)
       committed.configurations.set(`${configuration.term}/${configuration.index}`, configuration);
     const seen = cloneRaftState(state);
-    committed.logs.set(nodeId, {
-      ...selfLife(state),
-      nodeId,
-      log: seen.log,
-      durableIndex: seen.durableIndex,
-      inDoubt: seen.inDoubt,
-    });
+    // In quarantine a core may know a part of its log; it counts for nothing before it has all of it again.
+    if (!state.isQuarantined)
+      committed.logs.set(nodeId, {
+        ...selfLife(state),
+        nodeId,
+        log: seen.log,
+        durableIndex: seen.durableIndex,
+        inDoubt: seen.inDoubt,
+      });
     this.#checkCommitted(nodeId, partitionId, {
       state,
       commitIndexBefore: known?.state.commitIndex ?? state.commitIndex,

@@ -164,7 +164,7 @@ class SimulationRun {
   readonly #tap: SimTap;
   readonly #atlas = new FaultAtlas({
     configurations: (id) => this.#cluster.configurationsToCome(id),
-    doubtTakes: 'replica',
+    doubtTakes: 'entries',
   });
   readonly #verdicts: Record<string, number> = {};
   #load: SimLoad | undefined;
@@ -394,7 +394,13 @@ class SimulationRun {
     this.#load?.stop();
     await this.#until(deadlineMs, 'every operation ends', () => this.#load?.running === 0);
     await this.#until(deadlineMs, 'no disk refuses writes any more', () =>
-      world.nodeIds.every((id) => this.#cluster.node(id)?.status().disk.pressure === 'none'),
+      world.nodeIds.every((id) => {
+        const node = this.#cluster.node(id);
+        // One whose own files are damaged may refuse to start for good.
+        return node === undefined
+          ? this.#atlas.isNodeDamaged(id)
+          : node.status().disk.pressure === 'none';
+      }),
     );
     for (const id of this.#partitionIds) await this.#mustWork(id, deadlineMs);
     await this.#until(deadlineMs, 'all replicas agree', () =>

@@ -320,6 +320,7 @@ describe('the judgement before every handler', () => {
       client.transferLeadership({ partitionId: partition, toNodeId: 2n }),
       client.getKeys({}),
       client.rotateKeys({}),
+      client.clearQuarantine({ partitionId: partition, ticket: 'OPS-17' }),
     ];
     expect(calls).toHaveLength(AdminService.methods.length);
     return Promise.all(calls.map((call) => call.then(unexpected, ConnectError.from)));
@@ -352,6 +353,7 @@ describe('the judgement before every handler', () => {
       'SetDurability',
       'TransferLeadership',
       'RotateKeys',
+      'ClearQuarantine',
     ]);
   });
 

@@ -174,6 +174,7 @@ class Core {
       appliedIndex: (this.appliedIndex ?? walCommittedIndex(state)) as LogIndex,
       baseIndex: state.log.baseIndex,
       inDoubt: state.inDoubt,
+      quarantine: undefined,
       applyFault: this.applyFault,
       proposalsWaiting: 0,
       proposalsAppended: 0,
@@ -283,6 +284,8 @@ describe('a follower', () => {
     const core = new Core({ inDoubt: true });
 
     expect(core.clauses()).toEqual(['InDoubt', 'InDoubt', 'InDoubt']);
+    expect(core.why('quarantined').clause).toBe('InDoubt');
+    expect(new Core().why('quarantined').clause).toBe('None');
   });
 });
 

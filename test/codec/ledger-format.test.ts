@@ -107,6 +107,32 @@ const records: readonly (readonly [LedgerRecord, string])[] = [
     { kind: 'segmentRewriting', segmentSeq: 4, dekEpoch: 3, reservedBlocks: 9 },
     '15 1400 0400000000000000 03000000 0900000000000000',
   ],
+  [
+    {
+      kind: 'rangeMoved',
+      partitionId: partition,
+      firstIndex: logIndex(300),
+      lastIndex: logIndex(301),
+      lastTerm: term(7),
+      toSegment: 4,
+      endOffset: 8192,
+    },
+    '11 3900 101112131415161718191a1b1c1d1e1f 2c01000000000000 2d01000000000000 0700000000000000 ' +
+      '0400000000000000 0020000000000000 02',
+  ],
+  [
+    {
+      kind: 'quarantine',
+      partitionId: partition,
+      incarnation,
+      isActive: true,
+      sinceMs: 300,
+      begunMs: [300],
+      ranges: [{ firstIndex: logIndex(2), lastIndex: logIndex(3) }],
+    },
+    '12 4600 101112131415161718191a1b1c1d1e1f 303132333435363738393a3b3c3d3e3f 01 01 2c01000000000000 ' +
+      '0100 2c01000000000000 0100 0200000000000000 0300000000000000',
+  ],
 ];
 
 const flushHeader: LedgerFlushHeader = {

@@ -86,6 +86,7 @@ export interface CoreStart {
   readonly log?: readonly number[];
   readonly recordedCommitIndex?: number;
   readonly inDoubt?: boolean;
+  readonly isQuarantined?: boolean;
   readonly seed?: number;
   readonly ledgerSeq?: number;
   readonly now?: number;
@@ -115,7 +116,10 @@ export function createCore(options: CoreStart = {}): RaftState {
     configurations: options.configurations ?? [options.configuration ?? threeVoters],
     ledgerSeq: options.ledgerSeq ?? 0,
     inDoubt: options.inDoubt ?? false,
-    now: options.isJustStarted === true ? now : now - settings.electionTimeoutTicksMin,
+    isQuarantined: options.isQuarantined ?? false,
+    now:
+      options.now ??
+      (options.isJustStarted === true ? now : now - settings.electionTimeoutTicksMin),
     seed: options.seed ?? 1,
   });
   state.now = now;

@@ -82,7 +82,7 @@ describe('checks of a step find', () => {
       (state.votedFor = { ...state.votedFor!, incarnation: lifeOf(2, 1) }),
     'a vote taken back': (state) => (state.votedFor = undefined),
     'a committed entry replaced': (state) => (state.log.runFirst[1] = logIndex(2)),
-    'a doubt shaken off': (state) => (state.inDoubt = false),
+    'a doubt shaken off': (state) => (state.inDoubt = state.hasLostEvidence = false),
   };
 
   for (const [name, breakIt] of Object.entries(broken)) {

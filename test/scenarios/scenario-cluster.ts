@@ -6,7 +6,8 @@
  */
 import { present } from '../../src/base/assert.ts';
 import { utf8Decode, utf8Encode } from '../../src/base/bytes.ts';
-import { clusterId, nodeId, partitionId, type NodeId } from '../../src/base/ids.ts';
+import { clusterId, nodeId, partitionId, uuidToBytes, type NodeId } from '../../src/base/ids.ts';
+import { blockBytes } from '../../src/codec/segment-format.ts';
 import { explain, type WhyKind } from '../../src/admin/why.ts';
 import { openClientCore } from '../../src/client/client-core.ts';
 import { silentObserver } from '../../src/ports/observer.ts';
@@ -14,6 +15,7 @@ import type { StateMachine } from '../../src/ports/state-machine.ts';
 import type { RaftSettings } from '../../src/raft/index.ts';
 import type { AppendReceipt } from '../../src/runtime/local-append.ts';
 import type { AppendOptions, Partition } from '../../src/runtime/partition.ts';
+import type { QuarantineStatus } from '../../src/runtime/quarantine-desk.ts';
 import type { Replica } from '../../src/runtime/replica.ts';
 import type { LogStoreLimits } from '../../src/storage/log-store-types.ts';
 import {
@@ -202,6 +204,29 @@ export class ScenarioCluster {
     this.#simulated.crashed(id);
   }
 
+  /** Flips a bit of an entry on a node's disk, wherever the entry was written; returns how many copies it met. */
+  rot(id: NodeId, index: number): number {
+    const disk = this.world.disk(id);
+    let copies = 0;
+    for (const path of disk.paths().filter((one) => /\/wal\/segment-\d+\.log$/.test(one)))
+      for (const position of framePositions(present(disk.syncedBytes(path), 'a file'), index)) {
+        disk.flipBit(path, position, 2);
+        copies++;
+      }
+    if (copies > 0) this.#simulated.damaged(id);
+    return copies;
+  }
+
+  /** Entries of a kind of event at a node. */
+  eventsOf(id: NodeId, kind: string): readonly TimelineEvent[] {
+    return this.events.filter(({ nodeId: node, event }) => node === id && event.kind === kind);
+  }
+
+  /** How the quarantine of a node stands. */
+  quarantine(id: NodeId): QuarantineStatus | undefined {
+    return this.#simulated.node(id)?.partition(onlyPartition).status().quarantine;
+  }
+
   /** Cuts or mends what `from` says to `to`. */
   link(from: NodeId, to: NodeId, isWhole: boolean): void {
     const [left, right] = [this.world.machineNumber(from), this.world.machineNumber(to)];
@@ -295,4 +320,18 @@ export class ScenarioCluster {
       return { kind: 'rejected', error };
     }
   }
+}
+
+/** Where frames of an entry name their index within the bytes of a segment. */
+function framePositions(bytes: Uint8Array, index: number): number[] {
+  const wanted = new Uint8Array(16);
+  uuidToBytes(onlyPartition, wanted, 0);
+  const found: number[] = [];
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  for (let at = blockBytes; at + 32 <= bytes.length; at++) {
+    if (bytes[at] !== wanted[0] || wanted.some((value, offset) => bytes[at + offset] !== value))
+      continue;
+    if (Number(view.getBigUint64(at + 24, true)) === index) found.push(at + 24);
+  }
+  return found;
 }

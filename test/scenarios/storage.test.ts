@@ -231,6 +231,7 @@ describe('regression 57: a second process on one data directory is refused', () 
       listener: {
         hardStateDurable: () => undefined,
         appendDurable: () => undefined,
+        damaged: () => undefined,
         flushEnded: () => undefined,
         failed: () => undefined,
       },

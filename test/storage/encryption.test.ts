@@ -222,14 +222,14 @@ describe('an encrypted directory', () => {
     replaceBytes(world, segmentPath(first), bytesOf(foreign, segmentPath(first)));
     world.disk.unlink(segmentPath(first).replace('.log', '.idx'));
     await world.open();
-    expect(world.store?.recovered[0]?.doubt).toContain('readable only up to 0');
+    expect(world.store?.recovered[0]?.quarantine?.missing[0]?.firstIndex).toBe(1);
     world.crash('powerLoss');
 
     world.disk = before.fork();
     replaceBytes(world, segmentPath(first), own);
     world.disk.unlink(segmentPath(first).replace('.log', '.idx'));
     await world.open();
-    expect(world.store?.recovered[0]?.doubt).toContain('readable only up to 0');
+    expect(world.store?.recovered[0]?.quarantine?.missing[0]?.firstIndex).toBe(1);
   });
 
   test('does not take an unencrypted segment or ledger in the place of its own', async () => {
@@ -242,7 +242,7 @@ describe('an encrypted directory', () => {
     world.disk = before.fork();
     replaceBytes(world, segmentPath(first), bytesOf(plain, segmentPath(first)));
     await world.open();
-    expect(world.store?.recovered[0]?.doubt).toContain('readable only up to 0');
+    expect(world.store?.recovered[0]?.quarantine?.missing[0]?.firstIndex).toBe(1);
     world.crash('powerLoss');
 
     world.disk = before.fork();
@@ -264,7 +264,7 @@ describe('an encrypted directory', () => {
 
     await world.open();
 
-    expect(world.store?.recovered[0]?.doubt).toContain('readable only up to 0');
+    expect(world.store?.recovered[0]?.quarantine?.missing[0]?.firstIndex).toBe(1);
   });
 
   test('notices any bit that flips in a header or a covered block', async () => {
@@ -280,7 +280,9 @@ describe('an encrypted directory', () => {
       let found: string | undefined;
       try {
         await world.open();
-        found = world.store?.recovered.map((row) => row.doubt ?? '').join('');
+        found = world.store?.recovered
+          .map((row) => row.doubt ?? (row.quarantine === undefined ? '' : 'quarantine'))
+          .join('');
       } catch (error) {
         found = String(error);
       }

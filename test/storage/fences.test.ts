@@ -13,6 +13,7 @@ function append(firstIndex: number, count: number, fences: readonly number[]): P
   return {
     log: undefined as never,
     appendSequence: 7,
+    done: undefined,
     batch: {
       firstIndex: firstIndex as LogIndex,
       lastIndex: (firstIndex + count - 1) as LogIndex,

@@ -28,7 +28,7 @@ function logIn(durabilityMode: DurabilityMode): PartitionLog {
 
 function waiting(log: PartitionLog, bytes: number, isFence = false): PendingAppend {
   const batch = { bytes: new Uint8Array(bytes) } as unknown as PendingAppend['batch'];
-  return { log, batch, appendSequence: 1, ...(isFence ? { isFence } : {}) };
+  return { log, batch, appendSequence: 1, done: undefined, ...(isFence ? { isFence } : {}) };
 }
 
 function holds(...appends: readonly PendingAppend[]): boolean {

@@ -177,7 +177,7 @@ describe('a configuration', () => {
 describe('a doubt that was recorded (KER-9)', () => {
   test('outlives restarts', async () => {
     const settled = await settledStore();
-    logOf(settled).persistDoubt('a test');
+    logOf(settled).persistDoubt('a test', () => undefined);
     await flush(settled.world);
 
     for (const kind of kinds) {
@@ -238,7 +238,7 @@ describe('a ledger flush', () => {
 });
 
 describe('covered data that cannot be read', () => {
-  test('puts exactly the partitions that lack it in doubt', async () => {
+  test('puts exactly the partitions that lack it in quarantine (regression 65)', async () => {
     const settled = await settledStore(2);
     const { world } = settled;
     const other = present(world.partitions[1], 'another partition');
@@ -249,9 +249,33 @@ describe('covered data that cannot be read', () => {
 
     await restart(world, 'processKill');
 
-    expect(recoveredOf(settled).doubt).toBeUndefined();
-    expect(recoveredOf({ world, model: other }).doubt).toContain(
-      'the ledger covers entries up to 3',
-    );
+    expect(recoveredOf(settled)).toMatchObject({ doubt: undefined, quarantine: undefined });
+    expect(recoveredOf({ world, model: other })).toMatchObject({
+      doubt: undefined,
+      quarantine: { endIndex: 3, endTerm: 1, begunMs: [] },
+    });
+  });
+
+  test('in a life that is in doubt for good ends its log there, and it goes on behind', async () => {
+    const settled = await settledStore();
+    const { world, model } = settled;
+    logOf(settled).persistDoubt('a test', () => undefined);
+    await flush(world);
+    const { segmentSeq, endOffset } = present(world.store, 'the store is open').statistics();
+    const path = `/data/wal/${segmentFileName(segmentSeq)}`;
+    expect(world.disk.flipBit(path, endOffset - blockBytes + 40, 1)).toBe(true);
+
+    await restart(world, 'processKill');
+    expect(recoveredOf(settled)).toMatchObject({
+      doubt: 'a test',
+      quarantine: undefined,
+      lastIndex: 0,
+    });
+    logOf(settled).append(frames(model.id, [{ index: 1, term: 1, payload: 'again' }]), 1);
+    await flush(world);
+    await restart(world, 'powerLoss');
+
+    expect(world.failures).toBe(0);
+    expect(recoveredOf(settled)).toMatchObject({ doubt: 'a test', lastIndex: 1 });
   });
 });

@@ -427,6 +427,7 @@ export class StoreWorld {
           model.durableIndex = Math.max(model.durableIndex, completion.lastIndex);
         });
       },
+      damaged: () => undefined,
       flushEnded: () => undefined,
       failed: () => {
         this.failures++;

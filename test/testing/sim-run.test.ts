@@ -48,6 +48,24 @@ describe('simulated clusters', () => {
   });
 });
 
+// Seeds whose damage is met by a reader, at a start or while the node runs.
+describe('data at rest that rots on a minority of nodes', () => {
+  test.each([11])('is repaired from the others, seed %i', { timeout: 120_000 }, async (seed) => {
+    let cleared = 0;
+    const report = await runSimulation({
+      seed,
+      drainMicrotasks,
+      faultKinds: ['bitRot', 'crash'],
+      onEvent: ({ event }) => {
+        if (event.kind === 'quarantineCleared') cleared++;
+      },
+    });
+
+    expect(report.violation).toBeUndefined();
+    expect(cleared).toBeGreaterThan(0);
+  });
+});
+
 describe('mutants', () => {
   test.each(mutants)('$name still fits the sources', (mutant) => {
     for (const { file = mutant.file, find } of mutant.edits)

@@ -10,7 +10,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file clustor/admin/v1/admin.proto.
  */
 export const file_clustor_admin_v1_admin: GenFile = /*@__PURE__*/
-  fileDesc("ChxjbHVzdG9yL2FkbWluL3YxL2FkbWluLnByb3RvEhBjbHVzdG9yLmFkbWluLnYxIhIKEEdldFN0YXR1c1JlcXVlc3QiqQIKEUdldFN0YXR1c1Jlc3BvbnNlEhIKCmNsdXN0ZXJfaWQYASABKAkSDwoHbm9kZV9pZBgCIAEoBBIPCgdib290X2lkGAMgASgJEg8KB2FkZHJlc3MYBCABKAkSEQoJdXB0aW1lX21zGAUgASgEEhAKCGxpbmtzX3VwGAYgAygEEhAKCHNlc3Npb25zGAcgASgNEioKB2pvdXJuYWwYCCABKAsyGS5jbHVzdG9yLmFkbWluLnYxLkpvdXJuYWwSLwoKcGFydGl0aW9ucxgJIAMoCzIbLmNsdXN0b3IuYWRtaW4udjEuUGFydGl0aW9uEiQKBGRpc2sYCiABKAsyFi5jbHVzdG9yLmFkbWluLnYxLkRpc2sSEwoLY2xvY2tfYWxhcm0YCyABKAgiwQEKBERpc2sSEAoIcHJlc3N1cmUYASABKAkSEAoIc2hvcnRhZ2UYAiABKAkSEAoIc2luY2VfbXMYAyABKAQSEwoLdG90YWxfYnl0ZXMYBCABKAQSEgoKZnJlZV9ieXRlcxgFIAEoBBIRCglsb2dfYnl0ZXMYBiABKAQSFQoNbG9nX2J5dGVzX21heBgHIAEoBBIYChByZXNlcnZlX3NlZ21lbnRzGAggASgNEhYKDnJlZnVzZWRfd3JpdGVzGAkgASgEIp8DCgdKb3VybmFsEg8KB2ZsdXNoZXMYASABKAQSFAoMZGF0YV9mbHVzaGVzGAIgASgEEg8KB2VudHJpZXMYAyABKAQSEwoLZW50cnlfYnl0ZXMYBCABKAQSHQoVam91cm5hbF9ieXRlc193cml0dGVuGAUgASgEEhUKDWpvdXJuYWxfYnl0ZXMYBiABKAQSEwoLc2VnbWVudF9zZXEYByABKAQSEgoKZW5kX29mZnNldBgIIAEoBBIXCg9sZWRnZXJfc2VxdWVuY2UYCSABKAQSGQoRbGVkZ2VyX2dlbmVyYXRpb24YCiABKAQSFgoOaW9fd3JpdGVyX21vZGUYCyABKAkSFQoNZmx1c2hfbXNfbGFzdBgMIAEoARIUCgxmbHVzaF9tc19wNTAYDSABKAESFAoMZmx1c2hfbXNfcDk5GA4gASgBEh0KFW5vbmNlX2Jsb2Nrc19yZXNlcnZlZBgPIAEoBBIaChJub25jZV9ibG9ja3Nfc3BlbnQYECABKAQSHgoWbm9uY2VfYmxvY2tzX2FiYW5kb25lZBgRIAEoBCLOBwoJUGFydGl0aW9uEhQKDHBhcnRpdGlvbl9pZBgBIAEoCRISCgpyZXBsaWNhX2lkGAIgASgEEhMKC2luY2FybmF0aW9uGAMgASgJEgwKBHJvbGUYBCABKAkSFQoNcm9sZV9zaW5jZV9tcxgFIAEoBBITCgtyb2xlX3JlYXNvbhgGIAEoCRIMCgR0ZXJtGAcgASgEEhsKDmxlYWRlcl9ub2RlX2lkGAggASgESACIAQESGwoObGVhZGVyX2FkZHJlc3MYCSABKAlIAYgBARISCgpsYXN0X2luZGV4GAogASgEEhUKDWR1cmFibGVfaW5kZXgYCyABKAQSFgoOdmVyaWZpZWRfaW5kZXgYDCABKAQSFAoMY29tbWl0X2luZGV4GA0gASgEEhsKE3dhbF9jb21taXR0ZWRfaW5kZXgYDiABKAQSFQoNYXBwbGllZF9pbmRleBgPIAEoBBISCgpiYXNlX2luZGV4GBAgASgEEhAKCGluX2RvdWJ0GBEgASgIEhgKC2FwcGx5X2ZhdWx0GBIgASgJSAKIAQESGQoRcHJvcG9zYWxzX3dhaXRpbmcYEyABKA0SGgoScHJvcG9zYWxzX2FwcGVuZGVkGBQgASgNEhUKDXJlYWRzX3dhaXRpbmcYFSABKA0SHQoVbG9jYWxfYXBwZW5kc19wZW5kaW5nGBYgASgNEhgKEGlkZW1wb3RlbmN5X3Jvd3MYFyABKA0SEgoKdGFpbF9ieXRlcxgYIAEoBBIpCgdtZW1iZXJzGBkgAygLMhguY2x1c3Rvci5hZG1pbi52MS5NZW1iZXISMAoFam9pbnQYGiABKAsyHC5jbHVzdG9yLmFkbWluLnYxLkpvaW50UGhhc2VIA4gBARIgChN0cmFuc2Zlcl90b19ub2RlX2lkGBsgASgESASIAQESGwoTY29uZmlndXJhdGlvbl9pbmRleBgcIAEoBBIfChdjb25maWd1cmF0aW9uX2NvbW1pdHRlZBgdIAEoCBIRCglpc19tZW1iZXIYHiABKAgSFgoOaXNfaGliZXJuYXRpbmcYHyABKAgSMAoKZHVyYWJpbGl0eRggIAEoCzIcLmNsdXN0b3IuYWRtaW4udjEuRHVyYWJpbGl0eRImCgVsZWFzZRghIAEoCzIXLmNsdXN0b3IuYWRtaW4udjEuTGVhc2VCEQoPX2xlYWRlcl9ub2RlX2lkQhEKD19sZWFkZXJfYWRkcmVzc0IOCgxfYXBwbHlfZmF1bHRCCAoGX2pvaW50QhYKFF90cmFuc2Zlcl90b19ub2RlX2lkIr0BCgpEdXJhYmlsaXR5EgwKBG1vZGUYASABKAkSEwoLd2FudGVkX21vZGUYAiABKAkSDQoFZXBvY2gYAyABKA0SDQoFaW5kZXgYBCABKAQSHwoSZ3JvdXBfZnN5bmNfY2xhdXNlGAUgASgJSACIAQESHwoSZ3JvdXBfZnN5bmNfcmVhc29uGAYgASgJSAGIAQFCFQoTX2dyb3VwX2ZzeW5jX2NsYXVzZUIVChNfZ3JvdXBfZnN5bmNfcmVhc29uIjwKBUxlYXNlEg0KBXN0YXRlGAEgASgJEg4KBnJlYXNvbhgCIAEoCRIUCgxyZW1haW5pbmdfbXMYAyABKA0ipwEKCkpvaW50UGhhc2USMgoQb3V0Z29pbmdfbWVtYmVycxgBIAMoCzIYLmNsdXN0b3IuYWRtaW4udjEuTWVtYmVyEhEKCWNvbW1pdHRlZBgCIAEoDRIOCgZuZWVkZWQYAyABKA0SEAoIc2luY2VfbXMYBCABKAQSHAoPcm9sbGJhY2tfcmVhc29uGAUgASgJSACIAQFCEgoQX3JvbGxiYWNrX3JlYXNvbiLpAQoGTWVtYmVyEhIKCnJlcGxpY2FfaWQYASABKAQSDwoHbm9kZV9pZBgCIAEoBBITCgtpbmNhcm5hdGlvbhgDIAEoCRIMCgRyb2xlGAQgASgJEhEKCWFkZHJlc3NlcxgFIAMoCRIYCgttYXRjaF9pbmRleBgGIAEoBEgAiAEBEhUKCHByb2dyZXNzGAcgASgJSAGIAQESEAoIaW5fZG91YnQYCCABKAgSFgoJc2lsZW50X21zGAkgASgESAKIAQFCDgoMX21hdGNoX2luZGV4QgsKCV9wcm9ncmVzc0IMCgpfc2lsZW50X21zIhcKFUxpc3RQYXJ0aXRpb25zUmVxdWVzdCJJChZMaXN0UGFydGl0aW9uc1Jlc3BvbnNlEi8KCnBhcnRpdGlvbnMYASADKAsyGy5jbHVzdG9yLmFkbWluLnYxLlBhcnRpdGlvbiIrChNHZXRQYXJ0aXRpb25SZXF1ZXN0EhQKDHBhcnRpdGlvbl9pZBgBIAEoCSJGChRHZXRQYXJ0aXRpb25SZXNwb25zZRIuCglwYXJ0aXRpb24YASABKAsyGy5jbHVzdG9yLmFkbWluLnYxLlBhcnRpdGlvbiIwCgpXaHlSZXF1ZXN0EhQKDHBhcnRpdGlvbl9pZBgBIAEoCRIMCgRraW5kGAIgASgJIrsBCgtXaHlSZXNwb25zZRIOCgZjbGF1c2UYASABKAkSEwoLZXhwbGFuYXRpb24YAiABKAkSDgoGYWR2aWNlGAMgASgJEhAKCHNpbmNlX21zGAQgASgEEjcKBWZhY3RzGAUgAygLMiguY2x1c3Rvci5hZG1pbi52MS5XaHlSZXNwb25zZS5GYWN0c0VudHJ5GiwKCkZhY3RzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJvChBBZGRNZW1iZXJSZXF1ZXN0EhQKDHBhcnRpdGlvbl9pZBgBIAEoCRIPCgdub2RlX2lkGAIgASgEEhEKCWFkZHJlc3NlcxgDIAMoCRIMCgRyb2xlGAQgASgJEhMKC2RlYWRsaW5lX21zGAUgASgNIvwBChNDaGFuZ2VWb3RlcnNSZXF1ZXN0EhQKDHBhcnRpdGlvbl9pZBgBIAEoCRIPCgdwcm9tb3RlGAIgAygEEg4KBnJlbW92ZRgDIAMoBBJDCgdkb21haW5zGAQgAygLMjIuY2x1c3Rvci5hZG1pbi52MS5DaGFuZ2VWb3RlcnNSZXF1ZXN0LkRvbWFpbnNFbnRyeRIOCgZwb2xpY3kYBSABKAkSFAoMb3ZlcnJpZGVfcmVmGAYgASgJEhMKC2RlYWRsaW5lX21zGAcgASgNGi4KDERvbWFpbnNFbnRyeRILCgNrZXkYASABKAQSDQoFdmFsdWUYAiABKAk6AjgBIlYKGVJvbGxCYWNrTWVtYmVyc2hpcFJlcXVlc3QSFAoMcGFydGl0aW9uX2lkGAEgASgJEg4KBnJlYXNvbhgCIAEoCRITCgtkZWFkbGluZV9tcxgDIAEoDSJjChJNZW1iZXJzaGlwUmVzcG9uc2USEwoLcm9sbGVkX2JhY2sYASABKAgSDQoFaW5kZXgYAiABKAQSKQoHbWVtYmVycxgDIAMoCzIYLmNsdXN0b3IuYWRtaW4udjEuTWVtYmVyIsMCChJQbGFuVm90ZXJzUmVzcG9uc2USKAoGYmVmb3JlGAEgAygLMhguY2x1c3Rvci5hZG1pbi52MS5NZW1iZXISJwoFYWZ0ZXIYAiADKAsyGC5jbHVzdG9yLmFkbWluLnYxLk1lbWJlchINCgVwaGFzZRgDIAEoCRI9ChRzdXJ2aXZhYmlsaXR5X2JlZm9yZRgEIAEoCzIfLmNsdXN0b3IuYWRtaW4udjEuU3Vydml2YWJpbGl0eRI8ChNzdXJ2aXZhYmlsaXR5X2FmdGVyGAUgASgLMh8uY2x1c3Rvci5hZG1pbi52MS5TdXJ2aXZhYmlsaXR5Eg8KB3ZlcmRpY3QYBiABKAkSFgoOdmVyZGljdF9yZWFzb24YByABKAkSFAoMcmVmdXNhbF9jb2RlGAggASgJEg8KB3JlZnVzYWwYCSABKAkieAoNU3Vydml2YWJpbGl0eRIOCgZ2b3RlcnMYASABKA0SDQoFYWxpdmUYAiABKA0SDgoGcXVvcnVtGAMgASgNEhcKD2xvc3Nlc19zdXJ2aXZlZBgEIAEoARINCgVzbGFjaxgFIAEoERIQCghoZWFkcm9vbRgGIAEoASIsChRHZXREdXJhYmlsaXR5UmVxdWVzdBIUCgxwYXJ0aXRpb25faWQYASABKAkifwoUU2V0RHVyYWJpbGl0eVJlcXVlc3QSFAoMcGFydGl0aW9uX2lkGAEgASgJEgwKBG1vZGUYAiABKAkSGwoOZXhwZWN0ZWRfZXBvY2gYAyABKA1IAIgBARITCgtkZWFkbGluZV9tcxgEIAEoDUIRCg9fZXhwZWN0ZWRfZXBvY2giWgoZVHJhbnNmZXJMZWFkZXJzaGlwUmVxdWVzdBIUCgxwYXJ0aXRpb25faWQYASABKAkSEgoKdG9fbm9kZV9pZBgCIAEoBBITCgtkZWFkbGluZV9tcxgDIAEoDSI0ChpUcmFuc2ZlckxlYWRlcnNoaXBSZXNwb25zZRIWCg5sZWFkZXJfbm9kZV9pZBgBIAEoBCIQCg5HZXRLZXlzUmVxdWVzdCITChFSb3RhdGVLZXlzUmVxdWVzdCKhAgoMS2V5c1Jlc3BvbnNlEhQKDGlzX2VuY3J5cHRlZBgBIAEoCBIQCghwcm92aWRlchgCIAEoCRIqCgZlcG9jaHMYAyADKAsyGi5jbHVzdG9yLmFkbWluLnYxLktleUVwb2NoEhYKDnBsYWluX3NlZ21lbnRzGAQgASgEEhsKE3NlZ21lbnRzX3RvX3Jld3JpdGUYBSABKAQSGgoSc2VnbWVudHNfcmV3cml0dGVuGAYgASgEEh0KFXJld3JpdGluZ19zZWdtZW50X3NlcRgHIAEoBBIdChVyZXdyaXRpbmdfYmxvY2tzX2RvbmUYCCABKAQSGAoQcmV3cml0aW5nX2Jsb2NrcxgJIAEoBBIUCgxsYXN0X2ZhaWx1cmUYCiABKAkiXgoIS2V5RXBvY2gSDQoFZXBvY2gYASABKA0SDQoFc3RhdGUYAiABKAkSEgoKY3JlYXRlZF9tcxgDIAEoBBIOCgZrZWtfaWQYBCABKAkSEAoIc2VnbWVudHMYBSABKAQy3wkKDEFkbWluU2VydmljZRJZCglHZXRTdGF0dXMSIi5jbHVzdG9yLmFkbWluLnYxLkdldFN0YXR1c1JlcXVlc3QaIy5jbHVzdG9yLmFkbWluLnYxLkdldFN0YXR1c1Jlc3BvbnNlIgOQAgESaAoOTGlzdFBhcnRpdGlvbnMSJy5jbHVzdG9yLmFkbWluLnYxLkxpc3RQYXJ0aXRpb25zUmVxdWVzdBooLmNsdXN0b3IuYWRtaW4udjEuTGlzdFBhcnRpdGlvbnNSZXNwb25zZSIDkAIBEmIKDEdldFBhcnRpdGlvbhIlLmNsdXN0b3IuYWRtaW4udjEuR2V0UGFydGl0aW9uUmVxdWVzdBomLmNsdXN0b3IuYWRtaW4udjEuR2V0UGFydGl0aW9uUmVzcG9uc2UiA5ACARJHCgNXaHkSHC5jbHVzdG9yLmFkbWluLnYxLldoeVJlcXVlc3QaHS5jbHVzdG9yLmFkbWluLnYxLldoeVJlc3BvbnNlIgOQAgESWgoJQWRkTWVtYmVyEiIuY2x1c3Rvci5hZG1pbi52MS5BZGRNZW1iZXJSZXF1ZXN0GiQuY2x1c3Rvci5hZG1pbi52MS5NZW1iZXJzaGlwUmVzcG9uc2UiA5ACAhJgCgxDaGFuZ2VWb3RlcnMSJS5jbHVzdG9yLmFkbWluLnYxLkNoYW5nZVZvdGVyc1JlcXVlc3QaJC5jbHVzdG9yLmFkbWluLnYxLk1lbWJlcnNoaXBSZXNwb25zZSIDkAICEl4KClBsYW5Wb3RlcnMSJS5jbHVzdG9yLmFkbWluLnYxLkNoYW5nZVZvdGVyc1JlcXVlc3QaJC5jbHVzdG9yLmFkbWluLnYxLlBsYW5Wb3RlcnNSZXNwb25zZSIDkAIBEmwKElJvbGxCYWNrTWVtYmVyc2hpcBIrLmNsdXN0b3IuYWRtaW4udjEuUm9sbEJhY2tNZW1iZXJzaGlwUmVxdWVzdBokLmNsdXN0b3IuYWRtaW4udjEuTWVtYmVyc2hpcFJlc3BvbnNlIgOQAgISWgoNR2V0RHVyYWJpbGl0eRImLmNsdXN0b3IuYWRtaW4udjEuR2V0RHVyYWJpbGl0eVJlcXVlc3QaHC5jbHVzdG9yLmFkbWluLnYxLkR1cmFiaWxpdHkiA5ACARJaCg1TZXREdXJhYmlsaXR5EiYuY2x1c3Rvci5hZG1pbi52MS5TZXREdXJhYmlsaXR5UmVxdWVzdBocLmNsdXN0b3IuYWRtaW4udjEuRHVyYWJpbGl0eSIDkAICEnQKElRyYW5zZmVyTGVhZGVyc2hpcBIrLmNsdXN0b3IuYWRtaW4udjEuVHJhbnNmZXJMZWFkZXJzaGlwUmVxdWVzdBosLmNsdXN0b3IuYWRtaW4udjEuVHJhbnNmZXJMZWFkZXJzaGlwUmVzcG9uc2UiA5ACAhJQCgdHZXRLZXlzEiAuY2x1c3Rvci5hZG1pbi52MS5HZXRLZXlzUmVxdWVzdBoeLmNsdXN0b3IuYWRtaW4udjEuS2V5c1Jlc3BvbnNlIgOQAgESUQoKUm90YXRlS2V5cxIjLmNsdXN0b3IuYWRtaW4udjEuUm90YXRlS2V5c1JlcXVlc3QaHi5jbHVzdG9yLmFkbWluLnYxLktleXNSZXNwb25zZWIGcHJvdG8z");
+  fileDesc("ChxjbHVzdG9yL2FkbWluL3YxL2FkbWluLnByb3RvEhBjbHVzdG9yLmFkbWluLnYxIhIKEEdldFN0YXR1c1JlcXVlc3QiqQIKEUdldFN0YXR1c1Jlc3BvbnNlEhIKCmNsdXN0ZXJfaWQYASABKAkSDwoHbm9kZV9pZBgCIAEoBBIPCgdib290X2lkGAMgASgJEg8KB2FkZHJlc3MYBCABKAkSEQoJdXB0aW1lX21zGAUgASgEEhAKCGxpbmtzX3VwGAYgAygEEhAKCHNlc3Npb25zGAcgASgNEioKB2pvdXJuYWwYCCABKAsyGS5jbHVzdG9yLmFkbWluLnYxLkpvdXJuYWwSLwoKcGFydGl0aW9ucxgJIAMoCzIbLmNsdXN0b3IuYWRtaW4udjEuUGFydGl0aW9uEiQKBGRpc2sYCiABKAsyFi5jbHVzdG9yLmFkbWluLnYxLkRpc2sSEwoLY2xvY2tfYWxhcm0YCyABKAgiwQEKBERpc2sSEAoIcHJlc3N1cmUYASABKAkSEAoIc2hvcnRhZ2UYAiABKAkSEAoIc2luY2VfbXMYAyABKAQSEwoLdG90YWxfYnl0ZXMYBCABKAQSEgoKZnJlZV9ieXRlcxgFIAEoBBIRCglsb2dfYnl0ZXMYBiABKAQSFQoNbG9nX2J5dGVzX21heBgHIAEoBBIYChByZXNlcnZlX3NlZ21lbnRzGAggASgNEhYKDnJlZnVzZWRfd3JpdGVzGAkgASgEIp8DCgdKb3VybmFsEg8KB2ZsdXNoZXMYASABKAQSFAoMZGF0YV9mbHVzaGVzGAIgASgEEg8KB2VudHJpZXMYAyABKAQSEwoLZW50cnlfYnl0ZXMYBCABKAQSHQoVam91cm5hbF9ieXRlc193cml0dGVuGAUgASgEEhUKDWpvdXJuYWxfYnl0ZXMYBiABKAQSEwoLc2VnbWVudF9zZXEYByABKAQSEgoKZW5kX29mZnNldBgIIAEoBBIXCg9sZWRnZXJfc2VxdWVuY2UYCSABKAQSGQoRbGVkZ2VyX2dlbmVyYXRpb24YCiABKAQSFgoOaW9fd3JpdGVyX21vZGUYCyABKAkSFQoNZmx1c2hfbXNfbGFzdBgMIAEoARIUCgxmbHVzaF9tc19wNTAYDSABKAESFAoMZmx1c2hfbXNfcDk5GA4gASgBEh0KFW5vbmNlX2Jsb2Nrc19yZXNlcnZlZBgPIAEoBBIaChJub25jZV9ibG9ja3Nfc3BlbnQYECABKAQSHgoWbm9uY2VfYmxvY2tzX2FiYW5kb25lZBgRIAEoBCKUCAoJUGFydGl0aW9uEhQKDHBhcnRpdGlvbl9pZBgBIAEoCRISCgpyZXBsaWNhX2lkGAIgASgEEhMKC2luY2FybmF0aW9uGAMgASgJEgwKBHJvbGUYBCABKAkSFQoNcm9sZV9zaW5jZV9tcxgFIAEoBBITCgtyb2xlX3JlYXNvbhgGIAEoCRIMCgR0ZXJtGAcgASgEEhsKDmxlYWRlcl9ub2RlX2lkGAggASgESACIAQESGwoObGVhZGVyX2FkZHJlc3MYCSABKAlIAYgBARISCgpsYXN0X2luZGV4GAogASgEEhUKDWR1cmFibGVfaW5kZXgYCyABKAQSFgoOdmVyaWZpZWRfaW5kZXgYDCABKAQSFAoMY29tbWl0X2luZGV4GA0gASgEEhsKE3dhbF9jb21taXR0ZWRfaW5kZXgYDiABKAQSFQoNYXBwbGllZF9pbmRleBgPIAEoBBISCgpiYXNlX2luZGV4GBAgASgEEhAKCGluX2RvdWJ0GBEgASgIEhgKC2FwcGx5X2ZhdWx0GBIgASgJSAKIAQESGQoRcHJvcG9zYWxzX3dhaXRpbmcYEyABKA0SGgoScHJvcG9zYWxzX2FwcGVuZGVkGBQgASgNEhUKDXJlYWRzX3dhaXRpbmcYFSABKA0SHQoVbG9jYWxfYXBwZW5kc19wZW5kaW5nGBYgASgNEhgKEGlkZW1wb3RlbmN5X3Jvd3MYFyABKA0SEgoKdGFpbF9ieXRlcxgYIAEoBBIpCgdtZW1iZXJzGBkgAygLMhguY2x1c3Rvci5hZG1pbi52MS5NZW1iZXISMAoFam9pbnQYGiABKAsyHC5jbHVzdG9yLmFkbWluLnYxLkpvaW50UGhhc2VIA4gBARIgChN0cmFuc2Zlcl90b19ub2RlX2lkGBsgASgESASIAQESGwoTY29uZmlndXJhdGlvbl9pbmRleBgcIAEoBBIfChdjb25maWd1cmF0aW9uX2NvbW1pdHRlZBgdIAEoCBIRCglpc19tZW1iZXIYHiABKAgSFgoOaXNfaGliZXJuYXRpbmcYHyABKAgSMAoKZHVyYWJpbGl0eRggIAEoCzIcLmNsdXN0b3IuYWRtaW4udjEuRHVyYWJpbGl0eRImCgVsZWFzZRghIAEoCzIXLmNsdXN0b3IuYWRtaW4udjEuTGVhc2USNQoKcXVhcmFudGluZRgoIAEoCzIcLmNsdXN0b3IuYWRtaW4udjEuUXVhcmFudGluZUgFiAEBQhEKD19sZWFkZXJfbm9kZV9pZEIRCg9fbGVhZGVyX2FkZHJlc3NCDgoMX2FwcGx5X2ZhdWx0QggKBl9qb2ludEIWChRfdHJhbnNmZXJfdG9fbm9kZV9pZEINCgtfcXVhcmFudGluZSK9AQoKRHVyYWJpbGl0eRIMCgRtb2RlGAEgASgJEhMKC3dhbnRlZF9tb2RlGAIgASgJEg0KBWVwb2NoGAMgASgNEg0KBWluZGV4GAQgASgEEh8KEmdyb3VwX2ZzeW5jX2NsYXVzZRgFIAEoCUgAiAEBEh8KEmdyb3VwX2ZzeW5jX3JlYXNvbhgGIAEoCUgBiAEBQhUKE19ncm91cF9mc3luY19jbGF1c2VCFQoTX2dyb3VwX2ZzeW5jX3JlYXNvbiI8CgVMZWFzZRINCgVzdGF0ZRgBIAEoCRIOCgZyZWFzb24YAiABKAkSFAoMcmVtYWluaW5nX21zGAMgASgNIqcBCgpKb2ludFBoYXNlEjIKEG91dGdvaW5nX21lbWJlcnMYASADKAsyGC5jbHVzdG9yLmFkbWluLnYxLk1lbWJlchIRCgljb21taXR0ZWQYAiABKA0SDgoGbmVlZGVkGAMgASgNEhAKCHNpbmNlX21zGAQgASgEEhwKD3JvbGxiYWNrX3JlYXNvbhgFIAEoCUgAiAEBQhIKEF9yb2xsYmFja19yZWFzb24i6QEKBk1lbWJlchISCgpyZXBsaWNhX2lkGAEgASgEEg8KB25vZGVfaWQYAiABKAQSEwoLaW5jYXJuYXRpb24YAyABKAkSDAoEcm9sZRgEIAEoCRIRCglhZGRyZXNzZXMYBSADKAkSGAoLbWF0Y2hfaW5kZXgYBiABKARIAIgBARIVCghwcm9ncmVzcxgHIAEoCUgBiAEBEhAKCGluX2RvdWJ0GAggASgIEhYKCXNpbGVudF9tcxgJIAEoBEgCiAEBQg4KDF9tYXRjaF9pbmRleEILCglfcHJvZ3Jlc3NCDAoKX3NpbGVudF9tcyIXChVMaXN0UGFydGl0aW9uc1JlcXVlc3QiSQoWTGlzdFBhcnRpdGlvbnNSZXNwb25zZRIvCgpwYXJ0aXRpb25zGAEgAygLMhsuY2x1c3Rvci5hZG1pbi52MS5QYXJ0aXRpb24iKwoTR2V0UGFydGl0aW9uUmVxdWVzdBIUCgxwYXJ0aXRpb25faWQYASABKAkiRgoUR2V0UGFydGl0aW9uUmVzcG9uc2USLgoJcGFydGl0aW9uGAEgASgLMhsuY2x1c3Rvci5hZG1pbi52MS5QYXJ0aXRpb24ixwEKClF1YXJhbnRpbmUSDgoGcmVhc29uGAEgASgJEhAKCHNpbmNlX21zGAIgASgEEg8KB21pc3NpbmcYAyABKAkSFQoNbWlzc2luZ19jb3VudBgEIAEoBBIWCg5yZXBhaXJlZF9jb3VudBgFIAEoBBIQCghhdHRlbXB0cxgGIAEoDRIaCg1hc2tlZF9ub2RlX2lkGAcgASgESACIAQESFwoPYXdhaXRzX29wZXJhdG9yGAggASgIQhAKDl9hc2tlZF9ub2RlX2lkIj4KFkNsZWFyUXVhcmFudGluZVJlcXVlc3QSFAoMcGFydGl0aW9uX2lkGAEgASgJEg4KBnRpY2tldBgCIAEoCSIZChdDbGVhclF1YXJhbnRpbmVSZXNwb25zZSIwCgpXaHlSZXF1ZXN0EhQKDHBhcnRpdGlvbl9pZBgBIAEoCRIMCgRraW5kGAIgASgJIrsBCgtXaHlSZXNwb25zZRIOCgZjbGF1c2UYASABKAkSEwoLZXhwbGFuYXRpb24YAiABKAkSDgoGYWR2aWNlGAMgASgJEhAKCHNpbmNlX21zGAQgASgEEjcKBWZhY3RzGAUgAygLMiguY2x1c3Rvci5hZG1pbi52MS5XaHlSZXNwb25zZS5GYWN0c0VudHJ5GiwKCkZhY3RzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJvChBBZGRNZW1iZXJSZXF1ZXN0EhQKDHBhcnRpdGlvbl9pZBgBIAEoCRIPCgdub2RlX2lkGAIgASgEEhEKCWFkZHJlc3NlcxgDIAMoCRIMCgRyb2xlGAQgASgJEhMKC2RlYWRsaW5lX21zGAUgASgNIvwBChNDaGFuZ2VWb3RlcnNSZXF1ZXN0EhQKDHBhcnRpdGlvbl9pZBgBIAEoCRIPCgdwcm9tb3RlGAIgAygEEg4KBnJlbW92ZRgDIAMoBBJDCgdkb21haW5zGAQgAygLMjIuY2x1c3Rvci5hZG1pbi52MS5DaGFuZ2VWb3RlcnNSZXF1ZXN0LkRvbWFpbnNFbnRyeRIOCgZwb2xpY3kYBSABKAkSFAoMb3ZlcnJpZGVfcmVmGAYgASgJEhMKC2RlYWRsaW5lX21zGAcgASgNGi4KDERvbWFpbnNFbnRyeRILCgNrZXkYASABKAQSDQoFdmFsdWUYAiABKAk6AjgBIlYKGVJvbGxCYWNrTWVtYmVyc2hpcFJlcXVlc3QSFAoMcGFydGl0aW9uX2lkGAEgASgJEg4KBnJlYXNvbhgCIAEoCRITCgtkZWFkbGluZV9tcxgDIAEoDSJjChJNZW1iZXJzaGlwUmVzcG9uc2USEwoLcm9sbGVkX2JhY2sYASABKAgSDQoFaW5kZXgYAiABKAQSKQoHbWVtYmVycxgDIAMoCzIYLmNsdXN0b3IuYWRtaW4udjEuTWVtYmVyIsMCChJQbGFuVm90ZXJzUmVzcG9uc2USKAoGYmVmb3JlGAEgAygLMhguY2x1c3Rvci5hZG1pbi52MS5NZW1iZXISJwoFYWZ0ZXIYAiADKAsyGC5jbHVzdG9yLmFkbWluLnYxLk1lbWJlchINCgVwaGFzZRgDIAEoCRI9ChRzdXJ2aXZhYmlsaXR5X2JlZm9yZRgEIAEoCzIfLmNsdXN0b3IuYWRtaW4udjEuU3Vydml2YWJpbGl0eRI8ChNzdXJ2aXZhYmlsaXR5X2FmdGVyGAUgASgLMh8uY2x1c3Rvci5hZG1pbi52MS5TdXJ2aXZhYmlsaXR5Eg8KB3ZlcmRpY3QYBiABKAkSFgoOdmVyZGljdF9yZWFzb24YByABKAkSFAoMcmVmdXNhbF9jb2RlGAggASgJEg8KB3JlZnVzYWwYCSABKAkieAoNU3Vydml2YWJpbGl0eRIOCgZ2b3RlcnMYASABKA0SDQoFYWxpdmUYAiABKA0SDgoGcXVvcnVtGAMgASgNEhcKD2xvc3Nlc19zdXJ2aXZlZBgEIAEoARINCgVzbGFjaxgFIAEoERIQCghoZWFkcm9vbRgGIAEoASIsChRHZXREdXJhYmlsaXR5UmVxdWVzdBIUCgxwYXJ0aXRpb25faWQYASABKAkifwoUU2V0RHVyYWJpbGl0eVJlcXVlc3QSFAoMcGFydGl0aW9uX2lkGAEgASgJEgwKBG1vZGUYAiABKAkSGwoOZXhwZWN0ZWRfZXBvY2gYAyABKA1IAIgBARITCgtkZWFkbGluZV9tcxgEIAEoDUIRCg9fZXhwZWN0ZWRfZXBvY2giWgoZVHJhbnNmZXJMZWFkZXJzaGlwUmVxdWVzdBIUCgxwYXJ0aXRpb25faWQYASABKAkSEgoKdG9fbm9kZV9pZBgCIAEoBBITCgtkZWFkbGluZV9tcxgDIAEoDSI0ChpUcmFuc2ZlckxlYWRlcnNoaXBSZXNwb25zZRIWCg5sZWFkZXJfbm9kZV9pZBgBIAEoBCIQCg5HZXRLZXlzUmVxdWVzdCITChFSb3RhdGVLZXlzUmVxdWVzdCKhAgoMS2V5c1Jlc3BvbnNlEhQKDGlzX2VuY3J5cHRlZBgBIAEoCBIQCghwcm92aWRlchgCIAEoCRIqCgZlcG9jaHMYAyADKAsyGi5jbHVzdG9yLmFkbWluLnYxLktleUVwb2NoEhYKDnBsYWluX3NlZ21lbnRzGAQgASgEEhsKE3NlZ21lbnRzX3RvX3Jld3JpdGUYBSABKAQSGgoSc2VnbWVudHNfcmV3cml0dGVuGAYgASgEEh0KFXJld3JpdGluZ19zZWdtZW50X3NlcRgHIAEoBBIdChVyZXdyaXRpbmdfYmxvY2tzX2RvbmUYCCABKAQSGAoQcmV3cml0aW5nX2Jsb2NrcxgJIAEoBBIUCgxsYXN0X2ZhaWx1cmUYCiABKAkiXgoIS2V5RXBvY2gSDQoFZXBvY2gYASABKA0SDQoFc3RhdGUYAiABKAkSEgoKY3JlYXRlZF9tcxgDIAEoBBIOCgZrZWtfaWQYBCABKAkSEAoIc2VnbWVudHMYBSABKAQyzAoKDEFkbWluU2VydmljZRJZCglHZXRTdGF0dXMSIi5jbHVzdG9yLmFkbWluLnYxLkdldFN0YXR1c1JlcXVlc3QaIy5jbHVzdG9yLmFkbWluLnYxLkdldFN0YXR1c1Jlc3BvbnNlIgOQAgESaAoOTGlzdFBhcnRpdGlvbnMSJy5jbHVzdG9yLmFkbWluLnYxLkxpc3RQYXJ0aXRpb25zUmVxdWVzdBooLmNsdXN0b3IuYWRtaW4udjEuTGlzdFBhcnRpdGlvbnNSZXNwb25zZSIDkAIBEmIKDEdldFBhcnRpdGlvbhIlLmNsdXN0b3IuYWRtaW4udjEuR2V0UGFydGl0aW9uUmVxdWVzdBomLmNsdXN0b3IuYWRtaW4udjEuR2V0UGFydGl0aW9uUmVzcG9uc2UiA5ACARJHCgNXaHkSHC5jbHVzdG9yLmFkbWluLnYxLldoeVJlcXVlc3QaHS5jbHVzdG9yLmFkbWluLnYxLldoeVJlc3BvbnNlIgOQAgESWgoJQWRkTWVtYmVyEiIuY2x1c3Rvci5hZG1pbi52MS5BZGRNZW1iZXJSZXF1ZXN0GiQuY2x1c3Rvci5hZG1pbi52MS5NZW1iZXJzaGlwUmVzcG9uc2UiA5ACAhJgCgxDaGFuZ2VWb3RlcnMSJS5jbHVzdG9yLmFkbWluLnYxLkNoYW5nZVZvdGVyc1JlcXVlc3QaJC5jbHVzdG9yLmFkbWluLnYxLk1lbWJlcnNoaXBSZXNwb25zZSIDkAICEl4KClBsYW5Wb3RlcnMSJS5jbHVzdG9yLmFkbWluLnYxLkNoYW5nZVZvdGVyc1JlcXVlc3QaJC5jbHVzdG9yLmFkbWluLnYxLlBsYW5Wb3RlcnNSZXNwb25zZSIDkAIBEmwKElJvbGxCYWNrTWVtYmVyc2hpcBIrLmNsdXN0b3IuYWRtaW4udjEuUm9sbEJhY2tNZW1iZXJzaGlwUmVxdWVzdBokLmNsdXN0b3IuYWRtaW4udjEuTWVtYmVyc2hpcFJlc3BvbnNlIgOQAgISWgoNR2V0RHVyYWJpbGl0eRImLmNsdXN0b3IuYWRtaW4udjEuR2V0RHVyYWJpbGl0eVJlcXVlc3QaHC5jbHVzdG9yLmFkbWluLnYxLkR1cmFiaWxpdHkiA5ACARJaCg1TZXREdXJhYmlsaXR5EiYuY2x1c3Rvci5hZG1pbi52MS5TZXREdXJhYmlsaXR5UmVxdWVzdBocLmNsdXN0b3IuYWRtaW4udjEuRHVyYWJpbGl0eSIDkAICEnQKElRyYW5zZmVyTGVhZGVyc2hpcBIrLmNsdXN0b3IuYWRtaW4udjEuVHJhbnNmZXJMZWFkZXJzaGlwUmVxdWVzdBosLmNsdXN0b3IuYWRtaW4udjEuVHJhbnNmZXJMZWFkZXJzaGlwUmVzcG9uc2UiA5ACAhJQCgdHZXRLZXlzEiAuY2x1c3Rvci5hZG1pbi52MS5HZXRLZXlzUmVxdWVzdBoeLmNsdXN0b3IuYWRtaW4udjEuS2V5c1Jlc3BvbnNlIgOQAgESUQoKUm90YXRlS2V5cxIjLmNsdXN0b3IuYWRtaW4udjEuUm90YXRlS2V5c1JlcXVlc3QaHi5jbHVzdG9yLmFkbWluLnYxLktleXNSZXNwb25zZRJrCg9DbGVhclF1YXJhbnRpbmUSKC5jbHVzdG9yLmFkbWluLnYxLkNsZWFyUXVhcmFudGluZVJlcXVlc3QaKS5jbHVzdG9yLmFkbWluLnYxLkNsZWFyUXVhcmFudGluZVJlc3BvbnNlIgOQAgJiBnByb3RvMw");
 
 /**
  * @generated from message clustor.admin.v1.GetStatusRequest
@@ -454,6 +454,13 @@ export type Partition = Message<"clustor.admin.v1.Partition"> & {
    * @generated from field: clustor.admin.v1.Lease lease = 33;
    */
   lease?: Lease | undefined;
+
+  /**
+   * Set while entries of the replica cannot be read; it neither votes nor acknowledges meanwhile.
+   *
+   * @generated from field: optional clustor.admin.v1.Quarantine quarantine = 40;
+   */
+  quarantine?: Quarantine | undefined;
 };
 
 /**
@@ -719,6 +726,107 @@ export const GetPartitionResponseSchema: GenMessage<GetPartitionResponse> = /*@_
   messageDesc(file_clustor_admin_v1_admin, 12);
 
 /**
+ * @generated from message clustor.admin.v1.Quarantine
+ */
+export type Quarantine = Message<"clustor.admin.v1.Quarantine"> & {
+  /**
+   * `Integrity`.
+   *
+   * @generated from field: string reason = 1;
+   */
+  reason: string;
+
+  /**
+   * @generated from field: uint64 since_ms = 2;
+   */
+  sinceMs: bigint;
+
+  /**
+   * Ranges of entries that are still missing, such as `7-9`; the first few.
+   *
+   * @generated from field: string missing = 3;
+   */
+  missing: string;
+
+  /**
+   * @generated from field: uint64 missing_count = 4;
+   */
+  missingCount: bigint;
+
+  /**
+   * Entries repaired since the process started.
+   *
+   * @generated from field: uint64 repaired_count = 5;
+   */
+  repairedCount: bigint;
+
+  /**
+   * Rounds over all members in vain since the last success.
+   *
+   * @generated from field: uint32 attempts = 6;
+   */
+  attempts: number;
+
+  /**
+   * The node that is being asked.
+   *
+   * @generated from field: optional uint64 asked_node_id = 7;
+   */
+  askedNodeId?: bigint | undefined;
+
+  /**
+   * Everything is repaired, and ClearQuarantine ends it.
+   *
+   * @generated from field: bool awaits_operator = 8;
+   */
+  awaitsOperator: boolean;
+};
+
+/**
+ * Describes the message clustor.admin.v1.Quarantine.
+ * Use `create(QuarantineSchema)` to create a new message.
+ */
+export const QuarantineSchema: GenMessage<Quarantine> = /*@__PURE__*/
+  messageDesc(file_clustor_admin_v1_admin, 13);
+
+/**
+ * @generated from message clustor.admin.v1.ClearQuarantineRequest
+ */
+export type ClearQuarantineRequest = Message<"clustor.admin.v1.ClearQuarantineRequest"> & {
+  /**
+   * @generated from field: string partition_id = 1;
+   */
+  partitionId: string;
+
+  /**
+   * Names the decision, for the log.
+   *
+   * @generated from field: string ticket = 2;
+   */
+  ticket: string;
+};
+
+/**
+ * Describes the message clustor.admin.v1.ClearQuarantineRequest.
+ * Use `create(ClearQuarantineRequestSchema)` to create a new message.
+ */
+export const ClearQuarantineRequestSchema: GenMessage<ClearQuarantineRequest> = /*@__PURE__*/
+  messageDesc(file_clustor_admin_v1_admin, 14);
+
+/**
+ * @generated from message clustor.admin.v1.ClearQuarantineResponse
+ */
+export type ClearQuarantineResponse = Message<"clustor.admin.v1.ClearQuarantineResponse"> & {
+};
+
+/**
+ * Describes the message clustor.admin.v1.ClearQuarantineResponse.
+ * Use `create(ClearQuarantineResponseSchema)` to create a new message.
+ */
+export const ClearQuarantineResponseSchema: GenMessage<ClearQuarantineResponse> = /*@__PURE__*/
+  messageDesc(file_clustor_admin_v1_admin, 15);
+
+/**
  * @generated from message clustor.admin.v1.WhyRequest
  */
 export type WhyRequest = Message<"clustor.admin.v1.WhyRequest"> & {
@@ -730,6 +838,7 @@ export type WhyRequest = Message<"clustor.admin.v1.WhyRequest"> & {
   /**
    * `notLeader`: why this replica does not lead. `readBlocked`: why linearizable reads cannot be served from here.
    * `notReady`: why this replica is not ready to serve. `membershipBlocked`: why a change of members cannot begin or go on.
+   * `quarantined`: why the replica is in quarantine, and how its repair stands.
    *
    * @generated from field: string kind = 2;
    */
@@ -741,7 +850,7 @@ export type WhyRequest = Message<"clustor.admin.v1.WhyRequest"> & {
  * Use `create(WhyRequestSchema)` to create a new message.
  */
 export const WhyRequestSchema: GenMessage<WhyRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 13);
+  messageDesc(file_clustor_admin_v1_admin, 16);
 
 /**
  * @generated from message clustor.admin.v1.WhyResponse
@@ -784,7 +893,7 @@ export type WhyResponse = Message<"clustor.admin.v1.WhyResponse"> & {
  * Use `create(WhyResponseSchema)` to create a new message.
  */
 export const WhyResponseSchema: GenMessage<WhyResponse> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 14);
+  messageDesc(file_clustor_admin_v1_admin, 17);
 
 /**
  * @generated from message clustor.admin.v1.AddMemberRequest
@@ -827,7 +936,7 @@ export type AddMemberRequest = Message<"clustor.admin.v1.AddMemberRequest"> & {
  * Use `create(AddMemberRequestSchema)` to create a new message.
  */
 export const AddMemberRequestSchema: GenMessage<AddMemberRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 15);
+  messageDesc(file_clustor_admin_v1_admin, 18);
 
 /**
  * @generated from message clustor.admin.v1.ChangeVotersRequest
@@ -884,7 +993,7 @@ export type ChangeVotersRequest = Message<"clustor.admin.v1.ChangeVotersRequest"
  * Use `create(ChangeVotersRequestSchema)` to create a new message.
  */
 export const ChangeVotersRequestSchema: GenMessage<ChangeVotersRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 16);
+  messageDesc(file_clustor_admin_v1_admin, 19);
 
 /**
  * @generated from message clustor.admin.v1.RollBackMembershipRequest
@@ -911,7 +1020,7 @@ export type RollBackMembershipRequest = Message<"clustor.admin.v1.RollBackMember
  * Use `create(RollBackMembershipRequestSchema)` to create a new message.
  */
 export const RollBackMembershipRequestSchema: GenMessage<RollBackMembershipRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 17);
+  messageDesc(file_clustor_admin_v1_admin, 20);
 
 /**
  * @generated from message clustor.admin.v1.MembershipResponse
@@ -942,7 +1051,7 @@ export type MembershipResponse = Message<"clustor.admin.v1.MembershipResponse"> 
  * Use `create(MembershipResponseSchema)` to create a new message.
  */
 export const MembershipResponseSchema: GenMessage<MembershipResponse> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 18);
+  messageDesc(file_clustor_admin_v1_admin, 21);
 
 /**
  * @generated from message clustor.admin.v1.PlanVotersResponse
@@ -1005,7 +1114,7 @@ export type PlanVotersResponse = Message<"clustor.admin.v1.PlanVotersResponse"> 
  * Use `create(PlanVotersResponseSchema)` to create a new message.
  */
 export const PlanVotersResponseSchema: GenMessage<PlanVotersResponse> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 19);
+  messageDesc(file_clustor_admin_v1_admin, 22);
 
 /**
  * @generated from message clustor.admin.v1.Survivability
@@ -1053,7 +1162,7 @@ export type Survivability = Message<"clustor.admin.v1.Survivability"> & {
  * Use `create(SurvivabilitySchema)` to create a new message.
  */
 export const SurvivabilitySchema: GenMessage<Survivability> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 20);
+  messageDesc(file_clustor_admin_v1_admin, 23);
 
 /**
  * @generated from message clustor.admin.v1.GetDurabilityRequest
@@ -1070,7 +1179,7 @@ export type GetDurabilityRequest = Message<"clustor.admin.v1.GetDurabilityReques
  * Use `create(GetDurabilityRequestSchema)` to create a new message.
  */
 export const GetDurabilityRequestSchema: GenMessage<GetDurabilityRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 21);
+  messageDesc(file_clustor_admin_v1_admin, 24);
 
 /**
  * @generated from message clustor.admin.v1.SetDurabilityRequest
@@ -1106,7 +1215,7 @@ export type SetDurabilityRequest = Message<"clustor.admin.v1.SetDurabilityReques
  * Use `create(SetDurabilityRequestSchema)` to create a new message.
  */
 export const SetDurabilityRequestSchema: GenMessage<SetDurabilityRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 22);
+  messageDesc(file_clustor_admin_v1_admin, 25);
 
 /**
  * @generated from message clustor.admin.v1.TransferLeadershipRequest
@@ -1133,7 +1242,7 @@ export type TransferLeadershipRequest = Message<"clustor.admin.v1.TransferLeader
  * Use `create(TransferLeadershipRequestSchema)` to create a new message.
  */
 export const TransferLeadershipRequestSchema: GenMessage<TransferLeadershipRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 23);
+  messageDesc(file_clustor_admin_v1_admin, 26);
 
 /**
  * @generated from message clustor.admin.v1.TransferLeadershipResponse
@@ -1152,7 +1261,7 @@ export type TransferLeadershipResponse = Message<"clustor.admin.v1.TransferLeade
  * Use `create(TransferLeadershipResponseSchema)` to create a new message.
  */
 export const TransferLeadershipResponseSchema: GenMessage<TransferLeadershipResponse> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 24);
+  messageDesc(file_clustor_admin_v1_admin, 27);
 
 /**
  * @generated from message clustor.admin.v1.GetKeysRequest
@@ -1165,7 +1274,7 @@ export type GetKeysRequest = Message<"clustor.admin.v1.GetKeysRequest"> & {
  * Use `create(GetKeysRequestSchema)` to create a new message.
  */
 export const GetKeysRequestSchema: GenMessage<GetKeysRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 25);
+  messageDesc(file_clustor_admin_v1_admin, 28);
 
 /**
  * @generated from message clustor.admin.v1.RotateKeysRequest
@@ -1178,7 +1287,7 @@ export type RotateKeysRequest = Message<"clustor.admin.v1.RotateKeysRequest"> & 
  * Use `create(RotateKeysRequestSchema)` to create a new message.
  */
 export const RotateKeysRequestSchema: GenMessage<RotateKeysRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 26);
+  messageDesc(file_clustor_admin_v1_admin, 29);
 
 /**
  * @generated from message clustor.admin.v1.KeysResponse
@@ -1250,7 +1359,7 @@ export type KeysResponse = Message<"clustor.admin.v1.KeysResponse"> & {
  * Use `create(KeysResponseSchema)` to create a new message.
  */
 export const KeysResponseSchema: GenMessage<KeysResponse> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 27);
+  messageDesc(file_clustor_admin_v1_admin, 30);
 
 /**
  * @generated from message clustor.admin.v1.KeyEpoch
@@ -1293,7 +1402,7 @@ export type KeyEpoch = Message<"clustor.admin.v1.KeyEpoch"> & {
  * Use `create(KeyEpochSchema)` to create a new message.
  */
 export const KeyEpochSchema: GenMessage<KeyEpoch> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 28);
+  messageDesc(file_clustor_admin_v1_admin, 31);
 
 /**
  * Looks at a node and changes the membership of its partitions. Every call is judged by the role of the caller's certificate:
@@ -1431,6 +1540,16 @@ export const AdminService: GenService<{
     methodKind: "unary";
     input: typeof RotateKeysRequestSchema;
     output: typeof KeysResponseSchema;
+  },
+  /**
+   * Ends a quarantine of the replica on this node that waits for an operator; refused while entries are missing.
+   *
+   * @generated from rpc clustor.admin.v1.AdminService.ClearQuarantine
+   */
+  clearQuarantine: {
+    methodKind: "unary";
+    input: typeof ClearQuarantineRequestSchema;
+    output: typeof ClearQuarantineResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_clustor_admin_v1_admin, 0);

@@ -1,0 +1,137 @@
+/** Wrong ways with damaged data: cut, believed, or forgotten too early. */
+import type { Mutant } from './mutant.ts';
+
+const scrub = 'src/policy/scrub.ts';
+const desk = 'src/runtime/quarantine-desk.ts';
+const scenarioTests = 'test/scenarios/integrity.test.ts';
+const recoveryTests = 'test/storage/recovery.test.ts';
+const repairTests = 'test/runtime/repair.test.ts';
+
+/** Mutants of quarantine and repair. */
+export const integrityMutants: readonly Mutant[] = [
+  {
+    name: 'missing-data-not-noticed',
+    breaks:
+      'SCR-3: a replica whose ledger covers more than its journal holds goes on as if nothing were',
+    file: scrub,
+    edits: [
+      {
+        find: 'return facts.isQuarantined || facts.missing.length > 0',
+        replace: 'return facts.isQuarantined',
+      },
+    ],
+    expected: 'tests',
+    tests: [recoveryTests],
+  },
+  {
+    name: 'doubt-forgotten',
+    breaks: 'KER-9: a doubt that was recorded is forgotten by a restart',
+    file: scrub,
+    edits: [
+      {
+        find: "if (facts.recordedDoubt !== undefined) return { kind: 'doubt', reason: facts.recordedDoubt };",
+        replace: '',
+      },
+    ],
+    expected: 'tests',
+    tests: [recoveryTests],
+  },
+  {
+    name: 'cut-at-first-bad-record',
+    breaks: 'SCR-2: the log ends at the first record that cannot be read, covered or not',
+    file: 'src/storage/recovered-log.ts',
+    edits: [
+      {
+        find: 'return Math.max(this.#lastIndex, this.coveredIndex) as LogIndex;',
+        replace: 'return this.#lastIndex;',
+      },
+      {
+        find: 'const expected = isCovered ? piece.firstIndex : this.endIndex + 1;',
+        replace: 'const expected = this.#lastIndex + 1;',
+      },
+    ],
+    expected: 'tests',
+    tests: [recoveryTests, scenarioTests],
+  },
+  {
+    name: 'votes-while-quarantined',
+    breaks: 'KER-9: a replica whose entries cannot be read votes',
+    file: 'src/raft/state.ts',
+    edits: [
+      {
+        find: 'inDoubt: start.inDoubt || start.isQuarantined === true,',
+        replace: 'inDoubt: start.inDoubt,',
+      },
+    ],
+    expected: 'tests',
+    tests: ['test/raft/quarantine.test.ts'],
+  },
+  {
+    name: 'appends-while-quarantined',
+    breaks: '§5.6: a log with a hole takes entries in as if it ended before it',
+    file: 'src/raft/follower.ts',
+    edits: [{ find: '  if (state.isQuarantined) return;\n', replace: '' }],
+    expected: 'tests',
+    tests: ['test/raft/quarantine.test.ts'],
+  },
+  {
+    name: 'repair-given-without-evidence',
+    breaks: '§5.6: entries are given to a log that may be another one',
+    file: 'src/runtime/repair-server.ts',
+    edits: [
+      {
+        find: 'own.termAt(index) === term,\n',
+        replace: 'own.termAt(index) !== undefined && term > 0,\n',
+      },
+    ],
+    expected: 'tests',
+    tests: [repairTests],
+  },
+  {
+    name: 'repair-taken-without-evidence',
+    breaks: '§5.6: entries are taken that rest on no position of the own log',
+    file: 'src/runtime/repair-check.ts',
+    edits: [
+      {
+        find: 'index === evidenceIndex && term === evidenceTerm',
+        replace: 'index > 0 || term === evidenceTerm || index === evidenceIndex',
+      },
+    ],
+    expected: 'tests',
+    tests: [repairTests],
+  },
+  {
+    name: 'cleared-before-covered',
+    breaks: '§5.6: a quarantine ends while covered entries are missing',
+    file: desk,
+    edits: [
+      {
+        find: 'if (range === undefined) this.#finish(undefined);',
+        replace: 'if (range?.firstIndex !== 0) this.#finish(undefined);',
+      },
+      {
+        find: 'if (known === undefined || known.missing.length > 0) return;',
+        replace: 'if (known === undefined) return;',
+      },
+      {
+        find: 'else this.#ask(known, range);',
+        replace: 'else this.#ask(known, range ?? known.missing[0]!);',
+      },
+    ],
+    expected: 'tests',
+    tests: [scenarioTests],
+  },
+  {
+    name: 'moved-entries-forgotten',
+    breaks: '§5.5: where a repair wrote entries is not recorded',
+    file: 'src/storage/data-flush.ts',
+    edits: [
+      {
+        find: 'this.#moves.splice(0).map((move) => ({ ...move, endOffset }));',
+        replace: 'this.#moves.splice(0).slice(0, 0).map((move) => ({ ...move, endOffset }));',
+      },
+    ],
+    expected: 'tests',
+    tests: [scenarioTests],
+  },
+];
