@@ -21,6 +21,8 @@ export interface ClustorOptions {
   readonly valueBytes: number;
   /** @defaultValue 1 */
   readonly partitions?: number;
+  /** @defaultValue encrypted */
+  readonly isUnencrypted?: boolean;
 }
 
 /** The one line that `up --json` prints when every node serves. */
@@ -70,6 +72,7 @@ export async function startClustor(options: ClustorOptions): Promise<ClustorTarg
       ...['--dir', dataDirectory],
       ...['--ports', 'auto'],
       ...['--partitions', String(options.partitions ?? 1)],
+      ...(options.isUnencrypted === true ? ['--unencrypted'] : []),
     ],
     { logPath: join(options.directory, 'up.log'), isOutputPiped: true },
   );
@@ -108,7 +111,7 @@ function makeTarget(
   const callbackOf = (slot: number): ((outcome: unknown) => void) =>
     (callbacks[slot] ??= (outcome) => answers[slot]?.(slot, !(outcome instanceof Error)));
   return {
-    name: 'clustor',
+    name: options.isUnencrypted === true ? 'clustor unencrypted' : 'clustor',
     serverPids: ready.nodes.map((node) => node.pid),
     send(slot, answered) {
       answers[slot] = answered;

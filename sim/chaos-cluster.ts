@@ -13,11 +13,13 @@ import { fileURLToPath } from 'node:url';
 
 import {
   createDevelopmentCa,
+  createKeyFile,
   clusterId,
   initializeReplicas,
   issueClientCertificate,
   issueNodeCertificate,
   nodeId,
+  openKeyFile,
   partitionId,
   planReplicas,
   type CertificateAuthority,
@@ -166,7 +168,10 @@ export class ChaosCluster {
           trustBundleFile: 'tls/trust-bundle.pem',
         },
         product,
+        encryption: { kekFile: 'kek.json' },
       };
+      const kek = join(folder, 'kek.json');
+      await createKeyFile(kek);
       writeFileSync(join(folder, 'config.json'), `${JSON.stringify(config, undefined, 2)}\n`);
       const data = join(folder, 'data');
       if (node > options.nodeCount) continue;
@@ -175,6 +180,7 @@ export class ChaosCluster {
         clusterId: id,
         nodeId: node,
         partitions: [plan],
+        encryption: { keyProvider: await openKeyFile(kek) },
       });
     }
     return cluster;

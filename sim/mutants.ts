@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { changeMutants } from './mutants/changes.ts';
 import { diskMutants } from './mutants/disk.ts';
 import { electionMutants } from './mutants/elections.ts';
+import { encryptionMutants } from './mutants/encryption.ts';
 import { hibernationMutants } from './mutants/hibernation.ts';
 import { leaseMutants } from './mutants/leases.ts';
 import { membershipMutants } from './mutants/membership.ts';
@@ -28,6 +29,7 @@ export const mutants: readonly Mutant[] = [
   ...leaseMutants,
   ...storageMutants,
   ...diskMutants,
+  ...encryptionMutants,
 ];
 
 /** What the checks need of the repository. */

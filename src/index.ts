@@ -25,15 +25,19 @@ export {
   type Term,
 } from './base/ids.ts';
 export type { Configuration, Member, MemberRole } from './base/membership.ts';
+export type { KeyContext, KeyProvider, WrappedKey } from './ports/key-provider.ts';
 export {
   initializeReplicas,
   openNode,
   planReplicas,
+  type EncryptionOption,
   type InitializeReplicasOptions,
   type OpenNodeOptions,
   type PlannedVoter,
 } from './open-node.ts';
 export type { DiskPolicy } from './platform/disk-admission.ts';
+export { createKeyFile, openKeyFile, openKeyVariable } from './platform/key-files.ts';
+export { openVaultKey, type VaultKeyOptions } from './platform/vault-key-provider.ts';
 export type { CertificateFiles } from './platform/certificate-files.ts';
 export {
   createDevelopmentCa,
@@ -88,6 +92,8 @@ export type {
 export type { CommittedEntry } from './runtime/subscription.ts';
 export type { DiskPressure, DiskShortage } from './policy/disk-pressure.ts';
 export type { DiskStatus } from './storage/disk-guard.ts';
+export type { KeyEpochState } from './codec/key-ring-format.ts';
+export type { KeyEpochStatus, KeyStatus, NodeKeys } from './storage/key-desk.ts';
 export {
   defaultLogStoreLimits,
   type LogStoreLimits,

@@ -12,6 +12,7 @@ import { nodeEntropy } from './platform/node-entropy.ts';
 import { openNodeFileSystem } from './platform/node-file-system.ts';
 import { openTlsTransport } from './platform/tls-transport.ts';
 import type { FileSystem, IoWriterMode } from './ports/file-system.ts';
+import type { KeyProvider } from './ports/key-provider.ts';
 import { silentObserver, type Observer } from './ports/observer.ts';
 import type { StateMachine } from './ports/state-machine.ts';
 import type { RaftSettings } from './raft/index.ts';
@@ -19,7 +20,12 @@ import { initializeNode, planPartition, type PartitionPlan } from './runtime/boo
 import type { NodeLimits } from './runtime/limits.ts';
 import { ClustorNode } from './runtime/node.ts';
 import { parseAddress } from './runtime/node-address.ts';
+import { nodeCryptography } from './security/node-cryptography.ts';
+import type { JournalEncryption } from './storage/key-ring.ts';
 import type { LogStoreLimits } from './storage/log-store-types.ts';
+
+/** Whether and how a data directory is encrypted. @public */
+export type EncryptionOption = { readonly keyProvider: KeyProvider } | 'none';
 
 /** What {@link openNode} needs. @public */
 export interface OpenNodeOptions {
@@ -44,6 +50,11 @@ export interface OpenNodeOptions {
   readonly raft?: Partial<RaftSettings>;
   /** What to do about a disk that is not safe: refuse to start, or say so. @defaultValue `warn` */
   readonly diskPolicy?: DiskPolicy;
+  /**
+   * Encrypts the journal with keys that the provider wraps; a directory that was encrypted opens with its provider only.
+   * @defaultValue 'none'
+   */
+  readonly encryption?: EncryptionOption;
   /** How syncs are done; the best one that the disk allows by default. */
   readonly ioWriterMode?: IoWriterMode;
   /** Wraps the disk, for tests that kill the process between two steps. */
@@ -84,12 +95,9 @@ export async function openNode(options: OpenNodeOptions): Promise<ClustorNode> {
   };
   try {
     const { directory, createStateMachine, limits, storage, raft, diskPolicy } = options;
-    const diskReport = await admitDisk({
-      directory,
-      policy: diskPolicy ?? 'warn',
-      wallMs: nodeClock.wallMs(),
-      observer,
-    });
+    const policy = diskPolicy ?? 'warn';
+    const wallMs = nodeClock.wallMs();
+    const diskReport = await admitDisk({ directory, policy, wallMs, observer });
     const advertisedAddress = options.advertise ?? dialable(options.listen);
     const node = await ClustorNode.open({
       directory,
@@ -106,6 +114,7 @@ export async function openNode(options: OpenNodeOptions): Promise<ClustorNode> {
       ...(limits === undefined ? {} : { limits }),
       ...(storage === undefined ? {} : { storage }),
       ...(raft === undefined ? {} : { raft }),
+      encryption: journalEncryption(options.encryption),
     });
     admin = createAdminHttp({
       routes: createAdminRoutes({ node, observer }),
@@ -120,6 +129,15 @@ export async function openNode(options: OpenNodeOptions): Promise<ClustorNode> {
     await closeRest();
     throw error;
   }
+}
+
+/** What storage encrypts with. */
+export function journalEncryption(
+  option: EncryptionOption | undefined,
+): JournalEncryption | undefined {
+  return option === undefined || option === 'none'
+    ? undefined
+    : { cryptography: nodeCryptography, keyProvider: option.keyProvider };
 }
 
 /** An address that others can dial as it is: not all interfaces, not a port that is drawn. */
@@ -139,6 +157,8 @@ export interface InitializeReplicasOptions {
   /** The same plans on every member's node. */
   readonly partitions: readonly PartitionPlan[];
   readonly observer?: Observer;
+  /** As for {@link openNode}. @defaultValue 'none' */
+  readonly encryption?: EncryptionOption;
 }
 
 /**
@@ -159,6 +179,7 @@ export async function initializeReplicas(options: InitializeReplicasOptions): Pr
       entropy: nodeEntropy,
       observer,
       partitions: options.partitions,
+      encryption: journalEncryption(options.encryption),
       // First records need little room; the node makes files of its own size when it starts.
       storage: {
         segmentBytes: 8 * 1024 * 1024,

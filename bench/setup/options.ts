@@ -1,7 +1,8 @@
 /** Command-line options of the benches: `--name value` numbers and lists, and bare `--name` switches. */
 import { refuseArguments, toolArguments } from '../../scripts/tool-arguments.ts';
 
-const usage = 'options: [--json] [--rounds N] [--seconds S] [--outstanding 1,16,…] [--rate N]';
+const usage =
+  'options: [--json] [--rounds N] [--seconds S] [--outstanding 1,16,…] [--rate N] [--encryption on|off|both]';
 
 /** What the benches may be given; each names the ones it reads in its essay. */
 export interface BenchOptions {
@@ -10,11 +11,13 @@ export interface BenchOptions {
   readonly rounds: number;
   readonly outstanding: readonly number[];
   readonly ratePerSecond: number | undefined;
+  /** Whether data directories are encrypted; with `both`, rounds of each take turns. */
+  readonly encryption: 'on' | 'off' | 'both';
 }
 
 /** Reads the arguments of this process over the defaults of one bench. */
 export function readOptions(
-  defaults: Omit<BenchOptions, 'isJson' | 'ratePerSecond'>,
+  defaults: Omit<BenchOptions, 'isJson' | 'ratePerSecond' | 'encryption'>,
 ): BenchOptions {
   const values = toolArguments(usage, {
     json: { type: 'boolean', default: false },
@@ -22,8 +25,13 @@ export function readOptions(
     rounds: { type: 'string' },
     outstanding: { type: 'string' },
     rate: { type: 'string' },
+    encryption: { type: 'string', default: 'on' },
   });
+  const { encryption } = values;
+  if (encryption !== 'on' && encryption !== 'off' && encryption !== 'both')
+    return refuseArguments(`--encryption takes on, off or both, got "${encryption}"`, usage);
   return {
+    encryption,
     isJson: values.json,
     seconds: positive('seconds', values.seconds) ?? defaults.seconds,
     rounds: positive('rounds', values.rounds) ?? defaults.rounds,

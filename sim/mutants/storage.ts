@@ -36,9 +36,9 @@ export const storageMutants: readonly Mutant[] = [
     file: logStore,
     edits: [
       {
-        find: 'this.#submit(this.#ledger.flush(records, this.#image.coverage), () => {',
+        find: 'this.#chains.submit(this.#ledger.flush(records, this.#image.coverage), () => {',
         replace:
-          'this.#submit(this.#ledger.flush(records, this.#image.coverage).slice(0, 1), () => {',
+          'this.#chains.submit(this.#ledger.flush(records, this.#image.coverage).slice(0, 1), () => {',
       },
     ],
     expected: 'tests',
@@ -47,13 +47,13 @@ export const storageMutants: readonly Mutant[] = [
   {
     name: 'failed-sync-tried-again',
     breaks: 'KER-10: a failed fdatasync is repeated, and its success is believed',
-    file: logStore,
+    file: 'src/storage/chain-runner.ts',
     edits: [
       {
         find: `if (failure !== undefined) {
         this.#fail(chainFailure(steps, failure));`,
         replace: `if (failure !== undefined && steps[failure.stepIndex]?.kind === 'sync') {
-        this.#submit(steps.slice(failure.stepIndex), complete);
+        this.submit(steps.slice(failure.stepIndex), complete);
         return;
       }
       if (failure !== undefined) {

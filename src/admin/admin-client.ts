@@ -11,6 +11,7 @@ import {
   type Durability,
   type GetDurabilityRequestSchema,
   type GetStatusResponse,
+  type KeysResponse,
   type MembershipResponse,
   type Partition,
   type PlanVotersResponse,
@@ -75,6 +76,8 @@ export interface AdminClient {
   setDurability(
     request: MessageInitShape<typeof SetDurabilityRequestSchema>,
   ): Promise<Plain<Durability>>;
+  getKeys(): Promise<Plain<KeysResponse>>;
+  rotateKeys(): Promise<Plain<KeysResponse>>;
   close(): Promise<void>;
 }
 
@@ -82,6 +85,9 @@ export interface AdminClient {
 export const adminDeadlineMs = 5_000;
 /** Milliseconds that a node waits for a change of members to end, if the request does not say. */
 const changeDeadlineMs = 150_000;
+
+/** Milliseconds that a change of keys may take: the key service is asked, and a segment made ready. */
+const rotateDeadlineMs = 60_000;
 
 /** Makes a client; it connects with its first call. */
 export function createAdminClient(channel: AdminChannel): AdminClient {
@@ -133,6 +139,14 @@ export function createAdminClient(channel: AdminChannel): AdminClient {
       call(
         async () =>
           plain(await client.setDurability(request, patience(request))) as Plain<Durability>,
+      ),
+    getKeys: () => call(async () => plain(await client.getKeys({})) as Plain<KeysResponse>),
+    rotateKeys: () =>
+      call(
+        async () =>
+          plain(
+            await client.rotateKeys({}, { timeoutMs: rotateDeadlineMs }),
+          ) as Plain<KeysResponse>,
       ),
     close: () => {
       isClosed = true;

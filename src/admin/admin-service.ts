@@ -26,6 +26,7 @@ import {
   WhyResponseSchema,
 } from './generated/clustor/admin/v1/admin_pb.ts';
 import { durabilityRoutes } from './durability-routes.ts';
+import { keyRoutes, type KeySubject } from './key-routes.ts';
 import { membershipRoutes, type MembershipSubject } from './membership-routes.ts';
 import { partitionMessage, statusMessage } from './status-message.ts';
 import { explain, type WhyKind } from './why.ts';
@@ -36,7 +37,7 @@ export const principalKey: ContextKey<PeerIdentity | undefined> = createContextK
 >(undefined, { description: 'principal' });
 
 /** What the service looks at: a `ClustorNode`. */
-export interface AdminSubject extends MembershipSubject {
+export interface AdminSubject extends MembershipSubject, KeySubject {
   status(): NodeStatus;
   replicas(): readonly { readonly partitionId: PartitionId; readonly state: RaftState }[];
 }
@@ -60,6 +61,8 @@ const actions: Readonly<Record<string, AccessAction>> = {
   TransferLeadership: 'adminWrite',
   GetDurability: 'adminRead',
   SetDurability: 'adminWrite',
+  GetKeys: 'adminRead',
+  RotateKeys: 'adminWrite',
 };
 
 const kinds: readonly WhyKind[] = [
@@ -115,6 +118,7 @@ export function createAdminRoutes({
         },
         ...membershipRoutes(node),
         ...durabilityRoutes(node),
+        ...keyRoutes(node),
       },
       { interceptors: [judging(observer)] },
     );

@@ -48,6 +48,9 @@ export function statusMessage(status: NodeStatus): GetStatusResponse {
       flushMsLast: journal.flushMsLast,
       flushMsP50: journal.flushMsP50,
       flushMsP99: journal.flushMsP99,
+      nonceBlocksReserved: BigInt(journal.nonceBlocksReserved),
+      nonceBlocksSpent: BigInt(journal.nonceBlocksSpent),
+      nonceBlocksAbandoned: BigInt(journal.nonceBlocksAbandoned),
     }),
     partitions: status.partitions.map(partitionMessage),
     disk: create(DiskSchema, {

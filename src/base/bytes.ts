@@ -379,3 +379,19 @@ export function bytesText(bytes: number): string {
   }
   return `${unit === 0 ? value : value.toPrecision(3)} ${units[unit] ?? 'B'}`;
 }
+
+/** Lower-case hexadecimal digits of bytes. */
+export function hexEncode(bytes: Uint8Array): string {
+  let text = '';
+  for (const value of bytes) text += value.toString(16).padStart(2, '0');
+  return text;
+}
+
+/** Bytes of hexadecimal digits, or `undefined` for anything else. */
+export function hexDecode(text: string): Uint8Array | undefined {
+  if (text.length % 2 !== 0 || !/^[0-9a-f]*$/i.test(text)) return undefined;
+  const bytes = new Uint8Array(text.length / 2);
+  for (let at = 0; at < bytes.length; at++)
+    bytes[at] = Number.parseInt(text.slice(2 * at, 2 * at + 2), 16);
+  return bytes;
+}

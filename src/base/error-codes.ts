@@ -228,6 +228,20 @@ export const errorCodes = {
     advice:
       'Move the data directory to a safe disk, or record the decision to use this one; `clustor doctor` says how.',
   },
+  CLUSTOR_KEY_EPOCH_REPLAY: {
+    wire: 3051,
+    retryable: false,
+    outcome: 'surelyNot',
+    advice:
+      'The key ring is older than the data beside it; restore the newest wal/keys.json that this directory had.',
+  },
+  CLUSTOR_KEY_EPOCH_MISMATCH: {
+    wire: 3052,
+    retryable: false,
+    outcome: 'surelyNot',
+    advice:
+      'Data of this directory needs a key that its key ring no longer has; restore ring and journal from the same moment.',
+  },
   CLUSTOR_UNAUTHENTICATED: {
     wire: 5000,
     retryable: false,
@@ -257,6 +271,39 @@ export const errorCodes = {
     retryable: true,
     outcome: 'surelyNot',
     advice: 'Renew the certificate; check the clocks of both machines.',
+  },
+  CLUSTOR_KEY_MISSING: {
+    wire: 5010,
+    retryable: false,
+    outcome: 'surelyNot',
+    advice:
+      'The data directory is encrypted; name where its key-encryption key is, as in docs/guide/encryption.md.',
+  },
+  CLUSTOR_KEY_WRONG: {
+    wire: 5011,
+    retryable: false,
+    outcome: 'surelyNot',
+    advice:
+      'This key-encryption key does not open the key ring of this data directory; give the one it was wrapped with.',
+  },
+  CLUSTOR_KEY_PROVIDER_UNAVAILABLE: {
+    wire: 5012,
+    retryable: true,
+    outcome: 'surelyNot',
+    advice:
+      'The key service did not do what was asked; check its address, its token and whether it is sealed, then start again.',
+  },
+  CLUSTOR_KEY_UNSAFE: {
+    wire: 5013,
+    retryable: false,
+    outcome: 'surelyNot',
+    advice: 'Others can read the key file; make it readable for its owner alone (chmod 600).',
+  },
+  CLUSTOR_NOT_ENCRYPTED: {
+    wire: 5014,
+    retryable: false,
+    outcome: 'surelyNot',
+    advice: 'The node runs without encryption and has no keys; start it with a key provider first.',
   },
   CLUSTOR_OVERLOADED: {
     wire: 6000,

@@ -5,13 +5,19 @@
  * Crash story: `cluster.json` is written first, with every id that the cluster will have and `isInitialized: false`; replicas
  * are then created from it, which may be repeated; then it is marked. So an interrupted first start goes on where it stopped.
  */
-import { chmod, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { access, chmod, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join, resolve } from 'node:path';
 import { v7 as uuidv7 } from 'uuid';
 import { ClustorError, isClustorError, messageOf } from '../base/errors.ts';
 import { clusterId, nodeId, partitionId, type ClusterId } from '../base/ids.ts';
-import { initializeReplicas, planReplicas, type PartitionPlan } from '../index.ts';
+import {
+  createKeyFile,
+  initializeReplicas,
+  openKeyFile,
+  planReplicas,
+  type PartitionPlan,
+} from '../index.ts';
 import type { ClientRole } from '../ports/transport.ts';
 import {
   createDevelopmentCa,
@@ -37,6 +43,8 @@ export interface ClusterFile {
   readonly format: 1;
   readonly clusterId: string;
   readonly isInitialized: boolean;
+  /** Whether data directories are encrypted; absent in folders of before there was encryption, which are not. */
+  readonly isEncrypted?: boolean;
   /** Module of the product, or `undefined` for the built-in state machine. */
   readonly product: string | undefined;
   readonly nodes: readonly LocalNode[];
@@ -57,6 +65,8 @@ export interface NewCluster {
   readonly isPortsAuto: boolean;
   /** How long leaders serve reads alone, milliseconds; 0 for never. As it is asked for at each start. */
   readonly leaseMs: number;
+  /** Encrypt data directories, each with a KEK of its own beside it. */
+  readonly isEncrypted: boolean;
 }
 
 /** Paths of PEM files. */
@@ -66,6 +76,8 @@ export interface CertificatePaths {
   readonly trustBundle: string;
 }
 
+/** In the folder of a node, beside its data directory. */
+const kekFile = 'kek.json';
 const authorityLifetimeMs = 10 * 365 * 86_400_000;
 /** Node and client certificates live a day (specification §11). */
 export const leafLifetimeMs = 86_400_000;
@@ -178,6 +190,7 @@ export class ClusterDirectory {
       format: 1,
       clusterId: uuidv7(),
       isInitialized: false,
+      isEncrypted: wanted.isEncrypted,
       product: wanted.product,
       nodes,
       partitions,
@@ -235,6 +248,10 @@ export class ClusterDirectory {
     try {
       await initializeReplicas({
         directory: join(this.nodeFolder(node.nodeId), 'data'),
+        encryption:
+          cluster.isEncrypted === true
+            ? { keyProvider: await openKeyFile(this.#kekPath(node.nodeId)) }
+            : 'none',
         clusterId: cluster.clusterId,
         nodeId: node.nodeId,
         partitions: cluster.partitions,
@@ -262,13 +279,26 @@ export class ClusterDirectory {
         product: cluster.product,
         productPort: node.productPort,
         ...(leaseMs === 0 ? {} : { raft: { leaseMs } }),
+        ...(cluster.isEncrypted === true ? { encryption: { kekFile } } : {}),
       };
+      if (cluster.isEncrypted === true) await this.#ensureKek(node.nodeId);
       await replaceText(
         this.nodeConfigPath(node.nodeId),
         `${JSON.stringify(config, undefined, 2)}\n`,
         0o644,
       );
     }
+  }
+
+  #kekPath(id: number): string {
+    return join(this.nodeFolder(id), kekFile);
+  }
+
+  /** A KEK is made before anything is encrypted, and never in the place of one that is needed. */
+  async #ensureKek(id: number): Promise<void> {
+    const ring = join(this.nodeFolder(id), 'data', 'wal', 'keys.json');
+    if ((await isThere(this.#kekPath(id))) || (await isThere(ring))) return;
+    await createKeyFile(this.#kekPath(id));
   }
 
   async #writeCluster(cluster: ClusterFile): Promise<void> {
@@ -335,6 +365,13 @@ async function freePorts(count: number): Promise<readonly number[]> {
   });
   await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
   return ports;
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  );
 }
 
 function isNotFound(error: unknown): boolean {

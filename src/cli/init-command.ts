@@ -6,10 +6,11 @@ import { ClustorError, messageOf } from '../base/errors.ts';
 import { partitionId } from '../base/ids.ts';
 import { initializeReplicas, planReplicas, type PartitionPlan } from '../index.ts';
 import { exitCodes } from './exit-codes.ts';
+import { keyProviderOf, type KeyConfig, type KeyOptions } from './key-options.ts';
 import type { Output } from './output.ts';
 
 /** Options of the command line. */
-export interface InitOptions {
+export interface InitOptions extends KeyOptions {
   readonly config: string;
   readonly plan: string;
   readonly voters?: string;
@@ -22,11 +23,17 @@ export async function runInit(options: InitOptions, output: Output): Promise<num
     readonly clusterId: string;
     readonly nodeId: number;
     readonly dataDirectory: string;
+    readonly encryption?: KeyConfig;
   }>(options.config, 'configuration');
   const plans = await plansOf(options);
   const directory = resolve(dirname(resolve(options.config)), config.dataDirectory);
+  const keyProvider = await keyProviderOf(options, {
+    encryption: config.encryption,
+    path: options.config,
+  });
   await initializeReplicas({
     directory,
+    encryption: keyProvider === undefined ? 'none' : { keyProvider },
     clusterId: config.clusterId,
     nodeId: config.nodeId,
     partitions: plans,

@@ -1,19 +1,30 @@
 /** `clustor wal inspect`: the journal and ledger of a stopped node. */
 import { resolve } from 'node:path';
 import pc from 'picocolors';
+import { journalEncryption } from '../open-node.ts';
 import { openNodeFileSystem } from '../platform/node-file-system.ts';
 import { inspectDataDirectory, type Inspection } from '../storage/inspect.ts';
 import { exitCodes } from './exit-codes.ts';
+import { keyProviderOf, type KeyOptions } from './key-options.ts';
 import { tableText, type Output } from './output.ts';
 
 /** Prints what a data directory holds; the exit code tells whether something covered is damaged. */
-export async function runWalInspect(directory: string, output: Output): Promise<number> {
+export async function runWalInspect(
+  directory: string,
+  options: KeyOptions,
+  output: Output,
+): Promise<number> {
+  const keyProvider = await keyProviderOf(options);
   const fileSystem = await openNodeFileSystem({});
   try {
     const path = resolve(directory);
     const lock = await fileSystem.lockDirectory(path);
     try {
-      const inspection = await inspectDataDirectory(fileSystem, path);
+      const inspection = await inspectDataDirectory(
+        fileSystem,
+        path,
+        journalEncryption(keyProvider === undefined ? 'none' : { keyProvider }),
+      );
       output.result(inspection, inspectionText(inspection));
       const isDamaged =
         inspection.ledger.fault !== undefined ||
@@ -47,9 +58,20 @@ function inspectionText({ clusterId, nodeId, ledger, segments }: Inspection): st
       ]),
     ),
     tableText(
-      ['segment', 'state', 'covered to', 'good to', 'blocks', 'damaged', 'frames', 'ended at'],
+      [
+        'segment',
+        'key epoch',
+        'state',
+        'covered to',
+        'good to',
+        'blocks',
+        'damaged',
+        'frames',
+        'ended at',
+      ],
       segments.map((row) => [
         row.segmentSeq,
+        row.keyEpoch ?? '–',
         row.state,
         row.coveredEnd,
         row.endOffset,

@@ -14,6 +14,8 @@ import { runDoctor } from './doctor-command.ts';
 import { addDurabilityCommands } from './durability-commands.ts';
 import { exitCodeOf, exitCodes } from './exit-codes.ts';
 import { runInit, type InitOptions } from './init-command.ts';
+import { withKeyOptions, type KeyOptions } from './key-options.ts';
+import { addKeyCommands } from './keys-commands.ts';
 import { addMemberCommands } from './member-options.ts';
 import { runWalInspect } from './inspect-command.ts';
 import { runNode, type NodeCommandOptions } from './node-command.ts';
@@ -84,6 +86,7 @@ function program(): Command {
   addClientCommands(root);
   addMemberCommands(root, { withConnection, wholeNumber, run });
   addDurabilityCommands(root, { withConnection, wholeNumber, run });
+  addKeyCommands(root, { withConnection, wholeNumber, run });
   addSimulatorCommands(root);
   return root;
 }
@@ -110,6 +113,7 @@ function addUpCommand(root: Command): void {
         .choices(['consecutive', 'auto'])
         .default('consecutive'),
     )
+    .option('--unencrypted', 'a new cluster keeps its data in the clear, for development')
     .option('--no-restart', 'leave dead nodes dead')
     .option(
       '--leases <ms>',
@@ -124,8 +128,7 @@ function addUpCommand(root: Command): void {
 }
 
 function addProcessCommands(root: Command): void {
-  root
-    .command('init')
+  withKeyOptions(root.command('init'))
     .description(
       "create this node's replicas in its data directory, from a plan that all members share",
     )
@@ -140,8 +143,7 @@ function addProcessCommands(root: Command): void {
     .action((options: InitOptions & JsonOption) =>
       run(options.json === true, (output) => runInit(options, output)),
     );
-  root
-    .command('node')
+  withKeyOptions(root.command('node'))
     .description('run one node')
     .requiredOption('--config <file>', 'configuration of the node')
     .option('--stop-with-parent', 'stop when standard input ends')
@@ -166,15 +168,12 @@ function addInspectionCommands(root: Command): void {
     .action((directory: string, options: JsonOption) =>
       run(options.json === true, (output) => runDoctor(directory, output)),
     );
-  root
-    .command('wal')
-    .description('look at journals')
-    .command('inspect')
+  withKeyOptions(root.command('wal').description('look at journals').command('inspect'))
     .description('show what is in the journal and ledger of a stopped node')
     .argument('<directory>', 'data directory of the node')
     .option('--json', 'one JSON document instead of text')
-    .action((directory: string, options: JsonOption) =>
-      run(options.json === true, (output) => runWalInspect(directory, output)),
+    .action((directory: string, options: KeyOptions & JsonOption) =>
+      run(options.json === true, (output) => runWalInspect(directory, options, output)),
     );
 }
 

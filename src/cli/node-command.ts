@@ -17,11 +17,12 @@ import type { NodeLimits } from '../runtime/limits.ts';
 import { DefaultMachine } from './default-machine.ts';
 import { exitCodeOf, exitCodes } from './exit-codes.ts';
 import { releaseMemoryWhenIdle } from './idle-memory.ts';
+import { keyProviderOf, type KeyConfig, type KeyOptions } from './key-options.ts';
 import type { Output } from './output.ts';
 import { importUserModule } from './user-module.ts';
 
 /** Options of the command line. */
-export interface NodeCommandOptions {
+export interface NodeCommandOptions extends KeyOptions {
   readonly config: string;
   /** Stop when standard input ends: the parent is gone. */
   readonly stopWithParent?: boolean;
@@ -49,6 +50,7 @@ export interface NodeConfig {
   readonly limits?: Partial<NodeLimits>;
   readonly storage?: Partial<LogStoreLimits>;
   readonly raft?: Partial<RaftSettings>;
+  readonly encryption?: KeyConfig;
 }
 
 /** How long a clean stop may take before the process ends anyway. */
@@ -62,6 +64,10 @@ export async function runNode(options: NodeCommandOptions, output: Output): Prom
   const observer = stderrObserver(config.nodeId);
   const product = config.product === undefined ? undefined : await loadProduct(config.product);
   const wrap = options.killAfter === undefined ? undefined : killPoint(options.killAfter);
+  const keyProvider = await keyProviderOf(options, {
+    encryption: config.encryption,
+    path: options.config,
+  });
   const node = await openNode({
     directory: config.dataDirectory,
     clusterId: config.clusterId,
@@ -73,6 +79,7 @@ export async function runNode(options: NodeCommandOptions, output: Output): Prom
     createStateMachine: (partitionId) =>
       product?.createStateMachine(partitionId) ?? new DefaultMachine(),
     observer,
+    encryption: keyProvider === undefined ? 'none' : { keyProvider },
     ...(config.limits === undefined ? {} : { limits: config.limits }),
     ...(config.storage === undefined ? {} : { storage: config.storage }),
     ...(config.raft === undefined ? {} : { raft: config.raft }),

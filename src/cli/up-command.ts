@@ -24,6 +24,7 @@ export interface UpOptions {
   readonly basePort: number;
   readonly productPort: number;
   readonly ports: string;
+  readonly unencrypted?: boolean;
   readonly restart: boolean;
   readonly leases: number;
 }
@@ -64,6 +65,7 @@ export async function runUp(options: UpOptions, output: Output): Promise<number>
       productPort: options.productPort,
       isPortsAuto: options.ports === 'auto',
       leaseMs: options.leases,
+      isEncrypted: options.unencrypted !== true,
     };
     const known = await directory.read();
     if (known === undefined)

@@ -3,7 +3,8 @@
  *
  * ```
  * file    header 4,096 twice · flushes
- * header  magic 8 · version u8 · reserved 7 · cluster 16 · node u64 · generation u64 · mac_epoch u32 · crc32c u32 · zero
+ * header  magic 8 · version u8 · reserved 7 · cluster 16 · node u64 · generation u64 · mac_epoch u32 · crc32c u32 ·
+ *         hmac 32 (HMAC-SHA256 over everything before it; zero while mac_epoch is 0) · zero
  * flush   whole 4,096 blocks, written twice in different blocks under one sync:
  *         magic u32 · generation u64 · flush_seq u64 · synced_flush_seq u64 · segment_seq u64 · end_offset u64 ·
  *         io_writer_mode u8 · reserved 3 · len u32 · crc32c u32 (over the header with crc 0 ‖ records) · records · zero
@@ -14,7 +15,7 @@
  * exist is the newest that a good flush knew as synced; a bad flush that nobody knew was a torn write and is cut.
  */
 import { assert } from '../base/assert.ts';
-import { ByteReader, type ByteWriter } from '../base/bytes.ts';
+import { ByteReader, ByteWriter } from '../base/bytes.ts';
 import { crc32c } from '../base/crc32c.ts';
 import { ClustorError } from '../base/errors.ts';
 import type {
@@ -44,6 +45,8 @@ const crcOffset = 52;
 const two32 = 0x1_0000_0000;
 const noCrc = new Uint8Array(4);
 const fileCrcOffset = 52;
+const fileMacOffset = 56;
+const fileMacBytes = 32;
 const recordBytesMax = 0xffff;
 /** A longer reason is cut when it is written; a UTF-16 unit has at most three bytes. */
 const doubtReasonLengthMax = 256;
@@ -110,7 +113,27 @@ export type LedgerRecord =
       readonly mode: DurabilityMode;
       readonly epoch: number;
       readonly index: LogIndex;
+    }
+  | {
+      /** Block numbers of a segment, or of its rewriting, that were reserved and are never used. */
+      readonly kind: 'nonceAbandon';
+      readonly segmentSeq: number;
+      readonly reason: NonceAbandonReason;
+      readonly reservedBlocks: number;
+      readonly blocksSpent: number;
+    }
+  | {
+      /** A closed segment is sealed anew under another key, in a file beside it; synced before its first block. */
+      readonly kind: 'segmentRewriting';
+      readonly segmentSeq: number;
+      readonly dekEpoch: number;
+      readonly reservedBlocks: number;
     };
+
+/** Why reserved block numbers are given up: the process ended without closing its segment, or in the middle of rewriting one. */
+export type NonceAbandonReason = 'uncleanEnd' | 'rewriteInterrupted';
+
+const abandonReasons: readonly NonceAbandonReason[] = ['uncleanEnd', 'rewriteInterrupted'];
 
 const kinds: Readonly<Record<LedgerRecord['kind'], number>> = {
   hardState: 1,
@@ -122,6 +145,8 @@ const kinds: Readonly<Record<LedgerRecord['kind'], number>> = {
   segmentClosed: 7,
   doubt: 8,
   durabilityTransition: 16,
+  nonceAbandon: 20,
+  segmentRewriting: 21,
 };
 
 /** What the ledger file's header says. */
@@ -129,6 +154,8 @@ export interface LedgerFileHeader {
   readonly clusterId: ClusterId;
   readonly nodeId: NodeId;
   readonly generation: number;
+  /** Epoch of the key of its HMAC; 0 where there is none. */
+  readonly macEpoch: number;
 }
 
 /** What a flush's header says. */
@@ -148,19 +175,35 @@ export interface LedgerFlush extends LedgerFlushHeader {
   readonly records: readonly LedgerRecord[];
 }
 
-/** Writes the file header (one copy, 4,096 bytes) behind what `writer` holds. */
-export function writeLedgerFileHeader(writer: ByteWriter, header: LedgerFileHeader): void {
-  const start = writer.length;
-  writer.raw(fileMagic);
-  writer.u8(formatVersion);
-  writer.zeros(7);
-  writer.uuid(header.clusterId);
-  writer.u64(header.nodeId);
-  writer.u64(header.generation);
-  writer.u32(0);
-  writer.u32(0);
-  writer.zeros(ledgerBlockBytes - (writer.length - start));
-  writer.patchU32(start + fileCrcOffset, writer.crc(start, start + fileCrcOffset));
+/** Writes the file header (one copy, 4,096 bytes) behind what `writer` holds; `sign` makes its HMAC. */
+export function writeLedgerFileHeader(
+  writer: ByteWriter,
+  header: LedgerFileHeader,
+  sign?: (bytes: Uint8Array) => Uint8Array,
+): void {
+  const fields = new ByteWriter(fileMacOffset);
+  fields.raw(fileMagic);
+  fields.u8(formatVersion);
+  fields.zeros(7);
+  fields.uuid(header.clusterId);
+  fields.u64(header.nodeId);
+  fields.u64(header.generation);
+  fields.u32(header.macEpoch);
+  fields.u32(fields.crc(0, fileCrcOffset));
+  const signed = fields.take();
+  writer.raw(signed);
+  writer.raw(sign?.(signed) ?? new Uint8Array(fileMacBytes));
+  writer.zeros(ledgerBlockBytes - fileMacOffset - fileMacBytes);
+}
+
+/** What the HMAC of the header copy at `offset` covers. */
+export function ledgerHeaderMacInput(bytes: Uint8Array, offset: number): Uint8Array {
+  return bytes.subarray(offset, offset + fileMacOffset);
+}
+
+/** The HMAC of the header copy at `offset`. */
+export function ledgerHeaderMac(bytes: Uint8Array, offset: number): Uint8Array {
+  return bytes.subarray(offset + fileMacOffset, offset + fileMacOffset + fileMacBytes);
 }
 
 /** Reads one copy of the file header, or `undefined` when it is damaged. @throws ClustorError `CLUSTOR_FORMAT_UNSUPPORTED`. */
@@ -187,6 +230,7 @@ export function readLedgerFileHeader(
     clusterId: reader.uuid() as ClusterId,
     nodeId: reader.u64() as NodeId,
     generation: reader.u64(),
+    macEpoch: reader.u32(),
   };
 }
 
@@ -323,6 +367,17 @@ function writePayload(writer: ByteWriter, record: LedgerRecord): void {
       writer.u32(record.epoch);
       writer.u64(record.index);
       return;
+    case 'nonceAbandon':
+      writer.u64(record.segmentSeq);
+      writer.u8(abandonReasons.indexOf(record.reason));
+      writer.u64(record.reservedBlocks);
+      writer.u64(record.blocksSpent);
+      return;
+    case 'segmentRewriting':
+      writer.u64(record.segmentSeq);
+      writer.u32(record.dekEpoch);
+      writer.u64(record.reservedBlocks);
+      return;
   }
 }
 
@@ -394,12 +449,42 @@ function readPayload(kind: number, reader: ByteReader): LedgerRecord {
         epoch: reader.u32(),
         index: reader.u64() as LogIndex,
       };
+    case kinds.nonceAbandon:
+      return readNonceAbandon(reader);
+    case kinds.segmentRewriting:
+      return readSegmentRewriting(reader);
     default:
       throw new ClustorError(
         'CLUSTOR_FORMAT_UNSUPPORTED',
         `the ledger has a record of the unknown kind ${kind}`,
       );
   }
+}
+
+function readSegmentRewriting(reader: ByteReader): LedgerRecord {
+  return {
+    kind: 'segmentRewriting',
+    segmentSeq: reader.u64(),
+    dekEpoch: reader.u32(),
+    reservedBlocks: reader.u64(),
+  };
+}
+
+function readNonceAbandon(reader: ByteReader): LedgerRecord {
+  const segmentSeq = reader.u64();
+  const reason = abandonReasons[reader.u8()];
+  if (reason === undefined)
+    throw new ClustorError(
+      'CLUSTOR_FORMAT_UNSUPPORTED',
+      'the ledger abandons block numbers for an unknown reason',
+    );
+  return {
+    kind: 'nonceAbandon',
+    segmentSeq,
+    reason,
+    reservedBlocks: reader.u64(),
+    blocksSpent: reader.u64(),
+  };
 }
 
 function readHardState(reader: ByteReader): LedgerRecord {

@@ -4,11 +4,13 @@
  * ```
  * file   block −1  header, one 4,096-byte plaintext block
  *        block i   bytes [4096·(i+1), 4096·(i+2))
- * header magic 8 · wal_format_version u8 · encryption u8 (0 none) · crypto_block_bytes u16 = 4096 · cluster 16 · node u64
- *        · segment_seq u64 · dek_epoch u32 · integrity_mac_epoch u32 · salt 16 · created_ms u64 · crc32c u32 · zero to the end
+ * header magic 8 · wal_format_version u8 · encryption u8 (0 none, 1 AES-256-GCM) · crypto_block_bytes u16 = 4096 ·
+ *        cluster 16 · node u64 · segment_seq u64 · dek_epoch u32 · integrity_mac_epoch u32 · salt 16 · created_ms u64 ·
+ *        crc32c u32 · hmac 32 (HMAC-SHA256 over everything before it; zero without encryption) · zero to the end
  * block  plain_len u16 · first_frame u16 (offset of the first frame start, 0xFFFF none) · flags u16 (bit 0 last, bit 1
  *        first of a flush) · reserved u16 · plaintext ≤ 4,072 · tag 16 · zero padding
- * tag    without encryption: crc32c u32 over (salt ‖ block number u64 ‖ header ‖ plaintext) · 12 zero bytes
+ * tag    without encryption: crc32c u32 over (salt ‖ block number u64 ‖ header ‖ plaintext) · 12 zero bytes; with it see
+ *        `encrypted-block`
  * ```
  * Every flush starts on a fresh block and is a stream of whole frames over the plaintexts of its blocks. A block is sealed
  * once and never rewritten; the salt and the number in its tag make a block of another place or another file a bad one.
@@ -34,13 +36,18 @@ export const flagFirstOfFlush = 2;
 
 const magic = Uint8Array.of(0x43, 0x4c, 0x53, 0x54, 0x52, 0x53, 0x45, 0x47);
 const formatVersion = 1;
+const encryptionAesGcm = 1;
 const headerFieldBytes = 76;
+const headerMacOffset = headerFieldBytes + 4;
+const headerMacBytes = 32;
 
 /** What a segment's header says. */
 export interface SegmentHeader {
   readonly clusterId: ClusterId;
   readonly nodeId: NodeId;
   readonly segmentSeq: number;
+  /** Whether blocks are sealed with AES-256-GCM; if not, both epochs are 0. */
+  readonly isEncrypted: boolean;
   readonly dekEpoch: number;
   readonly integrityMacEpoch: number;
   readonly salt: Uint8Array;
@@ -63,12 +70,31 @@ export function blockOffset(block: number): number {
   return blockBytes * (block + 1);
 }
 
+/** Seals and opens the blocks of one segment: one class per way of sealing. */
+export interface BlockSuite {
+  /** Finishes the block at `offset` of `target`, whose plaintext stands in place already; the rest is zeroed. */
+  seal(target: Uint8Array, offset: number, block: BlockToSeal): void;
+  /**
+   * The plaintext length of the block at `offset`, or 0 when it is unwritten, cut, torn, rotten or foreign. The plaintext then
+   * stands in place; a block opens once.
+   */
+  open(bytes: Uint8Array, offset: number, number: number): number;
+}
+
+/** What a block is sealed with. */
+export interface BlockToSeal {
+  readonly number: number;
+  readonly plainBytes: number;
+  readonly firstFrame: number;
+  readonly flags: number;
+}
+
 /** Writes a header into the 4,096 zeroed bytes at the start of `target`. */
 export function writeSegmentHeader(target: Uint8Array, header: SegmentHeader): void {
   const writer = new ByteWriter(128);
   writer.raw(magic);
   writer.u8(formatVersion);
-  writer.u8(0);
+  writer.u8(header.isEncrypted ? encryptionAesGcm : 0);
   writer.u16(blockBytes);
   writer.uuid(header.clusterId);
   writer.u64(header.nodeId);
@@ -98,10 +124,11 @@ export function readSegmentHeader(bytes: Uint8Array): SegmentHeader {
       'CLUSTOR_FORMAT_UNSUPPORTED',
       `a segment has format ${version}, this version reads ${formatVersion}`,
     );
-  if (reader.u8() !== 0 || reader.u16() !== blockBytes) {
+  const encryption = reader.u8();
+  if (encryption > encryptionAesGcm || reader.u16() !== blockBytes) {
     throw new ClustorError(
       'CLUSTOR_FORMAT_UNSUPPORTED',
-      'a segment is encrypted or has other blocks than this version reads',
+      'a segment is encrypted in another way or has other blocks than this version reads',
     );
   }
   const clusterId = reader.uuid() as ClusterId;
@@ -109,10 +136,14 @@ export function readSegmentHeader(bytes: Uint8Array): SegmentHeader {
   const segmentSeq = reader.u64();
   const dekEpoch = reader.u32();
   const integrityMacEpoch = reader.u32();
+  const isEncrypted = encryption === encryptionAesGcm;
+  if (isEncrypted !== dekEpoch > 0 || isEncrypted !== integrityMacEpoch > 0)
+    throw new ClustorError('CLUSTOR_INTEGRITY', 'the key epochs of a segment header make no sense');
   return {
     clusterId,
     nodeId,
     segmentSeq,
+    isEncrypted,
     dekEpoch,
     integrityMacEpoch,
     salt: reader.take(16).slice(),
@@ -120,8 +151,18 @@ export function readSegmentHeader(bytes: Uint8Array): SegmentHeader {
   };
 }
 
-/** Seals and opens blocks of one segment. */
-export class BlockSealer {
+/** What the HMAC of a header covers. */
+export function segmentHeaderMacInput(bytes: Uint8Array): Uint8Array {
+  return bytes.subarray(0, headerMacOffset);
+}
+
+/** Where the HMAC of a header stands. */
+export function segmentHeaderMac(bytes: Uint8Array): Uint8Array {
+  return bytes.subarray(headerMacOffset, headerMacOffset + headerMacBytes);
+}
+
+/** Seals and opens blocks of one segment without encryption. */
+export class BlockSealer implements BlockSuite {
   readonly #saltCrc: number;
   readonly #number = new Uint8Array(8);
   readonly #numberView = new DataView(this.#number.buffer);
@@ -130,32 +171,18 @@ export class BlockSealer {
     this.#saltCrc = crc32c(salt);
   }
 
-  /** Finishes the block at `offset` of `target`, whose plaintext stands in place already; the rest is zeroed. */
-  seal(
-    target: Uint8Array,
-    offset: number,
-    block: {
-      readonly number: number;
-      readonly plainBytes: number;
-      readonly firstFrame: number;
-      readonly flags: number;
-    },
-  ): void {
-    const view = new DataView(target.buffer, target.byteOffset + offset, blockBytes);
-    view.setUint16(0, block.plainBytes, true);
-    view.setUint16(2, block.firstFrame, true);
-    view.setUint16(4, block.flags, true);
-    view.setUint16(6, 0, true);
-    const end = blockHeaderBytes + block.plainBytes;
-    target.fill(0, offset + end, offset + blockBytes);
-    view.setUint32(end, this.#tag(target, offset, block), true);
+  seal(target: Uint8Array, offset: number, block: BlockToSeal): void {
+    const end = writeBlockHeader(target, offset, block);
+    new DataView(target.buffer, target.byteOffset + end, 4).setUint32(
+      0,
+      this.#tag(target, offset, block),
+      true,
+    );
   }
 
-  /** The plaintext length of the block at `offset`, or 0 when it is unwritten, cut, torn, rotten or foreign. */
   open(bytes: Uint8Array, offset: number, number: number): number {
-    if (offset + blockBytes > bytes.length) return 0;
-    const plainBytes = u16(bytes, offset);
-    if (plainBytes === 0 || plainBytes > blockPlainBytesMax) return 0;
+    const plainBytes = claimedPlainBytes(bytes, offset);
+    if (plainBytes === 0) return 0;
     const end = offset + blockHeaderBytes + plainBytes;
     const stored = new DataView(bytes.buffer, bytes.byteOffset + end, 4).getUint32(0, true);
     return this.#tag(bytes, offset, { number, plainBytes }) === stored ? plainBytes : 0;
@@ -170,6 +197,25 @@ export class BlockSealer {
     const seed = crc32c(this.#number, 0, 8, this.#saltCrc);
     return crc32c(bytes, offset, offset + blockHeaderBytes + block.plainBytes, seed);
   }
+}
+
+/** Writes a block's header and zeroes what is behind its plaintext; returns where that ends. */
+export function writeBlockHeader(target: Uint8Array, offset: number, block: BlockToSeal): number {
+  const view = new DataView(target.buffer, target.byteOffset + offset, blockBytes);
+  view.setUint16(0, block.plainBytes, true);
+  view.setUint16(2, block.firstFrame, true);
+  view.setUint16(4, block.flags, true);
+  view.setUint16(6, 0, true);
+  const end = offset + blockHeaderBytes + block.plainBytes;
+  target.fill(0, end, offset + blockBytes);
+  return end;
+}
+
+/** The plaintext length that the block at `offset` says it has, or 0 when there is no such block. */
+export function claimedPlainBytes(bytes: Uint8Array, offset: number): number {
+  if (offset + blockBytes > bytes.length) return 0;
+  const plainBytes = u16(bytes, offset);
+  return plainBytes > blockPlainBytesMax ? 0 : plainBytes;
 }
 
 /** Offset of the first frame that starts in the block at `offset`. */

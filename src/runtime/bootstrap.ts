@@ -19,6 +19,7 @@ import type { Clock } from '../ports/clock.ts';
 import type { Entropy } from '../ports/entropy.ts';
 import type { FileSystem } from '../ports/file-system.ts';
 import type { Observer } from '../ports/observer.ts';
+import type { JournalEncryption } from '../storage/key-ring.ts';
 import { LogStore } from '../storage/log-store.ts';
 import type { LogStoreLimits } from '../storage/log-store-types.ts';
 import type { ReplicaToCreate } from '../storage/replica-files.ts';
@@ -39,6 +40,8 @@ export interface InitializeParts {
   readonly entropy: Entropy;
   readonly observer: Observer;
   readonly storage?: Partial<LogStoreLimits>;
+  /** Encrypts the journal. */
+  readonly encryption?: JournalEncryption | undefined;
   readonly partitions: readonly PartitionPlan[];
 }
 

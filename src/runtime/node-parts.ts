@@ -7,6 +7,7 @@ import type { Observer } from '../ports/observer.ts';
 import type { StateMachine } from '../ports/state-machine.ts';
 import type { Transport } from '../ports/transport.ts';
 import type { RaftSettings } from '../raft/index.ts';
+import type { JournalEncryption } from '../storage/key-ring.ts';
 import type { LogStoreLimits } from '../storage/log-store-types.ts';
 import type { NodeLimits } from './limits.ts';
 
@@ -27,6 +28,8 @@ export interface NodeParts {
   readonly limits?: Partial<NodeLimits>;
   readonly storage?: Partial<LogStoreLimits>;
   readonly raft?: Partial<RaftSettings>;
+  /** Encrypts the journal. */
+  readonly encryption?: JournalEncryption | undefined;
   /** What was found about the disk, for the boot records. */
   readonly diskReport?: object;
 }

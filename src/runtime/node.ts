@@ -25,6 +25,8 @@ import {
   tickMs,
   type RaftSettings,
 } from '../raft/index.ts';
+import type { JournalKeys } from '../storage/journal-keys.ts';
+import type { NodeKeys } from '../storage/key-desk.ts';
 import { LogStore } from '../storage/log-store.ts';
 import type { RecoveredPartition } from '../storage/log-store-types.ts';
 import type { PartitionLog } from '../storage/partition-log.ts';
@@ -48,6 +50,7 @@ import type { Replica } from './replica.ts';
 import { NodeSessions } from './node-sessions.ts';
 import { NodeTimer } from './node-timer.ts';
 import type { NodeStatus } from './status.ts';
+import { storeParts } from './store-parts.ts';
 import { TurnScheduler } from './turn.ts';
 
 /** Links to nodes that left every configuration are closed this much later. */
@@ -230,6 +233,16 @@ export class ClustorNode {
     };
   }
 
+  /** Keys of the data directory. */
+  get keys(): NodeKeys {
+    return present(this.#store, 'an open node has its store').keyDesk;
+  }
+
+  /** What signs and opens the journal, for checkers. */
+  get journalKeys(): JournalKeys {
+    return present(this.#store, 'an open node has its store').keyDesk.keys;
+  }
+
   /** Cores of the hosted replicas, for checkers. */
   replicas(): readonly Replica[] {
     return [...this.#hosted.values()].map(({ replica }) => replica);
@@ -246,17 +259,8 @@ export class ClustorNode {
   }
 
   async #recover(): Promise<void> {
-    const { directory, clusterId, nodeId, fileSystem, clock, entropy, observer } = this.#parts;
     this.#store = await LogStore.open({
-      directory,
-      clusterId,
-      nodeId,
-      fileSystem,
-      clock,
-      entropy,
-      observer,
-      ...(this.#parts.storage === undefined ? {} : { limits: this.#parts.storage }),
-      ...(this.#parts.diskReport === undefined ? {} : { diskReport: this.#parts.diskReport }),
+      ...storeParts(this.#parts),
       listener: {
         hardStateDurable: (log, hardState) => {
           this.#guarded(() => this.#replicaOf(log)?.hardStateDurable(hardState));

@@ -27,6 +27,7 @@ import type { FileHandle, FileSystem, IoStep, ZeroPace } from '../ports/file-sys
 import type { DiskGuard } from './disk-guard.ts';
 import { paceOf } from './fill-pace.ts';
 import { isDiskFull, type PatientDisk } from './full-disk.ts';
+import type { JournalKeys } from './journal-keys.ts';
 import type { JournalPosition, LedgerImage } from './ledger-image.ts';
 
 /** What the writer needs. */
@@ -37,6 +38,8 @@ export interface DurabilityLedgerOptions {
   readonly folder: string;
   readonly clusterId: ClusterId;
   readonly nodeId: NodeId;
+  /** Sign the header. */
+  readonly keys: JournalKeys;
   readonly ledgerBytes: number;
   readonly image: LedgerImage;
   readonly disk: PatientDisk;
@@ -155,15 +158,13 @@ export class DurabilityLedger {
   }
 
   async #rotate(): Promise<void> {
-    const { fileSystem, entropy, folder, image, ledgerBytes, clusterId, nodeId, disk } =
-      this.#options;
+    const { fileSystem, entropy, folder, image, ledgerBytes, disk } = this.#options;
     if (this.#file === undefined) this.#spareBytes = await this.#spareFound();
     const records = image.records();
     const nextPath = `${folder}/${nextFileName}`;
     this.#generation++;
     this.#writer.reset();
-    for (let copy = 0; copy < 2; copy++)
-      writeLedgerFileHeader(this.#writer, { clusterId, nodeId, generation: this.#generation });
+    for (let copy = 0; copy < 2; copy++) this.#writeFileHeader();
     this.#flushSeq++;
     this.#layOut(records);
     const sizeBytes = Math.max(ledgerBytes, this.#writer.length * 4);
@@ -204,6 +205,13 @@ export class DurabilityLedger {
     await this.#preparing;
     if (this.#file !== undefined) await this.#options.fileSystem.close(this.#file);
     this.#file = undefined;
+  }
+
+  #writeFileHeader(): void {
+    const { clusterId, nodeId, keys } = this.#options;
+    const { macEpoch, sign } = keys.ledgerSignature();
+    const header = { clusterId, nodeId, generation: this.#generation, macEpoch };
+    writeLedgerFileHeader(this.#writer, header, sign);
   }
 
   /** Appends both copies of the flush numbered `#flushSeq` to the writer. */

@@ -7,7 +7,7 @@
  */
 import { ClustorError, isClustorError, messageOf } from '../base/errors.ts';
 import type { Clock } from '../ports/clock.ts';
-import type { FileSystem, IoCompletion, IoFailure, IoStep } from '../ports/file-system.ts';
+import type { FileSystem, IoCompletion, IoStep } from '../ports/file-system.ts';
 
 const fullCodes: readonly string[] = ['ENOSPC', 'EDQUOT'];
 
@@ -31,16 +31,6 @@ export function asDiskHard(error: unknown): unknown {
   return new ClustorError('CLUSTOR_DISK_HARD', `the disk has no room: ${messageOf(error)}`, {
     cause: error,
   });
-}
-
-/** The error of a chain that is not tried again. */
-export function chainFailure(steps: readonly IoStep[], failure: IoFailure): ClustorError {
-  const { stepIndex, systemCode } = failure;
-  return new ClustorError(
-    'CLUSTOR_STORAGE_FAILED',
-    `a ${steps[stepIndex]?.kind ?? 'step'} of the journal or ledger failed with ${systemCode}; nothing more is written or acknowledged by this process`,
-    { details: { systemCode } },
-  );
 }
 
 /** What the waiting needs. */

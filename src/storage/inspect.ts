@@ -5,6 +5,8 @@ import { frameIndex, framePartitionId, frameTerm } from '../codec/entry-frame.ts
 import { blockOffset, segmentFileName, segmentSeqOfFileName } from '../codec/segment-format.ts';
 import type { FileSystem } from '../ports/file-system.ts';
 import { ledgerFileName } from './durability-ledger.ts';
+import { JournalKeys } from './journal-keys.ts';
+import type { JournalEncryption } from './key-ring.ts';
 import { replayLedger, type LedgerReplay } from './ledger-replay.ts';
 import { readRegistry, registryPath } from './node-registry.ts';
 import { walFolder } from './recovery.ts';
@@ -24,6 +26,8 @@ export interface InspectedRun {
 /** One segment. */
 export interface InspectedSegment {
   readonly segmentSeq: number;
+  /** Key epoch under which it is sealed; 0 without encryption, `undefined` when its header cannot be read. */
+  readonly keyEpoch: number | undefined;
   /** `inUse`: not closed in the ledger. `unknown`: the ledger does not know it. */
   readonly state: 'closed' | 'inUse' | 'unknown';
   readonly coveredEnd: number;
@@ -68,10 +72,11 @@ export interface Inspection {
   readonly segments: readonly InspectedSegment[];
 }
 
-/** Reads a data directory whose lock is held. @throws ClustorError `CLUSTOR_NOT_INITIALIZED`. */
+/** Reads a data directory whose lock is held. @throws ClustorError `CLUSTOR_NOT_INITIALIZED`, or of the keys. */
 export async function inspectDataDirectory(
   fileSystem: FileSystem,
   directory: string,
+  encryption?: JournalEncryption,
 ): Promise<Inspection> {
   const registry = await readRegistry(fileSystem, directory);
   if (registry === undefined)
@@ -83,15 +88,17 @@ export async function inspectDataDirectory(
       'CLUSTOR_REPLICA_FILES_MISSING',
       `there is no ${folder}/${ledgerFileName}`,
     );
-  const replay = await replayLedger(fileSystem, `${folder}/${ledgerFileName}`, registry);
+  const { clusterId, nodeId } = registry;
+  const keys = await JournalKeys.open({ fileSystem, folder, clusterId, nodeId, encryption });
+  const owner = { clusterId, nodeId, keys };
+  const replay = await replayLedger(fileSystem, `${folder}/${ledgerFileName}`, owner);
   const segments: InspectedSegment[] = [];
   for (const name of names) {
     const segmentSeq = segmentSeqOfFileName(name);
     if (segmentSeq !== undefined)
-      segments.push(
-        await inspectSegment({ fileSystem, folder, segmentSeq, replay, owner: registry }),
-      );
+      segments.push(await inspectSegment({ fileSystem, folder, segmentSeq, replay, owner }));
   }
+  keys.close();
   const { image, generation, flushSeq, flushesRead, fromSecondCopy, isTornFlushCut, fault } =
     replay;
   const partitions = [...image.partitions].map(([partitionId, row]): InspectedPartition => ({
@@ -185,6 +192,7 @@ async function inspectSegment({
   });
   return {
     segmentSeq,
+    keyEpoch: owner.keys.epochOf(segmentSeq),
     state: row === undefined ? 'unknown' : row.endOffset === undefined ? 'inUse' : 'closed',
     coveredEnd,
     endOffset: result.endOffset,

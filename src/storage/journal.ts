@@ -6,14 +6,13 @@
  * block of the new one is written. A process never appends to a segment that it did not create.
  */
 import { ClustorError, messageOf } from '../base/errors.ts';
-import type { ClusterId, NodeId } from '../base/ids.ts';
 import {
   encodeSegmentIndex,
   segmentIndexFileName,
   type SegmentIndexRow,
 } from '../codec/idx-format.ts';
 import type { LedgerRecord } from '../codec/ledger-format.ts';
-import { blockBytes, segmentFileName, writeSegmentHeader } from '../codec/segment-format.ts';
+import { blockBytes, segmentFileName, type BlockSuite } from '../codec/segment-format.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Entropy } from '../ports/entropy.ts';
 import type { FileSystem, IoStep, ZeroPace } from '../ports/file-system.ts';
@@ -21,6 +20,7 @@ import type { Observer } from '../ports/observer.ts';
 import type { DiskGuard } from './disk-guard.ts';
 import { paceOf } from './fill-pace.ts';
 import { fullDiskRetryMs, isDiskFull } from './full-disk.ts';
+import type { JournalKeys } from './journal-keys.ts';
 import { segmentClosedRecord } from './ledger-image.ts';
 import type { PartitionLog } from './partition-log.ts';
 import type { SegmentReader } from './segment-reader.ts';
@@ -34,8 +34,8 @@ export interface JournalOptions {
   readonly entropy: Entropy;
   readonly observer: Observer;
   readonly folder: string;
-  readonly clusterId: ClusterId;
-  readonly nodeId: NodeId;
+  /** Seal its blocks. */
+  readonly keys: JournalKeys;
   readonly segmentBytes: number;
   readonly nextSegmentSeq: number;
   readonly reader: SegmentReader;
@@ -123,8 +123,9 @@ export class Journal {
     const next = this.#next;
     if (next === undefined)
       throw new ClustorError('CLUSTOR_STORAGE_FAILED', 'no segment could be created');
+    const { steps, suite } = this.#header(next);
     await new Promise<void>((resolve, reject) => {
-      this.#options.fileSystem.submit(this.#headerSteps(next), (failure) => {
+      this.#options.fileSystem.submit(steps, (failure) => {
         if (failure === undefined) resolve();
         else
           reject(
@@ -135,7 +136,7 @@ export class Journal {
           );
       });
     });
-    return this.#enter(next);
+    return this.#enter(next, suite);
   }
 
   /** Whether the next segment can be entered now. */
@@ -197,8 +198,9 @@ export class Journal {
     this.#closed.set(segmentSeq, endOffset);
     this.#closedBytes += endOffset;
     this.#retire(old.segment, endOffset, rows);
-    const steps = this.#headerSteps(next);
-    return { steps, records: [segmentClosedRecord(segmentSeq, endOffset), this.#enter(next)] };
+    const { steps, suite } = this.#header(next);
+    const opened = this.#enter(next, suite);
+    return { steps, records: [segmentClosedRecord(segmentSeq, endOffset), opened] };
   }
 
   /** Finishes what runs in the background and closes the files. */
@@ -220,12 +222,13 @@ export class Journal {
     return this.#staging;
   }
 
-  #enter(next: OpenSegment): LedgerRecord {
-    this.#writer = new SegmentWriter(next, {
+  #enter(next: OpenSegment, suite: BlockSuite): LedgerRecord {
+    const memory = {
       staging: this.#staging,
       stagingBytesMax,
       largestStaging: () => this.#largestStaging(),
-    });
+    };
+    this.#writer = new SegmentWriter(next, memory, suite);
     this.#next = undefined;
     this.#isNextAwaited = false;
     return {
@@ -235,21 +238,17 @@ export class Journal {
     };
   }
 
-  #headerSteps(next: OpenSegment): readonly IoStep[] {
-    const { clusterId, nodeId, clock } = this.#options;
-    writeSegmentHeader(this.#headerStaging, {
-      clusterId,
-      nodeId,
-      segmentSeq: next.segmentSeq,
-      dekEpoch: 0,
-      integrityMacEpoch: 0,
-      salt: next.salt,
-      createdMs: clock.wallMs(),
-    });
-    return [
-      { kind: 'write', file: next.file, position: 0, bytes: this.#headerStaging },
-      { kind: 'sync', file: next.file },
+  /** The header is made when the segment is entered: keys may have changed since its file was made ready. */
+  #header(next: OpenSegment): { readonly steps: readonly IoStep[]; readonly suite: BlockSuite } {
+    const { clock, keys } = this.#options;
+    const { segmentSeq, salt, file } = next;
+    const suite = keys.create(this.#headerStaging, { segmentSeq, salt, createdMs: clock.wallMs() });
+    keys.sealedUnder(segmentSeq, keys.ring?.newestEpoch ?? 0);
+    const steps: readonly IoStep[] = [
+      { kind: 'write', file, position: 0, bytes: this.#headerStaging },
+      { kind: 'sync', file },
     ];
+    return { steps, suite };
   }
 
   async #prepare(sizeBytes: number, pace?: ZeroPace): Promise<void> {

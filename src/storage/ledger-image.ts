@@ -36,7 +36,17 @@ export interface SegmentRow {
   readonly reservedBlocks: number;
   /** Where it ends; `undefined` while it is the one in use. */
   endOffset: number | undefined;
+  /** Its sealing anew under another key, once that has begun. */
+  rewriting: { readonly dekEpoch: number; readonly reservedBlocks: number } | undefined;
+  /** Block numbers that were reserved for it or for its rewriting, and are never used (specification §8.2). */
+  readonly abandoned: NonceAbandon[];
 }
+
+/** A reservation of block numbers that was given up. */
+export type NonceAbandon = Omit<
+  Extract<LedgerRecord, { kind: 'nonceAbandon' }>,
+  'kind' | 'segmentSeq'
+>;
 
 /**
  * Configurations kept of a partition. A joint phase may be left for the old configuration before its entry was committed;
@@ -100,6 +110,8 @@ export class LedgerImage {
           segmentSeq: record.segmentSeq,
           reservedBlocks: record.reservedBlocks,
           endOffset: undefined,
+          rewriting: undefined,
+          abandoned: [],
         });
         return;
       case 'segmentClosed': {
@@ -110,6 +122,15 @@ export class LedgerImage {
             `the ledger closes segment ${record.segmentSeq}, which it never opened`,
           );
         segment.endOffset = record.endOffset;
+        return;
+      }
+      case 'nonceAbandon':
+        this.#applyAbandon(record);
+        return;
+      case 'segmentRewriting': {
+        const segment = this.segments.get(record.segmentSeq);
+        const { dekEpoch, reservedBlocks } = record;
+        if (segment !== undefined) segment.rewriting = { dekEpoch, reservedBlocks };
         return;
       }
       case 'hardState':
@@ -159,6 +180,11 @@ export class LedgerImage {
       });
       if (segment.endOffset !== undefined)
         records.push(segmentClosedRecord(segment.segmentSeq, segment.endOffset));
+      const { segmentSeq } = segment;
+      for (const abandoned of segment.abandoned)
+        records.push({ kind: 'nonceAbandon', segmentSeq, ...abandoned });
+      if (segment.rewriting !== undefined)
+        records.push({ kind: 'segmentRewriting', segmentSeq, ...segment.rewriting });
     }
     for (const [partitionId, row] of this.partitions) {
       if (row.hardState !== undefined) {
@@ -180,6 +206,23 @@ export class LedgerImage {
         records.push({ kind: 'doubt', partitionId, incarnation, reason });
     }
     return records;
+  }
+
+  /** Kept with its segment, as a sum for each reason. */
+  #applyAbandon(record: Extract<LedgerRecord, { kind: 'nonceAbandon' }>): void {
+    const segment = this.segments.get(record.segmentSeq);
+    if (segment === undefined) return;
+    const { reason, reservedBlocks, blocksSpent } = record;
+    const at = segment.abandoned.findIndex((known) => known.reason === reason);
+    const known = segment.abandoned[at];
+    if (reason === 'rewriteInterrupted') segment.rewriting = undefined;
+    if (known === undefined) segment.abandoned.push({ reason, reservedBlocks, blocksSpent });
+    else
+      segment.abandoned[at] = {
+        reason,
+        reservedBlocks: known.reservedBlocks + reservedBlocks,
+        blocksSpent: known.blocksSpent + blocksSpent,
+      };
   }
 
   #applyHardState(record: Extract<LedgerRecord, { kind: 'hardState' }>): void {

@@ -13,14 +13,23 @@ import {
   ledgerHeaderBytes,
   readLedgerFileHeader,
   readLedgerFlush,
+  type LedgerFileHeader,
   type LedgerFlush,
 } from '../codec/ledger-format.ts';
 import type { FileSystem } from '../ports/file-system.ts';
+import type { JournalKeys } from './journal-keys.ts';
 import { LedgerImage } from './ledger-image.ts';
 
 /** Blocks of the largest flush whose second copy is searched for when the first is damaged. */
 const flushBlocksMax = 4096;
 const readBytes = 1024 * 1024;
+
+/** Whose ledger it must be, and what tells whether its header is authentic; without keys that is not looked at. */
+export interface LedgerOwner {
+  readonly clusterId: ClusterId;
+  readonly nodeId: NodeId;
+  readonly keys?: JournalKeys | undefined;
+}
 
 /** What was read. */
 export interface LedgerReplay {
@@ -39,16 +48,13 @@ export interface LedgerReplay {
 export async function replayLedger(
   fileSystem: FileSystem,
   path: string,
-  owner: { readonly clusterId: ClusterId; readonly nodeId: NodeId },
+  owner: LedgerOwner,
 ): Promise<LedgerReplay> {
   return replayLedgerBytes(await readWhole(fileSystem, path), owner);
 }
 
 /** Replays the content of a ledger file. @throws ClustorError as {@link replayLedger}. */
-export function replayLedgerBytes(
-  bytes: Uint8Array,
-  owner: { readonly clusterId: ClusterId; readonly nodeId: NodeId },
-): LedgerReplay {
+export function replayLedgerBytes(bytes: Uint8Array, owner: LedgerOwner): LedgerReplay {
   const flushes = beginReplay(bytes, owner);
   if (flushes === undefined) {
     return {
@@ -58,19 +64,16 @@ export function replayLedgerBytes(
       flushesRead: 0,
       fromSecondCopy: 0,
       isTornFlushCut: false,
-      fault: 'both copies of the ledger header are damaged',
+      fault: 'both copies of the ledger header are damaged or not authentic',
     };
   }
   flushes.advance(bytes);
   return judged(bytes, flushes);
 }
 
-/** Begins with the header; `undefined` when both its copies are damaged. @throws ClustorError as {@link replayLedger}. */
-export function beginReplay(
-  bytes: Uint8Array,
-  owner: { readonly clusterId: ClusterId; readonly nodeId: NodeId },
-): FlushReplay | undefined {
-  const header = readLedgerFileHeader(bytes, 0) ?? readLedgerFileHeader(bytes, ledgerBlockBytes);
+/** Begins with the header; `undefined` when both its copies are damaged or not authentic. @throws ClustorError as {@link replayLedger}. */
+export function beginReplay(bytes: Uint8Array, owner: LedgerOwner): FlushReplay | undefined {
+  const header = headerAt(bytes, 0, owner) ?? headerAt(bytes, ledgerBlockBytes, owner);
   if (header === undefined) return undefined;
   if (header.clusterId !== owner.clusterId || header.nodeId !== owner.nodeId) {
     throw new ClustorError(
@@ -79,6 +82,18 @@ export function beginReplay(
     );
   }
   return new FlushReplay(header.generation);
+}
+
+function headerAt(
+  bytes: Uint8Array,
+  offset: number,
+  owner: LedgerOwner,
+): LedgerFileHeader | undefined {
+  const header = readLedgerFileHeader(bytes, offset);
+  if (header === undefined || owner.keys === undefined) return header;
+  // Of whom a foreign ledger is, is said below.
+  if (header.clusterId !== owner.clusterId || header.nodeId !== owner.nodeId) return header;
+  return owner.keys.isLedgerHeader(bytes, offset, header) ? header : undefined;
 }
 
 /**

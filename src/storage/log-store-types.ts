@@ -14,6 +14,7 @@ import type { Clock } from '../ports/clock.ts';
 import type { Entropy } from '../ports/entropy.ts';
 import type { FileSystem, IoWriterMode } from '../ports/file-system.ts';
 import type { Observer } from '../ports/observer.ts';
+import type { JournalEncryption } from './key-ring.ts';
 import type { PartitionLog } from './partition-log.ts';
 
 /** Term and vote of a replica. */
@@ -111,6 +112,8 @@ export interface LogStoreOptions {
   /** What was found about the disk, kept in every boot record. */
   readonly diskReport?: object;
   readonly listener: LogStoreListener;
+  /** Encrypts everything new; a directory that is encrypted opens with it only. */
+  readonly encryption?: JournalEncryption | undefined;
 }
 
 /** Counters of a store. @public */
@@ -131,6 +134,12 @@ export interface LogStoreStatistics {
   readonly ledgerSequence: number;
   readonly ledgerGeneration: number;
   readonly ioWriterMode: IoWriterMode;
+  /** Block numbers reserved for the encrypted segments that are there, and for rewritings that were interrupted. */
+  readonly nonceBlocksReserved: number;
+  /** Those that were sealed. */
+  readonly nonceBlocksSpent: number;
+  /** Those that will never be used, because a process ended without closing its segment. */
+  readonly nonceBlocksAbandoned: number;
   /** Milliseconds of the newest, the median and the 99th percentile of recent chains. */
   readonly flushMsLast: number;
   readonly flushMsP50: number;

@@ -10,22 +10,22 @@
  * nothing more and says nothing more; the node stops, and the next start reads past the page cache what is really there.
  */
 import { present } from '../base/assert.ts';
-import { ClustorError, isClustorError, messageOf } from '../base/errors.ts';
+import { ClustorError } from '../base/errors.ts';
 import type { LogIndex, PartitionId, Term } from '../base/ids.ts';
 import type { LedgerRecord } from '../codec/ledger-format.ts';
-import { DeviceViolations } from '../policy/group-fsync.ts';
-import type { DirectoryLock, IoStep, IoWriterMode } from '../ports/file-system.ts';
+import type { DirectoryLock, IoWriterMode } from '../ports/file-system.ts';
 import { cutAppend, dataRecordBytesMax, fenceParts } from './append-parts.ts';
 import { writeBootRecords } from './boot-records.ts';
+import { ChainRunner } from './chain-runner.ts';
 import { DataFlush } from './data-flush.ts';
 import type { DiskGuard, DiskStatus } from './disk-guard.ts';
 import { type DurabilityLedger, recordBytesMax } from './durability-ledger.ts';
-import { FlushTimes } from './flush-times.ts';
-import { asDiskHard, chainFailure, isDiskFull, type PatientDisk } from './full-disk.ts';
+import { isDiskFull, type PatientDisk } from './full-disk.ts';
 import { GroupHold } from './group-hold.ts';
 import type { Journal } from './journal.ts';
+import { JournalKeyDesk } from './key-desk.ts';
 import { clientRefusal, takesEntries, type LogRoom } from './log-admission.ts';
-import type { LedgerImage } from './ledger-image.ts';
+import { segmentClosedRecord, type LedgerImage } from './ledger-image.ts';
 import { readEntries, type WantedEntries } from './log-read.ts';
 import { logStoreLimits } from './log-store-limits.ts';
 import type {
@@ -44,25 +44,21 @@ import {
   type PendingAppend,
 } from './partition-log.ts';
 import { openParts, type StoreParts } from './open-parts.ts';
+import { nonceAccounts } from './nonce-accounts.ts';
+import { recordBatch, type PendingRecord } from './record-batch.ts';
 import { ReplicaBirths } from './replica-births.ts';
 import type { ReplicaToCreate } from './replica-files.ts';
 import { ReplicaRegistry } from './replica-registry.ts';
 import type { SegmentReader } from './segment-reader.ts';
 import type { SegmentReserve } from './segment-reserve.ts';
 
-/** A record that waits for a ledger flush. */
-interface PendingRecord {
-  readonly log: PartitionLog | undefined;
-  readonly hardState: HardState | undefined;
-  readonly record: LedgerRecord;
-  readonly done: (() => void) | undefined;
-}
-
 /** See the file comment. */
 export class LogStore implements PartitionLogOwner {
   /** The replicas that were found, in registry order. */
   readonly recovered: readonly RecoveredPartition[];
   readonly bootReport: BootReport;
+  /** Keys of this directory: what they seal, and how they are changed. */
+  readonly keyDesk: JournalKeyDesk;
   readonly #options: LogStoreOptions;
   readonly #limits: LogStoreLimits;
   readonly #lock: DirectoryLock;
@@ -71,7 +67,6 @@ export class LogStore implements PartitionLogOwner {
   readonly #image: LedgerImage;
   readonly #reader: SegmentReader;
   readonly #logs = new Map<PartitionId, PartitionLog>();
-  readonly #times = new FlushTimes();
   readonly #registry: ReplicaRegistry;
   readonly #births: ReplicaBirths;
   readonly #guard: DiskGuard;
@@ -81,16 +76,16 @@ export class LogStore implements PartitionLogOwner {
   #appends: PendingAppend[] = [];
   readonly #dataFlush = new DataFlush();
   readonly #hold: GroupHold;
-  readonly #device = new DeviceViolations();
-  /** When the chain under way began. */
-  #busySinceMs: number | undefined;
-  #failure: ClustorError | undefined;
+  readonly #chains: ChainRunner;
   #isClosing = false;
+  /** The ledger says where the last segment ends: nothing is sealed any more. */
+  #isSegmentClosed = false;
+  /** Who waits until everything new is sealed under the newest keys. */
+  #keyWaiters: (() => void)[] = [];
   #closed: Promise<void> | undefined;
   #idleWaiters: (() => void)[] = [];
   #reports: Promise<void> = Promise.resolve();
   #dataFlushes = 0;
-  #flushes = 0;
   #journalBytesWritten = 0;
 
   private constructor(options: LogStoreOptions, parts: StoreParts) {
@@ -107,6 +102,18 @@ export class LogStore implements PartitionLogOwner {
     this.#guard = parts.guard;
     this.#disk = parts.disk;
     this.#reserve = parts.reserve;
+    const { clock, listener } = options;
+    this.#chains = new ChainRunner({
+      ...parts,
+      clock,
+      flushEnded: listener.flushEnded.bind(listener),
+      next: () => {
+        this.flush();
+      },
+      failed: (error) => {
+        this.#failed(error);
+      },
+    });
     this.#guard.logBytes = () => this.#journal.bytes;
     this.#guard.roomAgain = () => {
       this.#makeReady();
@@ -118,16 +125,25 @@ export class LogStore implements PartitionLogOwner {
       record: (record, done) => {
         this.#pushRecord(record, done === undefined ? {} : { done });
       },
-      flush: () => {
-        this.flush();
-      },
-      failure: () => this.#failure,
+      settled: (start) => this.#chains.settled(start),
       adopt: (start) => {
         this.#logs.set(start.partitionId, new PartitionLog(this, start));
       },
     });
     this.recovered = parts.recovery.partitions;
     this.bootReport = parts.bootReport;
+    this.keyDesk = new JournalKeyDesk(options, {
+      keys: parts.keys,
+      image: this.#image,
+      hasRoomFor: (bytes) => this.#guard.hasRoomFor(bytes),
+      record: (record) =>
+        this.#chains.settled((done) => {
+          this.#pushRecord(record, { done });
+        }),
+      enterNewKeys: () => this.#chains.settled((done) => this.#keyWaiters.push(done)),
+      segmentInUse: () => this.#journal.writer.segment.segmentSeq,
+      leaveFile: (segmentSeq) => this.#reader.leave(segmentSeq),
+    });
     for (const { replica, ranges, frameBytes } of parts.recovery.logs) {
       const found = present(
         this.recovered.find((row) => row.partitionId === replica.partitionId),
@@ -152,6 +168,7 @@ export class LogStore implements PartitionLogOwner {
       const store = new LogStore(options, await openParts(options, limits, lock));
       store.#reports = writeBootRecords(options, store);
       store.#makeReady();
+      store.keyDesk.begin();
       return store;
     } catch (error) {
       await lock.release();
@@ -187,64 +204,52 @@ export class LogStore implements PartitionLogOwner {
    * are dead, its term is kept. Until the registry names the new life, the old one comes back, in doubt.
    */
   async replaceReplica(replica: ReplicaToCreate): Promise<RecoveredPartition> {
-    const { partitionId, incarnation } = replica;
     this.#assertRoom();
-    const old = present(this.#logs.get(partitionId), 'only a hosted replica is replaced');
+    const old = present(this.#logs.get(replica.partitionId), 'only a hosted replica is replaced');
     this.#appends = this.#appends.filter((append) => append.log !== old);
     const { segment, endOffset } = this.#journal.writer;
-    this.#pushRecord({
-      kind: 'doubt',
-      partitionId,
-      incarnation: old.incarnation,
-      reason: `replaced by incarnation ${incarnation}`,
-    });
-    this.#pushRecord({
-      kind: 'truncated',
-      partitionId,
-      fromIndex: 1 as LogIndex,
-      segmentSeq: segment.segmentSeq,
-      offset: endOffset,
-    });
-    const [created] = await this.#births.create([replica], old.hardState);
-    return present(created, 'a replaced replica');
+    return this.#births.replace(old, replica, { segmentSeq: segment.segmentSeq, endOffset });
   }
 
   /** Starts a chain unless one is under way or nothing waits. */
   flush(): void {
-    if (this.#busySinceMs !== undefined || this.#failure !== undefined) return;
-    if (this.#records.length > 0) this.#flushRecords();
-    else if (this.#appends.length > 0) {
+    if (!this.#chains.isReady) return;
+    const isKeyChange = this.#keyWaiters.length > 0 && !this.#isClosing;
+    if (isKeyChange && !this.#journal.isNextReady) this.#prepareSegment(true);
+    if (isKeyChange && this.#journal.isNextReady) this.#enterNewKeys();
+    else if (this.#records.length > 0) this.#flushRecords();
+    else if (this.#appends.length > 0 && !this.#isSegmentClosed) {
       if (!this.#isHeld()) this.#flushData();
-    } else if (this.#isClosing) this.#wakeIdle();
+    } else if (this.#isClosing) this.#closeSegment();
   }
 
   /** Slow syncs that stand; they forbid Group-Fsync (specification §5.2). */
   get deviceViolations(): number {
-    return this.#device.count;
+    return this.#chains.deviceViolations;
   }
 
   /** Age of the chain that is under way; 0 when none is. */
   get unfinishedMs(): number {
-    const nowMs = this.#options.clock.monotonicMs();
-    return nowMs - (this.#busySinceMs ?? nowMs);
+    return this.#chains.unfinishedMs;
   }
 
   /** Counters for status and metrics. */
   statistics(): LogStoreStatistics {
-    const { writer } = this.#journal;
+    const { segment, endOffset } = this.#journal.writer;
+    const inUse = { segmentSeq: segment.segmentSeq, endOffset };
     return {
-      flushes: this.#flushes,
+      flushes: this.#chains.flushes,
       dataFlushes: this.#dataFlushes,
       entries: this.#dataFlush.entries,
       entryBytes: this.#dataFlush.entryBytes,
       journalBytesWritten: this.#journalBytesWritten,
       journalBytes: this.#journal.bytes,
-      segmentSeq: writer.segment.segmentSeq,
-      endOffset: writer.endOffset,
+      ...inUse,
       ledgerSequence: this.#ledger.syncedFlushSeq,
       ledgerGeneration: this.#ledger.generation,
       ioWriterMode: this.#options.fileSystem.ioWriterMode,
-      ...this.#times.summary(),
+      ...nonceAccounts(this.#image, this.keyDesk.keys, inUse),
+      ...this.#chains.summary(),
     };
   }
 
@@ -274,12 +279,8 @@ export class LogStore implements PartitionLogOwner {
   }
 
   enqueueDoubt(log: PartitionLog, reason: string): void {
-    this.#pushRecord({
-      kind: 'doubt',
-      partitionId: log.partitionId,
-      incarnation: log.incarnation,
-      reason,
-    });
+    const { partitionId, incarnation } = log;
+    this.#pushRecord({ kind: 'doubt', partitionId, incarnation, reason });
   }
 
   enqueueDurabilityMode(log: PartitionLog, change: DurabilityModeChange): void {
@@ -324,28 +325,16 @@ export class LogStore implements PartitionLogOwner {
     };
   }
 
-  #pushRecord(
-    record: LedgerRecord,
-    extra: {
-      readonly log?: PartitionLog;
-      readonly hardState?: HardState;
-      readonly done?: () => void;
-    } = {},
-  ): void {
-    this.#records.push({ record, log: extra.log, hardState: extra.hardState, done: extra.done });
+  #pushRecord(record: LedgerRecord, extra: Omit<PendingRecord, 'record'> = {}): void {
+    this.#records.push({ record, ...extra });
   }
 
   #flushRecords(): void {
     const pending = this.#records;
-    const newest = new Map<PartitionLog, HardState>();
-    for (const { log, hardState } of pending)
-      if (log !== undefined && hardState !== undefined) newest.set(log, hardState);
-    const isCurrent = (row: PendingRecord): boolean =>
-      row.log === undefined || row.hardState === undefined || newest.get(row.log) === row.hardState;
-    const records = pending.filter(isCurrent).map((row) => row.record);
+    const { records, newest } = recordBatch(pending);
     if (this.#mustRotate(recordBytesMax(records))) return;
     this.#records = [];
-    this.#submit(this.#ledger.flush(records, this.#image.coverage), () => {
+    this.#chains.submit(this.#ledger.flush(records, this.#image.coverage), () => {
       for (const row of pending) row.done?.();
       for (const [log, hardState] of newest)
         this.#options.listener.hardStateDurable(log, hardState);
@@ -382,7 +371,7 @@ export class LogStore implements PartitionLogOwner {
     });
     this.#dataFlushes++;
     this.#journalBytesWritten += bytes.length;
-    this.#submit(
+    this.#chains.submit(
       [{ kind: 'write', file, position, bytes }, { kind: 'sync', file }, ...ledgerSteps],
       () => {
         this.#dataFlush.complete(this.#options.listener, this.#ledger.syncedFlushSeq);
@@ -407,11 +396,37 @@ export class LogStore implements PartitionLogOwner {
       // A closing store does not wait for a disk that has no room: what was not sealed was never acknowledged.
       if (this.#isClosing) this.#wakeIdle();
       else this.#prepareSegment(true);
+    } else if (!this.#mustRotate(1024)) this.#enterNextSegment(() => undefined);
+  }
+
+  #enterNextSegment(entered: () => void): void {
+    const { steps, records } = this.#journal.switchSegment(this.#logs.values());
+    this.#chains.submit([...steps, ...this.#ledger.flush(records, this.#image.coverage)], entered);
+  }
+
+  /** A new segment, then a new ledger generation: the keys of before are needed for reading only. */
+  #enterNewKeys(): void {
+    if (this.#mustRotate(1024)) return;
+    const waiters = this.#keyWaiters;
+    this.#keyWaiters = [];
+    this.#enterNextSegment(() => {
+      this.#chains.rotateLedger(() => {
+        for (const done of waiters) done();
+      });
+    });
+  }
+
+  /** The last flush of a store that closes: the next start need not guess how many blocks were sealed. */
+  #closeSegment(): void {
+    if (this.#isSegmentClosed) {
+      this.#wakeIdle();
       return;
     }
     if (this.#mustRotate(1024)) return;
-    const { steps, records } = this.#journal.switchSegment(this.#logs.values());
-    this.#submit([...steps, ...this.#ledger.flush(records, this.#image.coverage)], () => undefined);
+    this.#isSegmentClosed = true;
+    const { segment, endOffset } = this.#journal.writer;
+    const closed = segmentClosedRecord(segment.segmentSeq, endOffset);
+    this.#chains.submit(this.#ledger.flush([closed], this.#image.coverage), () => undefined);
   }
 
   #prepareSegment(isAwaited = false): void {
@@ -426,51 +441,11 @@ export class LogStore implements PartitionLogOwner {
       this.#ledger.prepareAhead();
       return false;
     }
-    this.#busySinceMs = this.#options.clock.monotonicMs();
-    this.#ledger.rotate().then(
-      () => {
-        this.#busySinceMs = undefined;
-        this.flush();
-      },
-      (error: unknown) => {
-        this.#fail(
-          new ClustorError(
-            'CLUSTOR_STORAGE_FAILED',
-            `rotating the ledger failed: ${messageOf(error)}`,
-            { cause: error, details: isClustorError(error) ? error.details : {} },
-          ),
-        );
-      },
-    );
+    this.#chains.rotateLedger(() => undefined);
     return true;
   }
 
-  #submit(steps: readonly IoStep[], complete: () => void): void {
-    const { clock, listener } = this.#options;
-    this.#busySinceMs = clock.monotonicMs();
-    this.#disk.submit(steps, (failure) => {
-      if (failure !== undefined) {
-        this.#fail(chainFailure(steps, failure));
-        return;
-      }
-      const tookMs = this.unfinishedMs;
-      this.#times.add(tookMs);
-      this.#device.add(tookMs);
-      this.#ledger.synced();
-      this.#flushes++;
-      this.#busySinceMs = undefined;
-      this.#guard.touch();
-      complete();
-      listener.flushEnded(tookMs);
-      this.flush();
-    });
-  }
-
-  #fail(error: ClustorError): void {
-    this.#busySinceMs = undefined;
-    if (this.#failure !== undefined) return;
-    this.#failure = error;
-    this.#births.failed(error);
+  #failed(error: ClustorError): void {
     // Who closes gives up what waits for room: nothing was told of it, and nobody has failed.
     if (!this.#isClosing || !isDiskFull(error)) this.#options.listener.failed(error);
     this.#wakeIdle();
@@ -499,19 +474,24 @@ export class LogStore implements PartitionLogOwner {
 
   async #close(): Promise<void> {
     this.#isClosing = true;
+    this.#chains.beginClose();
     this.#disk.close();
+    await this.keyDesk.close();
     await this.#reserve.close();
-    if (this.#failure === undefined) {
+    if (this.#chains.failure === undefined) {
       await new Promise<void>((resolve) => {
         this.#idleWaiters.push(resolve);
         this.flush();
       });
     }
+    this.#chains.endClose();
+    await this.keyDesk.changed();
     await this.#reports;
     await this.#guard.close();
     await this.#reader.close();
     await this.#journal.close();
     await this.#ledger.close();
+    this.keyDesk.keys.close();
     await this.#lock.release();
   }
 }

@@ -8,15 +8,18 @@
 import type { LedgerRecord } from '../codec/ledger-format.ts';
 import { segmentIndexFileName } from '../codec/idx-format.ts';
 import { segmentFileName, segmentSeqOfFileName } from '../codec/segment-format.ts';
-import type { DirectoryLock } from '../ports/file-system.ts';
+import type { DirectoryLock, FileSystem } from '../ports/file-system.ts';
 import { DiskGuard } from './disk-guard.ts';
 import { DurabilityLedger } from './durability-ledger.ts';
 import { asDiskHard, PatientDisk } from './full-disk.ts';
 import { firstSegmentBytesMax, Journal } from './journal.ts';
+import { JournalKeys } from './journal-keys.ts';
 import { segmentClosedRecord, type LedgerImage } from './ledger-image.ts';
 import type { BootReport, LogStoreLimits, LogStoreOptions } from './log-store-types.ts';
+import { abandonedAtStart } from './nonce-accounts.ts';
 import { recover, walFolder, type Recovery } from './recovery.ts';
 import { SegmentReader } from './segment-reader.ts';
+import { rewriteSuffix } from './segment-rewriter.ts';
 import { SegmentReserve } from './segment-reserve.ts';
 
 /** What a store is made of. */
@@ -27,6 +30,7 @@ export interface StoreParts {
   readonly journal: Journal;
   readonly ledger: DurabilityLedger;
   readonly reader: SegmentReader;
+  readonly keys: JournalKeys;
   readonly bootReport: BootReport;
   readonly guard: DiskGuard;
   readonly disk: PatientDisk;
@@ -67,18 +71,25 @@ async function openWatched(
   const { fileSystem, clock, entropy, observer, directory, clusterId, nodeId } = options;
   const startedMs = clock.monotonicMs();
   const folder = walFolder(directory);
-  const recovery = await recover({ fileSystem, directory, clusterId, nodeId });
+  const keys = await JournalKeys.open({ ...options, folder });
+  const recovery = await recover({ fileSystem, directory, clusterId, nodeId, keys });
   await fileSystem.makeDirectory(folder);
+  await removeRewritings(fileSystem, folder);
   await watch.reserve.open();
-  const reader = new SegmentReader(fileSystem, folder);
+  await keys.begin({
+    segmentSeq: recovery.nextSegmentSeq,
+    ledgerGeneration: recovery.generation + 1,
+    entropy,
+    wallMs: clock.wallMs(),
+  });
+  const reader = new SegmentReader(fileSystem, folder, keys);
   const journal = new Journal({
     fileSystem,
     clock,
     entropy,
     observer,
     folder,
-    clusterId,
-    nodeId,
+    keys,
     segmentBytes: limits.segmentBytes,
     nextSegmentSeq: recovery.nextSegmentSeq,
     reader,
@@ -87,7 +98,10 @@ async function openWatched(
   const { image } = recovery;
   const opened = await journal.begin();
   for (const segmentSeq of recovery.emptySegmentSeqs) image.retireSegment(segmentSeq);
-  for (const record of foundRecords(recovery, image)) image.apply(record);
+  const ends = new Map(recovery.segments.map((row) => [row.segmentSeq, row.endOffset]));
+  const abandoned = abandonedAtStart(image, keys, ends);
+  for (const record of [...foundRecords(recovery, image), ...abandoned]) image.apply(record);
+  for (const segment of image.segments.values()) segment.rewriting = undefined;
   image.apply(opened);
   image.cover({
     segmentSeq: journal.writer.segment.segmentSeq,
@@ -100,6 +114,7 @@ async function openWatched(
     folder,
     clusterId,
     nodeId,
+    keys,
     ledgerBytes: limits.ledgerBytes,
     image,
     ...watch,
@@ -114,7 +129,7 @@ async function openWatched(
     ...recovery.report,
     durationMs: Math.round(clock.monotonicMs() - startedMs),
   };
-  return { recovery, journal, ledger, reader, bootReport };
+  return { recovery, journal, ledger, reader, keys, bootReport };
 }
 
 /** What recovery found, as records that the old ledger lacks. */
@@ -146,6 +161,12 @@ function foundRecords(recovery: Recovery, image: LedgerImage): LedgerRecord[] {
     }
   }
   return records;
+}
+
+/** Removes what interrupted rewritings left: the segments themselves are whole. */
+async function removeRewritings(fileSystem: FileSystem, folder: string): Promise<void> {
+  for (const name of await fileSystem.listDirectory(folder))
+    if (name.endsWith(rewriteSuffix)) await fileSystem.remove(`${folder}/${name}`);
 }
 
 /** Removes files that the ledger does not know: segments made ready ahead and segments that hold nothing. */

@@ -17,6 +17,7 @@ import { blockOffset, segmentFileName, segmentSeqOfFileName } from '../codec/seg
 import type { FileSystem } from '../ports/file-system.ts';
 import { configurationOfFrame } from '../codec/system-entry.ts';
 import { ledgerFileName } from './durability-ledger.ts';
+import type { JournalKeys } from './journal-keys.ts';
 import { LedgerImage, type JournalPosition, type SegmentRow } from './ledger-image.ts';
 import { replayLedger, type LedgerReplay } from './ledger-replay.ts';
 import type { BootReport, RecoveredPartition } from './log-store-types.ts';
@@ -52,6 +53,7 @@ interface Place {
   readonly directory: string;
   readonly clusterId: ClusterId;
   readonly nodeId: NodeId;
+  readonly keys: JournalKeys;
 }
 
 interface Tally {

@@ -2,12 +2,13 @@
  * Creates replicas on a running store: their first ledger records, their files, then their rows in the registry
  * (specification §1 Identity). Until the registry names a replica it does not exist, and creating it may be repeated.
  */
-import type { ClustorError } from '../base/errors.ts';
-import type { PartitionId } from '../base/ids.ts';
+import { present } from '../base/assert.ts';
+import type { LogIndex, PartitionId } from '../base/ids.ts';
 import type { LedgerRecord } from '../codec/ledger-format.ts';
 import { asDiskHard } from './full-disk.ts';
 import type { HardState, RecoveredPartition } from './log-store-types.ts';
-import type { PartitionLogStart } from './partition-log.ts';
+import type { JournalPosition } from './ledger-image.ts';
+import type { PartitionLog, PartitionLogStart } from './partition-log.ts';
 import { newbornPartition, type ReplicaToCreate } from './replica-files.ts';
 import type { ReplicaRegistry } from './replica-registry.ts';
 
@@ -17,8 +18,8 @@ export interface ReplicaBirthsOwner {
   readonly durabilityModeEpoch: (partitionId: PartitionId) => number;
   /** Hands a record to the next ledger flush; `done` is called when it is durable. */
   readonly record: (record: LedgerRecord, done: (() => void) | undefined) => void;
-  readonly flush: () => void;
-  readonly failure: () => ClustorError | undefined;
+  /** Starts something that calls back once it is durable; rejects when that will never be. */
+  readonly settled: (start: (done: () => void) => void) => Promise<void>;
   /** The replica exists now. */
   readonly adopt: (start: PartitionLogStart) => void;
 }
@@ -26,8 +27,6 @@ export interface ReplicaBirthsOwner {
 /** See the file comment. */
 export class ReplicaBirths {
   readonly #owner: ReplicaBirthsOwner;
-  /** Whoever waits for records to become durable, to be told that they will not. */
-  readonly #failureWaiters = new Set<(error: ClustorError) => void>();
 
   constructor(owner: ReplicaBirthsOwner) {
     this.#owner = owner;
@@ -50,24 +49,31 @@ export class ReplicaBirths {
     });
   }
 
-  /** Nothing becomes durable any more. */
-  failed(error: ClustorError): void {
-    for (const reject of this.#failureWaiters) reject(error);
+  /** Puts a new life in the place of an old one, whose entries are dead: they stand before `end`. */
+  async replace(
+    old: PartitionLog,
+    replica: ReplicaToCreate,
+    end: JournalPosition,
+  ): Promise<RecoveredPartition> {
+    const { partitionId, incarnation } = replica;
+    const reason = `replaced by incarnation ${incarnation}`;
+    this.#owner.record(
+      { kind: 'doubt', partitionId, incarnation: old.incarnation, reason },
+      undefined,
+    );
+    const { segmentSeq, endOffset: offset } = end;
+    const fromIndex = 1 as LogIndex;
+    this.#owner.record(
+      { kind: 'truncated', partitionId, fromIndex, segmentSeq, offset },
+      undefined,
+    );
+    const [created] = await this.create([replica], old.hardState);
+    return present(created, 'a replaced replica');
   }
 
   /** Resolves when the first records of the replicas are durable. */
   #record(replicas: readonly ReplicaToCreate[], hardState: HardState): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const failure = this.#owner.failure();
-      if (failure !== undefined) {
-        reject(failure);
-        return;
-      }
-      this.#failureWaiters.add(reject);
-      const done = (): void => {
-        this.#failureWaiters.delete(reject);
-        resolve();
-      };
+    return this.#owner.settled((done) => {
       for (const [at, { partitionId, configuration }] of replicas.entries()) {
         const durabilityModeEpoch = this.#owner.durabilityModeEpoch(partitionId);
         this.#owner.record(
@@ -81,7 +87,6 @@ export class ReplicaBirths {
           isLast ? done : undefined,
         );
       }
-      this.#owner.flush();
     });
   }
 }

@@ -20,11 +20,12 @@ import {
   blockBytes,
   blockHeaderBytes,
   blockOffset,
-  BlockSealer,
   readSegmentHeader,
   segmentFileName,
+  type BlockSuite,
 } from '../codec/segment-format.ts';
 import type { FileHandle, FileSystem } from '../ports/file-system.ts';
+import type { JournalKeys } from './journal-keys.ts';
 import type { FrameBatch } from './log-store-types.ts';
 
 /** Segments kept open for reading. */
@@ -52,19 +53,24 @@ export interface RunPlace {
 
 interface OpenForReading {
   readonly file: FileHandle;
-  readonly sealer: BlockSealer;
+  readonly suite: BlockSuite;
+  /** Reads under way; a file that is left is closed behind the last one. */
+  readers: number;
+  isLeft: boolean;
 }
 
 /** See the file comment. */
 export class SegmentReader {
   readonly #fileSystem: FileSystem;
   readonly #folder: string;
+  readonly #keys: JournalKeys;
   readonly #open = new Map<number, Promise<OpenForReading>>();
   readonly #indexes = new Map<number, ReadonlyMap<PartitionId, readonly SegmentIndexRow[]>>();
 
-  constructor(fileSystem: FileSystem, folder: string) {
+  constructor(fileSystem: FileSystem, folder: string, keys: JournalKeys) {
     this.#fileSystem = fileSystem;
     this.#folder = folder;
+    this.#keys = keys;
   }
 
   /** Takes in the rows of a segment that was just closed. */
@@ -99,7 +105,28 @@ export class SegmentReader {
 
   /** Reads entries of one run, at least one and about `bytesMax` bytes. @throws ClustorError `CLUSTOR_INTEGRITY`. */
   async readRun(place: RunPlace, range: EntryRange): Promise<FrameBatch> {
-    const { file, sealer } = await this.#segment(place.segmentSeq);
+    const opened = await this.#segment(place.segmentSeq);
+    opened.readers++;
+    try {
+      return await this.#readFrom(opened, place, range);
+    } finally {
+      opened.readers--;
+      if (opened.isLeft && opened.readers === 0) await this.#fileSystem.close(opened.file);
+    }
+  }
+
+  /** The file of a segment was replaced: reads from now on open the new one. */
+  async leave(segmentSeq: number): Promise<void> {
+    const opening = this.#open.get(segmentSeq);
+    this.#open.delete(segmentSeq);
+    if (opening !== undefined) await this.#leave(await opening);
+  }
+
+  async #readFrom(
+    { file, suite }: OpenForReading,
+    place: RunPlace,
+    range: EntryRange,
+  ): Promise<FrameBatch> {
     const lastIndex = Math.min(range.lastIndex, place.run.firstIndex + place.run.count - 1);
     const gathered = new GatheredFrames(range, place.run);
     let block = place.run.block;
@@ -114,7 +141,7 @@ export class SegmentReader {
       for (let at = 0; at < count && !gathered.isDone(lastIndex); at++) {
         const plainBytes =
           (at + 1) * blockBytes <= bytes.length
-            ? sealer.open(bytes, at * blockBytes, block + at)
+            ? suite.open(bytes, at * blockBytes, block + at)
             : 0;
         if (plainBytes === 0)
           throw damaged(range, `block ${block + at} of segment ${place.segmentSeq} is damaged`);
@@ -153,17 +180,29 @@ export class SegmentReader {
     const file = await this.#fileSystem.open(`${this.#folder}/${segmentFileName(segmentSeq)}`, {
       access: 'read',
     });
-    const header = readSegmentHeader(await this.#fileSystem.read(file, 0, blockBytes));
-    return { file, sealer: new BlockSealer(header.salt) };
+    const bytes = await this.#fileSystem.read(file, 0, blockBytes);
+    const header = readSegmentHeader(bytes);
+    const suite = this.#keys.opener(bytes, header);
+    if (suite !== undefined) return { file, suite, readers: 0, isLeft: false };
+    await this.#fileSystem.close(file);
+    throw new ClustorError(
+      'CLUSTOR_INTEGRITY',
+      `the header of segment ${segmentSeq} is not authentic`,
+    );
   }
 
   async #closeOldest(except: number): Promise<void> {
     for (const [segmentSeq, opened] of this.#open) {
       if (segmentSeq === except) continue;
       this.#open.delete(segmentSeq);
-      await this.#fileSystem.close((await opened).file);
+      await this.#leave(await opened);
       return;
     }
+  }
+
+  async #leave(opened: OpenForReading): Promise<void> {
+    opened.isLeft = true;
+    if (opened.readers === 0) await this.#fileSystem.close(opened.file);
   }
 
   async #indexOf(segment: {

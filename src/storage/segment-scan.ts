@@ -13,14 +13,15 @@ import {
   blockFlags,
   blockHeaderBytes,
   blockOffset,
-  BlockSealer,
   flagFirstOfFlush,
   flagLastOfFlush,
   noFirstFrame,
   readSegmentHeader,
+  type BlockSuite,
   type SegmentHeader,
 } from '../codec/segment-format.ts';
 import type { FileHandle, FileSystem } from '../ports/file-system.ts';
+import type { JournalKeys } from './journal-keys.ts';
 
 /** A whole frame whose CRC is right. */
 export interface ScannedFrame {
@@ -41,7 +42,12 @@ export interface SegmentScanOptions {
   readonly fileSystem: FileSystem;
   readonly path: string;
   readonly segmentSeq: number;
-  readonly owner: { readonly clusterId: ClusterId; readonly nodeId: NodeId };
+  readonly owner: {
+    readonly clusterId: ClusterId;
+    readonly nodeId: NodeId;
+    /** Opens its blocks. */
+    readonly keys: JournalKeys;
+  };
   /** File offset up to which the ledger covers this segment. */
   readonly coveredEnd: number;
   /** File offset at which the segment was closed; `undefined` for the one in use. */
@@ -80,11 +86,14 @@ export async function scanSegment(options: SegmentScanOptions): Promise<SegmentS
   const file = await openIfThere(fileSystem, path);
   if (file === undefined) return nothing('the file is missing');
   try {
-    const header = await headerOf(fileSystem, file, options);
+    const bytes = await fileSystem.read(file, 0, blockBytes);
+    const header = headerOf(bytes, options);
     if (header === undefined) return nothing('the header is damaged');
     if (header.segmentSeq !== segmentSeq)
       return nothing(`the header names segment ${header.segmentSeq}`);
-    return await scanBlocks(options, file, header);
+    const suite = options.owner.keys.opener(bytes, header);
+    if (suite === undefined) return nothing('the header is not authentic');
+    return await scanBlocks(options, file, { header, suite });
   } finally {
     await fileSystem.close(file);
   }
@@ -98,12 +107,7 @@ async function openIfThere(fileSystem: FileSystem, path: string): Promise<FileHa
     : undefined;
 }
 
-async function headerOf(
-  fileSystem: FileSystem,
-  file: FileHandle,
-  options: SegmentScanOptions,
-): Promise<SegmentHeader | undefined> {
-  const bytes = await fileSystem.read(file, 0, blockBytes);
+function headerOf(bytes: Uint8Array, options: SegmentScanOptions): SegmentHeader | undefined {
   let header: SegmentHeader;
   try {
     header = readSegmentHeader(bytes);
@@ -123,12 +127,11 @@ async function headerOf(
 async function scanBlocks(
   options: SegmentScanOptions,
   file: FileHandle,
-  header: SegmentHeader,
+  { header, suite }: { readonly header: SegmentHeader; readonly suite: BlockSuite },
 ): Promise<SegmentScanResult> {
   const { fileSystem, coveredEnd, closedEnd } = options;
   const size = await fileSystem.size(file);
   const limit = Math.min(closedEnd ?? size, size);
-  const sealer = new BlockSealer(header.salt);
   const frames = new FrameStream(options.onFrame);
   let damagedBlocks = Math.max(
     0,
@@ -142,7 +145,7 @@ async function scanBlocks(
     for (let at = 0; at < count; at++) {
       const number = block + at;
       const plainBytes =
-        (at + 1) * blockBytes <= bytes.length ? sealer.open(bytes, at * blockBytes, number) : 0;
+        (at + 1) * blockBytes <= bytes.length ? suite.open(bytes, at * blockBytes, number) : 0;
       blocksRead++;
       if (plainBytes > 0) {
         frames.add(bytes, at * blockBytes, { number, plainBytes });

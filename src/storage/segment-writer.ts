@@ -10,10 +10,10 @@ import {
   blockHeaderBytes,
   blockOffset,
   blockPlainBytesMax,
-  BlockSealer,
   flagFirstOfFlush,
   flagLastOfFlush,
   noFirstFrame,
+  type BlockSuite,
 } from '../codec/segment-format.ts';
 import { frameTotalBytes } from '../codec/entry-frame.ts';
 import type { FileHandle } from '../ports/file-system.ts';
@@ -48,7 +48,7 @@ export class SegmentWriter {
   readonly segment: OpenSegment;
   readonly #memory: FlushMemory;
   #staging: Uint8Array;
-  readonly #sealer: BlockSealer;
+  readonly #suite: BlockSuite;
   #nextBlock = 0;
   /** Offset of the block being filled within staging. */
   #blockStart = 0;
@@ -57,11 +57,11 @@ export class SegmentWriter {
   #flags = 0;
   #isOpen = false;
 
-  constructor(segment: OpenSegment, memory: FlushMemory) {
+  constructor(segment: OpenSegment, memory: FlushMemory, suite: BlockSuite) {
     this.segment = segment;
     this.#memory = memory;
     this.#staging = memory.staging;
-    this.#sealer = new BlockSealer(segment.salt);
+    this.#suite = suite;
   }
 
   /** File offset behind everything sealed so far. */
@@ -162,7 +162,7 @@ export class SegmentWriter {
 
   #seal(): void {
     const number = this.#nextBlock + this.#blockStart / blockBytes;
-    this.#sealer.seal(this.#staging, this.#blockStart, {
+    this.#suite.seal(this.#staging, this.#blockStart, {
       number,
       plainBytes: this.#plainBytes,
       firstFrame: this.#firstFrame,

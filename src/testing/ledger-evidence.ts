@@ -5,24 +5,23 @@
  * that is the same buffer holds the same bytes. The replay goes on where it stopped; when anything before that place is
  * another page (a new generation, a torn flush written again, rot), or the file is another one, it begins anew.
  */
-import type { ClusterId, NodeId } from '../base/ids.ts';
 import type { LedgerImage } from '../storage/ledger-image.ts';
-import { beginReplay, type FlushReplay } from '../storage/ledger-replay.ts';
+import { beginReplay, type FlushReplay, type LedgerOwner } from '../storage/ledger-replay.ts';
 import { pageBytes, type SimFile } from './sim-disk-file.ts';
 
 /** See the file comment. */
 export class LedgerEvidence {
-  readonly #owner: { readonly clusterId: ClusterId; readonly nodeId: NodeId };
+  readonly #owner: LedgerOwner;
   #bytes = new Uint8Array(0);
   /** The pages that the bytes were copied from. */
   #pages: Uint8Array[] = [];
   #replay: FlushReplay | undefined;
 
-  constructor(owner: { readonly clusterId: ClusterId; readonly nodeId: NodeId }) {
+  constructor(owner: LedgerOwner) {
     this.#owner = owner;
   }
 
-  /** What the synced bytes of a ledger file say; `undefined` when both copies of its header are damaged. */
+  /** What the synced bytes of a ledger file say; `undefined` when both copies of its header are damaged or not authentic. */
   read(file: SimFile): LedgerImage | undefined {
     const changedFrom = this.#copyChanges(file);
     const replay = this.#replay;

@@ -34,6 +34,7 @@ import { nothingCommitted, type Committed } from './committed-row.ts';
 import type { FaultAtlas } from './fault-atlas.ts';
 import { LedgerEvidence } from './ledger-evidence.ts';
 import { RegisterMachine, type AppliedEntry } from './sim-machine.ts';
+import type { SimEncryption } from './sim-encryption.ts';
 import type { SimTap } from './sim-tap.ts';
 import type { SimHost, SimWorld } from './sim-world.ts';
 
@@ -64,6 +65,8 @@ export interface SimClusterOptions {
   readonly voterIds?: readonly NodeId[];
   readonly storage: Partial<LogStoreLimits>;
   readonly raft: Partial<RaftSettings>;
+  /** Encrypts every journal. @defaultValue none is encrypted */
+  readonly encryption?: SimEncryption | undefined;
   /** Makes the machine of a replica, each life anew; `onApplied` is to be told what it applies. @defaultValue a {@link RegisterMachine} */
   readonly createStateMachine?: (parts: MachineParts) => StateMachine;
   /** Whose disks were damaged: their replicas may be in doubt, and they may refuse to start. @defaultValue nobody's */
@@ -149,6 +152,7 @@ export class SimCluster {
         entropy,
         observer: this.#observer(nodeId),
         storage: this.#options.storage,
+        encryption: this.#options.encryption?.of(nodeId, entropy),
         partitions: this.plans,
       });
       this.world.crash(nodeId, 'processKill');
@@ -170,6 +174,7 @@ export class SimCluster {
       observer: this.#observer(nodeId),
       storage: this.#options.storage,
       raft: this.#options.raft,
+      encryption: this.#options.encryption?.of(nodeId, entropy),
       advertisedAddress: `${host.address.host}:${host.address.port}`,
       createStateMachine: (partitionId) => this.#machine(life, partitionId),
     });
@@ -243,7 +248,16 @@ export class SimCluster {
       if (file === undefined) return false;
       let evidence = this.#evidence.get(nodeId);
       if (evidence === undefined) {
-        evidence = new LedgerEvidence({ clusterId: this.#options.clusterId, nodeId });
+        const node = (): ClustorNode | undefined => this.node(nodeId);
+        evidence = new LedgerEvidence({
+          clusterId: this.#options.clusterId,
+          nodeId,
+          // Of a node that is up: the keys of one that is down, or stops, are gone from its memory.
+          get keys() {
+            const keys = node()?.journalKeys;
+            return keys?.ring?.keysOf(keys.ring.newestEpoch) === undefined ? undefined : keys;
+          },
+        });
         this.#evidence.set(nodeId, evidence);
       }
       const durability = evidence.read(file)?.partitions.get(partitionId)?.durability;

@@ -23,6 +23,7 @@ import type { MarkCounts } from './marks/mark-names.ts';
 import { MarkRecorder } from './marks/mark-recorder.ts';
 import { registerProduct } from './register-product.ts';
 import { clockRateDeviationMax } from './sim-clock.ts';
+import { SimEncryption } from './sim-encryption.ts';
 import { SimCluster, SimViolation, type MachineParts, type TimelineEvent } from './sim-cluster.ts';
 import { SimOperator } from './sim-operator.ts';
 import type { SimLoad, SimProduct } from './sim-product.ts';
@@ -70,6 +71,10 @@ export interface SimRunReport {
   readonly leadersGivenUp: number;
   readonly membershipChanges: number;
   readonly crashes: number;
+  /** Changes of the keys of a node that were acknowledged; 0 in runs without encryption. */
+  readonly keyRotations: number;
+  /** Blocks and keys that were sealed, each with a nonce of its own. */
+  readonly sealed: number;
   readonly faults: Readonly<Record<FaultKind, number>>;
   readonly plannedFaults: number;
   /** How often branches that runs seldom take were taken. */
@@ -152,6 +157,8 @@ class SimulationRun {
   readonly #plan: readonly PlannedFault[];
   readonly #partitionIds: readonly PartitionId[];
   readonly #product: SimProduct;
+  /** Of every other run. */
+  readonly #encryption: SimEncryption | undefined;
   readonly #clients: ClustorClient[] = [];
   readonly #marks = new MarkRecorder((machine) => this.world.disk(nodeId(machine)));
   readonly #tap: SimTap;
@@ -192,6 +199,12 @@ class SimulationRun {
     this.#partitionIds = Array.from({ length: partitions }, (_, at) =>
       partitionId(`018c0d6c-9c11-7e9d-8000-00000000000${at + 1}`),
     );
+    this.#encryption =
+      options.seed % 2 === 0
+        ? new SimEncryption((message) => {
+            this.#violatedLater(message);
+          })
+        : undefined;
     this.#cluster = new SimCluster({
       world: this.world,
       clusterId: cluster,
@@ -199,6 +212,7 @@ class SimulationRun {
       voterIds: nodeIds.slice(0, nodes),
       storage,
       raft: drawSettings(forkPrng(this.world.random, 'windows')),
+      encryption: this.#encryption,
       createStateMachine: (parts) => this.#createStateMachine(parts),
       onEvent: (event) => {
         this.#marks.event(event);
@@ -248,6 +262,8 @@ class SimulationRun {
       leadersGivenUp: this.#cluster.leadersGivenUp,
       membershipChanges: this.#cluster.membershipChanges,
       crashes: this.#crashes,
+      keyRotations: this.#encryption?.rotations ?? 0,
+      sealed: this.#encryption?.watch.sealed ?? 0,
       faults: { ...(this.#faults ?? emptyFaultCounts()) },
       plannedFaults: this.#plan.length,
       marks: this.#marks.counts,
@@ -342,6 +358,14 @@ class SimulationRun {
       },
     });
     this.#load = load;
+    this.#encryption?.changeKeys({
+      world: this.world,
+      cluster: this.#cluster,
+      isOver: () => this.#isHealed,
+      violated: (message) => {
+        this.#violatedLater(message);
+      },
+    });
     for (let worker = 0; worker < workers; worker++) load.startWorker(worker);
     await this.#advance(
       stormMs + 2_500 - this.world.nowMs + nextBetween(this.world.random, 0, 500),

@@ -13,6 +13,7 @@ import {
   type AdminHttpLimits,
 } from '../../src/platform/admin-http.ts';
 import type { CertificateMaterial } from '../../src/platform/certificate-files.ts';
+import type { JournalEncryption } from '../../src/storage/key-ring.ts';
 import { nodeClock } from '../../src/platform/node-clock.ts';
 import { nodeEntropy } from '../../src/platform/node-entropy.ts';
 import { openNodeFileSystem } from '../../src/platform/node-file-system.ts';
@@ -51,6 +52,7 @@ export interface StartOptions {
   readonly voters?: number;
   readonly machine?: StateMachine;
   readonly limits?: Partial<AdminHttpLimits>;
+  readonly encryption?: JournalEncryption;
 }
 
 /** Certificates and nodes of one test file. */
@@ -94,6 +96,7 @@ export class AdminWorld {
       clock: nodeClock,
       entropy: nodeEntropy,
       observer: events,
+      encryption: options.encryption,
     };
     await initializeNode({ ...parts, partitions: [plan] });
     const admin: { http?: AdminHttp } = {};

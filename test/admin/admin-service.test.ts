@@ -272,6 +272,12 @@ describe('the judgement before every handler', () => {
       throw new Error('a secret of the inside');
     },
     replicas: () => [],
+    keys: {
+      status: () => {
+        throw new Error('a secret of the inside');
+      },
+      rotate: () => Promise.reject(new Error('a secret of the inside')),
+    },
     partition: () => {
       throw new Error('a secret of the inside');
     },
@@ -312,6 +318,8 @@ describe('the judgement before every handler', () => {
       client.getDurability({ partitionId: partition }),
       client.setDurability({ partitionId: partition, mode: 'Strict' }),
       client.transferLeadership({ partitionId: partition, toNodeId: 2n }),
+      client.getKeys({}),
+      client.rotateKeys({}),
     ];
     expect(calls).toHaveLength(AdminService.methods.length);
     return Promise.all(calls.map((call) => call.then(unexpected, ConnectError.from)));
@@ -343,6 +351,7 @@ describe('the judgement before every handler', () => {
       'RollBackMembership',
       'SetDurability',
       'TransferLeadership',
+      'RotateKeys',
     ]);
   });
 

@@ -9,6 +9,8 @@ import {
   beginLedgerFlush,
   endLedgerFlush,
   ledgerBlockBytes,
+  ledgerHeaderMac,
+  ledgerHeaderMacInput,
   readLedgerFileHeader,
   readLedgerFlush,
   writeLedgerFileHeader,
@@ -91,6 +93,20 @@ const records: readonly (readonly [LedgerRecord, string])[] = [
     { kind: 'doubt', partitionId: partition, incarnation, reason: 'OK' },
     '08 2600 101112131415161718191a1b1c1d1e1f 303132333435363738393a3b3c3d3e3f 02000000 4f4b',
   ],
+  [
+    {
+      kind: 'nonceAbandon',
+      segmentSeq: 4,
+      reason: 'rewriteInterrupted',
+      reservedBlocks: 9,
+      blocksSpent: 2,
+    },
+    '14 1900 0400000000000000 01 0900000000000000 0200000000000000',
+  ],
+  [
+    { kind: 'segmentRewriting', segmentSeq: 4, dekEpoch: 3, reservedBlocks: 9 },
+    '15 1400 0400000000000000 03000000 0900000000000000',
+  ],
 ];
 
 const flushHeader: LedgerFlushHeader = {
@@ -127,7 +143,7 @@ function sealedAround(recordBytes: Uint8Array): Uint8Array {
 }
 
 describe('the header of a ledger', () => {
-  const header = { clusterId, nodeId, generation: 3 };
+  const header = { clusterId, nodeId, generation: 3, macEpoch: 0 };
   const written = (): Uint8Array => {
     const writer = new ByteWriter();
     writeLedgerFileHeader(writer, header);
@@ -141,6 +157,22 @@ describe('the header of a ledger', () => {
     const block = hexOf(covered) + u32Hex(crc32c(covered)) + '00'.repeat(ledgerBlockBytes - 56);
     expect(hexOf(written())).toBe(block);
     expect(readLedgerFileHeader(written(), 0)).toEqual(header);
+  });
+
+  test('is signed where there are keys: the HMAC stands behind everything that it covers', () => {
+    const writer = new ByteWriter();
+    let covered: Uint8Array | undefined;
+    writeLedgerFileHeader(writer, { ...header, macEpoch: 2 }, (bytes) => {
+      covered = bytes;
+      return new Uint8Array(32).fill(0xab);
+    });
+    const bytes = writer.take();
+
+    expect(bytes.length).toBe(ledgerBlockBytes);
+    expect(hexOf(ledgerHeaderMacInput(bytes, 0))).toBe(hexOf(covered ?? new Uint8Array(0)));
+    expect(covered?.length).toBe(56);
+    expect(hexOf(ledgerHeaderMac(bytes, 0))).toBe('ab'.repeat(32));
+    expect(readLedgerFileHeader(bytes, 0)).toMatchObject({ macEpoch: 2 });
   });
 
   test('is written twice, and either copy is enough', () => {

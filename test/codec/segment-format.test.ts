@@ -27,14 +27,15 @@ const header: SegmentHeader = {
   clusterId: messageSamples.hello.clusterId,
   nodeId: messageSamples.hello.nodeId,
   segmentSeq: 7,
-  dekEpoch: 3,
-  integrityMacEpoch: 4,
+  isEncrypted: false,
+  dekEpoch: 0,
+  integrityMacEpoch: 0,
   salt,
   createdMs: 1_700_000_000_000,
 };
 const headerFields = [
   '434c535452534547 01 00 0010 404142434445464748494a4b4c4d4e4f 0200000000000000 0700000000000000',
-  '03000000 04000000 000102030405060708090a0b0c0d0e0f',
+  '00000000 00000000 000102030405060708090a0b0c0d0e0f',
   u64Hex(1_700_000_000_000),
 ];
 
@@ -78,7 +79,7 @@ describe('a segment header', () => {
 
   test.each([
     ['another version', 8, 2],
-    ['encryption, which this version cannot read', 9, 1],
+    ['an encryption that this version does not know', 9, 2],
     ['blocks of another size', 11, 0x20],
   ])('with %s is of an unsupported format', (_name, at, value) => {
     const block = headerBlock((fields) => (fields[at] = value));

@@ -27,14 +27,15 @@ const steps = [
 ];
 
 /** What the tools make of a data directory; fails if the exit code says that it is damaged. */
-async function inspect(directory: string): Promise<Inspection> {
-  const words = [commandPath, 'wal', 'inspect', directory, '--json'];
+async function inspect(folder: string): Promise<Inspection> {
+  const keys = ['--kek-file', join(folder, 'kek.json')];
+  const words = [commandPath, 'wal', 'inspect', join(folder, 'data'), ...keys, '--json'];
   const { stdout } = await promisify(execFile)(process.execPath, words, { maxBuffer: 2 ** 26 });
   return JSON.parse(stdout) as Inspection;
 }
 
 async function expectSound(cluster: ChaosCluster, node: number): Promise<void> {
-  const { ledger, segments } = await inspect(join(cluster.nodeFolder(node), 'data'));
+  const { ledger, segments } = await inspect(cluster.nodeFolder(node));
   expect(ledger.fault).toBeUndefined();
   expect(segments.filter(({ damagedBlocks }) => damagedBlocks > 0)).toEqual([]);
   expect(ledger.partitions.flatMap(({ doubts }) => doubts)).toEqual([]);

@@ -31,6 +31,9 @@ import type {
 } from '../../src/storage/log-store-types.ts';
 import { SimClock, SimHardwareClock } from '../../src/testing/sim-clock.ts';
 import { SimDisk, type KillPoint } from '../../src/testing/sim-disk.ts';
+import type { KeyProvider } from '../../src/ports/key-provider.ts';
+import type { JournalEncryption } from '../../src/storage/key-ring.ts';
+import { SimEncryption } from '../../src/testing/sim-encryption.ts';
 import { SimEntropy } from '../../src/testing/sim-entropy.ts';
 import { SimFileSystem, type CrashKind } from '../../src/testing/sim-file-system.ts';
 import { LifeScope, SimScheduler } from '../../src/testing/sim-scheduler.ts';
@@ -115,11 +118,17 @@ export function entriesOf(bytes: Uint8Array): (ModelEntry & { readonly index: nu
 
 /** One disk and the lives of the stores that used it. */
 export class StoreWorld {
-  readonly disk = new SimDisk();
+  disk = new SimDisk();
   readonly scheduler = new SimScheduler();
   readonly random: PrngState;
   readonly partitions: PartitionModel[];
   readonly limits: Partial<LogStoreLimits>;
+  /** Watches every nonce of all lives. */
+  readonly encryption = new SimEncryption((message) => this.reusedNonces.push(message));
+  readonly reusedNonces: string[] = [];
+  isEncrypted: boolean;
+  /** In place of the usual provider. */
+  keyProvider: KeyProvider | undefined;
   store: LogStore | undefined;
   failures = 0;
   #scope = new LifeScope(0);
@@ -132,7 +141,9 @@ export class StoreWorld {
     readonly seed: number;
     readonly partitions: number;
     readonly limits?: Partial<LogStoreLimits>;
+    readonly isEncrypted?: boolean;
   }) {
+    this.isEncrypted = options.isEncrypted ?? false;
     this.random = createPrng(options.seed);
     this.limits = options.limits ?? {};
     this.partitions = Array.from(
@@ -188,6 +199,7 @@ export class StoreWorld {
       ioWriterMode: 'Direct',
     });
     this.#fileSystem = fileSystem;
+    const entropy = new SimEntropy(this.random);
     const store = await this.settle(
       LogStore.open({
         directory,
@@ -199,13 +211,19 @@ export class StoreWorld {
           hardware: new SimHardwareClock(this.scheduler, 0),
           random: this.random,
         }),
-        entropy: new SimEntropy(this.random),
+        entropy,
+        encryption: this.isEncrypted ? this.#encryptionOf(entropy) : undefined,
         observer: silentObserver,
         limits: this.limits,
         listener: this.#listener(),
       }),
     );
     this.store = store;
+  }
+
+  #encryptionOf(entropy: SimEntropy): JournalEncryption {
+    const usual = this.encryption.of(node, entropy);
+    return this.keyProvider === undefined ? usual : { ...usual, keyProvider: this.keyProvider };
   }
 
   /** Creates the replicas of all partitions. */
@@ -313,21 +331,40 @@ export class StoreWorld {
       expect(recovered.recordedCommitIndex).toBeLessThanOrEqual(model.commitIndex);
       const entries = await this.readAll(model, recovered.lastIndex);
       this.#compare(model, entries);
-      model.entries = entries.map(({ term: entryTerm, payload }) => ({ term: entryTerm, payload }));
-      model.hardState = recovered.hardState.term;
-      model.durableHardState = recovered.hardState.term;
-      model.durableIndex = entries.length;
-      model.lowestTruncation = Number.MAX_SAFE_INTEGER;
-      model.candidates.clear();
-      entries.forEach((entry, position) =>
-        model.candidates.set(position + 1, [{ term: entry.term, payload: entry.payload }]),
-      );
+      this.#accept(model, recovered.hardState.term, entries);
       const runs = recovered.termRuns;
       entries.forEach((entry, position) => {
         const run = [...runs].reverse().find((candidate) => candidate.firstIndex <= position + 1);
         expect(run?.term).toBe(entry.term);
       });
     }
+  }
+
+  /** Takes what was recovered as the truth, whatever was promised: the disk of long ago is back. */
+  async accept(): Promise<void> {
+    for (const model of this.partitions) {
+      const recovered = this.#store().recovered.find((row) => row.partitionId === model.id);
+      if (recovered === undefined) continue;
+      const entries = await this.readAll(model, recovered.lastIndex);
+      model.commitIndex = recovered.recordedCommitIndex;
+      this.#accept(model, recovered.hardState.term, entries);
+    }
+  }
+
+  #accept(
+    model: PartitionModel,
+    hardState: number,
+    entries: readonly (ModelEntry & { readonly index: number })[],
+  ): void {
+    model.entries = entries.map(({ term: entryTerm, payload }) => ({ term: entryTerm, payload }));
+    model.hardState = hardState;
+    model.durableHardState = hardState;
+    model.durableIndex = entries.length;
+    model.lowestTruncation = Number.MAX_SAFE_INTEGER;
+    model.candidates.clear();
+    entries.forEach((entry, position) =>
+      model.candidates.set(position + 1, [{ term: entry.term, payload: entry.payload }]),
+    );
   }
 
   /** Reads a whole log back through random access. */

@@ -15,6 +15,21 @@ describe('simulated clusters', () => {
     expect(report.simulatedMs).toBeGreaterThanOrEqual(20_000);
   });
 
+  test(
+    'every other one is encrypted, changes its keys under way, and its runs are equal too',
+    { timeout: 90_000 },
+    async () => {
+      const first = await runSimulation({ seed: 4, drainMicrotasks });
+      const second = await runSimulation({ seed: 4, drainMicrotasks });
+
+      expect(second).toEqual(first);
+      expect(first).toMatchObject({ violation: undefined });
+      expect(first.keyRotations).toBeGreaterThan(0);
+      expect(first.sealed).toBeGreaterThan(300);
+      expect((await runSimulation({ seed: 5, drainMicrotasks })).sealed).toBe(0);
+    },
+  );
+
   test('the same seed gives the same run', { timeout: 60_000 }, async () => {
     const first = await runSimulation({ seed: 3, drainMicrotasks });
     const second = await runSimulation({ seed: 3, drainMicrotasks });

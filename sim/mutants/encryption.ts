@@ -1,0 +1,138 @@
+/** Wrong encryption: nonces that come twice, text behind a bad tag, keys that are too old or gone too early. */
+import type { Mutant } from './mutant.ts';
+
+const tests = ['test/storage/encryption.test.ts'];
+
+/** Mutants of encryption. */
+export const encryptionMutants: readonly Mutant[] = [
+  {
+    name: 'salt-not-drawn-anew',
+    breaks: '§8.2: every segment of a number has the same salt, so that an old disk repeats nonces',
+    file: 'src/storage/journal.ts',
+    edits: [{ find: 'salt: entropy.bytes(16)', replace: 'salt: entropy.bytes(16).fill(0)' }],
+    expected: 'tests',
+    tests: ['test/scenarios/encryption.test.ts'],
+  },
+  {
+    name: 'nonce-without-block-number',
+    breaks: '§8.2: all blocks of a segment are sealed with one nonce',
+    file: 'src/codec/encrypted-block.ts',
+    edits: [
+      {
+        find: 'writeU64(this.#nonceView, 4, block.number);',
+        replace: 'writeU64(this.#nonceView, 4, block.number & 1);',
+      },
+    ],
+    expected: 'tests',
+    tests,
+  },
+  {
+    name: 'text-behind-a-bad-tag',
+    breaks: 'KER-7: text is decrypted in place before its tag verified, and left there',
+    file: 'src/security/node-cryptography.ts',
+    edits: [
+      {
+        find: '    try {\n      decipher.final();',
+        replace: '    target.set(plain, start);\n    try {\n      decipher.final();',
+      },
+      { find: '      target.fill(0, start, start + length);\n', replace: '' },
+    ],
+    expected: 'tests',
+    tests: ['test/codec/encrypted-block.test.ts'],
+  },
+  {
+    name: 'block-header-not-authenticated',
+    breaks: "§8.2: a block's header is no part of what its tag covers",
+    file: 'src/codec/encrypted-block.ts',
+    edits: [
+      {
+        find: 'this.#associated.set(bytes.subarray(offset, offset + blockHeaderBytes), this.#blockHeaderAt);',
+        replace: 'this.#associated.fill(0, this.#blockHeaderAt);',
+      },
+    ],
+    expected: 'tests',
+    tests: ['test/codec/encrypted-block.test.ts'],
+  },
+  {
+    name: 'segment-header-not-authenticated',
+    breaks: '§8.2: the HMAC of a segment header is not looked at',
+    file: 'src/storage/journal-keys.ts',
+    edits: [
+      {
+        find: 'isEqualSecret(expected, segmentHeaderMac(bytes))',
+        replace: 'isEqualSecret(expected, expected)',
+      },
+    ],
+    expected: 'tests',
+    tests,
+  },
+  {
+    name: 'old-key-ring-taken',
+    breaks: '§8.2: a key ring that is older than the data beside it is taken',
+    file: 'src/storage/journal-keys.ts',
+    edits: [
+      {
+        find: 'if (evidence.newestEpoch > (ring?.newestEpoch ?? 0))',
+        replace: 'if (evidence.newestEpoch < 0)',
+      },
+    ],
+    expected: 'tests',
+    tests,
+  },
+  {
+    name: 'plain-segment-taken',
+    breaks:
+      '§8.2: a segment without encryption is taken where the ring says that all are encrypted',
+    file: 'src/storage/journal-keys.ts',
+    edits: [
+      {
+        find: 'return header.segmentSeq < first ? new BlockSealer(header.salt) : undefined;',
+        replace:
+          'return header.segmentSeq < first + 1000 ? new BlockSealer(header.salt) : undefined;',
+      },
+    ],
+    expected: 'tests',
+    tests,
+  },
+  {
+    name: 'keys-destroyed-too-early',
+    breaks: '§8.2: keys are destroyed while segments still need them',
+    file: 'src/storage/key-desk.ts',
+    edits: [
+      {
+        find: 'const lowest = Math.min(...evidence.named.values());',
+        replace: 'const lowest = evidence.newestEpoch;',
+      },
+      {
+        find: 'if (!(await this.#rewriteReadable())) return;',
+        replace:
+          'await this.#destroyUnneeded();\n      if (!(await this.#rewriteReadable())) return;',
+      },
+    ],
+    expected: 'tests',
+    tests,
+  },
+  {
+    name: 'rewritten-segment-not-synced',
+    breaks:
+      '§8.2: a segment that was sealed anew takes the place of the old one before it is synced',
+    file: 'src/storage/segment-rewriter.ts',
+    edits: [{ find: "  await run(fileSystem, [{ kind: 'sync', file }]);\n", replace: '' }],
+    expected: 'tests',
+    tests,
+  },
+  {
+    name: 'keys-used-before-they-are-durable',
+    breaks: '§8.2: a segment is sealed under keys that the ring on the disk does not have yet',
+    file: 'src/storage/key-ring.ts',
+    edits: [
+      {
+        find: 'await fileSystem.replaceFile(`${folder}/${keyRingFileName}`, encodeKeyRing(content, mac));',
+        replace:
+          'void fileSystem.replaceFile(`${folder}/${keyRingFileName}`, encodeKeyRing(content, mac));',
+      },
+    ],
+    expected: 'tests',
+    tests,
+  },
+];

@@ -1,0 +1,20 @@
+/** What a node hands on to its storage. */
+import type { LogStoreOptions } from '../storage/log-store-types.ts';
+import type { NodeParts } from './node-parts.ts';
+
+/** The store's options, without who is told of what became durable. */
+export function storeParts(parts: NodeParts): Omit<LogStoreOptions, 'listener'> {
+  const { directory, clusterId, nodeId, fileSystem, clock, entropy, observer, encryption } = parts;
+  return {
+    directory,
+    clusterId,
+    nodeId,
+    fileSystem,
+    clock,
+    entropy,
+    observer,
+    encryption,
+    limits: parts.storage ?? {},
+    ...(parts.diskReport === undefined ? {} : { diskReport: parts.diskReport }),
+  };
+}

@@ -1,0 +1,140 @@
+/**
+ * The chains of a store, one at a time, and the rotations of its ledger between them. A failed one is the last (KER-10):
+ * whoever waits for something to become durable is told then, or when the store closes, that it never will.
+ */
+import type { ClustorError } from '../base/errors.ts';
+import { DeviceViolations } from '../policy/group-fsync.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { IoStep } from '../ports/file-system.ts';
+import { chainFailure, closedError, rotationFailure } from './chain-failure.ts';
+import type { DiskGuard } from './disk-guard.ts';
+import type { DurabilityLedger } from './durability-ledger.ts';
+import { DurableWaiters } from './durable-waiters.ts';
+import { FlushTimes } from './flush-times.ts';
+import type { PatientDisk } from './full-disk.ts';
+
+/** What a runner needs. */
+export interface ChainRunnerOptions {
+  readonly clock: Clock;
+  readonly disk: PatientDisk;
+  readonly guard: DiskGuard;
+  readonly ledger: DurabilityLedger;
+  /** A chain ended, and what it made durable has been told. */
+  readonly flushEnded: (tookMs: number) => void;
+  /** The next chain may start. */
+  readonly next: () => void;
+  /** No chain starts any more. */
+  readonly failed: (error: ClustorError) => void;
+}
+
+/** See the file comment. */
+export class ChainRunner {
+  readonly #options: ChainRunnerOptions;
+  readonly #times = new FlushTimes();
+  readonly #device = new DeviceViolations();
+  readonly #waiters = new DurableWaiters();
+  /** When the chain under way began. */
+  #busySinceMs: number | undefined;
+  #failure: ClustorError | undefined;
+  #isClosing = false;
+  #flushes = 0;
+
+  constructor(options: ChainRunnerOptions) {
+    this.#options = options;
+  }
+
+  /** Whether a chain may start now. */
+  get isReady(): boolean {
+    return this.#busySinceMs === undefined && this.#failure === undefined;
+  }
+
+  /** Why no chain starts any more. */
+  get failure(): ClustorError | undefined {
+    return this.#failure;
+  }
+
+  /** Chains that ended well. */
+  get flushes(): number {
+    return this.#flushes;
+  }
+
+  /** Slow syncs that stand. */
+  get deviceViolations(): number {
+    return this.#device.count;
+  }
+
+  /** Age of the chain that is under way; 0 when none is. */
+  get unfinishedMs(): number {
+    const nowMs = this.#options.clock.monotonicMs();
+    return nowMs - (this.#busySinceMs ?? nowMs);
+  }
+
+  /** How long chains took. */
+  summary(): ReturnType<FlushTimes['summary']> {
+    return this.#times.summary();
+  }
+
+  /** Runs a chain that ends with a ledger flush. */
+  submit(steps: readonly IoStep[], complete: () => void): void {
+    const { clock, disk, guard, ledger, flushEnded, next } = this.#options;
+    this.#busySinceMs = clock.monotonicMs();
+    disk.submit(steps, (failure) => {
+      if (failure !== undefined) {
+        this.#fail(chainFailure(steps, failure));
+        return;
+      }
+      const tookMs = this.unfinishedMs;
+      this.#times.add(tookMs);
+      this.#device.add(tookMs);
+      ledger.synced();
+      this.#flushes++;
+      this.#busySinceMs = undefined;
+      guard.touch();
+      complete();
+      flushEnded(tookMs);
+      next();
+    });
+  }
+
+  /** Begins a new ledger generation. */
+  rotateLedger(rotated: () => void): void {
+    const { clock, ledger, next } = this.#options;
+    this.#busySinceMs = clock.monotonicMs();
+    ledger.rotate().then(
+      () => {
+        this.#busySinceMs = undefined;
+        rotated();
+        next();
+      },
+      (error: unknown) => {
+        this.#fail(rotationFailure(error));
+      },
+    );
+  }
+
+  /** Starts something that calls back once it is durable; rejects when that will never be. */
+  settled(start: (done: () => void) => void): Promise<void> {
+    const ended = this.#failure ?? (this.#isClosing ? closedError() : undefined);
+    const settled = this.#waiters.settled(start, ended);
+    this.#options.next();
+    return settled;
+  }
+
+  /** Whoever comes from now on waits for nothing. */
+  beginClose(): void {
+    this.#isClosing = true;
+  }
+
+  /** The last chain ended: whoever still waits is told. */
+  endClose(): void {
+    this.#waiters.fail(closedError());
+  }
+
+  #fail(error: ClustorError): void {
+    this.#busySinceMs = undefined;
+    if (this.#failure !== undefined) return;
+    this.#failure = error;
+    this.#waiters.fail(error);
+    this.#options.failed(error);
+  }
+}
