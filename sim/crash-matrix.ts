@@ -1,27 +1,37 @@
 /**
- * `npm run crash-matrix -- [--json] [--stride N]`: a real log store lives through a story on a simulated disk; behind each
- * change of the disk every state that a crash may leave there is recovered and compared with what had been promised. All
- * subsets of unsynced sectors, names and sizes where there are at most eight, else none, all, each alone, all but each, every
+ * `npm run crash-matrix -- [--json] [--stride N] [--subsets N]`: a real log store lives through a story on a simulated disk, once without and
+ * once with encryption; behind each change of the disk every state that a crash may leave there is recovered and compared with what had been promised. All
+ * subsets of unsynced sectors, names and sizes where there are at most N of them, else none, all, each alone, all but each, every
  * prefix, and some at random. The last line is JSON with the number of distinct states, lost acknowledgements and needless quarantines.
  */
 import { refuseArguments, toolArguments, wholeNumber } from '../scripts/tool-arguments.ts';
-import { runCrashMatrix } from './crash-matrix/matrix.ts';
+import { runCrashMatrix, type ChapterResult } from './crash-matrix/matrix.ts';
 
-const usage = 'npm run crash-matrix -- [--json] [--stride N]';
+const usage = 'npm run crash-matrix -- [--json] [--stride N] [--subsets N]';
 const shownMax = 10;
 const values = toolArguments(usage, {
   json: { type: 'boolean', default: false },
   stride: { type: 'string', default: '1' },
+  subsets: { type: 'string', default: '6' },
 });
 const stride = wholeNumber('stride', values.stride, usage);
 if (stride < 1) refuseArguments('--stride takes a number from 1 on', usage);
+const subsetPartsMax = wholeNumber('subsets', values.subsets, usage);
+if (subsetPartsMax > 16) refuseArguments('--subsets takes at most 16', usage);
 const startedMs = performance.now();
-const results = await runCrashMatrix({
-  stride,
-  progress: (done, of, chapter) => {
-    if (process.stderr.isTTY) process.stderr.write(`\r${chapter}: ${done}/${of}   `);
-  },
-});
+const results: ChapterResult[] = [];
+for (const isEncrypted of [false, true]) {
+  const told = await runCrashMatrix({
+    isEncrypted,
+    subsetPartsMax,
+    stride,
+    progress: (done, of, chapter) => {
+      if (process.stderr.isTTY) process.stderr.write(`\r${chapter}: ${done}/${of}   `);
+    },
+  });
+  const kind = isEncrypted ? 'encrypted' : 'plain';
+  results.push(...told.map((row) => ({ ...row, chapter: `${kind}, ${row.chapter}` })));
+}
 const findings = results.flatMap(({ chapter, findings: found }) =>
   found.map((finding) => ({ chapter, ...finding })),
 );

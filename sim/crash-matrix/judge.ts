@@ -13,8 +13,9 @@ export interface Finding {
 export async function judgeState(
   disk: SimDisk,
   promised: ReadonlyMap<PartitionId, Promised>,
+  isEncrypted: boolean,
 ): Promise<Finding | undefined> {
-  const life = new StoreLife(disk, { seed: 1, promised: new Map() });
+  const life = new StoreLife(disk, { seed: 1, promised: new Map(), isEncrypted });
   try {
     await life.open();
     for (const [id, known] of promised) {

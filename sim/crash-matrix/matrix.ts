@@ -5,7 +5,7 @@ import { SimDisk } from '../../src/testing/sim-disk.ts';
 import { judgeState, type Finding } from './judge.ts';
 import { survivingSets } from './states.ts';
 import { copyOfPromised, StoreLife, type Promised } from './store-life.ts';
-import { chapters } from './story.ts';
+import { chapters, type Chapter } from './story.ts';
 
 /** A moment at which the disk had just changed. */
 interface Moment {
@@ -28,6 +28,9 @@ export interface ChapterResult {
 
 /** How much of the matrix is run. */
 export interface MatrixOptions {
+  readonly isEncrypted: boolean;
+  /** Unsynced parts up to which every subset of them is tried. */
+  readonly subsetPartsMax: number;
   /** Only each so-manieth moment. */
   readonly stride: number;
   readonly progress?: (done: number, of: number, chapter: string) => void;
@@ -38,29 +41,32 @@ export async function runCrashMatrix(options: MatrixOptions): Promise<ChapterRes
   const results: ChapterResult[] = [];
   let disk = new SimDisk();
   const promised = new Map<PartitionId, Promised>();
-  for (const [at, chapter] of chapters.entries()) {
-    const moments = await recorded(disk, promised, at);
+  const kind = options.isEncrypted ? 'encrypted' : 'plain';
+  const told = chapters.filter(({ only }) => only === undefined || only === kind);
+  for (const [at, chapter] of told.entries()) {
+    const moments = await recorded({ disk, promised, chapter, seed: at + 1, options });
     results.push(await judged(chapter.name, moments, options));
-    disk = moments.at(-1)?.disk ?? disk;
-    // What is not synced by now is lost to the next life, as a kill leaves it: nothing.
-    disk = disk.fork();
+    // The next life finds what a killed process leaves.
+    disk = (moments.at(-1)?.disk ?? disk).fork();
   }
   return results;
 }
 
 /** Lives through a chapter; the disk as it was behind each change. */
-async function recorded(
-  disk: SimDisk,
-  promised: Map<PartitionId, Promised>,
-  at: number,
-): Promise<Moment[]> {
-  const chapter = chapters[at];
-  if (chapter === undefined) throw new Error('a chapter of the story');
+async function recorded(told: {
+  readonly disk: SimDisk;
+  readonly promised: Map<PartitionId, Promised>;
+  readonly chapter: Chapter;
+  readonly seed: number;
+  readonly options: MatrixOptions;
+}): Promise<Moment[]> {
+  const { disk, promised, chapter, seed, options } = told;
   const moments: Moment[] = [];
   let seen = disk.effectCount;
   const life = new StoreLife(disk, {
-    seed: at + 1,
+    seed,
     promised,
+    isEncrypted: options.isEncrypted,
     afterEvent: () => {
       if (disk.effectCount === seen) return;
       seen = disk.effectCount;
@@ -91,15 +97,15 @@ async function judged(
     if (moment === undefined) break;
     taken++;
     const parts = moment.disk.unsyncedParts().length;
-    const sets = survivingSets(parts, random);
-    if (sets.length === 2 ** parts) exhausted++;
+    const sets = survivingSets(parts, options.subsetPartsMax, random);
+    if (parts <= options.subsetPartsMax) exhausted++;
     // A killed process leaves everything as it was, unsynced bytes too.
     const states = [moment.disk.fork(), ...sets.map((kept) => afterPowerLoss(moment.disk, kept))];
     for (const [which, state] of states.entries()) {
       const fingerprint = `${which === 0 ? 'kill' : 'power'} ${promisesOf(moment)} ${state.syncedFingerprint()}`;
       if (seen.has(fingerprint)) continue;
       seen.add(fingerprint);
-      const finding = await judgeState(state, moment.promised);
+      const finding = await judgeState(state, moment.promised, options.isEncrypted);
       if (finding !== undefined) findings.push({ ...finding, moment: at });
     }
     options.progress?.(at, moments.length, chapter);

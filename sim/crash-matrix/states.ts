@@ -1,13 +1,15 @@
 /** Which states of a disk a crash at one instant may leave: all of them where they are few, else a choice. */
 import { nextBelow, type PrngState } from '../../src/base/prng.ts';
 
-/** With so many unsynced parts at most every subset of them is a state of its own. */
-export const subsetPartsMax = 8;
 const singlesMax = 24;
 const randomSubsets = 16;
 
-/** Positions of the parts that survive, one set a state. */
-export function survivingSets(parts: number, random: PrngState): ReadonlySet<number>[] {
+/** Positions of the parts that survive, one set a state; every subset where there are at most `subsetPartsMax` parts. */
+export function survivingSets(
+  parts: number,
+  subsetPartsMax: number,
+  random: PrngState,
+): ReadonlySet<number>[] {
   if (parts <= subsetPartsMax)
     return Array.from({ length: 2 ** parts }, (_, bits) =>
       setOf(parts, (at) => (bits >> at) % 2 === 1),

@@ -21,11 +21,13 @@ import {
   frameTotalBytes,
 } from '../../src/codec/entry-frame.ts';
 import { silentObserver } from '../../src/ports/observer.ts';
+import type { JournalEncryption } from '../../src/storage/key-ring.ts';
 import { LogStore } from '../../src/storage/log-store.ts';
 import type { FrameBatch, LogStoreLimits } from '../../src/storage/log-store-types.ts';
 import type { PartitionLog } from '../../src/storage/partition-log.ts';
 import { SimClock, SimHardwareClock } from '../../src/testing/sim-clock.ts';
 import type { SimDisk } from '../../src/testing/sim-disk.ts';
+import { SimEncryption } from '../../src/testing/sim-encryption.ts';
 import { SimEntropy } from '../../src/testing/sim-entropy.ts';
 import { SimFileSystem } from '../../src/testing/sim-file-system.ts';
 import { LifeScope, SimScheduler } from '../../src/testing/sim-scheduler.ts';
@@ -108,6 +110,7 @@ export class StoreLife {
   readonly #scope = new LifeScope(1);
   readonly #random: PrngState;
   readonly #afterEvent: () => void;
+  readonly #isEncrypted: boolean;
   #store: LogStore | undefined;
   #sequence = 0;
 
@@ -116,6 +119,7 @@ export class StoreLife {
     options: {
       readonly seed: number;
       readonly promised: Map<PartitionId, Promised>;
+      readonly isEncrypted: boolean;
       /** Called after every event. */
       readonly afterEvent?: () => void;
     },
@@ -123,6 +127,7 @@ export class StoreLife {
     this.disk = disk;
     this.promised = options.promised;
     this.#random = createPrng(options.seed);
+    this.#isEncrypted = options.isEncrypted;
     this.#afterEvent = options.afterEvent ?? (() => undefined);
   }
 
@@ -136,6 +141,7 @@ export class StoreLife {
   async open(): Promise<void> {
     const parts = { scheduler: this.#scheduler, scope: this.#scope };
     const random = this.#random;
+    const entropy = new SimEntropy(random);
     this.#store = await this.settle(
       LogStore.open({
         directory: '/data',
@@ -152,7 +158,8 @@ export class StoreLife {
           hardware: new SimHardwareClock(this.#scheduler, 0),
           random,
         }),
-        entropy: new SimEntropy(random),
+        entropy,
+        encryption: this.#isEncrypted ? encryptionOf(entropy) : undefined,
         observer: silentObserver,
         limits: storyLimits,
         listener: {
@@ -303,6 +310,13 @@ export class StoreLife {
     }
     return entries;
   }
+}
+
+/** Each state is a world of its own: nonces of one say nothing in another, and within one the store's tests watch them. */
+function encryptionOf(entropy: SimEntropy): JournalEncryption {
+  return new SimEncryption((message) => {
+    throw new Error(message);
+  }).of(node, entropy);
 }
 
 function framesOf(id: PartitionId, firstIndex: number, entries: readonly StoryEntry[]): FrameBatch {

@@ -8,7 +8,8 @@ import { storyPartitions } from './store-life.ts';
 /** A chapter; each begins on what the ones before left. */
 export interface Chapter {
   readonly name: string;
-  /** What is done in a life that is open; a chapter without is a life's beginning. */
+  /** Told of such directories only: filling a segment is the same in both, and a rotation enters one without filling any. */
+  readonly only?: 'plain' | 'encrypted';
   readonly work: (life: StoreLife) => Promise<void>;
 }
 
@@ -46,7 +47,7 @@ export const chapters: readonly Chapter[] = [
       await flushed(life);
       life.replace(first, 2);
       await flushed(life);
-      life.append(second, 2, 5_000);
+      life.append(second, 2, 2_500);
       life.replace(second, 1);
       await flushed(life);
     },
@@ -55,7 +56,7 @@ export const chapters: readonly Chapter[] = [
     name: 'the ledger begins a new generation',
     work: async (life) => {
       for (let round = 0; round < 36; round++) {
-        life.append(round % 2 === 0 ? first : second, 1, 40);
+        life.append(round % 2 === 0 ? first : second, 1, 40 + 70 * (round % 8));
         await flushed(life);
       }
       life.commit(second);
@@ -64,6 +65,7 @@ export const chapters: readonly Chapter[] = [
   },
   {
     name: 'the journal begins a new segment',
+    only: 'plain',
     work: async (life) => {
       for (let round = 0; round < 4; round++) {
         life.append(first, 4, 600_000);
@@ -72,6 +74,16 @@ export const chapters: readonly Chapter[] = [
       }
       life.append(second, 1, 30);
       await flushed(life);
+    },
+  },
+  {
+    name: 'keys are changed, and old segments sealed anew',
+    only: 'encrypted',
+    work: async (life) => {
+      await life.settle(life.store.keyDesk.rotate());
+      life.append(second, 1, 200);
+      await flushed(life);
+      await life.pass(10_000);
     },
   },
   {
