@@ -12,6 +12,7 @@
  * Page buffers are never changed once made, so copies of a disk share them.
  */
 import { assert, present } from '../base/assert.ts';
+import { crc32c } from '../base/crc32c.ts';
 import { nextBelow, nextUint32, type PrngState } from '../base/prng.ts';
 
 /** Bytes of a page. */
@@ -29,6 +30,12 @@ interface SimPage {
   synced: Uint8Array;
   readonly unsynced: Uint8Array[];
   cached: Uint8Array | undefined;
+}
+
+/** A sector of 512 bytes that a power loss may lose. */
+export interface UnsyncedSector {
+  readonly page: number;
+  readonly start: number;
 }
 
 /** Whose eyes a file is read with. */
@@ -175,6 +182,51 @@ export class SimFile {
     this.#dropPagesBehindEnd();
   }
 
+  /** Sectors whose newest bytes are not on the medium and differ from what is. */
+  unsyncedSectors(): UnsyncedSector[] {
+    const sectors: UnsyncedSector[] = [];
+    for (const [number, page] of this.#pages) {
+      if (!this.#dirty.has(page)) continue;
+      const newest = latest(page);
+      for (let start = 0; start < pageBytes; start += sectorBytes)
+        if (!isSameSector(newest, page.synced, start)) sectors.push({ page: number, start });
+    }
+    return sectors;
+  }
+
+  /** Whether a power loss may take the file's size back. */
+  get hasUnsyncedSize(): boolean {
+    return this.#sizeBytes !== this.#syncedSizeBytes;
+  }
+
+  /** A power loss that leaves exactly these of {@link SimFile.unsyncedSectors}, and the new size or the old one. */
+  losePowerKeeping(kept: readonly UnsyncedSector[], keepsSize: boolean): void {
+    const newest = new Map<number, Uint8Array>();
+    for (const { page: number, start } of kept) {
+      const page = this.#page(number);
+      const bytes = newest.get(number) ?? page.synced.slice();
+      bytes.set(latest(page).subarray(start, start + sectorBytes), start);
+      newest.set(number, bytes);
+    }
+    for (const [number, bytes] of newest) this.#page(number).synced = bytes;
+    for (const page of this.#pages.values()) page.cached = undefined;
+    for (const page of this.#dirty) page.unsynced.length = 0;
+    this.#dirty.clear();
+    if (!keepsSize) this.#sizeBytes = this.#syncedSizeBytes;
+    this.#syncedSizeBytes = this.#sizeBytes;
+    this.#dropPagesBehindEnd();
+  }
+
+  /** A number that tells contents on the medium apart. */
+  syncedChecksum(): number {
+    let checksum = crc32c(Uint8Array.of(this.#syncedSizeBytes & 0xff));
+    for (const number of this.syncedPageNumbers()) {
+      const page = present(this.#pages.get(number), 'a page that was listed');
+      checksum = (Math.imul(checksum ^ number, 0x9e3779b1) ^ pageChecksum(page.synced)) >>> 0;
+    }
+    return checksum;
+  }
+
   /** Flips one bit at rest. */
   flipBit(position: number, bit: number): void {
     assert(position < this.#sizeBytes, 'rot hits the file');
@@ -230,6 +282,22 @@ export class SimFile {
       }
     }
   }
+}
+
+function isSameSector(left: Uint8Array, right: Uint8Array, start: number): boolean {
+  for (let at = start; at < start + sectorBytes; at++) if (left[at] !== right[at]) return false;
+  return true;
+}
+
+/** Buffers of pages never change, so each is summed once. */
+const pageChecksums = new WeakMap<Uint8Array, number>();
+
+function pageChecksum(bytes: Uint8Array): number {
+  const known = pageChecksums.get(bytes);
+  if (known !== undefined) return known;
+  const checksum = crc32c(bytes);
+  pageChecksums.set(bytes, checksum);
+  return checksum;
 }
 
 function latest(page: SimPage): Uint8Array {

@@ -8,11 +8,11 @@
  * Faults are switched on from outside and take effect at the next step that meets them. Inspection reads what a power
  * loss at this instant could not take away.
  */
-import { assert } from '../base/assert.ts';
+import { assert, present } from '../base/assert.ts';
 import { ClustorError } from '../base/errors.ts';
 import { nextBelow, type PrngState } from '../base/prng.ts';
 import type { DiskSpace } from '../ports/file-system.ts';
-import { type SimFile } from './sim-disk-file.ts';
+import type { SimFile, UnsyncedSector } from './sim-disk-file.ts';
 
 type DirectoryChange =
   | { readonly kind: 'link'; readonly name: string; readonly file: SimFile }
@@ -25,6 +25,12 @@ interface SimDirectory {
   readonly changes: DirectoryChange[];
   readonly subdirectories: Set<string>;
 }
+
+/** One thing that a power loss may take or leave. */
+export type UnsyncedPart =
+  | { readonly kind: 'name'; readonly directory: object; readonly position: number }
+  | { readonly kind: 'size'; readonly file: SimFile }
+  | { readonly kind: 'sector'; readonly file: SimFile; readonly sector: UnsyncedSector };
 
 /** Where to stop a node: after `step` completed steps of a chain, or after a slow operation took effect and before it was told. */
 export type KillPoint =
@@ -60,6 +66,8 @@ export class SimDisk {
   operationCount = 0;
   /** Completed syncs of files. */
   syncCount = 0;
+  /** Everything that changed names, bytes or what of them is on the medium. */
+  effectCount = 0;
   readonly #directories = new Map<string, SimDirectory>([['', emptyDirectory()]]);
   readonly #locks = new Set<string>();
   readonly #failures = new Map<DiskFailureKind, string[]>();
@@ -185,6 +193,7 @@ export class SimDisk {
     const { parent, name } = split(path);
     const directory = this.#directory(parent, path);
     if (directory.subdirectories.has(name)) throw diskError('EISDIR', path);
+    this.effectCount++;
     directory.names.set(name, file);
     directory.changes.push({ kind: 'link', name, file });
   }
@@ -197,6 +206,7 @@ export class SimDisk {
     const directory = this.#directory(source.parent, from);
     const file = directory.names.get(source.name);
     if (file === undefined) throw diskError('ENOENT', from);
+    this.effectCount++;
     directory.names.delete(source.name);
     directory.names.set(target.name, file);
     directory.changes.push({ kind: 'rename', from: source.name, to: target.name, file });
@@ -206,11 +216,14 @@ export class SimDisk {
   unlink(path: string): void {
     const { parent, name } = split(path);
     const directory = this.#directories.get(parent);
-    if (directory?.names.delete(name) === true) directory.changes.push({ kind: 'unlink', name });
+    if (directory?.names.delete(name) !== true) return;
+    this.effectCount++;
+    directory.changes.push({ kind: 'unlink', name });
   }
 
   /** Puts the names of a directory on the medium. */
   syncDirectory(path: string): void {
+    this.effectCount++;
     const directory = this.#directory(normalize(path), path);
     for (const change of directory.changes) applyChange(directory.syncedNames, change);
     directory.changes.length = 0;
@@ -239,6 +252,65 @@ export class SimDisk {
       for (const file of directory.names.values()) files.add(file);
     }
     for (const file of files) file.losePower(random);
+  }
+
+  /** Everything that a power loss at this instant may take or leave, in an order that copies of the disk share. */
+  unsyncedParts(): UnsyncedPart[] {
+    const parts: UnsyncedPart[] = [];
+    for (const directory of this.#directories.values())
+      directory.changes.forEach((change, position) =>
+        parts.push({ kind: 'name', directory, position }),
+      );
+    for (const file of this.#files()) {
+      if (file.hasUnsyncedSize) parts.push({ kind: 'size', file });
+      for (const sector of file.unsyncedSectors()) parts.push({ kind: 'sector', file, sector });
+    }
+    return parts;
+  }
+
+  /** A power loss that leaves exactly these of {@link SimDisk.unsyncedParts}, by their positions. */
+  losePowerKeeping(kept: ReadonlySet<number>): void {
+    const left = this.unsyncedParts().filter((_, at) => kept.has(at));
+    const files = this.#files();
+    for (const directory of this.#directories.values()) {
+      for (const part of left)
+        if (part.kind === 'name' && part.directory === directory)
+          applyChange(
+            directory.syncedNames,
+            present(directory.changes[part.position], 'a change that was listed'),
+          );
+      directory.changes.length = 0;
+      directory.names.clear();
+      for (const [name, file] of directory.syncedNames) directory.names.set(name, file);
+    }
+    for (const file of files) {
+      const sectors = left.flatMap((part) =>
+        part.kind === 'sector' && part.file === file ? [part.sector] : [],
+      );
+      file.losePowerKeeping(
+        sectors,
+        left.some((part) => part.kind === 'size' && part.file === file),
+      );
+    }
+  }
+
+  /** A text that tells what is on the medium apart: names with the check sums of their files. */
+  syncedFingerprint(): string {
+    const rows: string[] = [];
+    for (const [path, directory] of this.#directories)
+      for (const [name, file] of directory.syncedNames)
+        rows.push(`${path}/${name}:${file.syncedChecksum()}`);
+    return rows.sort().join(' ');
+  }
+
+  #files(): Set<SimFile> {
+    const files = new Set<SimFile>();
+    for (const { names, syncedNames, changes } of this.#directories.values()) {
+      for (const file of names.values()) files.add(file);
+      for (const file of syncedNames.values()) files.add(file);
+      for (const change of changes) if (change.kind !== 'unlink') files.add(change.file);
+    }
+    return files;
   }
 
   /** A disk with just what a power loss at this instant could not take away; free of faults and locks. */

@@ -383,6 +383,7 @@ export class SimFileSystem implements FileSystem {
     const failure = this.#disk.takeFailure('write');
     if (failure !== undefined) return failure;
     if (this.#disk.refusesWrite(file, step.position + step.bytes.length)) return 'ENOSPC';
+    this.#disk.effectCount++;
     file.write(step.position, step.bytes);
     return undefined;
   }
@@ -394,6 +395,7 @@ export class SimFileSystem implements FileSystem {
       return failure;
     }
     file.sync();
+    this.#disk.effectCount++;
     this.#disk.syncCount++;
     return undefined;
   }

@@ -1,0 +1,347 @@
+/** One life of a real log store on a simulated disk, in virtual time of its own, and what it promised. */
+import {
+  clusterId,
+  incarnation,
+  logIndex,
+  nodeId,
+  partitionId,
+  replicaId,
+  term,
+  type LogIndex,
+  type PartitionId,
+} from '../../src/base/ids.ts';
+import { createPrng, type PrngState } from '../../src/base/prng.ts';
+import {
+  EntryFrameWriter,
+  entryFrameOverheadBytes,
+  frameIndex,
+  framePayloadEnd,
+  framePayloadStart,
+  frameTerm,
+  frameTotalBytes,
+} from '../../src/codec/entry-frame.ts';
+import { silentObserver } from '../../src/ports/observer.ts';
+import type { JournalEncryption } from '../../src/storage/key-ring.ts';
+import { LogStore } from '../../src/storage/log-store.ts';
+import type { FrameBatch, LogStoreLimits } from '../../src/storage/log-store-types.ts';
+import type { PartitionLog } from '../../src/storage/partition-log.ts';
+import { SimClock, SimHardwareClock } from '../../src/testing/sim-clock.ts';
+import type { SimDisk } from '../../src/testing/sim-disk.ts';
+import { SimEncryption } from '../../src/testing/sim-encryption.ts';
+import { SimEntropy } from '../../src/testing/sim-entropy.ts';
+import { SimFileSystem } from '../../src/testing/sim-file-system.ts';
+import { LifeScope, SimScheduler } from '../../src/testing/sim-scheduler.ts';
+
+const cluster = clusterId('018c0d6c-9c11-7e9d-8000-86f5bb8c0001');
+const node = nodeId(1);
+const noMetadata = new Uint8Array(0);
+/** Longer than any step takes; an operation that does not end by then never does. */
+const settleMsMax = 60_000;
+
+/** Small files, so that a short story changes segments and ledger generations. */
+export const storyLimits: Partial<LogStoreLimits> = {
+  segmentBytes: 8 * 1024 * 1024,
+  ledgerBytes: 256 * 1024,
+  logBytesMax: 256 * 1024 * 1024,
+};
+
+/** The partitions of the story. */
+export const storyPartitions: readonly PartitionId[] = [
+  partitionId('018c0d6c-9c11-7e9d-8000-000000000001'),
+  partitionId('018c0d6c-9c11-7e9d-8000-000000000002'),
+];
+
+/** What an entry is known by. */
+export interface StoryEntry {
+  readonly term: number;
+  readonly text: string;
+}
+
+/** What a store has promised of one partition, and what else may be found there; plain data. */
+export interface Promised {
+  /** Everything handed over, in order; position 0 is index 1. */
+  entries: StoryEntry[];
+  /** Reported durable up to here, and not truncated since. */
+  durableIndex: number;
+  commitIndex: number;
+  /** Newest term handed over. */
+  term: number;
+  durableTerm: number;
+  /** By index: everything that was ever handed over there. */
+  candidates: Map<number, StoryEntry[]>;
+  /** From here on a truncation is under way that may have taken effect or not. */
+  truncatingFrom: number;
+  /** Completions of older appends say nothing any more (KER-12). */
+  sequenceMin: number;
+}
+
+/** Nothing promised yet. */
+export function nothingPromised(): Promised {
+  return {
+    entries: [],
+    durableIndex: 0,
+    commitIndex: 0,
+    term: 0,
+    durableTerm: 0,
+    candidates: new Map(),
+    truncatingFrom: Number.MAX_SAFE_INTEGER,
+    sequenceMin: 0,
+  };
+}
+
+/** A copy that later work does not change. */
+export function copyOfPromised(promised: Promised): Promised {
+  return {
+    ...promised,
+    entries: [...promised.entries],
+    candidates: new Map([...promised.candidates].map(([index, known]) => [index, [...known]])),
+  };
+}
+
+function drainMicrotasks(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
+/** See the file comment. */
+export class StoreLife {
+  readonly disk: SimDisk;
+  readonly promised: Map<PartitionId, Promised>;
+  readonly #scheduler = new SimScheduler();
+  readonly #scope = new LifeScope(1);
+  readonly #random: PrngState;
+  readonly #afterEvent: () => void;
+  readonly #isEncrypted: boolean;
+  #store: LogStore | undefined;
+  #sequence = 0;
+
+  constructor(
+    disk: SimDisk,
+    options: {
+      readonly seed: number;
+      readonly promised: Map<PartitionId, Promised>;
+      readonly isEncrypted: boolean;
+      /** Called after every event. */
+      readonly afterEvent?: () => void;
+    },
+  ) {
+    this.disk = disk;
+    this.promised = options.promised;
+    this.#random = createPrng(options.seed);
+    this.#isEncrypted = options.isEncrypted;
+    this.#afterEvent = options.afterEvent ?? (() => undefined);
+  }
+
+  /** The store. */
+  get store(): LogStore {
+    if (this.#store === undefined) throw new Error('the store is not open');
+    return this.#store;
+  }
+
+  /** Opens it. */
+  async open(): Promise<void> {
+    const parts = { scheduler: this.#scheduler, scope: this.#scope };
+    const random = this.#random;
+    const entropy = new SimEntropy(random);
+    this.#store = await this.settle(
+      LogStore.open({
+        directory: '/data',
+        clusterId: cluster,
+        nodeId: node,
+        fileSystem: new SimFileSystem({
+          ...parts,
+          disk: this.disk,
+          random,
+          ioWriterMode: 'Direct',
+        }),
+        clock: new SimClock({
+          ...parts,
+          hardware: new SimHardwareClock(this.#scheduler, 0),
+          random,
+        }),
+        entropy,
+        encryption: this.#isEncrypted ? encryptionOf(entropy) : undefined,
+        observer: silentObserver,
+        limits: storyLimits,
+        listener: {
+          hardStateDurable: (log, hardState) => {
+            const promised = this.of(log.partitionId);
+            promised.durableTerm = Math.max(promised.durableTerm, hardState.term);
+          },
+          appendDurable: (log, completion) => {
+            const promised = this.of(log.partitionId);
+            if (completion.appendSequence < promised.sequenceMin) return;
+            promised.durableIndex = Math.max(promised.durableIndex, completion.lastIndex);
+            promised.truncatingFrom = Number.MAX_SAFE_INTEGER;
+          },
+          flushEnded: () => undefined,
+          failed: (error) => {
+            throw error;
+          },
+        },
+      }),
+    );
+  }
+
+  /** Runs virtual time until a promise settles. */
+  async settle<T>(promise: Promise<T>): Promise<T> {
+    let isSettled = false;
+    const note = (): void => {
+      isSettled = true;
+    };
+    promise.then(note, note);
+    await this.pass(settleMsMax, () => isSettled);
+    if (!isSettled) throw new Error('an operation did not end');
+    return promise;
+  }
+
+  /** Lets time pass. */
+  async pass(forMs: number, isDone: () => boolean = () => false): Promise<void> {
+    await this.#scheduler.run({
+      untilMs: this.#scheduler.nowMs + forMs,
+      drainMicrotasks,
+      isDone,
+      afterEvent: this.#afterEvent,
+    });
+  }
+
+  /** Creates the replicas. */
+  async createReplicas(): Promise<void> {
+    for (const id of storyPartitions) {
+      const own = incarnation(id);
+      const member = {
+        replicaId: replicaId(1),
+        nodeId: node,
+        incarnation: own,
+        role: 'voter' as const,
+        addresses: ['127.0.0.1:1'],
+      };
+      const configuration = {
+        term: term(0),
+        index: logIndex(0),
+        members: [member],
+        outgoingMembers: [],
+      };
+      await this.settle(
+        this.store.createReplica({
+          partitionId: id,
+          replicaId: replicaId(1),
+          incarnation: own,
+          configuration,
+        }),
+      );
+      this.promised.set(id, nothingPromised());
+    }
+  }
+
+  /** What was promised of a partition. */
+  of(id: PartitionId): Promised {
+    const promised = this.promised.get(id);
+    if (promised === undefined) throw new Error(`no partition ${id}`);
+    return promised;
+  }
+
+  /** The log of a partition. */
+  log(id: PartitionId): PartitionLog {
+    const log = this.store.partition(id);
+    if (log === undefined) throw new Error(`no log of ${id}`);
+    return log;
+  }
+
+  /** Raises the term. */
+  vote(id: PartitionId): void {
+    const promised = this.of(id);
+    promised.term++;
+    this.log(id).persistHardState({
+      term: term(promised.term),
+      votedFor: { replicaId: replicaId(1), incarnation: incarnation(id) },
+    });
+  }
+
+  /** Hands entries over. */
+  append(id: PartitionId, count: number, bytes: number): void {
+    const promised = this.of(id);
+    const added = Array.from({ length: count }, (_, at) => {
+      const index = promised.entries.length + 1 + at;
+      return { term: promised.term, text: `${promised.term}/${index} `.padEnd(bytes, '.') };
+    });
+    const firstIndex = promised.entries.length + 1;
+    for (const [at, entry] of added.entries()) {
+      const known = promised.candidates.get(firstIndex + at);
+      if (known === undefined) promised.candidates.set(firstIndex + at, [entry]);
+      else known.push(entry);
+    }
+    promised.entries.push(...added);
+    this.log(id).append(framesOf(id, firstIndex, added), ++this.#sequence);
+  }
+
+  /** Replaces the newest uncommitted entries in a higher term. */
+  replace(id: PartitionId, count: number): void {
+    const promised = this.of(id);
+    const from = Math.max(promised.commitIndex + 1, promised.entries.length + 1 - count);
+    this.vote(id);
+    this.log(id).truncateFrom(logIndex(from));
+    promised.entries = promised.entries.slice(0, from - 1);
+    promised.durableIndex = Math.min(promised.durableIndex, from - 1);
+    promised.truncatingFrom = Math.min(promised.truncatingFrom, from);
+    promised.sequenceMin = this.#sequence + 1;
+    this.append(id, 2, 80);
+  }
+
+  /** Commits everything durable. */
+  commit(id: PartitionId): void {
+    const promised = this.of(id);
+    promised.commitIndex = promised.durableIndex;
+    this.log(id).commitIndex = logIndex(promised.commitIndex);
+  }
+
+  /** Reads a log back through random access. */
+  async readAll(id: PartitionId, lastIndex: number): Promise<StoryEntry[]> {
+    const entries: StoryEntry[] = [];
+    while (entries.length < lastIndex) {
+      const { bytes } = await this.settle(
+        this.log(id).read(logIndex(entries.length + 1), lastIndex as LogIndex, 64 * 1024),
+      );
+      for (let at = 0; at < bytes.length; at += frameTotalBytes(bytes, at)) {
+        if (frameIndex(bytes, at) !== entries.length + 1)
+          throw new Error(`entry ${frameIndex(bytes, at)} was read as ${entries.length + 1}`);
+        const text = bytes.subarray(framePayloadStart(bytes, at), framePayloadEnd(bytes, at));
+        entries.push({ term: frameTerm(bytes, at), text: new TextDecoder().decode(text) });
+      }
+    }
+    return entries;
+  }
+}
+
+/** Each state is a world of its own: nonces of one say nothing in another, and within one the store's tests watch them. */
+function encryptionOf(entropy: SimEntropy): JournalEncryption {
+  return new SimEncryption((message) => {
+    throw new Error(message);
+  }).of(node, entropy);
+}
+
+function framesOf(id: PartitionId, firstIndex: number, entries: readonly StoryEntry[]): FrameBatch {
+  const writer = new EntryFrameWriter(id);
+  const payloads = entries.map((entry) => new TextEncoder().encode(entry.text));
+  const bytes = new Uint8Array(
+    payloads.reduce((sum, payload) => sum + payload.length + entryFrameOverheadBytes, 0),
+  );
+  const view = new DataView(bytes.buffer);
+  let offset = 0;
+  let lastTerm = 0;
+  for (const [at, payload] of payloads.entries()) {
+    lastTerm = entries[at]?.term ?? 0;
+    offset = writer.write(bytes, view, offset, {
+      term: term(lastTerm),
+      index: logIndex(firstIndex + at),
+      isSystem: false,
+      metadata: noMetadata,
+      payload,
+    });
+  }
+  return {
+    firstIndex: logIndex(firstIndex),
+    lastIndex: logIndex(firstIndex + entries.length - 1),
+    lastTerm: term(lastTerm),
+    bytes,
+  };
+}
