@@ -173,6 +173,9 @@ export class StoreLife {
             promised.durableIndex = Math.max(promised.durableIndex, completion.lastIndex);
             promised.truncatingFrom = Number.MAX_SAFE_INTEGER;
           },
+          damaged: () => {
+            throw new Error('nothing is damaged in this story');
+          },
           flushEnded: () => undefined,
           failed: (error) => {
             throw error;
