@@ -29,7 +29,6 @@ import type { JournalKeys } from '../storage/journal-keys.ts';
 import type { NodeKeys } from '../storage/key-desk.ts';
 import { LogStore } from '../storage/log-store.ts';
 import type { RecoveredPartition } from '../storage/log-store-types.ts';
-import type { PartitionLog } from '../storage/partition-log.ts';
 import { ClientRequests } from './client-requests.ts';
 import { ClockWatch } from './clock-watch.ts';
 import { LeadershipWatch } from './leadership-watch.ts';
@@ -42,6 +41,7 @@ import {
   type HostedPartition,
 } from './hosted-partition.ts';
 import { parseAddress } from './node-address.ts';
+import { nodeFailedEvent } from './node-events.ts';
 import type { NodeParts } from './node-parts.ts';
 import type { Partition } from './partition.ts';
 import { PeerLinks, type PeerLinkListener } from './peer-links.ts';
@@ -50,6 +50,7 @@ import type { Replica } from './replica.ts';
 import { NodeSessions } from './node-sessions.ts';
 import { NodeTimer } from './node-timer.ts';
 import type { NodeStatus } from './status.ts';
+import { storeEvents } from './store-events.ts';
 import { storeParts } from './store-parts.ts';
 import { TurnScheduler } from './turn.ts';
 
@@ -143,26 +144,7 @@ export class ClustorNode {
       fail,
     });
     this.#watch = this.#leadershipWatch();
-    const requests = new ClientRequests({
-      turn: this.#turn,
-      replicaOf: (partitionId) => this.#hosted.get(partitionId as PartitionId)?.replica,
-      describe: (requestId) => this.#sessions.describe(requestId, this.replicas()),
-    });
-    this.#sessions = new NodeSessions({
-      observer,
-      turn: this.#turn,
-      handshake: this.#handshake,
-      queueBytesMax,
-      requests,
-      hostedOf: (partitionId) => this.#hosted.get(partitionId),
-      peerIntroduced: (nodeId, bootId, address) => {
-        this.#peerIntroduced(nodeId, bootId, address);
-      },
-      isWatched: (nodeId, bootId) => this.#links.get(nodeId)?.leadsTo(bootId) === true,
-      echoed: (nodeId, echoes) => this.#links.get(nodeId)?.quality.echoed(echoes),
-      createReplica: (wanted) => this.#creator.create(wanted),
-      fail,
-    });
+    this.#sessions = this.#nodeSessions(queueBytesMax, fail);
   }
 
   /** Recovers the data directory, begins to listen and takes part. */
@@ -261,32 +243,21 @@ export class ClustorNode {
   async #recover(): Promise<void> {
     this.#store = await LogStore.open({
       ...storeParts(this.#parts),
-      listener: {
-        hardStateDurable: (log, hardState) => {
-          this.#guarded(() => this.#replicaOf(log)?.hardStateDurable(hardState));
+      listener: storeEvents({
+        turn: this.#turn,
+        watch: this.#watch,
+        hostedOf: (log) => {
+          // None where another life has taken the place of the log's replica.
+          const hosted = this.#hosted.get(log.partitionId);
+          return hosted?.replica.log === log ? hosted : undefined;
         },
-        appendDurable: (log, completion) => {
-          // `flushEnded` follows, and ends the turn.
-          this.#turn.begin();
-          this.#guarded(() => this.#replicaOf(log)?.appendDurable(completion));
+        guarded: (run) => {
+          this.#guarded(run);
         },
-        groupFsyncOverrun: ({ partitionId }) => {
-          this.#hosted.get(partitionId)?.durability.overrun();
-        },
-        damaged: (log, range) => {
-          this.#guarded(() => {
-            const hosted = this.#hosted.get(log.partitionId);
-            if (hosted?.replica.log === log) hosted.quarantine.damaged(range);
-          });
-        },
-        flushEnded: (tookMs) => {
-          this.#watch.flushed(tookMs);
-          this.#turn.completed();
-        },
-        failed: (error) => {
+        fail: (error) => {
           this.#fail(error);
         },
-      },
+      }),
     });
     for (const recovered of this.#store.recovered) this.#host(recovered);
     this.#turn.flushStorage = () => {
@@ -372,6 +343,29 @@ export class ClustorNode {
       links: this.#links,
       unfinishedMs: () => this.#store?.unfinishedMs ?? 0,
       awake: this.#awake,
+    });
+  }
+
+  #nodeSessions(queueBytesMax: number, fail: (error: unknown) => void): NodeSessions {
+    const requests = new ClientRequests({
+      turn: this.#turn,
+      replicaOf: (partitionId) => this.#hosted.get(partitionId as PartitionId)?.replica,
+      describe: (requestId) => this.#sessions.describe(requestId, this.replicas()),
+    });
+    return new NodeSessions({
+      observer: this.#parts.observer,
+      turn: this.#turn,
+      handshake: this.#handshake,
+      queueBytesMax,
+      requests,
+      hostedOf: (partitionId) => this.#hosted.get(partitionId),
+      peerIntroduced: (nodeId, bootId, address) => {
+        this.#peerIntroduced(nodeId, bootId, address);
+      },
+      isWatched: (nodeId, bootId) => this.#links.get(nodeId)?.leadsTo(bootId) === true,
+      echoed: (nodeId, echoes) => this.#links.get(nodeId)?.quality.echoed(echoes),
+      createReplica: (wanted) => this.#creator.create(wanted),
+      fail,
     });
   }
 
@@ -488,12 +482,6 @@ export class ClustorNode {
     else if (address !== '') this.#links.ensure(nodeId, [parseAddress(address)]);
   }
 
-  /** The replica whose log it is; none where another life has taken its place. */
-  #replicaOf(log: PartitionLog): Replica | undefined {
-    const replica = this.#hosted.get(log.partitionId)?.replica;
-    return replica?.log === log ? replica : undefined;
-  }
-
   #guarded(run: () => void): void {
     if (this.#failure !== undefined) return;
     try {
@@ -509,15 +497,7 @@ export class ClustorNode {
     this.#failure = isClustorError(error)
       ? error
       : new ClustorError('CLUSTOR_INTERNAL', messageOf(error), { cause: error });
-    this.#parts.observer.emit({
-      level: 'error',
-      kind: 'nodeFailed',
-      fields: {
-        code: this.#failure.code,
-        message: this.#failure.message,
-        stack: error instanceof Error ? error.stack : undefined,
-      },
-    });
+    this.#parts.observer.emit(nodeFailedEvent(this.#failure, error));
     void this.close();
   }
 

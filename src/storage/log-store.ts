@@ -12,7 +12,7 @@
 import { present } from '../base/assert.ts';
 import { ClustorError } from '../base/errors.ts';
 import type { LogIndex, PartitionId, Term } from '../base/ids.ts';
-import type { LedgerRecord, QuarantineRow } from '../codec/ledger-format.ts';
+import type { LedgerRecord, QuarantineRow } from '../codec/ledger-records.ts';
 import type { DirectoryLock, IoWriterMode } from '../ports/file-system.ts';
 import { cutAppend, dataRecordBytesMax, fenceParts } from './append-parts.ts';
 import { writeBootRecords } from './boot-records.ts';

@@ -166,7 +166,6 @@ export class SegmentReader {
         `the header of segment ${place.segmentSeq} is damaged or not authentic`,
         false,
       );
-    opened.readers++;
     try {
       return await this.#readFrom(opened, place, range);
     } finally {
@@ -222,10 +221,16 @@ export class SegmentReader {
     for (const one of opened) await this.#fileSystem.close((await one).file);
   }
 
-  /** The segment's file; `undefined` when its header is damaged: without its salt no block can be told from another. */
+  /** The segment's file, held open for one reader; `undefined` when its header is damaged: without its salt no block can be told from another. */
   async #opened(segmentSeq: number): Promise<OpenForReading | undefined> {
     try {
-      return await this.#segment(segmentSeq);
+      for (;;) {
+        const opened = await this.#segment(segmentSeq);
+        // It may have been left, and closed, while this waited: then another file is the segment's.
+        if (opened.isLeft) continue;
+        opened.readers++;
+        return opened;
+      }
     } catch (error) {
       if (isClustorError(error, 'CLUSTOR_INTEGRITY')) return undefined;
       throw error;
