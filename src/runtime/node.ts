@@ -15,7 +15,6 @@ import {
 } from '../base/ids.ts';
 import { uuidFromBytes } from '../base/ids.ts';
 import { ownHandshake, type Handshake } from '../codec/handshake.ts';
-import type { IoWriterMode } from '../ports/file-system.ts';
 import type { NodeAddress } from '../ports/transport.ts';
 import {
   activeConfiguration,
@@ -38,6 +37,8 @@ import {
   closeHosted,
   hostPartition,
   neededNodes,
+  sweepHosted,
+  wakeHosted,
   type HostedPartition,
 } from './hosted-partition.ts';
 import { parseAddress } from './node-address.ts';
@@ -124,7 +125,9 @@ export class ClustorNode {
         this.#tick(nowMs);
       },
       stalled: () => {
-        this.#confirmAfterStall();
+        this.#guarded(() => {
+          for (const replica of this.replicas()) replica.input({ kind: 'stalled' });
+        });
       },
     });
     const queueBytesMax = this.#limits.connectionQueueBytesMax;
@@ -251,12 +254,8 @@ export class ClustorNode {
           const hosted = this.#hosted.get(log.partitionId);
           return hosted?.replica.log === log ? hosted : undefined;
         },
-        guarded: (run) => {
-          this.#guarded(run);
-        },
-        fail: (error) => {
-          this.#fail(error);
-        },
+        guarded: this.#guarded,
+        fail: this.#fail,
       }),
     });
     for (const recovered of this.#store.recovered) this.#host(recovered);
@@ -264,11 +263,6 @@ export class ClustorNode {
       this.#store?.flush();
     };
   }
-
-  readonly #ioModeOf = (nodeId: NodeId): IoWriterMode | undefined =>
-    nodeId === this.nodeId
-      ? this.#parts.fileSystem.ioWriterMode
-      : this.#sessions.ioWriterModes.get(nodeId);
 
   /** Makes a replica and what serves it. */
   #host(recovered: RecoveredPartition): HostedPartition {
@@ -305,7 +299,13 @@ export class ClustorNode {
           this.#hosted.get(changed.partitionId)?.durability.applied(transition, place);
         },
       },
-      device: { deviceViolations: () => store.deviceViolations, ioWriterModeOf: this.#ioModeOf },
+      device: {
+        deviceViolations: () => store.deviceViolations,
+        ioWriterModeOf: (nodeId) =>
+          nodeId === this.nodeId
+            ? this.#parts.fileSystem.ioWriterMode
+            : this.#sessions.ioWriterModes.get(nodeId),
+      },
     });
     const replaced = this.#hosted.get(partitionId)?.replica;
     if (replaced !== undefined) this.#awake.delete(replaced);
@@ -422,11 +422,7 @@ export class ClustorNode {
       this.#watch.tick(nowMs);
       if (nowMs - this.#lastSweepMs < deadlineSweepMs) return;
       this.#lastSweepMs = nowMs;
-      for (const { appender, reader, durability } of this.#hosted.values()) {
-        appender.retry(nowMs);
-        reader.retry(nowMs);
-        durability.review();
-      }
+      for (const hosted of this.#hosted.values()) sweepHosted(hosted, nowMs);
     });
   }
 
@@ -445,27 +441,15 @@ export class ClustorNode {
     return (due - this.#nowTick()) * tickMs;
   }
 
-  #confirmAfterStall(): void {
-    this.#guarded(() => {
-      for (const { replica } of this.#hosted.values()) replica.input({ kind: 'stalled' });
-    });
-  }
-
   #wake(partitionId: PartitionId): void {
     const hosted = this.#hosted.get(partitionId);
-    const nowMs = this.#parts.clock.monotonicMs();
-    hosted?.appender.retry(nowMs);
-    hosted?.reader.retry(nowMs);
-    hosted?.membership.review();
-    hosted?.durability.review();
+    if (hosted !== undefined) wakeHosted(hosted, this.#parts.clock.monotonicMs());
   }
 
   #linkEvents(): PeerLinkListener {
     return linkEvents({
       hosted: () => this.#hosted.values(),
-      guarded: (run) => {
-        this.#guarded(run);
-      },
+      guarded: this.#guarded,
       wake: (partitionId) => {
         this.#wake(partitionId);
       },
@@ -482,24 +466,24 @@ export class ClustorNode {
     else if (address !== '') this.#links.ensure(nodeId, [parseAddress(address)]);
   }
 
-  #guarded(run: () => void): void {
+  readonly #guarded = (run: () => void): void => {
     if (this.#failure !== undefined) return;
     try {
       run();
     } catch (error) {
       this.#fail(error);
     }
-  }
+  };
 
   /** Stops the node because of an error: nothing is said any more. */
-  #fail(error: unknown): void {
+  readonly #fail = (error: unknown): void => {
     if (this.#failure !== undefined) return;
     this.#failure = isClustorError(error)
       ? error
       : new ClustorError('CLUSTOR_INTERNAL', messageOf(error), { cause: error });
     this.#parts.observer.emit(nodeFailedEvent(this.#failure, error));
     void this.close();
-  }
+  };
 
   async #close(): Promise<void> {
     this.#timer.close();
