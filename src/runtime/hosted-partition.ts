@@ -68,6 +68,22 @@ export function hostPartition(options: HostingOptions): HostedPartition {
   return { replica, partition, appender, reader, membership, durability, quarantine };
 }
 
+/** Looks again at what waits locally: a leader is known, or another one. */
+export function wakeHosted(hosted: HostedPartition, nowMs: number): void {
+  sweepHosted(hosted, nowMs);
+  hosted.membership.review();
+}
+
+/** Looks at what waits locally, now and then. */
+export function sweepHosted(
+  { appender, reader, durability }: HostedPartition,
+  nowMs: number,
+): void {
+  appender.retry(nowMs);
+  reader.retry(nowMs);
+  durability.review();
+}
+
 /** Ends everything of a hosted partition: who waits is answered. */
 export function closeHosted(hosted: HostedPartition): void {
   const { replica, appender, reader, membership, durability, quarantine } = hosted;

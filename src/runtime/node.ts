@@ -15,7 +15,6 @@ import {
 } from '../base/ids.ts';
 import { uuidFromBytes } from '../base/ids.ts';
 import { ownHandshake, type Handshake } from '../codec/handshake.ts';
-import type { IoWriterMode } from '../ports/file-system.ts';
 import type { NodeAddress } from '../ports/transport.ts';
 import {
   activeConfiguration,
@@ -29,7 +28,6 @@ import type { JournalKeys } from '../storage/journal-keys.ts';
 import type { NodeKeys } from '../storage/key-desk.ts';
 import { LogStore } from '../storage/log-store.ts';
 import type { RecoveredPartition } from '../storage/log-store-types.ts';
-import type { PartitionLog } from '../storage/partition-log.ts';
 import { ClientRequests } from './client-requests.ts';
 import { ClockWatch } from './clock-watch.ts';
 import { LeadershipWatch } from './leadership-watch.ts';
@@ -39,9 +37,12 @@ import {
   closeHosted,
   hostPartition,
   neededNodes,
+  sweepHosted,
+  wakeHosted,
   type HostedPartition,
 } from './hosted-partition.ts';
 import { parseAddress } from './node-address.ts';
+import { nodeFailedEvent } from './node-events.ts';
 import type { NodeParts } from './node-parts.ts';
 import type { Partition } from './partition.ts';
 import { PeerLinks, type PeerLinkListener } from './peer-links.ts';
@@ -50,6 +51,7 @@ import type { Replica } from './replica.ts';
 import { NodeSessions } from './node-sessions.ts';
 import { NodeTimer } from './node-timer.ts';
 import type { NodeStatus } from './status.ts';
+import { storeEvents } from './store-events.ts';
 import { storeParts } from './store-parts.ts';
 import { TurnScheduler } from './turn.ts';
 
@@ -123,7 +125,9 @@ export class ClustorNode {
         this.#tick(nowMs);
       },
       stalled: () => {
-        this.#confirmAfterStall();
+        this.#guarded(() => {
+          for (const replica of this.replicas()) replica.input({ kind: 'stalled' });
+        });
       },
     });
     const queueBytesMax = this.#limits.connectionQueueBytesMax;
@@ -143,26 +147,7 @@ export class ClustorNode {
       fail,
     });
     this.#watch = this.#leadershipWatch();
-    const requests = new ClientRequests({
-      turn: this.#turn,
-      replicaOf: (partitionId) => this.#hosted.get(partitionId as PartitionId)?.replica,
-      describe: (requestId) => this.#sessions.describe(requestId, this.replicas()),
-    });
-    this.#sessions = new NodeSessions({
-      observer,
-      turn: this.#turn,
-      handshake: this.#handshake,
-      queueBytesMax,
-      requests,
-      hostedOf: (partitionId) => this.#hosted.get(partitionId),
-      peerIntroduced: (nodeId, bootId, address) => {
-        this.#peerIntroduced(nodeId, bootId, address);
-      },
-      isWatched: (nodeId, bootId) => this.#links.get(nodeId)?.leadsTo(bootId) === true,
-      echoed: (nodeId, echoes) => this.#links.get(nodeId)?.quality.echoed(echoes),
-      createReplica: (wanted) => this.#creator.create(wanted),
-      fail,
-    });
+    this.#sessions = this.#nodeSessions(queueBytesMax, fail);
   }
 
   /** Recovers the data directory, begins to listen and takes part. */
@@ -261,43 +246,23 @@ export class ClustorNode {
   async #recover(): Promise<void> {
     this.#store = await LogStore.open({
       ...storeParts(this.#parts),
-      listener: {
-        hardStateDurable: (log, hardState) => {
-          this.#guarded(() => this.#replicaOf(log)?.hardStateDurable(hardState));
+      listener: storeEvents({
+        turn: this.#turn,
+        watch: this.#watch,
+        hostedOf: (log) => {
+          // None where another life has taken the place of the log's replica.
+          const hosted = this.#hosted.get(log.partitionId);
+          return hosted?.replica.log === log ? hosted : undefined;
         },
-        appendDurable: (log, completion) => {
-          // `flushEnded` follows, and ends the turn.
-          this.#turn.begin();
-          this.#guarded(() => this.#replicaOf(log)?.appendDurable(completion));
-        },
-        groupFsyncOverrun: ({ partitionId }) => {
-          this.#hosted.get(partitionId)?.durability.overrun();
-        },
-        damaged: (log, range) => {
-          this.#guarded(() => {
-            const hosted = this.#hosted.get(log.partitionId);
-            if (hosted?.replica.log === log) hosted.quarantine.damaged(range);
-          });
-        },
-        flushEnded: (tookMs) => {
-          this.#watch.flushed(tookMs);
-          this.#turn.completed();
-        },
-        failed: (error) => {
-          this.#fail(error);
-        },
-      },
+        guarded: this.#guarded,
+        fail: this.#fail,
+      }),
     });
     for (const recovered of this.#store.recovered) this.#host(recovered);
     this.#turn.flushStorage = () => {
       this.#store?.flush();
     };
   }
-
-  readonly #ioModeOf = (nodeId: NodeId): IoWriterMode | undefined =>
-    nodeId === this.nodeId
-      ? this.#parts.fileSystem.ioWriterMode
-      : this.#sessions.ioWriterModes.get(nodeId);
 
   /** Makes a replica and what serves it. */
   #host(recovered: RecoveredPartition): HostedPartition {
@@ -334,7 +299,13 @@ export class ClustorNode {
           this.#hosted.get(changed.partitionId)?.durability.applied(transition, place);
         },
       },
-      device: { deviceViolations: () => store.deviceViolations, ioWriterModeOf: this.#ioModeOf },
+      device: {
+        deviceViolations: () => store.deviceViolations,
+        ioWriterModeOf: (nodeId) =>
+          nodeId === this.nodeId
+            ? this.#parts.fileSystem.ioWriterMode
+            : this.#sessions.ioWriterModes.get(nodeId),
+      },
     });
     const replaced = this.#hosted.get(partitionId)?.replica;
     if (replaced !== undefined) this.#awake.delete(replaced);
@@ -372,6 +343,29 @@ export class ClustorNode {
       links: this.#links,
       unfinishedMs: () => this.#store?.unfinishedMs ?? 0,
       awake: this.#awake,
+    });
+  }
+
+  #nodeSessions(queueBytesMax: number, fail: (error: unknown) => void): NodeSessions {
+    const requests = new ClientRequests({
+      turn: this.#turn,
+      replicaOf: (partitionId) => this.#hosted.get(partitionId as PartitionId)?.replica,
+      describe: (requestId) => this.#sessions.describe(requestId, this.replicas()),
+    });
+    return new NodeSessions({
+      observer: this.#parts.observer,
+      turn: this.#turn,
+      handshake: this.#handshake,
+      queueBytesMax,
+      requests,
+      hostedOf: (partitionId) => this.#hosted.get(partitionId),
+      peerIntroduced: (nodeId, bootId, address) => {
+        this.#peerIntroduced(nodeId, bootId, address);
+      },
+      isWatched: (nodeId, bootId) => this.#links.get(nodeId)?.leadsTo(bootId) === true,
+      echoed: (nodeId, echoes) => this.#links.get(nodeId)?.quality.echoed(echoes),
+      createReplica: (wanted) => this.#creator.create(wanted),
+      fail,
     });
   }
 
@@ -428,11 +422,7 @@ export class ClustorNode {
       this.#watch.tick(nowMs);
       if (nowMs - this.#lastSweepMs < deadlineSweepMs) return;
       this.#lastSweepMs = nowMs;
-      for (const { appender, reader, durability } of this.#hosted.values()) {
-        appender.retry(nowMs);
-        reader.retry(nowMs);
-        durability.review();
-      }
+      for (const hosted of this.#hosted.values()) sweepHosted(hosted, nowMs);
     });
   }
 
@@ -451,27 +441,15 @@ export class ClustorNode {
     return (due - this.#nowTick()) * tickMs;
   }
 
-  #confirmAfterStall(): void {
-    this.#guarded(() => {
-      for (const { replica } of this.#hosted.values()) replica.input({ kind: 'stalled' });
-    });
-  }
-
   #wake(partitionId: PartitionId): void {
     const hosted = this.#hosted.get(partitionId);
-    const nowMs = this.#parts.clock.monotonicMs();
-    hosted?.appender.retry(nowMs);
-    hosted?.reader.retry(nowMs);
-    hosted?.membership.review();
-    hosted?.durability.review();
+    if (hosted !== undefined) wakeHosted(hosted, this.#parts.clock.monotonicMs());
   }
 
   #linkEvents(): PeerLinkListener {
     return linkEvents({
       hosted: () => this.#hosted.values(),
-      guarded: (run) => {
-        this.#guarded(run);
-      },
+      guarded: this.#guarded,
       wake: (partitionId) => {
         this.#wake(partitionId);
       },
@@ -488,38 +466,24 @@ export class ClustorNode {
     else if (address !== '') this.#links.ensure(nodeId, [parseAddress(address)]);
   }
 
-  /** The replica whose log it is; none where another life has taken its place. */
-  #replicaOf(log: PartitionLog): Replica | undefined {
-    const replica = this.#hosted.get(log.partitionId)?.replica;
-    return replica?.log === log ? replica : undefined;
-  }
-
-  #guarded(run: () => void): void {
+  readonly #guarded = (run: () => void): void => {
     if (this.#failure !== undefined) return;
     try {
       run();
     } catch (error) {
       this.#fail(error);
     }
-  }
+  };
 
   /** Stops the node because of an error: nothing is said any more. */
-  #fail(error: unknown): void {
+  readonly #fail = (error: unknown): void => {
     if (this.#failure !== undefined) return;
     this.#failure = isClustorError(error)
       ? error
       : new ClustorError('CLUSTOR_INTERNAL', messageOf(error), { cause: error });
-    this.#parts.observer.emit({
-      level: 'error',
-      kind: 'nodeFailed',
-      fields: {
-        code: this.#failure.code,
-        message: this.#failure.message,
-        stack: error instanceof Error ? error.stack : undefined,
-      },
-    });
+    this.#parts.observer.emit(nodeFailedEvent(this.#failure, error));
     void this.close();
-  }
+  };
 
   async #close(): Promise<void> {
     this.#timer.close();

@@ -17,7 +17,7 @@ import {
   quarantineRangesMax,
   quarantinesKept,
   type QuarantineRow,
-} from '../codec/ledger-format.ts';
+} from '../codec/ledger-records.ts';
 import { needsOperator, repairDelayMs } from '../policy/scrub.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Observer } from '../ports/observer.ts';

@@ -1,6 +1,6 @@
 /** What one flush of entries seals, and what it completes once its chain has ended; one is under way at a time. */
 import type { LogIndex, Term } from '../base/ids.ts';
-import type { LedgerRecord } from '../codec/ledger-format.ts';
+import type { LedgerRecord } from '../codec/ledger-records.ts';
 import { termParts } from './append-parts.ts';
 import type { LogStoreListener } from './log-store-types.ts';
 import type { PartitionLog, PendingAppend } from './partition-log.ts';

@@ -5,6 +5,7 @@
  * writes to asks the system nothing. A write that found no room makes the pressure `hard` at once, whatever the system says
  * of free room: quotas and reserved blocks do not show there.
  */
+import { ClustorError } from '../base/errors.ts';
 import { messageOf } from '../base/errors.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { DiskSpace, FileSystem } from '../ports/file-system.ts';
@@ -74,6 +75,12 @@ export class DiskGuard {
   /** Whether writes of clients are refused. */
   get isHard(): boolean {
     return this.#verdict.pressure === 'hard';
+  }
+
+  /** Refuses what is not to begin without room. @throws ClustorError `CLUSTOR_DISK_HARD`. */
+  assertRoom(what: string): void {
+    if (this.isHard)
+      throw new ClustorError('CLUSTOR_DISK_HARD', `this node has no room for ${what}`);
   }
 
   /** What is short. */

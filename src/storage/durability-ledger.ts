@@ -19,9 +19,8 @@ import {
   ledgerBlockBytes,
   readLedgerFileHeader,
   writeLedgerFileHeader,
-  writeLedgerRecord,
-  type LedgerRecord,
 } from '../codec/ledger-format.ts';
+import { writeLedgerRecord, type LedgerRecord } from '../codec/ledger-records.ts';
 import type { Entropy } from '../ports/entropy.ts';
 import type { FileHandle, FileSystem, IoStep, ZeroPace } from '../ports/file-system.ts';
 import type { DiskGuard } from './disk-guard.ts';

@@ -11,7 +11,7 @@ import {
   segmentIndexFileName,
   type SegmentIndexRow,
 } from '../codec/idx-format.ts';
-import type { LedgerRecord } from '../codec/ledger-format.ts';
+import type { LedgerRecord } from '../codec/ledger-records.ts';
 import { blockBytes, segmentFileName, type BlockSuite } from '../codec/segment-format.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Entropy } from '../ports/entropy.ts';

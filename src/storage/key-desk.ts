@@ -7,7 +7,7 @@
  * A start goes on where the last process stopped; a directory that was not encrypted before is rewritten the same way.
  */
 import { ClustorError, isClustorError, messageOf } from '../base/errors.ts';
-import type { LedgerRecord } from '../codec/ledger-format.ts';
+import type { LedgerRecord } from '../codec/ledger-records.ts';
 import { blockBytes, blockOffset } from '../codec/segment-format.ts';
 import type { KeyEpochState } from '../codec/key-ring-format.ts';
 import { closedError } from './chain-failure.ts';

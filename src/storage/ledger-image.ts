@@ -6,7 +6,7 @@ import { ClustorError } from '../base/errors.ts';
 import type { Incarnation, LogIndex, PartitionId, Term } from '../base/ids.ts';
 import { cutRange, withoutRange, type IndexRange } from '../base/index-ranges.ts';
 import type { Configuration } from '../base/membership.ts';
-import type { LedgerRecord, QuarantineRow } from '../codec/ledger-format.ts';
+import type { LedgerRecord, QuarantineRow } from '../codec/ledger-records.ts';
 import { blockOffset } from '../codec/segment-format.ts';
 import type { HardState } from './log-store-types.ts';
 
@@ -155,14 +155,9 @@ export class LedgerImage {
       case 'truncated':
         this.#applyTruncated(record);
         return;
-      case 'configuration': {
-        const row = this.row(record.partitionId);
-        const older = row.configurations.filter(
-          (configuration) => configuration.index < record.configuration.index,
-        );
-        row.configurations = [...older.slice(1 - configurationsKept), record.configuration];
+      case 'configuration':
+        this.#applyConfiguration(record);
         return;
-      }
       case 'snapshotBase':
         this.row(record.partitionId).base = { index: record.index, term: record.term };
         this.#forget(record.partitionId, {
@@ -251,6 +246,15 @@ export class LedgerImage {
         reservedBlocks: known.reservedBlocks + reservedBlocks,
         blocksSpent: known.blocksSpent + blocksSpent,
       };
+  }
+
+  #applyConfiguration({
+    partitionId,
+    configuration,
+  }: Extract<LedgerRecord, { kind: 'configuration' }>): void {
+    const row = this.row(partitionId);
+    const older = row.configurations.filter(({ index }) => index < configuration.index);
+    row.configurations = [...older.slice(1 - configurationsKept), configuration];
   }
 
   #applyRangeMoved(record: Extract<LedgerRecord, { kind: 'rangeMoved' }>): void {

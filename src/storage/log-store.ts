@@ -10,9 +10,9 @@
  * nothing more and says nothing more; the node stops, and the next start reads past the page cache what is really there.
  */
 import { present } from '../base/assert.ts';
-import { ClustorError } from '../base/errors.ts';
+import type { ClustorError } from '../base/errors.ts';
 import type { LogIndex, PartitionId, Term } from '../base/ids.ts';
-import type { LedgerRecord, QuarantineRow } from '../codec/ledger-format.ts';
+import type { LedgerRecord, QuarantineRow } from '../codec/ledger-records.ts';
 import type { DirectoryLock, IoWriterMode } from '../ports/file-system.ts';
 import { cutAppend, dataRecordBytesMax, fenceParts } from './append-parts.ts';
 import { writeBootRecords } from './boot-records.ts';
@@ -47,7 +47,7 @@ import { openParts, type StoreParts } from './open-parts.ts';
 import { nonceAccounts } from './nonce-accounts.ts';
 import { recordBatch, type PendingRecord } from './record-batch.ts';
 import { Pauses } from './pauses.ts';
-import { recoveredPartitionLog } from './recovered-log.ts';
+import { recoveredPartitionLogs } from './recovered-log.ts';
 import { ReplicaBirths } from './replica-births.ts';
 import type { ReplicaToCreate } from './replica-files.ts';
 import { ReplicaRegistry } from './replica-registry.ts';
@@ -151,14 +151,8 @@ export class LogStore implements PartitionLogOwner {
       },
       leaveFile: (segmentSeq) => this.#reader.leave(segmentSeq),
     });
-    for (const recovered of parts.recovery.logs) {
-      const { partitionId } = recovered.replica;
-      const found = present(
-        this.recovered.find((row) => row.partitionId === partitionId),
-        'a recovered log has its partition',
-      );
-      this.#logs.set(partitionId, recoveredPartitionLog(this, { recovered, found }));
-    }
+    for (const log of recoveredPartitionLogs(this, parts.recovery))
+      this.#logs.set(log.partitionId, log);
   }
 
   /** Locks, recovers, begins a new segment and a new ledger generation; everything read is synced when it resolves (KER-11, KER-13). */
@@ -197,7 +191,7 @@ export class LogStore implements PartitionLogOwner {
     replicas: readonly ReplicaToCreate[],
   ): Promise<readonly RecoveredPartition[]> {
     this.#registry.assertNew(replicas);
-    this.#assertRoom();
+    this.#guard.assertRoom('a further replica');
     return this.#births.create(replicas, { term: 0 as Term, votedFor: undefined });
   }
 
@@ -206,7 +200,7 @@ export class LogStore implements PartitionLogOwner {
    * are dead, its term is kept. Until the registry names the new life, the old one comes back, in doubt.
    */
   async replaceReplica(replica: ReplicaToCreate): Promise<RecoveredPartition> {
-    this.#assertRoom();
+    this.#guard.assertRoom('a further replica');
     const old = present(this.#logs.get(replica.partitionId), 'only a hosted replica is replaced');
     this.#appends = this.#appends.filter((append) => append.log !== old);
     const { segment, endOffset } = this.#journal.writer;
@@ -466,11 +460,6 @@ export class LogStore implements PartitionLogOwner {
 
   #room(log: PartitionLog): LogRoom {
     return { log, limits: this.#limits, journal: this.#journal, guard: this.#guard };
-  }
-
-  #assertRoom(): void {
-    if (this.#guard.isHard)
-      throw new ClustorError('CLUSTOR_DISK_HARD', 'this node has no room for a further replica');
   }
 
   /** Makes ready what there is room for: the reserve, and the next generation of the ledger. */

@@ -3,9 +3,9 @@
  * abandoned when the process ended before it said how many it spent (specification §8.2). A number is never used twice in any
  * case; the accounts show that, and how much of the reservations restarts leave behind.
  */
-import type { NonceAbandonReason } from '../codec/ledger-format.ts';
+import type { NonceAbandonReason } from '../codec/ledger-records.ts';
 import { blockBytes, blockOffset } from '../codec/segment-format.ts';
-import type { LedgerRecord } from '../codec/ledger-format.ts';
+import type { LedgerRecord } from '../codec/ledger-records.ts';
 import type { JournalKeys } from './journal-keys.ts';
 import type { LedgerImage, SegmentRow } from './ledger-image.ts';
 

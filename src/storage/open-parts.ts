@@ -7,7 +7,11 @@
  */
 import { coarsened } from '../base/index-ranges.ts';
 import type { LogIndex } from '../base/ids.ts';
-import { quarantineRangesMax, quarantinesKept, type LedgerRecord } from '../codec/ledger-format.ts';
+import {
+  quarantineRangesMax,
+  quarantinesKept,
+  type LedgerRecord,
+} from '../codec/ledger-records.ts';
 import { segmentIndexFileName } from '../codec/idx-format.ts';
 import { blockOffset, segmentFileName, segmentSeqOfFileName } from '../codec/segment-format.ts';
 import type { DirectoryLock, FileSystem } from '../ports/file-system.ts';

@@ -2,7 +2,7 @@
 import { assert } from '../base/assert.ts';
 import type { DurabilityMode } from '../base/durability-mode.ts';
 import type { Incarnation, LogIndex, PartitionId, ReplicaId } from '../base/ids.ts';
-import type { QuarantineRow } from '../codec/ledger-format.ts';
+import type { QuarantineRow } from '../codec/ledger-records.ts';
 import type { IoWriterMode } from '../ports/file-system.ts';
 import { JournalIndex } from './journal-index.ts';
 import type { FrameBatch, HardState } from './log-store-types.ts';

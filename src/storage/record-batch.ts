@@ -1,5 +1,5 @@
 /** Ledger records that wait for a flush of their own. */
-import type { LedgerRecord } from '../codec/ledger-format.ts';
+import type { LedgerRecord } from '../codec/ledger-records.ts';
 import type { HardState } from './log-store-types.ts';
 import type { PartitionLog } from './partition-log.ts';
 

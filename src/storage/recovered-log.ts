@@ -4,6 +4,7 @@
  * Damage leaves holes. What stands behind a hole and is covered is live all the same: truncations are known from the ledger,
  * so it is kept, as data and as evidence of where this log stands (specification §5.3, §5.6).
  */
+import { present } from '../base/assert.ts';
 import { cutRange, withoutRange, type IndexRange } from '../base/index-ranges.ts';
 import type { LogIndex, Term } from '../base/ids.ts';
 import type { Configuration } from '../base/membership.ts';
@@ -214,8 +215,28 @@ export function rangesOf(pieces: readonly LogPiece[]): ClosedRange[] {
   return ranges;
 }
 
+/** The logs that a store goes on with. */
+export function recoveredPartitionLogs(
+  owner: PartitionLogOwner,
+  {
+    logs,
+    partitions,
+  }: {
+    readonly logs: readonly RecoveredLog[];
+    readonly partitions: readonly RecoveredPartition[];
+  },
+): readonly PartitionLog[] {
+  return logs.map((recovered) => {
+    const found = present(
+      partitions.find(({ partitionId }) => partitionId === recovered.replica.partitionId),
+      'a recovered log has its partition',
+    );
+    return recoveredPartitionLog(owner, { recovered, found });
+  });
+}
+
 /** The log that a store goes on with. A doubted one ends at its first hole; a quarantined one keeps what is behind it. */
-export function recoveredPartitionLog(
+function recoveredPartitionLog(
   owner: PartitionLogOwner,
   { recovered, found }: { readonly recovered: RecoveredLog; readonly found: RecoveredPartition },
 ): PartitionLog {

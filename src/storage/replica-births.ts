@@ -4,7 +4,7 @@
  */
 import { present } from '../base/assert.ts';
 import type { LogIndex, PartitionId } from '../base/ids.ts';
-import type { LedgerRecord } from '../codec/ledger-format.ts';
+import type { LedgerRecord } from '../codec/ledger-records.ts';
 import { asDiskHard } from './full-disk.ts';
 import type { HardState, RecoveredPartition } from './log-store-types.ts';
 import type { JournalPosition } from './ledger-image.ts';

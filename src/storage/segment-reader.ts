@@ -70,7 +70,7 @@ export interface ClosedSegment {
 /** Entries of a run that cannot be read. */
 export class DamagedEntries extends ClustorError {
   readonly range: IndexRange;
-  /** The blocks are as they were sealed, and a frame in them is not right. */
+  /** The blocks are as they were sealed and a frame in them is not right, or the disk did not give them: worth another read. */
   readonly isTagRight: boolean;
 
   constructor(
@@ -161,12 +161,8 @@ export class SegmentReader {
   /** Reads entries of one run, at least one and about `bytesMax` bytes. @throws {@link DamagedEntries}. */
   async readRun(place: RunPlace, range: EntryRange): Promise<FrameBatch> {
     const opened = await this.#opened(place.segmentSeq);
-    if (opened === undefined)
-      throw new GatheredFrames(range, place.run).damaged(
-        `the header of segment ${place.segmentSeq} is damaged or not authentic`,
-        false,
-      );
-    opened.readers++;
+    if (opened instanceof ClustorError)
+      throw new GatheredFrames(range, place.run).damaged(opened.message, isReadFailure(opened));
     try {
       return await this.#readFrom(opened, place, range);
     } finally {
@@ -190,7 +186,11 @@ export class SegmentReader {
       const count = Math.min(countMax, (place.endOffset - blockOffset(block)) / blockBytes);
       countMax = readBlocks;
       if (count <= 0) throw gathered.damaged(`segment ${place.segmentSeq} ends before it`, false);
-      const bytes = await this.#fileSystem.read(file, blockOffset(block), count * blockBytes);
+      const bytes = await this.#fileSystem
+        .read(file, blockOffset(block), count * blockBytes)
+        .catch((error: unknown) => {
+          throw isReadFailure(error) ? gathered.damaged(error.message, true) : error;
+        });
       for (let at = 0; at < count && !gathered.isDone(lastIndex); at++) {
         const plainBytes =
           (at + 1) * blockBytes <= bytes.length
@@ -222,12 +222,18 @@ export class SegmentReader {
     for (const one of opened) await this.#fileSystem.close((await one).file);
   }
 
-  /** The segment's file; `undefined` when its header is damaged: without its salt no block can be told from another. */
-  async #opened(segmentSeq: number): Promise<OpenForReading | undefined> {
+  /** The segment's file, held open for one reader, or why that is not possible: without its salt no block can be told from another. */
+  async #opened(segmentSeq: number): Promise<OpenForReading | ClustorError> {
     try {
-      return await this.#segment(segmentSeq);
+      for (;;) {
+        const opened = await this.#segment(segmentSeq);
+        // It may have been left, and closed, while this waited: then another file is the segment's.
+        if (opened.isLeft) continue;
+        opened.readers++;
+        return opened;
+      }
     } catch (error) {
-      if (isClustorError(error, 'CLUSTOR_INTEGRITY')) return undefined;
+      if (isClustorError(error, 'CLUSTOR_INTEGRITY') || isReadFailure(error)) return error;
       throw error;
     }
   }
@@ -322,6 +328,11 @@ export class SegmentReader {
       this.#indexes.delete(segmentSeq);
     }
   }
+}
+
+/** Whether the disk did not give what was asked for, as with a bad sector. */
+function isReadFailure(error: unknown): error is ClustorError {
+  return isClustorError(error, 'CLUSTOR_STORAGE_FAILED');
 }
 
 /** Collects the wanted frames out of a plaintext stream. */

@@ -1,7 +1,7 @@
 /** What a simulated run has seen of one partition: the past that no replica may contradict. */
 import type { LogIndex, NodeId, Term } from '../base/ids.ts';
 import type { Configuration } from '../base/membership.ts';
-import type { VoterLog } from './commit-safety.ts';
+import { findThief, type VoterLog } from './commit-safety.ts';
 
 /** See the file comment. */
 export interface Committed {
@@ -36,4 +36,20 @@ export function nothingCommitted(): Committed {
     highestIn: 0 as Term,
     advances: 0,
   };
+}
+
+/** Says whether the highest entry that counts as committed could still be lost, and to whom. */
+export function unsafeEntry({
+  highest,
+  terms,
+  logs,
+  configurations,
+}: Committed): string | undefined {
+  const term = terms.get(highest);
+  if (term === undefined) return undefined;
+  const entry = { index: highest, term };
+  const thief = findThief(entry, [...logs.values()], [...configurations.values()]);
+  return thief === undefined
+    ? undefined
+    : `entry ${highest}, term ${term}, counts as committed, and node ${thief} lacks it and could be elected`;
 }

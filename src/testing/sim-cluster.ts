@@ -5,12 +5,11 @@
  * end, a broken invariant of a core, two leaders of one term, a committed entry that changes, a machine that applies
  * something else than the others, or a doubt without damage is a violation: it is thrown out of the run.
  */
-import { InvariantError } from '../base/assert.ts';
 import { isClustorError, messageOf } from '../base/errors.ts';
-import type { ClusterId, LogIndex, NodeId, PartitionId, Term } from '../base/ids.ts';
+import type { ClusterId, LogIndex, NodeId, PartitionId } from '../base/ids.ts';
 import type { Configuration, Member } from '../base/membership.ts';
 import { nextBelow, nextBetween } from '../base/prng.ts';
-import type { ObservedEvent, Observer } from '../ports/observer.ts';
+import type { Observer } from '../ports/observer.ts';
 import type { StateMachine } from '../ports/state-machine.ts';
 import {
   activeConfiguration,
@@ -22,68 +21,21 @@ import {
   selfLife,
   termAt,
   votersOfBoth,
-  type RaftSettings,
   type RaftState,
 } from '../raft/index.ts';
 import { initializeNode, planPartition, type PartitionPlan } from '../runtime/bootstrap.ts';
 import { ClustorNode } from '../runtime/node.ts';
 import type { Replica } from '../runtime/replica.ts';
-import type { LogStoreLimits } from '../storage/log-store-types.ts';
-import { findThief } from './commit-safety.ts';
+import { unsafeEntry } from './committed-row.ts';
 import { nothingCommitted, type Committed } from './committed-row.ts';
-import type { FaultAtlas } from './fault-atlas.ts';
-import { LedgerEvidence } from './ledger-evidence.ts';
+import { DiskEvidence } from './disk-evidence.ts';
+import { olderLeaseHolder } from './lease-check.ts';
 import { RegisterMachine, type AppliedEntry } from './sim-machine.ts';
-import type { SimEncryption } from './sim-encryption.ts';
-import type { SimTap } from './sim-tap.ts';
+import { SimViolation, type SimClusterOptions } from './sim-cluster-options.ts';
 import type { SimHost, SimWorld } from './sim-world.ts';
 
-/** What is wrong, and when. */
-export class SimViolation extends InvariantError {
-  override readonly name: string = 'SimViolation';
-  readonly atMs: number;
-
-  constructor(message: string, atMs: number) {
-    super(`at ${atMs.toFixed(3)} ms: ${message}`);
-    this.atMs = atMs;
-  }
-}
-
-/** A line of the timeline. */
-export interface TimelineEvent {
-  readonly atMs: number;
-  readonly nodeId: NodeId | undefined;
-  readonly event: ObservedEvent;
-}
-
-/** What a cluster is made of. */
-export interface SimClusterOptions {
-  readonly world: SimWorld;
-  readonly clusterId: ClusterId;
-  readonly partitionIds: readonly PartitionId[];
-  /** Nodes that begin with a voter of every partition; the others begin without replicas. @defaultValue all nodes */
-  readonly voterIds?: readonly NodeId[];
-  readonly storage: Partial<LogStoreLimits>;
-  readonly raft: Partial<RaftSettings>;
-  /** Encrypts every journal. @defaultValue none is encrypted */
-  readonly encryption?: SimEncryption | undefined;
-  /** Makes the machine of a replica, each life anew; `onApplied` is to be told what it applies. @defaultValue a {@link RegisterMachine} */
-  readonly createStateMachine?: (parts: MachineParts) => StateMachine;
-  /** Whose disks were damaged: their replicas may be in doubt, and they may refuse to start. @defaultValue nobody's */
-  readonly atlas?: FaultAtlas;
-  /** Gets what nodes log. */
-  readonly onEvent?: (event: TimelineEvent) => void;
-  /** Watches; changes nothing. */
-  readonly tap?: SimTap;
-}
-
-/** What a machine of a simulated cluster is made from. */
-export interface MachineParts {
-  /** The life that the machine is part of. */
-  readonly host: SimHost;
-  readonly partitionId: PartitionId;
-  readonly onApplied: AppliedEntry;
-}
+export { SimViolation } from './sim-cluster-options.ts';
+export type { MachineParts, SimClusterOptions, TimelineEvent } from './sim-cluster-options.ts';
 
 /** A replica as it was when it was last looked at. */
 interface Before {
@@ -104,7 +56,6 @@ interface Life {
 const commitSamples = 8;
 
 const directory = '/data';
-const ledgerPath = `${directory}/wal/durability.log`;
 
 /** See the file comment. */
 export class SimCluster {
@@ -114,7 +65,7 @@ export class SimCluster {
   readonly #voterIds: readonly NodeId[];
   readonly #lives = new Map<NodeId, Life>();
   readonly #committed = new Map<PartitionId, Committed>();
-  readonly #evidence = new Map<NodeId, LedgerEvidence>();
+  readonly #evidence: DiskEvidence;
   /** Nodes whose disks lost entries without any book kept of which. */
   readonly #damaged = new Set<NodeId>();
   readonly #lifeEnded: ((nodeId: NodeId) => void)[] = [];
@@ -128,6 +79,11 @@ export class SimCluster {
   constructor(options: SimClusterOptions) {
     this.world = options.world;
     this.#options = options;
+    this.#evidence = new DiskEvidence({
+      clusterId: options.clusterId,
+      disk: (nodeId) => this.world.disk(nodeId),
+      keys: (nodeId) => this.node(nodeId)?.journalKeys,
+    });
     this.#voterIds = options.voterIds ?? options.world.nodeIds;
     const voters = this.#voterIds.map((nodeId) => {
       const { host, port } = options.world.address(nodeId);
@@ -251,24 +207,7 @@ export class SimCluster {
     const covers = ({ nodeId }: Member): boolean => {
       // A damaged ledger tells less than it told when the entry was acknowledged.
       if (this.#options.atlas?.isDamaged(nodeId, partitionId) === true) return true;
-      const file = this.world.disk(nodeId).findSynced(ledgerPath);
-      if (file === undefined) return false;
-      let evidence = this.#evidence.get(nodeId);
-      if (evidence === undefined) {
-        const node = (): ClustorNode | undefined => this.node(nodeId);
-        evidence = new LedgerEvidence({
-          clusterId: this.#options.clusterId,
-          nodeId,
-          // Of a node that is up: the keys of one that is down, or stops, are gone from its memory.
-          get keys() {
-            const keys = node()?.journalKeys;
-            return keys?.ring?.keysOf(keys.ring.newestEpoch) === undefined ? undefined : keys;
-          },
-        });
-        this.#evidence.set(nodeId, evidence);
-      }
-      const durability = evidence.read(file)?.partitions.get(partitionId)?.durability;
-      return (durability?.index ?? 0) >= index;
+      return this.#evidence.coveredIndex(nodeId, partitionId) >= index;
     };
     if (hasQuorum(active, covers)) return;
     const covering = votersOfBoth(active).filter(covers);
@@ -501,18 +440,9 @@ export class SimCluster {
   }
 
   /** What is committed stays, whoever is elected next. */
-  #checkSafe(partitionId: PartitionId, { highest, terms, logs, configurations }: Committed): void {
-    const term = terms.get(highest);
-    if (term === undefined) return;
-    const thief = findThief(
-      { index: highest, term },
-      [...logs.values()],
-      [...configurations.values()],
-    );
-    if (thief === undefined) return;
-    this.#violated(
-      `entry ${highest} of ${partitionId}, term ${term}, counts as committed, and node ${thief} lacks it and could be elected`,
-    );
+  #checkSafe(partitionId: PartitionId, committed: Committed): void {
+    const stolen = unsafeEntry(committed);
+    if (stolen !== undefined) this.#violated(`${partitionId}: ${stolen}`);
   }
 
   /** Leader completeness: whoever is elected has every entry that was committed before its term. */
@@ -530,7 +460,11 @@ export class SimCluster {
   ): void {
     this.leaderChanges++;
     committed.leaders.set(state.term, nodeId);
-    this.#checkLeases(nodeId, { partitionId, term: state.term });
+    const holder = olderLeaseHolder(this.#running(), { partitionId, term: state.term });
+    if (holder !== undefined)
+      this.#violated(
+        `node ${holder.nodeId} holds a lease of term ${holder.term} while node ${nodeId} is elected in term ${state.term}`,
+      );
     const term = committed.terms.get(committed.highest);
     // A leader of an older term, elected late, need not know what was committed after its term.
     if (term === undefined || committed.highestIn >= state.term) return;
@@ -541,20 +475,8 @@ export class SimCluster {
     }
   }
 
-  /** Nobody holds a lease of an older term at the moment when somebody is elected, also not a process that stands still (§2.3). */
-  #checkLeases(
-    elected: NodeId,
-    { partitionId, term }: { readonly partitionId: PartitionId; readonly term: Term },
-  ): void {
-    for (const nodeId of this.world.nodeIds) {
-      const replica = this.node(nodeId)
-        ?.replicas()
-        .find((row) => row.partitionId === partitionId);
-      if (replica === undefined || replica.state.term >= term || !replica.holdsLease()) continue;
-      this.#violated(
-        `node ${nodeId} holds a lease of term ${replica.state.term} while node ${elected} is elected in term ${term}`,
-      );
-    }
+  #running(): readonly ClustorNode[] {
+    return this.world.nodeIds.flatMap((nodeId) => this.node(nodeId) ?? []);
   }
 
   #row(partitionId: PartitionId): Committed {

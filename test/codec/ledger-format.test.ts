@@ -14,10 +14,9 @@ import {
   readLedgerFileHeader,
   readLedgerFlush,
   writeLedgerFileHeader,
-  writeLedgerRecord,
   type LedgerFlushHeader,
-  type LedgerRecord,
 } from '../../src/codec/ledger-format.ts';
+import { writeLedgerRecord, type LedgerRecord } from '../../src/codec/ledger-records.ts';
 import { bytesOf, hexOf, mutate, refusalOf, u32Hex } from './bytes-of.ts';
 import { messageSamples } from './message-samples.ts';
 
