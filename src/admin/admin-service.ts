@@ -70,6 +70,7 @@ const actions: Readonly<Record<string, AccessAction>> = {
 const kinds: readonly WhyKind[] = [
   'notLeader',
   'readBlocked',
+  'writeBlocked',
   'notReady',
   'membershipBlocked',
   'diskBlocked',

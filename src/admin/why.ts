@@ -9,6 +9,8 @@
  * | `notLeader` | Integrity, InDoubt, NotAVoter, GaveUpLeadership, AnotherLeads, QuorumUnreachable, ElectionUnderWay |
  * | `readBlocked` at a leader | ApplyFault, Integrity, InDoubt, QuorumUnconfirmed, TermStartUncommitted, IndexInequality, ApplyBehind |
  * | `readBlocked` elsewhere | ApplyFault, Integrity, InDoubt, QuorumUnreachable, NoLeader, LeaderUnreachable, IndexInequality, ApplyBehind |
+ * | `writeBlocked` at a leader | ApplyFault, Integrity, InDoubt, those of `diskBlocked` that are hard, TransferUnderWay, QuorumUnconfirmed, TermStartUncommitted, NotDurableAtAQuorum |
+ * | `writeBlocked` elsewhere | ApplyFault, Integrity, InDoubt, QuorumUnreachable, NoLeader, LeaderUnreachable |
  * | `notReady` | like `readBlocked`, without LeaderUnreachable |
  * | `membershipBlocked` at a leader | TermStartUncommitted, JointMajorityMissing, JointPhase, ChangeUncommitted, TransferUnderWay |
  * | `membershipBlocked` elsewhere | JointMajorityMissing, QuorumUnreachable, AnotherLeads, ElectionUnderWay |
@@ -42,7 +44,13 @@ import { diskBlocked } from './why-disk.ts';
 
 /** What can be asked. @public */
 export type WhyKind =
-  'notLeader' | 'readBlocked' | 'notReady' | 'membershipBlocked' | 'diskBlocked' | 'quarantined';
+  | 'notLeader'
+  | 'readBlocked'
+  | 'writeBlocked'
+  | 'notReady'
+  | 'membershipBlocked'
+  | 'diskBlocked'
+  | 'quarantined';
 
 /** An answer. @public */
 export interface WhyAnswer {
@@ -120,6 +128,8 @@ function clauseOf(kind: WhyKind, input: WhyInput): Clause {
       return notLeader(input);
     case 'readBlocked':
       return applyFault(input) ?? inDoubt(input) ?? readBlocked(input) ?? none;
+    case 'writeBlocked':
+      return applyFault(input) ?? inDoubt(input) ?? writeBlocked(input) ?? none;
     case 'notReady':
       return applyFault(input) ?? inDoubt(input) ?? notReady(input) ?? none;
     case 'membershipBlocked':
@@ -241,6 +251,36 @@ function readBlocked(input: WhyInput): Clause | undefined {
   const { state } = input;
   if (state.leader !== undefined) return leaderReads(input, state.leader);
   return leaderless(input) ?? leaderUnreachable(input) ?? behind(input);
+}
+
+function writeBlocked(input: WhyInput): Clause | undefined {
+  const { leader } = input.state;
+  if (leader === undefined) return leaderless(input) ?? leaderUnreachable(input);
+  return (
+    (input.disk.pressure === 'hard' ? diskBlocked(input) : undefined) ??
+    transferUnderWay(input) ??
+    quorumUnconfirmed(input, leader) ??
+    termStartUncommitted(input, leader) ??
+    notDurable(input, leader)
+  );
+}
+
+/** Entries wait for the disks of a quorum: whose word is missing. */
+function notDurable({ state }: WhyInput, leader: LeaderState): Clause | undefined {
+  const { lastIndex } = state.log;
+  if (state.commitIndex >= lastIndex) return undefined;
+  const behind = votersOfBoth(activeConfiguration(state)).filter((voter) => {
+    if (isSameLife(voter, selfLife(state))) return state.durableIndex < lastIndex;
+    const row = leader.progress.find(({ member }) => isSameLife(member, voter));
+    return row === undefined || row.inDoubt || row.matchIndex < lastIndex;
+  });
+  const nodes = behind.map(({ nodeId }) => nodeId).join(', ');
+  return {
+    clause: 'NotDurableAtAQuorum',
+    explanation: `entries up to ${lastIndex} are appended, a quorum has made them durable up to ${state.commitIndex}; those of nodes ${nodes} are not on their disks yet`,
+    advice:
+      'It is a matter of milliseconds unless it stays: then look at the disks of the nodes named (`clustor status`).',
+  };
 }
 
 function notReady(input: WhyInput): Clause | undefined {

@@ -28,6 +28,7 @@ import { runUp, type UpOptions } from './up-command.ts';
 const whyKinds = [
   'notLeader',
   'readBlocked',
+  'writeBlocked',
   'notReady',
   'membershipBlocked',
   'diskBlocked',

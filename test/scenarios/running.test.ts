@@ -332,8 +332,8 @@ describe('regression 50: a call that is stuck for two election timeouts has one 
     expect(scenario.why(asked, kind)).toBe(clause);
   });
 
-  // A write that waits for the disks of others is stuck too, and nothing says so yet: the node leads, its reads are served.
-  test.fails('a write that waits for the disks of both followers', async () => {
+  // The node leads, and its reads are served.
+  test('a write that waits for the disks of both followers', async () => {
     const scenario = await ScenarioCluster.start(51);
     const leader = await scenario.untilLeader();
     for (const other of scenario.others(leader)) scenario.world.disk(other).stall();
@@ -341,9 +341,9 @@ describe('regression 50: a call that is stuck for two election timeouts has one 
 
     await scenario.advance(2 * electionTimeoutMs);
 
-    const answers = (['notLeader', 'readBlocked', 'notReady'] as const).map((kind) =>
+    const answers = (['writeBlocked', 'notLeader', 'readBlocked'] as const).map((kind) =>
       scenario.why(leader, kind),
     );
-    expect(answers).not.toEqual(['Leads', 'None', 'None']);
+    expect(answers).toEqual(['NotDurableAtAQuorum', 'Leads', 'None']);
   });
 });

@@ -836,6 +836,7 @@ export type WhyRequest = Message<"clustor.admin.v1.WhyRequest"> & {
   partitionId: string;
 
   /**
+   * `writeBlocked`: why writes wait or are refused here.
    * `notLeader`: why this replica does not lead. `readBlocked`: why linearizable reads cannot be served from here.
    * `notReady`: why this replica is not ready to serve. `membershipBlocked`: why a change of members cannot begin or go on.
    * `quarantined`: why the replica is in quarantine, and how its repair stands.
