@@ -29,6 +29,7 @@ import type {
 import type { Configuration } from '../base/membership.ts';
 import { durabilityModes, type DurabilityMode } from '../base/durability-mode.ts';
 import type { IoWriterMode } from '../ports/file-system.ts';
+import { readStored } from './stored-fields.ts';
 import { readConfiguration, writeConfiguration } from './system-entry.ts';
 
 /** Bytes of a ledger block. */
@@ -163,7 +164,7 @@ export function writeLedgerFileHeader(writer: ByteWriter, header: LedgerFileHead
   writer.patchU32(start + fileCrcOffset, writer.crc(start, start + fileCrcOffset));
 }
 
-/** Reads one copy of the file header, or `undefined` when it is damaged. @throws ClustorError `CLUSTOR_FORMAT_UNSUPPORTED`. */
+/** Reads one copy of the file header, or `undefined` when it is damaged. @throws ClustorError `CLUSTOR_FORMAT_UNSUPPORTED`, `CLUSTOR_INTEGRITY`. */
 export function readLedgerFileHeader(
   bytes: Uint8Array,
   offset: number,
@@ -183,11 +184,11 @@ export function readLedgerFileHeader(
       `the ledger has format ${version}, this version reads ${formatVersion}`,
     );
   reader.take(7);
-  return {
+  return readStored('a ledger header', () => ({
     clusterId: reader.uuid() as ClusterId,
     nodeId: reader.u64() as NodeId,
     generation: reader.u64(),
-  };
+  }));
 }
 
 /** Begins a flush: the header, to be completed by {@link endLedgerFlush}. Returns where it starts. */
@@ -217,7 +218,7 @@ export function endLedgerFlush(writer: ByteWriter, start: number): void {
 
 /**
  * Reads the flush at `offset`, or `undefined` when none or a damaged one stands there, or one of another generation than
- * the one wanted, if any is.
+ * the one wanted, if any is. @throws ClustorError `CLUSTOR_FORMAT_UNSUPPORTED`, `CLUSTOR_INTEGRITY`.
  */
 export function readLedgerFlush(
   bytes: Uint8Array,
@@ -239,13 +240,18 @@ export function readLedgerFlush(
   if (crc32c(bytes, crcStart + 4, offset + total, crcBefore) !== view.getUint32(crcOffset, true))
     return undefined;
   const reader = new ByteReader(bytes, offset + 4, offset + total);
+  const blocks = Math.ceil(total / ledgerBlockBytes);
+  return readStored('a ledger flush', () => readFlush(reader, blocks));
+}
+
+function readFlush(reader: ByteReader, blocks: number): LedgerFlush {
   const generation = reader.u64();
   const flushSeq = reader.u64();
   const syncedFlushSeq = reader.u64();
   const segmentSeq = reader.u64();
   const endOffset = reader.u64();
   const ioWriterMode = modes[reader.u8()];
-  if (ioWriterMode === undefined) return undefined;
+  if (ioWriterMode === undefined) throw unknown('writer mode');
   reader.take(flushHeaderBytes - 45);
   return {
     generation,
@@ -254,9 +260,13 @@ export function readLedgerFlush(
     segmentSeq,
     endOffset,
     ioWriterMode,
-    blocks: Math.ceil(total / ledgerBlockBytes),
+    blocks,
     records: readRecords(reader),
   };
+}
+
+function unknown(what: string): ClustorError {
+  return new ClustorError('CLUSTOR_FORMAT_UNSUPPORTED', `the ledger has an unknown ${what}`);
 }
 
 /** Writes a record into a flush that has begun. */
@@ -387,19 +397,24 @@ function readPayload(kind: number, reader: ByteReader): LedgerRecord {
         reason: reader.text(doubtReasonBytesMax),
       };
     case kinds.durabilityTransition:
-      return {
-        kind: 'durabilityTransition',
-        partitionId: reader.uuid() as PartitionId,
-        mode: durabilityModes[reader.u8()] ?? 'Strict',
-        epoch: reader.u32(),
-        index: reader.u64() as LogIndex,
-      };
+      return readTransition(reader);
     default:
-      throw new ClustorError(
-        'CLUSTOR_FORMAT_UNSUPPORTED',
-        `the ledger has a record of the unknown kind ${kind}`,
-      );
+      throw unknown(`kind of record, ${kind}`);
   }
+}
+
+function readTransition(reader: ByteReader): LedgerRecord {
+  const partitionId = reader.uuid() as PartitionId;
+  const mode = durabilityModes[reader.u8()];
+  if (mode === undefined) throw unknown('durability mode');
+  const epoch = reader.u32();
+  return {
+    kind: 'durabilityTransition',
+    partitionId,
+    mode,
+    epoch,
+    index: reader.u64() as LogIndex,
+  };
 }
 
 function readHardState(reader: ByteReader): LedgerRecord {

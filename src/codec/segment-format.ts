@@ -18,6 +18,7 @@ import { ByteReader, ByteWriter, writeU64 } from '../base/bytes.ts';
 import { crc32c } from '../base/crc32c.ts';
 import { ClustorError } from '../base/errors.ts';
 import type { ClusterId, NodeId } from '../base/ids.ts';
+import { readStored } from './stored-fields.ts';
 
 /** Bytes of a block on disk. */
 export const blockBytes = 4096;
@@ -104,20 +105,15 @@ export function readSegmentHeader(bytes: Uint8Array): SegmentHeader {
       'a segment is encrypted or has other blocks than this version reads',
     );
   }
-  const clusterId = reader.uuid() as ClusterId;
-  const nodeId = reader.u64() as NodeId;
-  const segmentSeq = reader.u64();
-  const dekEpoch = reader.u32();
-  const integrityMacEpoch = reader.u32();
-  return {
-    clusterId,
-    nodeId,
-    segmentSeq,
-    dekEpoch,
-    integrityMacEpoch,
+  return readStored('a segment header', () => ({
+    clusterId: reader.uuid() as ClusterId,
+    nodeId: reader.u64() as NodeId,
+    segmentSeq: reader.u64(),
+    dekEpoch: reader.u32(),
+    integrityMacEpoch: reader.u32(),
     salt: reader.take(16).slice(),
     createdMs: reader.u64(),
-  };
+  }));
 }
 
 /** Seals and opens blocks of one segment. */
