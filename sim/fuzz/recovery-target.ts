@@ -24,7 +24,7 @@ import {
   type WrittenDirectory,
   type WrittenLog,
 } from './recovery-world.ts';
-import { accepted, demand, type FuzzTarget, type Verdict } from './target.ts';
+import { accepted, demand, demandEqual, type FuzzTarget, type Verdict } from './target.ts';
 
 const ledgerPath = '/data/wal/durability.log';
 const damageBytes = 8;
@@ -42,6 +42,8 @@ const directories: readonly WrittenDirectory[] = [await writeDirectory(1), await
 /** What an input did to a directory. */
 interface Damaged {
   readonly disk: SimDisk;
+  /** What the ledger said before. */
+  readonly evidenceBefore: LedgerReplay | undefined;
   /** Paths that are not as they were, with the kind of damage. */
   readonly places: readonly { readonly path: string; readonly kind: DamageKind }[];
 }
@@ -139,8 +141,14 @@ function judge(
   const inLedger = damaged.places.filter(({ path }) => path === ledgerPath);
   const isOneCopy =
     inLedger.every(({ kind }) => withinBlock.includes(kind)) && inLedger.length <= 1;
-  // Each flush is there twice: no damage to one block loses any of it.
+  // Each flush is there twice: no damage to one block loses or changes any of it.
   if (!isOneCopy) return;
+  demandEqual(
+    evidence.image.records(),
+    damaged.evidenceBefore?.image.records(),
+    'a ledger with one block damaged says what it said before',
+  );
+  demand(hardState.term <= log.term, 'no term comes back that was never written');
   demand(lastIndex >= log.durableIndex, 'what was reported durable is there, or in doubt');
   demand(hardState.term >= log.term, 'a term that was reported durable is there, or in doubt');
 }
@@ -191,6 +199,7 @@ function replayOf(disk: SimDisk): LedgerReplay | undefined {
 }
 
 function damage(disk: SimDisk, list: Uint8Array): Damaged {
+  const evidenceBefore = replayOf(disk);
   const paths = disk.paths();
   const places: Damaged['places'][number][] = [];
   for (
@@ -215,7 +224,7 @@ function damage(disk: SimDisk, list: Uint8Array): Damaged {
     places.push({ path, kind: name });
     if (name === 'swap') places.push({ path: from, kind: name });
   }
-  return { disk, places };
+  return { disk, evidenceBefore, places };
 }
 
 interface Harm {

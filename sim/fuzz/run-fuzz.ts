@@ -225,6 +225,8 @@ async function attempt(
     verdict = { isAccepted: false, shape: error.code };
   }
   const tookMs = nowMs() - startedMs;
+  if (verdict.isAccepted && target.isSealed === true && !isSealed(target, input))
+    return { problem: 'a checksum that does not fit is believed' };
   const after = process.memoryUsage();
   const allowed = (target.heldBytes ?? heldBytes) + input.length * heldBytesPerInputByte;
   const held = after.arrayBuffers - before.arrayBuffers;
@@ -232,6 +234,12 @@ async function attempt(
   const heap = after.heapUsed - before.heapUsed;
   if (heap > heapBytesMax) return { problem: `it holds ${heap} bytes of heap` };
   return { verdict, tookMs };
+}
+
+function isSealed(target: FuzzTarget, input: Uint8Array): boolean {
+  const sealed = input.slice();
+  target.reseal?.(sealed);
+  return sealed.every((value, at) => value === input[at]);
 }
 
 /** Slow three times is slow: once may be the collector, or another process. */

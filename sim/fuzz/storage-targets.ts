@@ -53,6 +53,7 @@ const saltBytes = 16;
 export const storageTargets: readonly FuzzTarget[] = [
   {
     name: 'segment-header',
+    isSealed: true,
     codes: storedCodes,
     inputsPerRound: 10,
     sample: (random) => {
@@ -78,6 +79,7 @@ export const storageTargets: readonly FuzzTarget[] = [
   },
   {
     name: 'blocks',
+    isSealed: true,
     codes: [],
     inputsPerRound: 10,
     sample: blockOf,
@@ -86,6 +88,7 @@ export const storageTargets: readonly FuzzTarget[] = [
   },
   {
     name: 'segment-index',
+    isSealed: true,
     codes: [],
     inputsPerRound: 20,
     sample: (random) =>
@@ -111,6 +114,7 @@ export const storageTargets: readonly FuzzTarget[] = [
   },
   {
     name: 'ledger-header',
+    isSealed: true,
     codes: storedCodes,
     inputsPerRound: 10,
     sample: (random) =>
@@ -128,6 +132,7 @@ export const storageTargets: readonly FuzzTarget[] = [
   },
   {
     name: 'ledger-flush',
+    isSealed: true,
     codes: storedCodes,
     inputsPerRound: 10,
     sample: (random) =>

@@ -27,6 +27,8 @@ export interface FuzzTarget {
   sample(random: PrngState): Uint8Array;
   /** Makes checksums fit again, in place, so that what lies behind them is met. */
   reseal?(bytes: Uint8Array): void;
+  /** What is accepted must be sealed: `reseal` would leave it as it is. */
+  readonly isSealed?: boolean;
   /** Decodes an input and checks what came out. @throws ClustorError of one of `codes`; all else is a finding. */
   run(input: Uint8Array): Verdict | Promise<Verdict>;
 }

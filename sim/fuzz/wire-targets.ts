@@ -95,6 +95,7 @@ export const wireTargets: readonly FuzzTarget[] = [
   },
   {
     name: 'entries',
+    isSealed: true,
     codes: wireCodes,
     inputsPerRound: 20,
     sample: (random) => framesOf(random, 1 + nextBelow(random, 4)),

@@ -188,6 +188,9 @@ function checkConfig(parsed: unknown, path: string): void {
     if (typeof value !== type)
       throw invalid(path, `needs ${type === 'object' ? 'an' : 'a'} ${type} as "${name}"`);
   }
+  // A larger number was rounded when it was read.
+  if (!Number.isSafeInteger(fields['nodeId']) || Number(fields['nodeId']) < 1)
+    throw invalid(path, 'needs a whole number above 0 as "nodeId"');
 }
 
 function fieldsOf(value: unknown): Readonly<Record<string, unknown>> {

@@ -34,6 +34,8 @@ test.each([
   ['a list', [], 'lacks "clusterId"'],
   ['a field that is null', { ...whole, listen: null }, 'lacks "listen"'],
   ['a text as node id', { ...whole, nodeId: '1' }, 'needs a number as "nodeId"'],
+  ['a node id that was rounded', { ...whole, nodeId: 2 ** 53 }, 'needs a whole number above 0'],
+  ['a node id of clients', { ...whole, nodeId: 0 }, 'needs a whole number above 0'],
   ['a number as directory', { ...whole, dataDirectory: 5 }, 'needs a string as "dataDirectory"'],
   ['no certificates', { ...whole, certificates: {} }, 'lacks "certificates.certificateFile"'],
   ['a word for certificates', { ...whole, certificates: 'x' }, 'needs an object as "certificates"'],
