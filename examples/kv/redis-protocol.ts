@@ -63,8 +63,11 @@ type Header = number | 'incomplete' | 'invalid';
 /** Cuts a stream of bytes into requests. */
 export class RequestParser {
   readonly #limits: RequestLimits;
+  /** What was pushed: a chunk itself, or the filled part of {@link RequestParser.#store}. */
   #buffer: Buffer = empty;
   #at = 0;
+  /** Room for a request that comes in pieces; grows twofold, so that small pieces cost no more than large ones. */
+  #store: Buffer = empty;
   /** Words of the request that is being read, and how many are still to come. */
   #words: ByteString[] = [];
   #wordsLeft = 0;
@@ -85,8 +88,22 @@ export class RequestParser {
   /** Takes in bytes as they came from the socket. The parser keeps a reference to them. */
   push(chunk: Buffer): void {
     const rest = this.#buffer.length - this.#at;
-    this.#buffer = rest === 0 ? chunk : Buffer.concat([this.#buffer.subarray(this.#at), chunk]);
-    this.#at = 0;
+    if (rest === 0) {
+      this.#buffer = chunk;
+      this.#store = empty;
+      this.#at = 0;
+      return;
+    }
+    let filled = this.#buffer.length;
+    if (filled + chunk.length > this.#store.length) {
+      const larger = Buffer.allocUnsafe(2 * (rest + chunk.length));
+      this.#buffer.copy(larger, 0, this.#at);
+      this.#store = larger;
+      this.#at = 0;
+      filled = rest;
+    }
+    chunk.copy(this.#store, filled);
+    this.#buffer = this.#store.subarray(0, filled + chunk.length);
   }
 
   /** The next whole request, or `undefined` until more bytes come. After a protocol error there is no next one. */

@@ -172,6 +172,34 @@ export const storageMutants: readonly Mutant[] = [
     tests: [scenarioTests],
   },
   {
+    name: 'lost-registry-begins-afresh',
+    breaks: 'STO-1: a directory whose registry is gone passes for one without replicas',
+    file: 'src/storage/recovery.ts',
+    edits: [
+      {
+        find: 'if (found === undefined) refuseForgottenReplicas(place, replay);',
+        replace: 'void refuseForgottenReplicas;',
+      },
+    ],
+    expected: 'tests',
+    tests: ['test/storage/recovery.test.ts'],
+  },
+  {
+    name: 'nonsense-passes-for-a-torn-write',
+    breaks:
+      'LED-6: a ledger flush that fits its check sum and cannot be read is cut like a torn one',
+    file: 'src/codec/ledger-format.ts',
+    edits: [
+      {
+        find: "return readStored('a ledger flush', () => readFlush(reader, blocks));",
+        replace:
+          'try {\n    return readFlush(reader, blocks);\n  } catch {\n    return undefined;\n  }',
+      },
+    ],
+    expected: 'tests',
+    tests: ['test/codec/ledger-format.test.ts'],
+  },
+  {
     name: 'lock-not-taken',
     breaks: 'KER-13: a data directory is opened without its lock',
     file: logStore,

@@ -146,23 +146,24 @@ function untilStopped(node: ClustorNode, stopWithParent: boolean): Promise<strin
 
 /** Reads a configuration; paths in it become absolute. @throws ClustorError `CLUSTOR_INVALID_ARGUMENT`. */
 export async function readConfig(path: string): Promise<NodeConfig> {
+  let text: string;
+  try {
+    text = await readFile(path, 'utf8');
+  } catch (error) {
+    throw unreadable(path, error);
+  }
+  return configOf(text, path);
+}
+
+/** The configuration in a text. @throws ClustorError as {@link readConfig}. */
+export function configOf(text: string, path: string): NodeConfig {
   let parsed: NodeConfig;
   try {
-    parsed = JSON.parse(await readFile(path, 'utf8')) as NodeConfig;
+    parsed = JSON.parse(text) as NodeConfig;
   } catch (error) {
-    throw new ClustorError(
-      'CLUSTOR_INVALID_ARGUMENT',
-      `the configuration ${path} cannot be read: ${messageOf(error)}`,
-      { cause: error },
-    );
+    throw unreadable(path, error);
   }
-  for (const name of ['clusterId', 'nodeId', 'listen', 'dataDirectory', 'certificates'] as const) {
-    if ((parsed as Partial<NodeConfig>)[name] === undefined)
-      throw new ClustorError(
-        'CLUSTOR_INVALID_ARGUMENT',
-        `the configuration ${path} lacks "${name}"`,
-      );
-  }
+  checkConfig(parsed, path);
   const base = dirname(resolve(path));
   const { certificateFile, privateKeyFile, trustBundleFile } = parsed.certificates;
   return {
@@ -174,6 +175,45 @@ export async function readConfig(path: string): Promise<NodeConfig> {
       trustBundleFile: resolve(base, trustBundleFile),
     },
   };
+}
+
+function checkConfig(parsed: unknown, path: string): void {
+  const fields = fieldsOf(parsed);
+  const certificates = fieldsOf(fields['certificates']);
+  const wanted: readonly (readonly [string, unknown, 'string' | 'number' | 'object'])[] = [
+    ...(['clusterId', 'listen', 'dataDirectory'] as const).map(
+      (name) => [name, fields[name], 'string'] as const,
+    ),
+    ['nodeId', fields['nodeId'], 'number'],
+    ['certificates', fields['certificates'], 'object'],
+    ...(['certificateFile', 'privateKeyFile', 'trustBundleFile'] as const).map(
+      (name) => [`certificates.${name}`, certificates[name], 'string'] as const,
+    ),
+  ];
+  for (const [name, value, type] of wanted) {
+    if (value === undefined || value === null) throw invalid(path, `lacks "${name}"`);
+    if (typeof value !== type)
+      throw invalid(path, `needs ${type === 'object' ? 'an' : 'a'} ${type} as "${name}"`);
+  }
+  // A larger number was rounded when it was read.
+  if (!Number.isSafeInteger(fields['nodeId']) || Number(fields['nodeId']) < 1)
+    throw invalid(path, 'needs a whole number above 0 as "nodeId"');
+}
+
+function fieldsOf(value: unknown): Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
+}
+
+function invalid(path: string, problem: string): ClustorError {
+  return new ClustorError('CLUSTOR_INVALID_ARGUMENT', `the configuration ${path} ${problem}`);
+}
+
+function unreadable(path: string, cause: unknown): ClustorError {
+  return new ClustorError(
+    'CLUSTOR_INVALID_ARGUMENT',
+    `the configuration ${path} cannot be read: ${messageOf(cause)}`,
+    { cause },
+  );
 }
 
 /** Loads a product: an absolute path, or a module name. @throws ClustorError `CLUSTOR_INVALID_ARGUMENT`. */

@@ -1,19 +1,26 @@
 /**
  * Cuts a byte stream into bodies: `body_len u32` ‖ body.
  *
- * A frame that lies whole in a chunk is handed on as a view, without a copy. One that spans chunks is gathered and copied
- * once; memory grows with the bytes that arrived, never with the length that was claimed.
+ * A frame that lies whole in a chunk is handed on as a view, without a copy. One that spans chunks is gathered and copied;
+ * memory grows with the bytes that arrived, never with the length that was claimed.
  */
 import { ClustorError } from '../base/errors.ts';
 
 const prefixBytes = 4;
 const bodyBytesMin = 4;
 
+/** Bytes that are reserved at once for a frame that came in pieces. */
+const reservedBytesMin = 256;
+const noBytes = new Uint8Array(0);
+
 /** See the file comment. Unusable after it threw. */
 export class FrameAssembler {
   #bodyBytesMax: number;
-  #pending: Uint8Array[] = [];
-  #pendingBytes = 0;
+  /** The beginning of the frame at the head, prefix included, when it did not lie whole in a chunk. */
+  #gathered: Uint8Array = noBytes;
+  #gatheredBytes = 0;
+  /** Bytes of that frame as far as its prefix is known. */
+  #neededBytes = prefixBytes;
 
   constructor(bodyBytesMax: number) {
     this.#bodyBytesMax = bodyBytesMax;
@@ -26,38 +33,48 @@ export class FrameAssembler {
 
   /** Takes a chunk and hands on every body that is complete. @throws ClustorError for a length out of bounds. */
   push(chunk: Uint8Array, onBody: (body: Uint8Array) => void): void {
-    let bytes = chunk;
-    if (this.#pendingBytes > 0) {
-      this.#pending.push(chunk);
-      this.#pendingBytes += chunk.length;
-      if (this.#pendingBytes < this.#needed()) return;
-      bytes = concatenate(this.#pending, this.#pendingBytes);
-      this.#pending = [];
-      this.#pendingBytes = 0;
-    }
     let offset = 0;
-    while (bytes.length - offset >= prefixBytes) {
-      const bodyBytes = this.#checked(lengthAt(bytes, offset));
-      if (bytes.length - offset - prefixBytes < bodyBytes) break;
-      const start = offset + prefixBytes;
-      offset = start + bodyBytes;
-      onBody(bytes.subarray(start, offset));
-    }
-    if (offset < bytes.length) {
-      this.#pending = [offset === 0 ? bytes : bytes.subarray(offset)];
-      this.#pendingBytes = bytes.length - offset;
+    while (offset < chunk.length) {
+      if (this.#gatheredBytes === 0 && chunk.length - offset >= prefixBytes) {
+        const start = offset + prefixBytes;
+        const end = start + this.#checked(lengthAt(chunk, offset));
+        if (end <= chunk.length) {
+          offset = end;
+          onBody(chunk.subarray(start, end));
+          continue;
+        }
+      }
+      offset = this.#gather(chunk, offset, onBody);
     }
   }
 
-  /** Bytes that the frame at the head needs, as far as its prefix is known. */
-  #needed(): number {
-    if (this.#pendingBytes < prefixBytes) return prefixBytes;
-    const first = this.#pending[0];
-    const head =
-      first !== undefined && first.length >= prefixBytes
-        ? first
-        : concatenate(this.#pending, this.#pendingBytes);
-    return prefixBytes + this.#checked(lengthAt(head, 0));
+  /** Takes what the frame at the head lacks, and hands it on when it is complete; returns where the chunk goes on. */
+  #gather(chunk: Uint8Array, offset: number, onBody: (body: Uint8Array) => void): number {
+    const end = Math.min(chunk.length, offset + this.#neededBytes - this.#gatheredBytes);
+    this.#reserve(this.#gatheredBytes + end - offset);
+    this.#gathered.set(chunk.subarray(offset, end), this.#gatheredBytes);
+    this.#gatheredBytes += end - offset;
+    if (this.#gatheredBytes < this.#neededBytes) return end;
+    if (this.#neededBytes === prefixBytes) {
+      this.#neededBytes += this.#checked(lengthAt(this.#gathered, 0));
+      return end;
+    }
+    const body = this.#gathered.subarray(prefixBytes, this.#neededBytes);
+    this.#gathered = noBytes;
+    this.#gatheredBytes = 0;
+    this.#neededBytes = prefixBytes;
+    onBody(body);
+    return end;
+  }
+
+  /** Twice as much each time: a frame that comes byte by byte costs what its length costs, not its square. */
+  #reserve(bytes: number): void {
+    if (bytes <= this.#gathered.length) return;
+    const larger = new Uint8Array(
+      Math.min(this.#neededBytes, Math.max(2 * bytes, reservedBytesMin)),
+    );
+    larger.set(this.#gathered.subarray(0, this.#gatheredBytes));
+    this.#gathered = larger;
   }
 
   #checked(bodyBytes: number): number {
@@ -83,14 +100,4 @@ function lengthAt(bytes: Uint8Array, offset: number): number {
       ((bytes[offset + 3] ?? 0) << 24)) >>>
     0
   );
-}
-
-function concatenate(chunks: readonly Uint8Array[], totalBytes: number): Uint8Array {
-  const whole = new Uint8Array(totalBytes);
-  let offset = 0;
-  for (const chunk of chunks) {
-    whole.set(chunk, offset);
-    offset += chunk.length;
-  }
-  return whole;
 }

@@ -20,6 +20,7 @@ import { ClustorError } from '../base/errors.ts';
 import type { ClusterId, NodeId } from '../base/ids.ts';
 import type { IoWriterMode } from '../ports/file-system.ts';
 import { readLedgerRecords, type LedgerRecord } from './ledger-records.ts';
+import { readStored } from './stored-fields.ts';
 
 /** Bytes of a ledger block. */
 export const ledgerBlockBytes = 4096;
@@ -95,7 +96,7 @@ export function ledgerHeaderMac(bytes: Uint8Array, offset: number): Uint8Array {
   return bytes.subarray(offset + fileMacOffset, offset + fileMacOffset + fileMacBytes);
 }
 
-/** Reads one copy of the file header, or `undefined` when it is damaged. @throws ClustorError `CLUSTOR_FORMAT_UNSUPPORTED`. */
+/** Reads one copy of the file header, or `undefined` when it is damaged. @throws ClustorError `CLUSTOR_FORMAT_UNSUPPORTED`, `CLUSTOR_INTEGRITY`. */
 export function readLedgerFileHeader(
   bytes: Uint8Array,
   offset: number,
@@ -115,12 +116,12 @@ export function readLedgerFileHeader(
       `the ledger has format ${version}, this version reads ${formatVersion}`,
     );
   reader.take(7);
-  return {
+  return readStored('a ledger header', () => ({
     clusterId: reader.uuid() as ClusterId,
     nodeId: reader.u64() as NodeId,
     generation: reader.u64(),
     macEpoch: reader.u32(),
-  };
+  }));
 }
 
 /** Begins a flush: the header, to be completed by {@link endLedgerFlush}. Returns where it starts. */
@@ -150,7 +151,7 @@ export function endLedgerFlush(writer: ByteWriter, start: number): void {
 
 /**
  * Reads the flush at `offset`, or `undefined` when none or a damaged one stands there, or one of another generation than
- * the one wanted, if any is.
+ * the one wanted, if any is. @throws ClustorError `CLUSTOR_FORMAT_UNSUPPORTED`, `CLUSTOR_INTEGRITY`.
  */
 export function readLedgerFlush(
   bytes: Uint8Array,
@@ -172,13 +173,18 @@ export function readLedgerFlush(
   if (crc32c(bytes, crcStart + 4, offset + total, crcBefore) !== view.getUint32(crcOffset, true))
     return undefined;
   const reader = new ByteReader(bytes, offset + 4, offset + total);
+  const blocks = Math.ceil(total / ledgerBlockBytes);
+  return readStored('a ledger flush', () => readFlush(reader, blocks));
+}
+
+function readFlush(reader: ByteReader, blocks: number): LedgerFlush {
   const generation = reader.u64();
   const flushSeq = reader.u64();
   const syncedFlushSeq = reader.u64();
   const segmentSeq = reader.u64();
   const endOffset = reader.u64();
   const ioWriterMode = modes[reader.u8()];
-  if (ioWriterMode === undefined) return undefined;
+  if (ioWriterMode === undefined) throw unknown('writer mode');
   reader.take(flushHeaderBytes - 45);
   return {
     generation,
@@ -187,7 +193,11 @@ export function readLedgerFlush(
     segmentSeq,
     endOffset,
     ioWriterMode,
-    blocks: Math.ceil(total / ledgerBlockBytes),
+    blocks,
     records: readLedgerRecords(reader),
   };
+}
+
+function unknown(what: string): ClustorError {
+  return new ClustorError('CLUSTOR_FORMAT_UNSUPPORTED', `the ledger has an unknown ${what}`);
 }

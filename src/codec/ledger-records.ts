@@ -353,11 +353,19 @@ function readSegmentClosed(reader: ByteReader): LedgerRecord {
 }
 
 function readTransition(reader: ByteReader): LedgerRecord {
+  const partitionId = reader.uuid() as PartitionId;
+  const mode = durabilityModes[reader.u8()];
+  if (mode === undefined)
+    throw new ClustorError(
+      'CLUSTOR_FORMAT_UNSUPPORTED',
+      'the ledger has an unknown durability mode',
+    );
+  const epoch = reader.u32();
   return {
     kind: 'durabilityTransition',
-    partitionId: reader.uuid() as PartitionId,
-    mode: durabilityModes[reader.u8()] ?? 'Strict',
-    epoch: reader.u32(),
+    partitionId,
+    mode,
+    epoch,
     index: reader.u64() as LogIndex,
   };
 }

@@ -20,6 +20,7 @@ import { ByteReader, ByteWriter, writeU64 } from '../base/bytes.ts';
 import { crc32c } from '../base/crc32c.ts';
 import { ClustorError } from '../base/errors.ts';
 import type { ClusterId, NodeId } from '../base/ids.ts';
+import { readStored } from './stored-fields.ts';
 
 /** Bytes of a block on disk. */
 export const blockBytes = 4096;
@@ -131,24 +132,20 @@ export function readSegmentHeader(bytes: Uint8Array): SegmentHeader {
       'a segment is encrypted in another way or has other blocks than this version reads',
     );
   }
-  const clusterId = reader.uuid() as ClusterId;
-  const nodeId = reader.u64() as NodeId;
-  const segmentSeq = reader.u64();
-  const dekEpoch = reader.u32();
-  const integrityMacEpoch = reader.u32();
   const isEncrypted = encryption === encryptionAesGcm;
-  if (isEncrypted !== dekEpoch > 0 || isEncrypted !== integrityMacEpoch > 0)
-    throw new ClustorError('CLUSTOR_INTEGRITY', 'the key epochs of a segment header make no sense');
-  return {
-    clusterId,
-    nodeId,
-    segmentSeq,
+  const header = readStored('a segment header', () => ({
+    clusterId: reader.uuid() as ClusterId,
+    nodeId: reader.u64() as NodeId,
+    segmentSeq: reader.u64(),
     isEncrypted,
-    dekEpoch,
-    integrityMacEpoch,
+    dekEpoch: reader.u32(),
+    integrityMacEpoch: reader.u32(),
     salt: reader.take(16).slice(),
     createdMs: reader.u64(),
-  };
+  }));
+  if (isEncrypted !== header.dekEpoch > 0 || isEncrypted !== header.integrityMacEpoch > 0)
+    throw new ClustorError('CLUSTOR_INTEGRITY', 'the key epochs of a segment header make no sense');
+  return header;
 }
 
 /** What the HMAC of a header covers. */

@@ -5,12 +5,15 @@ import type { NodeAddress } from '../ports/transport.ts';
 /** `host:port` as an address. @throws ClustorError `CLUSTOR_INVALID_ARGUMENT`. */
 export function parseAddress(text: string): NodeAddress {
   const colon = text.lastIndexOf(':');
-  const port = Number(text.slice(colon + 1));
-  if (colon < 1 || !Number.isInteger(port) || port < 0 || port > 65_535) {
+  const host = text.slice(0, Math.max(0, colon)).replace(/^\[|\]$/g, '');
+  const digits = text.slice(colon + 1);
+  const port = Number(digits);
+  // Digits alone: `Number` also takes nothing, spaces, fractions, exponents and other bases.
+  if (host === '' || !/^\d{1,5}$/.test(digits) || port > 65_535) {
     throw new ClustorError(
       'CLUSTOR_INVALID_ARGUMENT',
       `an address looks like 127.0.0.1:7400, got "${text}"`,
     );
   }
-  return { host: text.slice(0, colon).replace(/^\[|\]$/g, ''), port };
+  return { host, port };
 }

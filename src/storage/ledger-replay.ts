@@ -44,7 +44,7 @@ export interface LedgerReplay {
   readonly fault: string | undefined;
 }
 
-/** Reads the ledger file. @throws ClustorError `CLUSTOR_WRONG_DATA_DIRECTORY`, `CLUSTOR_FORMAT_UNSUPPORTED`. */
+/** Reads the ledger file. @throws ClustorError `CLUSTOR_WRONG_DATA_DIRECTORY`, `CLUSTOR_FORMAT_UNSUPPORTED`, `CLUSTOR_INTEGRITY`. */
 export async function replayLedger(
   fileSystem: FileSystem,
   path: string,
@@ -235,7 +235,11 @@ async function readWhole(fileSystem: FileSystem, path: string): Promise<Uint8Arr
     const size = await fileSystem.size(file);
     const whole = new Uint8Array(size);
     for (let offset = 0; offset < size; offset += readBytes) {
-      whole.set(await fileSystem.read(file, offset, Math.min(readBytes, size - offset)), offset);
+      // A file may have been cut anywhere; reads are of whole blocks all the same.
+      const blocks = Math.ceil((size - offset) / ledgerBlockBytes);
+      const length = Math.min(readBytes, blocks * ledgerBlockBytes);
+      const bytes = await fileSystem.read(file, offset, length);
+      whole.set(bytes.subarray(0, size - offset), offset);
     }
     return whole;
   } finally {

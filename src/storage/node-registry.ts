@@ -47,18 +47,21 @@ export async function readRegistry(
   directory: string,
 ): Promise<NodeRegistry | undefined> {
   const bytes = await fileSystem.readFile(registryPath(directory));
-  if (bytes === undefined) return undefined;
+  return bytes === undefined ? undefined : registryOf(bytes, directory);
+}
+
+/** What the bytes of a registry say. @throws ClustorError as {@link readRegistry}. */
+export function registryOf(bytes: Uint8Array, directory: string): NodeRegistry {
+  const path = registryPath(directory);
   let parsed: unknown;
   try {
     parsed = JSON.parse(utf8Decode(bytes));
   } catch (error) {
-    throw new ClustorError(
-      'CLUSTOR_INTEGRITY',
-      `${registryPath(directory)} is not readable: ${messageOf(error)}`,
-      { cause: error },
-    );
+    throw new ClustorError('CLUSTOR_INTEGRITY', `${path} is not readable: ${messageOf(error)}`, {
+      cause: error,
+    });
   }
-  return registryOf(parsed, registryPath(directory));
+  return registryOfJson(parsed, path);
 }
 
 /** Replaces the registry durably. */
@@ -67,6 +70,11 @@ export async function writeRegistry(
   directory: string,
   registry: NodeRegistry,
 ): Promise<void> {
+  await fileSystem.replaceFile(registryPath(directory), registryBytes(registry));
+}
+
+/** A registry as it is written. */
+export function registryBytes(registry: NodeRegistry): Uint8Array {
   const rows = registry.replicas.map((row) => ({
     partitionId: row.partitionId,
     replicaId: row.replicaId.toString(),
@@ -78,13 +86,10 @@ export async function writeRegistry(
     nodeId: registry.nodeId.toString(),
     replicas: rows,
   };
-  await fileSystem.replaceFile(
-    registryPath(directory),
-    utf8Encode(`${JSON.stringify(content, undefined, 2)}\n`),
-  );
+  return utf8Encode(`${JSON.stringify(content, undefined, 2)}\n`);
 }
 
-function registryOf(parsed: unknown, path: string): NodeRegistry {
+function registryOfJson(parsed: unknown, path: string): NodeRegistry {
   const broken = (what: string): ClustorError =>
     new ClustorError('CLUSTOR_INTEGRITY', `${path}: ${what}`);
   if (!isRecord(parsed)) throw broken('not an object');

@@ -74,9 +74,11 @@ export function walFolder(directory: string): string {
 
 /** Reads a data directory whose lock is held. @throws ClustorError for a foreign, newer or incomplete directory. */
 export async function recover(place: Place): Promise<Recovery> {
-  const registry = await ownRegistry(place);
+  const found = await ownRegistry(place);
+  const registry = found ?? { clusterId: place.clusterId, nodeId: place.nodeId, replicas: [] };
   const names = await place.fileSystem.listDirectory(walFolder(place.directory));
   const replay = await readLedger(place, names, registry);
+  if (found === undefined) refuseForgottenReplicas(place, replay);
   await checkReplicaFiles(place, registry);
   const logs = new Map<PartitionId, RecoveredLog>();
   for (const replica of registry.replicas)
@@ -139,10 +141,9 @@ export async function recover(place: Place): Promise<Recovery> {
   };
 }
 
-async function ownRegistry(place: Place): Promise<NodeRegistry> {
+async function ownRegistry(place: Place): Promise<NodeRegistry | undefined> {
   const registry = await readRegistry(place.fileSystem, place.directory);
-  if (registry === undefined)
-    return { clusterId: place.clusterId, nodeId: place.nodeId, replicas: [] };
+  if (registry === undefined) return undefined;
   if (registry.clusterId !== place.clusterId || registry.nodeId !== place.nodeId) {
     throw new ClustorError(
       'CLUSTOR_WRONG_DATA_DIRECTORY',
@@ -150,6 +151,26 @@ async function ownRegistry(place: Place): Promise<NodeRegistry> {
     );
   }
   return registry;
+}
+
+/**
+ * Without a registry there may be first records of replicas that were never named. One that has voted or holds entries was
+ * named, so the registry is lost, and the directory is not one without replicas.
+ */
+function refuseForgottenReplicas(place: Place, { image, fault }: LedgerReplay): void {
+  if (fault !== undefined) {
+    throw new ClustorError(
+      'CLUSTOR_INTEGRITY',
+      `${registryPath(place.directory)} is gone, and the ledger cannot say which replicas there were: ${fault}`,
+    );
+  }
+  for (const [partitionId, { hardState, durability }] of image.partitions) {
+    if ((hardState?.term ?? 0) === 0 && durability === undefined) continue;
+    throw new ClustorError(
+      'CLUSTOR_REPLICA_FILES_MISSING',
+      `the ledger in ${walFolder(place.directory)} knows a replica of partition ${partitionId}, but ${registryPath(place.directory)} is gone`,
+    );
+  }
 }
 
 async function readLedger(

@@ -131,7 +131,8 @@ async function scanBlocks(
 ): Promise<SegmentScanResult> {
   const { fileSystem, coveredEnd, closedEnd } = options;
   const size = await fileSystem.size(file);
-  const limit = Math.min(closedEnd ?? size, size);
+  // A file may have been cut within a block.
+  const limit = Math.min(closedEnd ?? size, size - (size % blockBytes));
   const frames = new FrameStream(options.onFrame);
   let damagedBlocks = Math.max(
     0,

@@ -31,6 +31,23 @@ describe('a frame assembler', () => {
     }
   });
 
+  test('takes a large frame that comes byte by byte without going through it again and again', () => {
+    const body = 256 * 1024;
+    const stream = bytesOf(u32Hex(body), 'ab'.repeat(body));
+    const assembler = new FrameAssembler(body);
+    const before = process.memoryUsage().arrayBuffers;
+    let held = 0;
+    const bodies: Uint8Array[] = [];
+    for (let at = 0; at < stream.length; at++) {
+      assembler.push(stream.subarray(at, at + 1), (whole) => bodies.push(whole));
+      if (at % 1024 === 0) held = Math.max(held, process.memoryUsage().arrayBuffers - before);
+    }
+
+    expect(bodies.map(({ length }) => length)).toEqual([body]);
+    // The square of the length would be 32 GiB, passed through piece by piece.
+    expect(held).toBeLessThan(8 * body);
+  });
+
   test('hands on a body that lies whole in a chunk without a copy', () => {
     const chunk = bytesOf(frame(8, 1), frame(5, 2));
     const assembler = new FrameAssembler(64);

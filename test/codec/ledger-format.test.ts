@@ -17,7 +17,7 @@ import {
   type LedgerFlushHeader,
 } from '../../src/codec/ledger-format.ts';
 import { writeLedgerRecord, type LedgerRecord } from '../../src/codec/ledger-records.ts';
-import { bytesOf, hexOf, mutate, refusalOf, u32Hex } from './bytes-of.ts';
+import { bytesOf, hexOf, mutate, refusalOf, u32Hex, u64Hex } from './bytes-of.ts';
 import { messageSamples } from './message-samples.ts';
 
 const partition = partitionId('10111213-1415-1617-1819-1a1b1c1d1e1f');
@@ -276,12 +276,26 @@ describe('a flush', () => {
     }
   });
 
-  test('of another writer mode is none', () => {
+  test('of another writer mode is of an unsupported format, and no torn write', () => {
     const bytes = flushOf([]);
     bytes[44] = 9;
     bytes.fill(0, 52, 56);
     bytes.set(bytesOf(u32Hex(crc32c(bytes, 0, 56))), 52);
-    expect(readLedgerFlush(bytes, 0)).toBeUndefined();
+    expect(refusalOf(() => readLedgerFlush(bytes, 0))).toBe('CLUSTOR_FORMAT_UNSUPPORTED');
+  });
+
+  test('with a durability mode of a later version is of an unsupported format', () => {
+    const id = partition.replaceAll('-', '');
+    const later = sealedAround(bytesOf('10 1d00', id, '07 02000000', u64Hex(300)));
+    expect(refusalOf(() => readLedgerFlush(later, 0))).toBe('CLUSTOR_FORMAT_UNSUPPORTED');
+  });
+
+  test('whose number is too large, though its CRC fits, is an integrity failure', () => {
+    const bytes = flushOf([]);
+    bytes[11] = 0xff;
+    bytes.fill(0, 52, 56);
+    bytes.set(bytesOf(u32Hex(crc32c(bytes, 0, 56))), 52);
+    expect(refusalOf(() => readLedgerFlush(bytes, 0))).toBe('CLUSTOR_INTEGRITY');
   });
 
   test('with a record of a later version is of an unsupported format', () => {
@@ -289,12 +303,12 @@ describe('a flush', () => {
     expect(refusalOf(() => readLedgerFlush(later, 0))).toBe('CLUSTOR_FORMAT_UNSUPPORTED');
   });
 
-  test('whose records are cut, though its CRC fits, meets a catalogued error', () => {
+  test('whose records are cut, though its CRC fits, is an integrity failure', () => {
     for (const [, hex] of records) {
       const whole = bytesOf(hex);
       for (let length = 1; length < whole.length; length++) {
         expect(refusalOf(() => readLedgerFlush(sealedAround(whole.subarray(0, length)), 0))).toBe(
-          'CLUSTOR_WIRE_BODY_TOO_SHORT',
+          'CLUSTOR_INTEGRITY',
         );
       }
     }

@@ -69,6 +69,11 @@ describe('a segment header', () => {
     }
   });
 
+  test('of which a number is too large, though its CRC fits, is an integrity failure', () => {
+    const block = headerBlock((fields) => (fields[35] = 0xff));
+    expect(refusalOf(() => readSegmentHeader(block))).toBe('CLUSTOR_INTEGRITY');
+  });
+
   test('that is cut is an integrity failure', () => {
     for (const length of [0, 1, 8, 80, blockBytes - 1]) {
       expect(refusalOf(() => readSegmentHeader(headerBlock().subarray(0, length)))).toBe(

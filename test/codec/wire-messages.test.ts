@@ -5,7 +5,8 @@ import { createPrng, nextBelow, pick } from '../../src/base/prng.ts';
 import { audienceOf, bodyBytesMax, wireCatalog } from '../../src/codec/wire-catalog.ts';
 import { decodeBody, encodeMessage } from '../../src/codec/wire-messages.ts';
 import { bytesOf, mutate, refusalOf, u32Hex } from './bytes-of.ts';
-import { bodyOf, messageSamples, randomMessage } from './message-samples.ts';
+import { bodyOf, randomMessage } from '../../sim/fuzz/random-message.ts';
+import { messageSamples } from './message-samples.ts';
 
 const kinds = wireCatalog.map(({ kind }) => kind);
 const strict = { forwardCompat: false };

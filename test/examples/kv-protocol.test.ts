@@ -52,6 +52,22 @@ describe('request parser', () => {
     );
   });
 
+  test('a long word that comes byte by byte is not copied again and again', () => {
+    const request = ['SET', 'key', 'v'.repeat(256 * 1024)];
+    const bytes = Buffer.from(encodeRequest(request), 'latin1');
+    const parser = new RequestParser();
+    const before = process.memoryUsage().arrayBuffers;
+    let held = 0;
+    const found: ParsedRequest[] = [];
+    for (let at = 0; at < bytes.length; at++) {
+      found.push(...parseAll(parser, [bytes.subarray(at, at + 1)]));
+      if (at % 1024 === 0) held = Math.max(held, process.memoryUsage().arrayBuffers - before);
+    }
+
+    expect(wordsOf(found)).toEqual([request]);
+    expect(held).toBeLessThan(16 * bytes.length);
+  });
+
   test('one cut at every byte changes nothing', () => {
     const text = `${encodeRequest(['SET', 'a\r\n', '\x00\xff'])}*0\r\nPING "x y"\r\n\r\n${encodeRequest(['GET', ''])}`;
     const bytes = Buffer.from(text, 'latin1');

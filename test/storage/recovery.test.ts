@@ -237,6 +237,59 @@ describe('a ledger flush', () => {
   });
 });
 
+describe('a file that was cut within a block', () => {
+  test('is read up to its last whole block when it is a segment', async () => {
+    const settled = await settledStore(2);
+    const { world } = settled;
+    const other = present(world.partitions[1], 'another partition');
+    const { segmentSeq, endOffset } = present(world.store, 'the store is open').statistics();
+    cut(world, `/data/wal/${segmentFileName(segmentSeq)}`, endOffset - 100);
+
+    await restart(world, 'processKill');
+
+    expect(recoveredOf(settled)).toMatchObject({ lastIndex: 3, doubt: undefined });
+    expect(recoveredOf({ world, model: other }).quarantine).toMatchObject({ endIndex: 3 });
+  });
+
+  test('is read up to its last whole flush when it is the ledger', async () => {
+    const settled = await settledStore();
+    const { world } = settled;
+    cut(world, ledgerPath, present(flushOffsets(world).at(-1), 'the last flush') + 100);
+
+    await restart(world, 'processKill');
+
+    expect(recoveredOf(settled)).toMatchObject({ lastIndex: 3, hardState: { term: 1 } });
+  });
+
+  function cut(world: StoreWorld, path: string, sizeBytes: number): void {
+    const file = present(world.disk.find(path), 'the file is there');
+    file.truncate(sizeBytes);
+    file.sync();
+  }
+});
+
+describe('a directory without its registry', () => {
+  test('is refused when its ledger knows a replica that has voted', async () => {
+    const { world } = await settledStore();
+    world.disk.unlink('/data/node.json');
+
+    await expect(restart(world, 'processKill')).rejects.toMatchObject({
+      code: 'CLUSTOR_REPLICA_FILES_MISSING',
+    });
+  });
+
+  test('is refused when its ledger cannot be read', async () => {
+    const { world } = await settledStore();
+    world.disk.unlink('/data/node.json');
+    for (const copy of [0, 1])
+      world.disk.flipBit(ledgerPath, copy * ledgerBlockBytes + damagedByte, 3);
+
+    await expect(restart(world, 'processKill')).rejects.toMatchObject({
+      code: 'CLUSTOR_INTEGRITY',
+    });
+  });
+});
+
 describe('covered data that cannot be read', () => {
   test('puts exactly the partitions that lack it in quarantine (regression 65)', async () => {
     const settled = await settledStore(2);

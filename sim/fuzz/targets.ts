@@ -1,0 +1,14 @@
+/** Every fuzz target. A new decoder is a row in the table of its file. */
+import { recoveryTarget } from './recovery-target.ts';
+import { storageTargets } from './storage-targets.ts';
+import type { FuzzTarget } from './target.ts';
+import { textTargets } from './text-targets.ts';
+import { wireTargets } from './wire-targets.ts';
+
+/** All targets; their names are unique. */
+export const fuzzTargets: readonly FuzzTarget[] = [
+  ...wireTargets,
+  ...storageTargets,
+  ...textTargets,
+  recoveryTarget,
+];
