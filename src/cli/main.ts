@@ -13,7 +13,7 @@ import type { ConnectionOptions } from './connection.ts';
 import { exitCodeOf, exitCodes } from './exit-codes.ts';
 import { runInit, type InitOptions } from './init-command.ts';
 import { addMemberCommands } from './member-options.ts';
-import { runWalInspect } from './inspect-command.ts';
+import { addJournalCommands } from './journal-options.ts';
 import { runNode, type NodeCommandOptions } from './node-command.ts';
 import { createOutput, type Output } from './output.ts';
 import type { SimReportOptions } from './sim-report-command.ts';
@@ -73,6 +73,7 @@ function program(): Command {
   addProcessCommands(root);
   addClientCommands(root);
   addMemberCommands(root, { withConnection, wholeNumber, run });
+  addJournalCommands(root, { wholeNumber, run });
   addSimulatorCommands(root);
   return root;
 }
@@ -134,16 +135,6 @@ function addProcessCommands(root: Command): void {
     .option('--json', 'JSON lines instead of text')
     .action((options: NodeCommandOptions & JsonOption) =>
       run(options.json === true, (output) => runNode(options, output)),
-    );
-  root
-    .command('wal')
-    .description('look at journals')
-    .command('inspect')
-    .description('show what is in the journal and ledger of a stopped node')
-    .argument('<directory>', 'data directory of the node')
-    .option('--json', 'one JSON document instead of text')
-    .action((directory: string, options: JsonOption) =>
-      run(options.json === true, (output) => runWalInspect(directory, output)),
     );
 }
 

@@ -41,7 +41,8 @@ export interface DurabilityLedgerOptions {
 /** Name of the ledger file. */
 export const ledgerFileName = 'durability.log';
 const nextFileName = 'durability.log.next';
-const spareFileName = 'durability.log.spare';
+/** Name of the generation before, kept to be written over. */
+export const spareFileName = 'durability.log.spare';
 const stagingBytesMin = 64 * 1024;
 
 /** See the file comment. */

@@ -22,6 +22,18 @@ import { LedgerImage } from './ledger-image.ts';
 const flushBlocksMax = 4096;
 const readBytes = 1024 * 1024;
 
+/** A flush as the replay met it, for those who look closer. */
+export interface ReplayedFlush {
+  readonly flush: LedgerFlush;
+  /** File offset of its first copy. */
+  readonly offset: number;
+  /** Which of its two copies are good. */
+  readonly copies: 'both' | 'firstOnly' | 'secondOnly';
+}
+
+/** Called for each flush that counts, in order, before its records are taken in. */
+export type OnReplayedFlush = (flush: ReplayedFlush) => void;
+
 /** What was read. */
 export interface LedgerReplay {
   readonly image: LedgerImage;
@@ -35,20 +47,24 @@ export interface LedgerReplay {
   readonly fault: string | undefined;
 }
 
+/** Whose ledger is expected, and who looks on. */
+export interface LedgerOwner {
+  readonly clusterId: ClusterId;
+  readonly nodeId: NodeId;
+  readonly onFlush?: OnReplayedFlush;
+}
+
 /** Reads the ledger file. @throws ClustorError `CLUSTOR_WRONG_DATA_DIRECTORY`, `CLUSTOR_FORMAT_UNSUPPORTED`. */
 export async function replayLedger(
   fileSystem: FileSystem,
   path: string,
-  owner: { readonly clusterId: ClusterId; readonly nodeId: NodeId },
+  owner: LedgerOwner,
 ): Promise<LedgerReplay> {
-  return replayLedgerBytes(await readWhole(fileSystem, path), owner);
+  return replayLedgerBytes(await readLedgerFile(fileSystem, path), owner);
 }
 
 /** Replays the content of a ledger file. @throws ClustorError as {@link replayLedger}. */
-export function replayLedgerBytes(
-  bytes: Uint8Array,
-  owner: { readonly clusterId: ClusterId; readonly nodeId: NodeId },
-): LedgerReplay {
+export function replayLedgerBytes(bytes: Uint8Array, owner: LedgerOwner): LedgerReplay {
   const image = new LedgerImage();
   const header = readLedgerFileHeader(bytes, 0) ?? readLedgerFileHeader(bytes, ledgerBlockBytes);
   if (header === undefined) {
@@ -68,10 +84,17 @@ export function replayLedgerBytes(
       `the ledger belongs to node ${header.nodeId} of cluster ${header.clusterId}`,
     );
   }
-  return replayFlushes(bytes, image, header.generation);
+  return replayFlushes(bytes, { image, generation: header.generation, onFlush: owner.onFlush });
 }
 
-function replayFlushes(bytes: Uint8Array, image: LedgerImage, generation: number): LedgerReplay {
+interface ReplayInto {
+  readonly image: LedgerImage;
+  readonly generation: number;
+  readonly onFlush: OnReplayedFlush | undefined;
+}
+
+function replayFlushes(bytes: Uint8Array, into: ReplayInto): LedgerReplay {
+  const { image, generation, onFlush } = into;
   let offset = ledgerHeaderBytes;
   let flushSeq = 0;
   let flushesRead = 0;
@@ -84,6 +107,7 @@ function replayFlushes(bytes: Uint8Array, image: LedgerImage, generation: number
     });
     if (found === undefined) break;
     const { flush, isSecondCopy } = found;
+    onFlush?.({ flush, offset, copies: copiesOf(bytes, offset, found) });
     try {
       for (const record of flush.records) image.apply(record);
     } catch (error) {
@@ -138,6 +162,17 @@ function flushAt(
   return undefined;
 }
 
+function copiesOf(
+  bytes: Uint8Array,
+  offset: number,
+  { flush, isSecondCopy }: { readonly flush: LedgerFlush; readonly isSecondCopy: boolean },
+): ReplayedFlush['copies'] {
+  if (isSecondCopy) return 'secondOnly';
+  const second = readLedgerFlush(bytes, offset + flush.blocks * ledgerBlockBytes);
+  const isSame = second?.flushSeq === flush.flushSeq && second.generation === flush.generation;
+  return isSame ? 'both' : 'firstOnly';
+}
+
 /** A good flush behind the end of the replay that knew of a synced one there. */
 function laterFlush(
   bytes: Uint8Array,
@@ -156,7 +191,8 @@ function laterFlush(
   return undefined;
 }
 
-async function readWhole(fileSystem: FileSystem, path: string): Promise<Uint8Array> {
+/** The whole content of a ledger file, read past the page cache. */
+export async function readLedgerFile(fileSystem: FileSystem, path: string): Promise<Uint8Array> {
   const file = await fileSystem.open(path, { access: 'durableWrite' });
   try {
     const size = await fileSystem.size(file);

@@ -208,6 +208,15 @@ export class StoreWorld {
     this.store = store;
   }
 
+  /** A disk to read by, for tools that look at a directory whose store has ended. */
+  reader(): SimFileSystem {
+    this.#lives++;
+    this.#isKilled = false;
+    const scope = new LifeScope(this.#lives);
+    const { scheduler, disk, random } = this;
+    return new SimFileSystem({ scheduler, scope, disk, random, ioWriterMode: 'Direct' });
+  }
+
   /** Creates the replicas of all partitions. */
   async createReplicas(): Promise<void> {
     for (const model of this.partitions) {
