@@ -14,11 +14,11 @@ import { runDoctor } from './doctor-command.ts';
 import { addDurabilityCommands } from './durability-commands.ts';
 import { exitCodeOf, exitCodes } from './exit-codes.ts';
 import { runInit, type InitOptions } from './init-command.ts';
-import { withKeyOptions, type KeyOptions } from './key-options.ts';
+import { withKeyOptions } from './key-options.ts';
 import { addKeyCommands } from './keys-commands.ts';
 import { addQuarantineCommand } from './quarantine-command.ts';
 import { addMemberCommands } from './member-options.ts';
-import { runWalInspect } from './inspect-command.ts';
+import { addJournalCommands } from './journal-options.ts';
 import { runNode, type NodeCommandOptions } from './node-command.ts';
 import { createOutput, type Output } from './output.ts';
 import type { SimReportOptions } from './sim-report-command.ts';
@@ -90,6 +90,7 @@ function program(): Command {
   addMemberCommands(root, { withConnection, wholeNumber, run });
   addDurabilityCommands(root, { withConnection, wholeNumber, run });
   addKeyCommands(root, { withConnection, wholeNumber, run });
+  addJournalCommands(root, { wholeNumber, run });
   addSimulatorCommands(root);
   return root;
 }
@@ -170,13 +171,6 @@ function addInspectionCommands(root: Command): void {
     .option('--json', 'one JSON line instead of text')
     .action((directory: string, options: JsonOption) =>
       run(options.json === true, (output) => runDoctor(directory, output)),
-    );
-  withKeyOptions(root.command('wal').description('look at journals').command('inspect'))
-    .description('show what is in the journal and ledger of a stopped node')
-    .argument('<directory>', 'data directory of the node')
-    .option('--json', 'one JSON document instead of text')
-    .action((directory: string, options: KeyOptions & JsonOption) =>
-      run(options.json === true, (output) => runWalInspect(directory, options, output)),
     );
 }
 

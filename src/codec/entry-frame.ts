@@ -26,6 +26,7 @@ export const entryHeaderBytes = 12;
 export const entryTrailerBytes = 4;
 /** Bytes of a trailer with a Merkle leaf. */
 export const entryLeafTrailerBytes = 36;
+const leafBytes: number = entryLeafTrailerBytes - entryTrailerBytes;
 const bodyFixedBytes = 34;
 /** Bytes of a frame besides metadata and payload. */
 export const entryFrameOverheadBytes: number =
@@ -98,6 +99,35 @@ export function frameTotalBytes(bytes: Uint8Array, offset: number): number {
 export function verifyFrame(bytes: Uint8Array, offset: number): boolean {
   const end = offset + entryHeaderBytes + u32At(bytes, offset + 4);
   return crc32c(bytes, offset, end) === u32At(bytes, end);
+}
+
+/** The CRC that a whole frame carries. */
+export function frameCrc(bytes: Uint8Array, offset: number): number {
+  return u32At(bytes, offset + entryHeaderBytes + u32At(bytes, offset + 4));
+}
+
+/** The Merkle leaf that a whole frame carries, if it has one. */
+export function frameLeaf(bytes: Uint8Array, offset: number): Uint8Array | undefined {
+  if (u32At(bytes, offset + 8) !== entryLeafTrailerBytes) return undefined;
+  const end = offset + frameTotalBytes(bytes, offset);
+  return bytes.subarray(end - leafBytes, end);
+}
+
+/** What a leaf is the hash of: header, body and CRC (specification ENT-5). */
+export function frameLeafInput(bytes: Uint8Array, offset: number): Uint8Array {
+  const end = offset + entryHeaderBytes + u32At(bytes, offset + 4) + entryTrailerBytes;
+  return bytes.subarray(offset, end);
+}
+
+/** How a leaf is hashed: SHA-256. */
+export type LeafHash = (bytes: Uint8Array) => Uint8Array;
+
+/** Whether a whole frame has no leaf, or the right one. */
+export function verifyLeaf(bytes: Uint8Array, offset: number, hash: LeafHash): boolean {
+  const leaf = frameLeaf(bytes, offset);
+  if (leaf === undefined) return true;
+  const right = hash(frameLeafInput(bytes, offset));
+  return right.length === leafBytes && leaf.every((value, at) => right[at] === value);
 }
 
 /** Term of the frame; NaN where it is no safe integer. */

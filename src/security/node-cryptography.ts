@@ -5,6 +5,7 @@
 import {
   createCipheriv,
   createDecipheriv,
+  createHash,
   createHmac,
   createSecretKey,
   hkdfSync,
@@ -24,6 +25,7 @@ const tagOptions = { authTagLength: cipherTagBytes } as const;
 
 /** See the file comment. */
 export const nodeCryptography: Cryptography = {
+  sha256: (bytes) => new Uint8Array(createHash('sha256').update(bytes).digest()),
   hmacSha256: (key, bytes) => new Uint8Array(createHmac('sha256', key).update(bytes).digest()),
   hkdfSha256: ({ key, salt, info }) =>
     new Uint8Array(hkdfSync('sha256', key, salt, info, cipherKeyBytes)),

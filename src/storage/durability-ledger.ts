@@ -51,7 +51,8 @@ export interface DurabilityLedgerOptions {
 /** Name of the ledger file. */
 export const ledgerFileName = 'durability.log';
 const nextFileName = 'durability.log.next';
-const spareFileName = 'durability.log.spare';
+/** Name of the generation before, kept to be written over, or of a file made ready. */
+export const spareFileName = 'durability.log.spare';
 /** A spare while it is being made: no other name leads to it, so nobody's blocks are overwritten. */
 const fillingFileName = 'durability.log.filling';
 const stagingBytesMin = 64 * 1024;

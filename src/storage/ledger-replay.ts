@@ -24,12 +24,17 @@ import { LedgerImage } from './ledger-image.ts';
 const flushBlocksMax = 4096;
 const readBytes = 1024 * 1024;
 
-/** Whose ledger it must be, and what tells whether its header is authentic; without keys that is not looked at. */
-export interface LedgerOwner {
-  readonly clusterId: ClusterId;
-  readonly nodeId: NodeId;
-  readonly keys?: JournalKeys | undefined;
+/** A flush as the replay met it, for those who look closer. */
+export interface ReplayedFlush {
+  readonly flush: LedgerFlush;
+  /** File offset of its first copy. */
+  readonly offset: number;
+  /** Which of its two copies are good. */
+  readonly copies: 'both' | 'firstOnly' | 'secondOnly';
 }
+
+/** Called for each flush that counts, in order, before its records are taken in. */
+export type OnReplayedFlush = (flush: ReplayedFlush) => void;
 
 /** What was read. */
 export interface LedgerReplay {
@@ -44,13 +49,21 @@ export interface LedgerReplay {
   readonly fault: string | undefined;
 }
 
+/** Whose ledger it must be, what tells whether its header is authentic, and who looks on; without keys the former is not looked at. */
+export interface LedgerOwner {
+  readonly clusterId: ClusterId;
+  readonly nodeId: NodeId;
+  readonly keys?: JournalKeys | undefined;
+  readonly onFlush?: OnReplayedFlush | undefined;
+}
+
 /** Reads the ledger file. @throws ClustorError `CLUSTOR_WRONG_DATA_DIRECTORY`, `CLUSTOR_FORMAT_UNSUPPORTED`, `CLUSTOR_INTEGRITY`. */
 export async function replayLedger(
   fileSystem: FileSystem,
   path: string,
   owner: LedgerOwner,
 ): Promise<LedgerReplay> {
-  return replayLedgerBytes(await readWhole(fileSystem, path), owner);
+  return replayLedgerBytes(await readLedgerFile(fileSystem, path), owner);
 }
 
 /** Replays the content of a ledger file. @throws ClustorError as {@link replayLedger}. */
@@ -67,7 +80,7 @@ export function replayLedgerBytes(bytes: Uint8Array, owner: LedgerOwner): Ledger
       fault: 'both copies of the ledger header are damaged or not authentic',
     };
   }
-  flushes.advance(bytes);
+  flushes.advance(bytes, owner.onFlush);
   return judged(bytes, flushes);
 }
 
@@ -139,13 +152,18 @@ export class FlushReplay {
   }
 
   /** Takes in the good flushes from {@link FlushReplay.offset} on. */
-  advance(bytes: Uint8Array): void {
+  advance(bytes: Uint8Array, onFlush?: OnReplayedFlush): void {
     while (this.#fault === undefined) {
       const found = flushAt(bytes, this.#offset, {
         generation: this.generation,
         flushSeq: this.#flushesRead === 0 ? undefined : this.#flushSeq + 1,
       });
       if (found === undefined) return;
+      onFlush?.({
+        flush: found.flush,
+        offset: this.#offset,
+        copies: copiesOf(bytes, this.#offset, found),
+      });
       this.#take(found.flush, found.isSecondCopy);
     }
   }
@@ -211,6 +229,18 @@ function flushAt(
   return undefined;
 }
 
+function copiesOf(
+  bytes: Uint8Array,
+  offset: number,
+  { flush, isSecondCopy }: { readonly flush: LedgerFlush; readonly isSecondCopy: boolean },
+): ReplayedFlush['copies'] {
+  if (isSecondCopy) return 'secondOnly';
+  const at = offset + flush.blocks * ledgerBlockBytes;
+  const second = readLedgerFlush(bytes, at, flush.generation);
+  const isSame = second?.flushSeq === flush.flushSeq && second.generation === flush.generation;
+  return isSame ? 'both' : 'firstOnly';
+}
+
 /** A good flush behind the end of the replay that knew of a synced one there. */
 function laterFlush(
   bytes: Uint8Array,
@@ -229,7 +259,8 @@ function laterFlush(
   return undefined;
 }
 
-async function readWhole(fileSystem: FileSystem, path: string): Promise<Uint8Array> {
+/** The whole content of a ledger file, read past the page cache. */
+export async function readLedgerFile(fileSystem: FileSystem, path: string): Promise<Uint8Array> {
   const file = await fileSystem.open(path, { access: 'durableWrite' });
   try {
     const size = await fileSystem.size(file);

@@ -53,6 +53,17 @@ export interface SegmentScanOptions {
   /** File offset at which the segment was closed; `undefined` for the one in use. */
   readonly closedEnd: number | undefined;
   readonly onFrame: (frame: ScannedFrame) => void;
+  /** Called for each bad block at or before coverage. */
+  readonly onDamagedBlock?: (block: number) => void;
+  /** Called for bytes of good blocks that are no whole frame: a wrong CRC, or no frame at all. */
+  readonly onBadFrame?: (frame: BadFrame) => void;
+}
+
+/** Where good blocks hold no good frame. */
+export interface BadFrame {
+  readonly block: number;
+  readonly offset: number;
+  readonly reason: 'its CRC is wrong' | 'it is malformed';
 }
 
 /** What a scan found. */
@@ -133,7 +144,7 @@ async function scanBlocks(
   const size = await fileSystem.size(file);
   // A file may have been cut within a block.
   const limit = Math.min(closedEnd ?? size, size - (size % blockBytes));
-  const frames = new FrameStream(options.onFrame);
+  const frames = new FrameStream(options.onFrame, options.onBadFrame);
   let damagedBlocks = Math.max(
     0,
     (Math.min(coveredEnd, closedEnd ?? coveredEnd) - limit) / blockBytes,
@@ -164,6 +175,7 @@ async function scanBlocks(
         };
       }
       damagedBlocks++;
+      options.onDamagedBlock?.(number);
       frames.lost();
     }
   }
@@ -180,6 +192,7 @@ async function scanBlocks(
 /** Puts frames together from the plaintexts of blocks. */
 class FrameStream {
   readonly #onFrame: (frame: ScannedFrame) => void;
+  readonly #onBadFrame: ((frame: BadFrame) => void) | undefined;
   /** The beginning of a frame that goes on in the next block. */
   #carry = new Uint8Array(4 * 1024);
   #carried = 0;
@@ -189,8 +202,12 @@ class FrameStream {
   #flush = 0;
   count = 0;
 
-  constructor(onFrame: (frame: ScannedFrame) => void) {
+  constructor(
+    onFrame: (frame: ScannedFrame) => void,
+    onBadFrame: ((frame: BadFrame) => void) | undefined,
+  ) {
     this.#onFrame = onFrame;
+    this.#onBadFrame = onBadFrame;
   }
 
   /** A block could not be read: wait for the next frame start. */
@@ -231,12 +248,13 @@ class FrameStream {
     let at = 0;
     while (at < stream.length) {
       const length = frameBytesAt(stream, at, stream.length);
+      const block = at >= carried ? number : this.#carryBlock;
+      const offset = at >= carried ? from + at - carried : this.#carryOffset;
       if (length < 0) {
+        this.#onBadFrame?.({ block, offset, reason: 'it is malformed' });
         this.lost();
         return;
       }
-      const block = at >= carried ? number : this.#carryBlock;
-      const offset = at >= carried ? from + at - carried : this.#carryOffset;
       if (length === 0) {
         this.#keep(stream.subarray(at), { block, offset });
         return;
@@ -252,7 +270,7 @@ class FrameStream {
           flush: this.#flush,
           endOffset: blockOffset(number + 1),
         });
-      }
+      } else this.#onBadFrame?.({ block, offset, reason: 'its CRC is wrong' });
       at += length;
     }
   }

@@ -19,6 +19,10 @@ export class NonceWatch implements Cryptography {
     this.#reused = reused;
   }
 
+  sha256(bytes: Uint8Array): Uint8Array {
+    return this.#cryptography.sha256(bytes);
+  }
+
   hmacSha256(key: Uint8Array, bytes: Uint8Array): Uint8Array {
     return this.#cryptography.hmacSha256(key, bytes);
   }

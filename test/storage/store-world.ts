@@ -32,6 +32,7 @@ import type {
 import { SimClock, SimHardwareClock } from '../../src/testing/sim-clock.ts';
 import { SimDisk, type KillPoint } from '../../src/testing/sim-disk.ts';
 import type { KeyProvider } from '../../src/ports/key-provider.ts';
+import type { DirectoryPlace } from '../../src/storage/journal-walk.ts';
 import type { JournalEncryption } from '../../src/storage/key-ring.ts';
 import { SimEncryption } from '../../src/testing/sim-encryption.ts';
 import { SimEntropy } from '../../src/testing/sim-entropy.ts';
@@ -224,6 +225,22 @@ export class StoreWorld {
   #encryptionOf(entropy: SimEntropy): JournalEncryption {
     const usual = this.encryption.of(node, entropy);
     return this.keyProvider === undefined ? usual : { ...usual, keyProvider: this.keyProvider };
+  }
+
+  /** The data directory, for tools that look at it when its store has ended. */
+  place(fileSystem: SimFileSystem = this.reader()): DirectoryPlace {
+    const entropy = new SimEntropy(this.random);
+    const encryption = this.isEncrypted ? this.#encryptionOf(entropy) : undefined;
+    return { fileSystem, directory, encryption };
+  }
+
+  /** A disk to read by, for tools that look at a directory whose store has ended. */
+  reader(): SimFileSystem {
+    this.#lives++;
+    this.#isKilled = false;
+    const scope = new LifeScope(this.#lives);
+    const { scheduler, disk, random } = this;
+    return new SimFileSystem({ scheduler, scope, disk, random, ioWriterMode: 'Direct' });
   }
 
   /** Creates the replicas of all partitions. */

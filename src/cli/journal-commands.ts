@@ -1,0 +1,178 @@
+/** `clustor wal verify`, `wal dump` and `ledger show`: a data directory's journal and ledger, without a node. */
+import pc from 'picocolors';
+import { ClustorError } from '../base/errors.ts';
+import { logIndex, type PartitionId } from '../base/ids.ts';
+import type { IndexRange } from '../base/index-ranges.ts';
+import type { LedgerRecord } from '../codec/ledger-records.ts';
+import { nodeCryptography } from '../security/node-cryptography.ts';
+import { dumpEntries, type DumpedEntry } from '../storage/dump-entries.ts';
+import { listLedger, type ListedGeneration } from '../storage/ledger-listing.ts';
+import { verifyDirectory, type DirectoryVerification } from '../storage/verify-directory.ts';
+import { exitCodes } from './exit-codes.ts';
+import type { KeyOptions } from './key-options.ts';
+import { asReadText, partitionOf, withOfflineDirectory } from './offline-directory.ts';
+import { tableText, type Output } from './output.ts';
+
+/** Findings shown to people; `--json` has them all. */
+const findingsShown = 50;
+
+/** Verifies a whole journal against its ledger; the exit code tells whether something covered is damaged. */
+export function runWalVerify(
+  directory: string,
+  options: KeyOptions,
+  output: Output,
+): Promise<number> {
+  return withOfflineDirectory({ directory, options }, async (opened) => {
+    const { directory: path, usedByPid } = opened;
+    const verified = await verifyDirectory(opened, nodeCryptography);
+    if (usedByPid !== undefined) output.note(pc.yellow(asReadText(opened)));
+    output.result({ directory: path, usedByPid, ...verified }, verificationText(verified));
+    return verified.isDamaged ? exitCodes.failed : exitCodes.done;
+  });
+}
+
+/** Options of `wal dump`. */
+export interface DumpOptions extends KeyOptions {
+  readonly partition?: string;
+  readonly from: number;
+  readonly to?: number;
+}
+
+/** Prints the live entries of a partition as JSON lines. */
+export function runWalDump(
+  directory: string,
+  options: DumpOptions,
+  output: Output,
+): Promise<number> {
+  return withOfflineDirectory({ directory, options }, async (opened) => {
+    const partitionId = await partitionOf(opened, options.partition);
+    const isHosted = await dumpEntries(opened, {
+      partitionId,
+      firstIndex: logIndex(options.from),
+      lastIndex: logIndex(options.to ?? Number.MAX_SAFE_INTEGER),
+      onEntry: (entry) => {
+        const line = entryLine(partitionId, entry);
+        output.result(line, JSON.stringify(line));
+      },
+    });
+    if (!isHosted)
+      throw new ClustorError(
+        'CLUSTOR_UNKNOWN_PARTITION',
+        `${opened.directory} hosts no replica of partition ${partitionId}`,
+      );
+    return exitCodes.done;
+  });
+}
+
+/** Shows the ledger's generations, flushes and records; the exit code tells whether evidence is missing. */
+export function runLedgerShow(
+  directory: string,
+  options: KeyOptions,
+  output: Output,
+): Promise<number> {
+  return withOfflineDirectory({ directory, options }, async (opened) => {
+    const generations = await listLedger(opened);
+    if (opened.usedByPid !== undefined) output.note(pc.yellow(asReadText(opened)));
+    output.result(
+      { directory: opened.directory, usedByPid: opened.usedByPid, generations },
+      generations.map(generationText).join('\n\n'),
+    );
+    const hasFault = generations.some(({ role, fault }) => role === 'inUse' && fault !== undefined);
+    return hasFault ? exitCodes.failed : exitCodes.done;
+  });
+}
+
+function verificationText(verified: DirectoryVerification): string {
+  const { flushes, segments, blocks, frames, leaves, findings } = verified;
+  const shown = findings.slice(0, findingsShown);
+  return [
+    `node ${verified.nodeId} of cluster ${verified.clusterId}: ${verified.isDamaged ? pc.red('damaged') : pc.green('whole')}`,
+    `read ${flushes} ledger flushes, ${segments} segments, ${blocks} blocks, ${frames} frames, ${leaves} leaves`,
+    tableText(
+      ['partition', 'entries', 'from', 'to', 'covered to', 'missing', 'doubt', 'quarantined'],
+      verified.partitions.map((row) => [
+        row.partitionId,
+        row.entries,
+        row.firstIndex,
+        row.lastIndex,
+        row.coveredIndex,
+        row.missing.map(rangeText).join(' '),
+        row.doubt ?? '',
+        (row.quarantined ?? []).map(rangeText).join(' '),
+      ]),
+    ),
+    ...(shown.length === 0
+      ? []
+      : [
+          tableText(
+            ['finding', 'where', 'what'],
+            shown.map(({ severity, where, what }) => [
+              severity === 'damage' ? pc.red(severity) : severity,
+              where,
+              what,
+            ]),
+          ),
+        ]),
+    ...(findings.length > shown.length
+      ? [`and ${findings.length - shown.length} more; --json shows them`]
+      : []),
+  ].join('\n');
+}
+
+function generationText(listed: ListedGeneration): string {
+  const { generation, file, role, headerCopies, flushes, fault } = listed;
+  return [
+    `generation ${generation} (${file}, ${role === 'inUse' ? 'in use' : 'the one before'}), ${headerCopies} of 2 headers good${listed.isTornFlushCut ? ', a torn flush at its end' : ''}`,
+    ...(fault === undefined ? [] : [pc.red(`fault: ${fault}`)]),
+    tableText(
+      ['flush', 'knew synced', 'at', 'copies', 'covers', 'mode', 'records'],
+      flushes.map(({ flush, offset, copies }) => [
+        flush.flushSeq,
+        flush.syncedFlushSeq,
+        offset,
+        copies === 'both' ? copies : pc.yellow(copies),
+        `${flush.segmentSeq}:${flush.endOffset}`,
+        flush.ioWriterMode,
+        flush.records.map(recordText).join('\n'),
+      ]),
+    ),
+  ].join('\n');
+}
+
+function recordText(record: LedgerRecord): string {
+  const fields = Object.entries(record)
+    .filter(([name]) => name !== 'kind')
+    .map(([name, value]) => `${name}=${typeof value === 'object' ? JSON.stringify(value) : value}`);
+  return `${record.kind} ${fields.join(' ')}`;
+}
+
+function entryLine(partitionId: PartitionId, entry: DumpedEntry): object {
+  const { metadata, payload, leaf } = entry;
+  const { clientKey, opaqueKey } = metadata;
+  return {
+    partitionId,
+    index: entry.index,
+    term: entry.term,
+    kind: entry.kind,
+    ingestMs: metadata.ingestMs,
+    clientId: clientKey === undefined ? undefined : hexOf(Buffer.from(clientKey, 'latin1')),
+    sequence: clientKey === undefined ? undefined : metadata.sequence,
+    key: opaqueKey === undefined ? undefined : Buffer.from(opaqueKey, 'latin1').toString('utf8'),
+    payloadBytes: payload.length,
+    payload: Buffer.from(payload).toString('base64'),
+    segmentSeq: entry.segmentSeq,
+    block: entry.block,
+    offset: entry.offset,
+    crc: entry.crc.toString(16).padStart(8, '0'),
+    leaf: leaf === undefined ? undefined : hexOf(leaf),
+    isCovered: entry.isCovered,
+  };
+}
+
+function rangeText({ firstIndex, lastIndex }: IndexRange): string {
+  return `${firstIndex}–${lastIndex}`;
+}
+
+function hexOf(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('hex');
+}

@@ -1,0 +1,210 @@
+/** `clustor prove`: from the data directories of replicas, whether an entry is on a quorum's stable storage, and why. */
+import { readFile } from 'node:fs/promises';
+import pc from 'picocolors';
+import { ClustorError } from '../base/errors.ts';
+import { logIndex, type LogIndex, type PartitionId } from '../base/ids.ts';
+import { configurationsInForce, proveEntry, type ProofVerdict } from '../policy/entry-proof.ts';
+import { nodeCryptography } from '../security/node-cryptography.ts';
+import {
+  gatherEvidence,
+  syncBeforeReading,
+  type DirectoryEvidence,
+  type EntryFinding,
+} from '../storage/entry-evidence.ts';
+import { exitCodes } from './exit-codes.ts';
+import type { KeyOptions } from './key-options.ts';
+import { asReadText, partitionOf, withOfflineDirectory } from './offline-directory.ts';
+import { tableText, type Output } from './output.ts';
+
+/** Options of `prove`. */
+export interface ProveOptions extends KeyOptions {
+  readonly partition?: string;
+  readonly index?: number;
+  readonly from?: number;
+  readonly to?: number;
+  readonly indexesFrom?: string;
+}
+
+/** Entries asked about at once; each costs memory. */
+const indexesMax = 1_000_000;
+/** Entries without proof that people are shown. */
+const rowsShown = 20;
+
+interface ReadDirectory {
+  readonly path: string;
+  readonly usedByPid: number | undefined;
+  readonly evidence: DirectoryEvidence;
+}
+
+interface ProvenEntry {
+  readonly index: LogIndex;
+  readonly verdict: ProofVerdict;
+  readonly isKnownCommitted: boolean;
+  readonly directories: readonly (EntryFinding & { readonly directory: string })[];
+}
+
+/** Proves entries; the exit code is 1 when one of them cannot be proven. */
+export async function runProve(
+  paths: readonly string[],
+  options: ProveOptions,
+  output: Output,
+): Promise<number> {
+  const indexes = await indexesOf(options);
+  const { partitionId, directories } = await readDirectories(paths, { options, indexes, output });
+  const configurations = directories.flatMap(({ evidence }) => evidence.configurations);
+  const commitIndex = logIndex(Math.max(0, ...directories.map((row) => row.evidence.commitIndex)));
+  const entries = [...indexes].map((index) =>
+    provenEntry(index, { directories, configurations, commitIndex }),
+  );
+  const notProven = entries.filter(({ verdict }) => verdict.kind === 'notProvable');
+  if (output.isJson) for (const entry of entries) output.result(entry, '');
+  const summary = {
+    partitionId,
+    asked: entries.length,
+    proven: entries.length - notProven.length,
+    commitIndex,
+    configurations: configurationsInForce(configurations, commitIndex),
+    directories: directories.map(({ path, usedByPid, evidence }) => ({
+      directory: path,
+      usedByPid,
+      nodeId: evidence.nodeId,
+      ...evidence.replica,
+      doubt: evidence.doubt,
+    })),
+  };
+  output.result(summary, proofText(entries, notProven));
+  return notProven.length === 0 ? exitCodes.done : exitCodes.failed;
+}
+
+async function readDirectories(
+  paths: readonly string[],
+  asked: {
+    readonly options: ProveOptions;
+    readonly indexes: ReadonlySet<LogIndex>;
+    readonly output: Output;
+  },
+): Promise<{ readonly partitionId: PartitionId; readonly directories: readonly ReadDirectory[] }> {
+  const directories: ReadDirectory[] = [];
+  let partitionId: PartitionId | undefined;
+  // One after the other: each may hold a large part of memory while it is read.
+  for (const directory of paths) {
+    await withOfflineDirectory({ directory, options: asked.options }, async (opened) => {
+      const { fileSystem, directory: path, usedByPid } = opened;
+      if (usedByPid !== undefined) asked.output.note(pc.yellow(asReadText(opened)));
+      partitionId ??= await partitionOf(opened, asked.options.partition);
+      await syncBeforeReading(fileSystem, path);
+      const evidence = await gatherEvidence(opened, {
+        partitionId,
+        indexes: asked.indexes,
+        cryptography: nodeCryptography,
+      });
+      directories.push({ path, usedByPid, evidence });
+    });
+  }
+  const clusters = new Set(directories.map(({ evidence }) => evidence.clusterId));
+  if (clusters.size > 1)
+    throw new ClustorError(
+      'CLUSTOR_WRONG_DATA_DIRECTORY',
+      `the directories belong to ${clusters.size} clusters: ${[...clusters].join(', ')}`,
+    );
+  if (partitionId === undefined)
+    throw new ClustorError('CLUSTOR_INVALID_ARGUMENT', 'no data directory was named');
+  return { partitionId, directories };
+}
+
+function provenEntry(
+  index: LogIndex,
+  {
+    directories,
+    configurations,
+    commitIndex,
+  }: {
+    readonly directories: readonly ReadDirectory[];
+    readonly configurations: DirectoryEvidence['configurations'];
+    readonly commitIndex: LogIndex;
+  },
+): ProvenEntry {
+  const rows = directories.flatMap(({ path, evidence }) => {
+    const finding = evidence.findings.get(index);
+    return finding === undefined ? [] : [{ directory: path, evidence, finding }];
+  });
+  const copies = rows.flatMap(({ evidence: { replica }, finding }) =>
+    finding.kind === 'held' && replica !== undefined
+      ? [{ ...replica, term: finding.term, crc: finding.crc }]
+      : [],
+  );
+  return {
+    index,
+    verdict: proveEntry({ copies, configurations, commitIndex }),
+    isKnownCommitted: index <= commitIndex,
+    directories: rows.map(({ directory, finding }) => ({ directory, ...finding })),
+  };
+}
+
+/** The entries asked about. @throws ClustorError `CLUSTOR_INVALID_ARGUMENT`. */
+async function indexesOf(options: ProveOptions): Promise<ReadonlySet<LogIndex>> {
+  const { index, from, to, indexesFrom } = options;
+  const indexes = new Set<LogIndex>();
+  const add = (value: number): void => {
+    if (!Number.isSafeInteger(value) || value < 1)
+      throw new ClustorError('CLUSTOR_INVALID_ARGUMENT', `${value} is no index; they begin at 1`);
+    indexes.add(logIndex(value));
+    if (indexes.size > indexesMax)
+      throw new ClustorError(
+        'CLUSTOR_INVALID_ARGUMENT',
+        `at most ${indexesMax} entries are proven at once`,
+      );
+  };
+  if (index !== undefined) add(index);
+  if ((from === undefined) !== (to === undefined))
+    throw new ClustorError('CLUSTOR_INVALID_ARGUMENT', '--from and --to belong together');
+  if (from !== undefined && to !== undefined) for (let at = from; at <= to; at++) add(at);
+  if (indexesFrom !== undefined)
+    for (const word of (await readFile(indexesFrom, 'utf8')).split(/\s+/))
+      if (word !== '') add(Number(word));
+  if (indexes.size === 0)
+    throw new ClustorError(
+      'CLUSTOR_INVALID_ARGUMENT',
+      'name entries with --index, with --from and --to, or with --indexes-from',
+    );
+  return indexes;
+}
+
+function proofText(entries: readonly ProvenEntry[], notProven: readonly ProvenEntry[]): string {
+  const [only] = entries;
+  if (only !== undefined && entries.length === 1) return entryText(only);
+  const proven = entries.length - notProven.length;
+  const lines = [
+    `${proven} of ${entries.length} entries are proven to be on a quorum's stable storage`,
+  ];
+  for (const { index, verdict } of notProven.slice(0, rowsShown))
+    if (verdict.kind === 'notProvable')
+      lines.push(`${pc.red('not provable')} entry ${index}: ${verdict.reason}`);
+  if (notProven.length > rowsShown) lines.push(`and ${notProven.length - rowsShown} more`);
+  return lines.join('\n');
+}
+
+function entryText({ index, verdict, isKnownCommitted, directories }: ProvenEntry): string {
+  const head =
+    verdict.kind === 'proven'
+      ? `entry ${index}: ${pc.green('proven')} to be on a quorum's stable storage, term ${verdict.term}`
+      : `entry ${index}: ${pc.red('not provable')}: ${verdict.reason}`;
+  return [
+    head,
+    isKnownCommitted ? 'a ledger records it as committed' : 'no ledger records it as committed yet',
+    tableText(
+      ['directory', 'journal', 'frame', 'ledger', 'record'],
+      directories.map((row) =>
+        row.kind === 'held'
+          ? [
+              row.directory,
+              `segment ${row.segmentSeq} block ${row.block} offset ${row.offset}`,
+              `term ${row.term} crc ${row.crc.toString(16).padStart(8, '0')}${row.hasLeaf ? ' leaf good' : ''}`,
+              `flush ${row.ledger.flushSeq} of generation ${row.ledger.generation}, copies: ${row.ledger.copies}`,
+              `durable to ${row.ledger.record.index}, commit ${row.ledger.record.commitIndex}`,
+            ]
+          : [row.directory, pc.red('not held'), row.reason, '', ''],
+      ),
+    ),
+  ].join('\n');
+}
