@@ -14,6 +14,7 @@ import {
 } from '../codec/idx-format.ts';
 import type { LedgerRecord } from '../codec/ledger-format.ts';
 import { blockBytes, segmentFileName, writeSegmentHeader } from '../codec/segment-format.ts';
+import type { SegmentMacKey } from '../codec/segment-trailer.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Entropy } from '../ports/entropy.ts';
 import type { FileSystem, IoStep, ZeroPace } from '../ports/file-system.ts';
@@ -23,6 +24,7 @@ import { segmentClosedRecord } from './ledger-image.ts';
 import type { PartitionLog } from './partition-log.ts';
 import type { SegmentReader } from './segment-reader.ts';
 import { SegmentWriter, type OpenSegment } from './segment-writer.ts';
+import { TrailerWriter, type ClosedSegment, type OnTrailer } from './trailer-writer.ts';
 
 /** What the journal needs. */
 export interface JournalOptions {
@@ -36,6 +38,8 @@ export interface JournalOptions {
   readonly segmentBytes: number;
   readonly nextSegmentSeq: number;
   readonly reader: SegmentReader;
+  /** Key of the trailers of segments that this process begins. */
+  readonly macKey: SegmentMacKey | undefined;
 }
 
 /** Memory in which flushes are laid out: a largest batch always fits. */
@@ -49,7 +53,10 @@ export class Journal {
   readonly #options: JournalOptions;
   readonly #staging: Uint8Array;
   readonly #headerStaging: Uint8Array;
+  readonly #trailers: TrailerWriter;
   readonly #closed = new Map<number, number>();
+  /** The segment that was left and whose closing record is not synced yet. */
+  #left: ClosedSegment | undefined;
   #closedBytes = 0;
   #writer: SegmentWriter | undefined;
   #next: OpenSegment | undefined;
@@ -65,6 +72,7 @@ export class Journal {
     this.#nextSegmentSeq = options.nextSegmentSeq;
     this.#staging = options.fileSystem.allocateStaging(stagingBytes);
     this.#headerStaging = options.fileSystem.allocateStaging(blockBytes);
+    this.#trailers = new TrailerWriter(options);
   }
 
   /** The segment in use. */
@@ -84,16 +92,28 @@ export class Journal {
     return this.#closed.get(segmentSeq) ?? 0;
   }
 
-  /** Takes in a segment of an earlier process; its `.idx` is written if it has none. */
-  async adopt(segment: {
-    readonly segmentSeq: number;
-    readonly endOffset: number;
-    readonly rowsToWrite: readonly SegmentIndexRow[] | undefined;
-  }): Promise<void> {
+  /** Takes in a segment of an earlier process; its `.idx` is written if it has none, its trailer if it needs one. */
+  async adopt(
+    segment: ClosedSegment & {
+      readonly rowsToWrite: readonly SegmentIndexRow[] | undefined;
+      readonly needsTrailer: boolean;
+    },
+  ): Promise<void> {
     this.#closed.set(segment.segmentSeq, segment.endOffset);
     this.#closedBytes += segment.endOffset;
     if (segment.rowsToWrite !== undefined)
       await this.#writeIndex(segment.segmentSeq, segment.endOffset, segment.rowsToWrite);
+    if (segment.needsTrailer) this.#trailers.add(segment);
+  }
+
+  /** Begins to give closed segments their trailers; everything adopted is closed in the ledger by now. */
+  beginTrailers(onTrailer: OnTrailer): void {
+    this.#trailers.begin(onTrailer);
+  }
+
+  /** Nothing more is written by this process (KER-10). */
+  stopTrailers(): void {
+    void this.#trailers.stop();
   }
 
   /** Creates the first segment of this process, header synced; returns the record that opens it. */
@@ -174,8 +194,19 @@ export class Journal {
     this.#closed.set(segmentSeq, endOffset);
     this.#closedBytes += endOffset;
     this.#retire(old.segment, endOffset, rows);
+    this.#left = { segmentSeq, endOffset };
     const steps = this.#headerSteps(next);
     return { steps, records: [segmentClosedRecord(segmentSeq, endOffset), this.#enter(next)] };
+  }
+
+  /** The flush that closed the segment left last is synced: it gets its trailer once its file is cut. */
+  switched(): void {
+    const left = this.#left;
+    this.#left = undefined;
+    if (left === undefined) return;
+    this.#background = this.#background.then(() => {
+      this.#trailers.add(left);
+    });
   }
 
   /** Finishes what runs in the background and closes the files. */
@@ -184,6 +215,7 @@ export class Journal {
     this.#cancelRetry?.();
     await this.#preparing;
     await this.#background;
+    await this.#trailers.stop();
     if (this.#writer !== undefined) await this.#options.fileSystem.close(this.#writer.segment.file);
     if (this.#next !== undefined) await this.#options.fileSystem.close(this.#next.file);
     this.#writer = undefined;
@@ -208,7 +240,7 @@ export class Journal {
       nodeId,
       segmentSeq: next.segmentSeq,
       dekEpoch: 0,
-      integrityMacEpoch: 0,
+      integrityMacEpoch: this.#options.macKey?.epoch ?? 0,
       salt: next.salt,
       createdMs: clock.wallMs(),
     });

@@ -36,6 +36,8 @@ export interface SegmentRow {
   readonly reservedBlocks: number;
   /** Where it ends; `undefined` while it is the one in use. */
   endOffset: number | undefined;
+  /** Where its trailer stands; 0 while it has none that is synced. */
+  trailerOffset: number;
 }
 
 /**
@@ -100,6 +102,7 @@ export class LedgerImage {
           segmentSeq: record.segmentSeq,
           reservedBlocks: record.reservedBlocks,
           endOffset: undefined,
+          trailerOffset: 0,
         });
         return;
       case 'segmentClosed': {
@@ -110,6 +113,7 @@ export class LedgerImage {
             `the ledger closes segment ${record.segmentSeq}, which it never opened`,
           );
         segment.endOffset = record.endOffset;
+        segment.trailerOffset = record.trailerOffset;
         return;
       }
       case 'hardState':
@@ -153,7 +157,9 @@ export class LedgerImage {
         reservedBlocks: segment.reservedBlocks,
       });
       if (segment.endOffset !== undefined)
-        records.push(segmentClosedRecord(segment.segmentSeq, segment.endOffset));
+        records.push(
+          segmentClosedRecord(segment.segmentSeq, segment.endOffset, segment.trailerOffset),
+        );
     }
     for (const [partitionId, row] of this.partitions) {
       if (row.hardState !== undefined) {
@@ -220,13 +226,17 @@ export class LedgerImage {
   }
 }
 
-/** The record that ends a segment. */
-export function segmentClosedRecord(segmentSeq: number, endOffset: number): LedgerRecord {
+/** The record that ends a segment, and names its trailer once there is one. */
+export function segmentClosedRecord(
+  segmentSeq: number,
+  endOffset: number,
+  trailerOffset = 0,
+): LedgerRecord {
   return {
     kind: 'segmentClosed',
     segmentSeq,
     endOffset,
-    trailerOffset: 0,
+    trailerOffset,
     blocksSpent: (endOffset - blockOffset(0)) / (blockOffset(1) - blockOffset(0)),
   };
 }

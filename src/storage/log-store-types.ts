@@ -10,6 +10,7 @@ import type {
   Term,
 } from '../base/ids.ts';
 import type { Configuration } from '../base/membership.ts';
+import type { SegmentMacKey } from '../codec/segment-trailer.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Entropy } from '../ports/entropy.ts';
 import type { FileSystem, IoWriterMode } from '../ports/file-system.ts';
@@ -104,6 +105,8 @@ export interface LogStoreOptions {
   readonly entropy: Entropy;
   readonly observer: Observer;
   readonly limits?: Partial<LogStoreLimits>;
+  /** Key of segment trailers; without one they carry checksums and no MAC. */
+  readonly macKey?: SegmentMacKey | undefined;
   readonly listener: LogStoreListener;
 }
 

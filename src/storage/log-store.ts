@@ -20,7 +20,7 @@ import { DataFlush } from './data-flush.ts';
 import { type DurabilityLedger, recordBytesMax } from './durability-ledger.ts';
 import { FlushTimes } from './flush-times.ts';
 import type { Journal } from './journal.ts';
-import type { LedgerImage } from './ledger-image.ts';
+import { segmentClosedRecord, type LedgerImage } from './ledger-image.ts';
 import { logStoreLimits } from './log-store-limits.ts';
 import type {
   BootReport,
@@ -99,6 +99,10 @@ export class LogStore implements PartitionLogOwner {
       for (const range of ranges) log.index.addClosed(range);
       this.#logs.set(replica.partitionId, log);
     }
+    this.#journal.beginTrailers(({ segmentSeq, endOffset }) => {
+      this.#pushRecord(segmentClosedRecord(segmentSeq, endOffset, endOffset));
+      this.flush();
+    });
   }
 
   /** Locks, recovers, begins a new segment and a new ledger generation; everything read is synced when it resolves (KER-11, KER-13). */
@@ -396,7 +400,9 @@ export class LogStore implements PartitionLogOwner {
     }
     if (this.#mustRotate(1024)) return;
     const { steps, records } = this.#journal.switchSegment(this.#logs.values());
-    this.#submit([...steps, ...this.#ledger.flush(records, this.#image.coverage)], () => undefined);
+    this.#submit([...steps, ...this.#ledger.flush(records, this.#image.coverage)], () => {
+      this.#journal.switched();
+    });
   }
 
   #prepareSegment(isAwaited = false): void {
@@ -453,6 +459,7 @@ export class LogStore implements PartitionLogOwner {
     this.#isBusy = false;
     if (this.#failure !== undefined) return;
     this.#failure = error;
+    this.#journal.stopTrailers();
     for (const reject of this.#failureWaiters) reject(error);
     this.#options.listener.failed(error);
     this.#wakeIdle();

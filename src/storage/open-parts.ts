@@ -5,6 +5,7 @@
  * copies, leaves a torn end behind, covers the frames kept behind the old coverage, records doubts, closes the old segment
  * and opens the new one. Until its rename is synced the old generation and the old files say the same.
  */
+import { present } from '../base/assert.ts';
 import type { LedgerRecord } from '../codec/ledger-format.ts';
 import { segmentIndexFileName } from '../codec/idx-format.ts';
 import { segmentFileName, segmentSeqOfFileName } from '../codec/segment-format.ts';
@@ -50,6 +51,7 @@ export async function openParts(
     segmentBytes: limits.segmentBytes,
     nextSegmentSeq: recovery.nextSegmentSeq,
     reader,
+    macKey: options.macKey,
   });
   const { image } = recovery;
   const opened = await journal.begin();
@@ -73,9 +75,13 @@ export async function openParts(
     flushSeq,
   });
   await ledger.rotate();
-  for (const segment of recovery.segments) await journal.adopt(segment);
-  if (recovery.report.scrubState === 'Healthy')
-    await removeStrays(options, journal.writer.segment.segmentSeq, recovery);
+  const isHealthy = recovery.report.scrubState === 'Healthy';
+  for (const segment of recovery.segments) {
+    const { trailerOffset } = present(image.segments.get(segment.segmentSeq), 'its row');
+    // Where something is damaged, files stay as they were found.
+    await journal.adopt({ ...segment, needsTrailer: isHealthy && trailerOffset === 0 });
+  }
+  if (isHealthy) await removeStrays(options, journal.writer.segment.segmentSeq, recovery);
   const bootReport: BootReport = {
     ...recovery.report,
     durationMs: Math.round(clock.monotonicMs() - startedMs),

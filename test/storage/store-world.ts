@@ -21,6 +21,7 @@ import {
   frameTerm,
   frameTotalBytes,
 } from '../../src/codec/entry-frame.ts';
+import type { SegmentMacKey } from '../../src/codec/segment-trailer.ts';
 import { silentObserver } from '../../src/ports/observer.ts';
 import { LogStore } from '../../src/storage/log-store.ts';
 import type {
@@ -120,6 +121,7 @@ export class StoreWorld {
   readonly random: PrngState;
   readonly partitions: PartitionModel[];
   readonly limits: Partial<LogStoreLimits>;
+  readonly macKey: SegmentMacKey | undefined;
   store: LogStore | undefined;
   failures = 0;
   #scope = new LifeScope(0);
@@ -132,9 +134,11 @@ export class StoreWorld {
     readonly seed: number;
     readonly partitions: number;
     readonly limits?: Partial<LogStoreLimits>;
+    readonly macKey?: SegmentMacKey;
   }) {
     this.random = createPrng(options.seed);
     this.limits = options.limits ?? {};
+    this.macKey = options.macKey;
     this.partitions = Array.from(
       { length: options.partitions },
       (_, at) =>
@@ -202,6 +206,7 @@ export class StoreWorld {
         entropy: new SimEntropy(this.random),
         observer: silentObserver,
         limits: this.limits,
+        macKey: this.macKey,
         listener: this.#listener(),
       }),
     );
