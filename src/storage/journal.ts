@@ -6,6 +6,7 @@
  * block of the new one is written. A process never appends to a segment that it did not create.
  */
 import { ClustorError, messageOf } from '../base/errors.ts';
+import type { ClusterId, NodeId } from '../base/ids.ts';
 import {
   encodeSegmentIndex,
   segmentIndexFileName,
@@ -26,6 +27,7 @@ import type { PartitionLog } from './partition-log.ts';
 import type { SegmentReader } from './segment-reader.ts';
 import type { SegmentReserve } from './segment-reserve.ts';
 import { SegmentWriter, type OpenSegment } from './segment-writer.ts';
+import { TrailerWriter, type ClosedSegment } from './trailer-writer.ts';
 
 /** What the journal needs. */
 export interface JournalOptions {
@@ -34,6 +36,8 @@ export interface JournalOptions {
   readonly entropy: Entropy;
   readonly observer: Observer;
   readonly folder: string;
+  readonly clusterId: ClusterId;
+  readonly nodeId: NodeId;
   /** Seal its blocks. */
   readonly keys: JournalKeys;
   readonly segmentBytes: number;
@@ -55,7 +59,11 @@ export class Journal {
   readonly #options: JournalOptions;
   #staging: Uint8Array;
   readonly #headerStaging: Uint8Array;
+  /** Gives closed segments their trailers, once it is begun. */
+  readonly trailers: TrailerWriter;
   readonly #closed = new Map<number, number>();
+  /** The segment that was left and whose closing record is not synced yet. */
+  #left: ClosedSegment | undefined;
   #closedBytes = 0;
   #writer: SegmentWriter | undefined;
   #next: OpenSegment | undefined;
@@ -71,6 +79,7 @@ export class Journal {
     this.#nextSegmentSeq = options.nextSegmentSeq;
     this.#staging = options.fileSystem.allocateStaging(stagingBytesMin);
     this.#headerStaging = options.fileSystem.allocateStaging(blockBytes);
+    this.trailers = new TrailerWriter(options);
   }
 
   /** The segment in use. */
@@ -97,18 +106,22 @@ export class Journal {
   }
 
   /** Takes in a segment of an earlier process; one that this has not tidied is cut to its end and gets its `.idx`. */
-  async adopt(segment: {
-    readonly segmentSeq: number;
-    readonly endOffset: number;
-    readonly rowsToWrite: readonly SegmentIndexRow[] | undefined;
-    /** Whether nothing is missing: otherwise its bytes are kept as they are. */
-    readonly isWhole: boolean;
-  }): Promise<void> {
+  async adopt(
+    segment: ClosedSegment & {
+      readonly rowsToWrite: readonly SegmentIndexRow[] | undefined;
+      /** Whether nothing is missing: otherwise its bytes are kept as they are. */
+      readonly isWhole: boolean;
+      /** Where the ledger says that its trailer stands; 0 when it has none. */
+      readonly trailerOffset: number;
+    },
+  ): Promise<void> {
     this.#closed.set(segment.segmentSeq, segment.endOffset);
     this.#closedBytes += segment.endOffset;
+    if (segment.isWhole && segment.trailerOffset === 0) this.trailers.add(segment);
     if (segment.rowsToWrite === undefined) return;
     try {
-      if (segment.isWhole) await this.#cut(segment);
+      // Behind the end of a segment with a trailer stands the trailer.
+      if (segment.isWhole && segment.trailerOffset === 0) await this.#cut(segment);
       await this.#writeIndex(segment.segmentSeq, segment.endOffset, segment.rowsToWrite);
     } catch (error) {
       if (!isDiskFull(error)) throw error;
@@ -198,9 +211,20 @@ export class Journal {
     this.#closed.set(segmentSeq, endOffset);
     this.#closedBytes += endOffset;
     this.#retire(old.segment, endOffset, rows);
+    this.#left = { segmentSeq, endOffset };
     const { steps, suite } = this.#header(next);
     const opened = this.#enter(next, suite);
     return { steps, records: [segmentClosedRecord(segmentSeq, endOffset), opened] };
+  }
+
+  /** The flush that closed the segment left last is synced: it gets its trailer once its file is cut. */
+  switched(): void {
+    const left = this.#left;
+    this.#left = undefined;
+    if (left === undefined) return;
+    this.#background = this.#background.then(() => {
+      this.trailers.add(left);
+    });
   }
 
   /** Finishes what runs in the background and closes the files. */
@@ -209,6 +233,7 @@ export class Journal {
     this.#cancelRetry?.();
     await this.#preparing;
     await this.#background;
+    await this.trailers.stop();
     if (this.#writer !== undefined) await this.#options.fileSystem.close(this.#writer.segment.file);
     if (this.#next !== undefined) await this.#options.fileSystem.close(this.#next.file);
     this.#writer = undefined;

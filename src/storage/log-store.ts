@@ -110,17 +110,11 @@ export class LogStore implements PartitionLogOwner {
       ...parts,
       clock,
       flushEnded: listener.flushEnded.bind(listener),
-      next: () => {
-        this.flush();
-      },
-      failed: (error) => {
-        this.#failed(error);
-      },
+      next: this.flush.bind(this),
+      failed: this.#failed.bind(this),
     });
     this.#guard.logBytes = () => this.#journal.bytes;
-    this.#guard.roomAgain = () => {
-      this.#makeReady();
-    };
+    this.#guard.roomAgain = this.#makeReady.bind(this);
     this.#pauses = new Pauses(options.clock);
     this.#registry = new ReplicaRegistry(options, parts.recovery.registry);
     this.#births = new ReplicaBirths({
@@ -145,14 +139,18 @@ export class LogStore implements PartitionLogOwner {
           this.#pushRecord(record, { done });
         }),
       enterNewKeys: () => this.#chains.settled((done) => this.#keyWaiters.push(done)),
+      trailers: this.#journal.trailers,
       segmentInUse: () => this.#journal.writer.segment.segmentSeq,
-      replacing: (segmentSeq) => {
-        this.#reader.replacing(segmentSeq);
-      },
+      replacing: this.#reader.replacing.bind(this.#reader),
       leaveFile: (segmentSeq) => this.#reader.leave(segmentSeq),
     });
     for (const log of recoveredPartitionLogs(this, parts.recovery))
       this.#logs.set(log.partitionId, log);
+    this.#journal.trailers.begin((record) => {
+      if (this.#isClosing) return;
+      this.#pushRecord(record);
+      this.flush();
+    });
   }
 
   /** Locks, recovers, begins a new segment and a new ledger generation; everything read is synced when it resolves (KER-11, KER-13). */
@@ -408,7 +406,10 @@ export class LogStore implements PartitionLogOwner {
 
   #enterNextSegment(entered: () => void): void {
     const { steps, records } = this.#journal.switchSegment(this.#logs.values());
-    this.#chains.submit([...steps, ...this.#ledger.flush(records, this.#image.coverage)], entered);
+    this.#chains.submit([...steps, ...this.#ledger.flush(records, this.#image.coverage)], () => {
+      this.#journal.switched();
+      entered();
+    });
   }
 
   /** A new segment, then a new ledger generation: the keys of before are needed for reading only. */
@@ -437,9 +438,7 @@ export class LogStore implements PartitionLogOwner {
   }
 
   #prepareSegment(isAwaited = false): void {
-    this.#journal.prepareAhead(() => {
-      this.flush();
-    }, isAwaited);
+    this.#journal.prepareAhead(this.flush.bind(this), isAwaited);
   }
 
   /** Begins a new ledger generation when this one cannot take the records; the flush is tried again afterwards. */
@@ -453,6 +452,7 @@ export class LogStore implements PartitionLogOwner {
   }
 
   #failed(error: ClustorError): void {
+    void this.#journal.trailers.stop();
     // Who closes gives up what waits for room: nothing was told of it, and nobody has failed.
     if (!this.#isClosing || !isDiskFull(error)) this.#options.listener.failed(error);
     this.#wakeIdle();
