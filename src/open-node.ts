@@ -6,6 +6,7 @@ import { createAdminHttp, type AdminHttp } from './platform/admin-http.ts';
 import { loadCertificateFiles, type CertificateFiles } from './platform/certificate-files.ts';
 import { openCertificateKeeper } from './platform/certificate-keeper.ts';
 import { nodeClock } from './platform/node-clock.ts';
+import { nodeCryptography } from './platform/node-cryptography.ts';
 import { installPlatformCrc32c } from './platform/node-crc32c.ts';
 import { nodeEntropy } from './platform/node-entropy.ts';
 import { openNodeFileSystem } from './platform/node-file-system.ts';
@@ -41,6 +42,8 @@ export interface OpenNodeOptions {
   readonly limits?: Partial<NodeLimits>;
   readonly storage?: Partial<LogStoreLimits>;
   readonly raft?: Partial<RaftSettings>;
+  /** Whether entries that this node frames as a leader carry a Merkle leaf of 32 bytes. @defaultValue true */
+  readonly merkleLeaves?: boolean;
   /** How syncs are done; the best one that the disk allows by default. */
   readonly ioWriterMode?: IoWriterMode;
   /** Wraps the disk, for tests that kill the process between two steps. */
@@ -90,6 +93,7 @@ export async function openNode(options: OpenNodeOptions): Promise<ClustorNode> {
       transport,
       clock: nodeClock,
       entropy: nodeEntropy,
+      ...(options.merkleLeaves === false ? {} : { leafHash: nodeCryptography().sha256 }),
       observer,
       createStateMachine,
       ...(advertisedAddress === undefined ? {} : { advertisedAddress }),

@@ -44,6 +44,7 @@ interface NodeConfig {
   readonly productPort?: number;
   readonly limits?: Partial<NodeLimits>;
   readonly storage?: Partial<LogStoreLimits>;
+  readonly merkleLeaves?: boolean;
 }
 
 /** How long a clean stop may take before the process ends anyway. */
@@ -67,6 +68,7 @@ export async function runNode(options: NodeCommandOptions, output: Output): Prom
     observer,
     ...(config.limits === undefined ? {} : { limits: config.limits }),
     ...(config.storage === undefined ? {} : { storage: config.storage }),
+    ...(config.merkleLeaves === undefined ? {} : { merkleLeaves: config.merkleLeaves }),
     ...(wrap === undefined ? {} : { wrapFileSystem: wrap }),
   });
   let running: RunningProduct | undefined;
@@ -146,6 +148,12 @@ async function readConfig(path: string): Promise<NodeConfig> {
         `the configuration ${path} lacks "${name}"`,
       );
   }
+  const { merkleLeaves }: { readonly merkleLeaves?: unknown } = parsed;
+  if (merkleLeaves !== undefined && typeof merkleLeaves !== 'boolean')
+    throw new ClustorError(
+      'CLUSTOR_INVALID_ARGUMENT',
+      `"merkleLeaves" of the configuration ${path} is true or false`,
+    );
   const base = dirname(resolve(path));
   const { certificateFile, privateKeyFile, trustBundleFile } = parsed.certificates;
   return {

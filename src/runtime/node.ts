@@ -15,6 +15,7 @@ import {
 } from '../base/ids.ts';
 import { uuidFromBytes } from '../base/ids.ts';
 import { ownHandshake, type Handshake } from '../codec/handshake.ts';
+import type { LeafHash } from '../codec/entry-frame.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Entropy } from '../ports/entropy.ts';
 import type { FileSystem } from '../ports/file-system.ts';
@@ -56,6 +57,8 @@ export interface NodeParts {
   readonly transport: Transport;
   readonly clock: Clock;
   readonly entropy: Entropy;
+  /** Hashes the Merkle leaves of entries that are framed here; none are written without it. */
+  readonly leafHash?: LeafHash;
   readonly observer: Observer;
   /** Makes the machine of a partition; called once per hosted partition. */
   readonly createStateMachine: (partitionId: PartitionId) => StateMachine;
@@ -303,6 +306,7 @@ export class ClustorNode {
       seed: entropy.uint32(),
       ticks: this.#ticks,
       ledgerSeq: store.statistics().ledgerSequence,
+      leafHash: this.#parts.leafHash,
       listener: {
         roleChanged: (changed) => {
           this.#wake(changed.partitionId);

@@ -1,5 +1,6 @@
 /** What a replica is made of. */
 import type { NodeId, PartitionId } from '../base/ids.ts';
+import type { LeafHash } from '../codec/entry-frame.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Observer } from '../ports/observer.ts';
 import type { StateMachine } from '../ports/state-machine.ts';
@@ -27,6 +28,8 @@ export interface ReplicaOptions {
   /** The node's time in ticks; it passes for all replicas at once. */
   readonly ticks: { readonly now: number };
   readonly ledgerSeq: number;
+  /** Hashes the Merkle leaves of entries framed here; none are written without it. */
+  readonly leafHash: LeafHash | undefined;
   readonly listener: ReplicaListener;
 }
 

@@ -92,7 +92,7 @@ export class Replica implements TurnWork {
       seed: options.seed,
     });
     this.#proposals = new ProposalQueue(limits);
-    this.#frames = new FrameBuilder(recovered.partitionId);
+    this.#frames = new FrameBuilder(recovered.partitionId, options.leafHash);
     this.#sender = new AppendSender({
       partitionId: recovered.partitionId,
       tail: this.tail,
