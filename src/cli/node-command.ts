@@ -51,6 +51,7 @@ export interface NodeConfig {
   readonly storage?: Partial<LogStoreLimits>;
   readonly raft?: Partial<RaftSettings>;
   readonly encryption?: KeyConfig;
+  readonly merkleLeaves?: boolean;
 }
 
 /** How long a clean stop may take before the process ends anyway. */
@@ -83,6 +84,7 @@ export async function runNode(options: NodeCommandOptions, output: Output): Prom
     ...(config.limits === undefined ? {} : { limits: config.limits }),
     ...(config.storage === undefined ? {} : { storage: config.storage }),
     ...(config.raft === undefined ? {} : { raft: config.raft }),
+    ...(config.merkleLeaves === undefined ? {} : { merkleLeaves: config.merkleLeaves }),
     ...(wrap === undefined ? {} : { wrapFileSystem: wrap }),
   });
   let running: RunningProduct | undefined;
@@ -163,6 +165,12 @@ export async function readConfig(path: string): Promise<NodeConfig> {
         `the configuration ${path} lacks "${name}"`,
       );
   }
+  const { merkleLeaves }: { readonly merkleLeaves?: unknown } = parsed;
+  if (merkleLeaves !== undefined && typeof merkleLeaves !== 'boolean')
+    throw new ClustorError(
+      'CLUSTOR_INVALID_ARGUMENT',
+      `"merkleLeaves" of the configuration ${path} is true or false`,
+    );
   const base = dirname(resolve(path));
   const { certificateFile, privateKeyFile, trustBundleFile } = parsed.certificates;
   return {
