@@ -89,4 +89,5 @@ export {
   defaultLogStoreLimits,
   type LogStoreLimits,
   type LogStoreStatistics,
+  type ScrubStatistics,
 } from './storage/log-store-types.ts';

@@ -44,6 +44,13 @@ export function statusMessage(status: NodeStatus): GetStatusResponse {
       flushMsLast: journal.flushMsLast,
       flushMsP50: journal.flushMsP50,
       flushMsP99: journal.flushMsP99,
+      scrub: {
+        passes: BigInt(journal.scrub.passes),
+        bytesRead: BigInt(journal.scrub.bytesRead),
+        lastPassMs: BigInt(Math.floor(journal.scrub.lastPassMs)),
+        coverageAgeMs: BigInt(Math.floor(journal.scrub.coverageAgeMs)),
+        damagedSegments: journal.scrub.damagedSegments,
+      },
     }),
     partitions: status.partitions.map(partitionMessage),
   });

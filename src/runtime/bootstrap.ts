@@ -72,6 +72,7 @@ export async function initializeNode(parts: InitializeParts): Promise<void> {
       hardStateDurable: () => undefined,
       appendDurable: () => undefined,
       flushEnded: () => undefined,
+      damageFound: () => undefined,
       failed: () => undefined,
     },
   });

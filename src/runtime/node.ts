@@ -37,6 +37,7 @@ import { nodeLimits, type NodeLimits } from './limits.ts';
 import { electionsPerTick, linkEvents } from './link-events.ts';
 import { closeHosted, hostPartition, type HostedPartition } from './hosted-partition.ts';
 import { parseAddress } from './node-address.ts';
+import { damageFoundEvent, nodeFailedEvent } from './node-events.ts';
 import type { Partition } from './partition.ts';
 import { PeerLinks, type PeerLinkListener } from './peer-links.ts';
 import { ReplicaCreator } from './replica-creator.ts';
@@ -254,6 +255,7 @@ export class ClustorNode {
 
   async #recover(): Promise<void> {
     const { directory, clusterId, nodeId, fileSystem, clock, entropy, observer } = this.#parts;
+    const { leafHash } = this.#parts;
     this.#store = await LogStore.open({
       directory,
       clusterId,
@@ -262,6 +264,7 @@ export class ClustorNode {
       clock,
       entropy,
       observer,
+      leafHash,
       ...(this.#parts.storage === undefined ? {} : { limits: this.#parts.storage }),
       listener: {
         hardStateDurable: (log, hardState) => {
@@ -274,6 +277,9 @@ export class ClustorNode {
         },
         flushEnded: () => {
           this.#turn.completed();
+        },
+        damageFound: (damage) => {
+          observer.emit(damageFoundEvent(damage));
         },
         failed: (error) => {
           this.#fail(error);
@@ -472,15 +478,7 @@ export class ClustorNode {
     this.#failure = isClustorError(error)
       ? error
       : new ClustorError('CLUSTOR_INTERNAL', messageOf(error), { cause: error });
-    this.#parts.observer.emit({
-      level: 'error',
-      kind: 'nodeFailed',
-      fields: {
-        code: this.#failure.code,
-        message: this.#failure.message,
-        stack: error instanceof Error ? error.stack : undefined,
-      },
-    });
+    this.#parts.observer.emit(nodeFailedEvent(this.#failure, error));
     void this.close();
   }
 

@@ -5,6 +5,7 @@
  */
 import { assert } from '../base/assert.ts';
 import type { LogIndex, Term } from '../base/ids.ts';
+import { blockOffset } from '../codec/segment-format.ts';
 
 /** A run of frames in the segment in use. */
 export interface JournalRun {
@@ -20,6 +21,12 @@ export interface JournalRun {
 /** Live entries of the partition in a closed segment. */
 export interface ClosedRange {
   readonly segmentSeq: number;
+  readonly firstIndex: LogIndex;
+  readonly lastIndex: LogIndex;
+}
+
+/** Indexes that follow each other. */
+export interface HeldRange {
   readonly firstIndex: LogIndex;
   readonly lastIndex: LogIndex;
 }
@@ -106,6 +113,20 @@ export class JournalIndex {
     this.#length = 0;
     this.#resize(rowsAtFirst);
     this.#closed.push(range);
+  }
+
+  /** Indexes held of a closed segment; `undefined` when there are none, also when it has just been closed under the asker. */
+  heldIn(segmentSeq: number): HeldRange | undefined {
+    return this.#closed.find((range) => range.segmentSeq === segmentSeq);
+  }
+
+  /** Indexes held of the segment in use whose runs begin before a file offset. */
+  heldInOpen(end: number): HeldRange | undefined {
+    let row = this.#length - 1;
+    while (row >= 0 && blockOffset(this.#block[row] ?? 0) >= end) row--;
+    if (row < 0) return undefined;
+    const last = (this.#firstIndex[row] ?? 0) + (this.#count[row] ?? 0) - 1;
+    return { firstIndex: (this.#firstIndex[0] ?? 0) as LogIndex, lastIndex: last as LogIndex };
   }
 
   /** Where an entry is; `undefined` when it is not held. */

@@ -58,6 +58,8 @@ export class Journal {
   /** The segment that was left and whose closing record is not synced yet. */
   #left: ClosedSegment | undefined;
   #closedBytes = 0;
+  /** File offset in the segment in use behind everything that a completed flush synced. */
+  syncedEnd = 0;
   #writer: SegmentWriter | undefined;
   #next: OpenSegment | undefined;
   #nextSegmentSeq: number;
@@ -224,6 +226,7 @@ export class Journal {
 
   #enter(next: OpenSegment): LedgerRecord {
     this.#writer = new SegmentWriter(next, this.#staging);
+    this.syncedEnd = 0;
     this.#next = undefined;
     this.#isNextAwaited = false;
     return {

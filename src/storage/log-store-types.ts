@@ -10,6 +10,7 @@ import type {
   Term,
 } from '../base/ids.ts';
 import type { Configuration } from '../base/membership.ts';
+import type { LeafHash } from '../codec/entry-frame.ts';
 import type { SegmentMacKey } from '../codec/segment-trailer.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Entropy } from '../ports/entropy.ts';
@@ -61,6 +62,33 @@ export interface AppendCompletion {
   readonly ledgerSequence: number;
 }
 
+/** Covered entries that cannot be read. */
+export interface DamagedRange {
+  readonly partitionId: PartitionId;
+  readonly firstIndex: LogIndex;
+  readonly lastIndex: LogIndex;
+}
+
+/** What the scrub found wrong with a segment. */
+export interface SegmentDamage {
+  readonly segmentSeq: number;
+  readonly reasons: readonly string[];
+  /** Empty where no live entry is lost, such as for a damaged trailer. */
+  readonly ranges: readonly DamagedRange[];
+}
+
+/** What the background scrub has done in this process. @public */
+export interface ScrubStatistics {
+  readonly passes: number;
+  readonly bytesRead: number;
+  /** End of the newest pass, milliseconds since 1970; 0 before the first one. */
+  readonly lastPassMs: number;
+  /** How long ago the byte that waits longest was read or first seen, milliseconds. */
+  readonly coverageAgeMs: number;
+  /** Segments with damage when they were last read. */
+  readonly damagedSegments: number;
+}
+
 /** Receives completions, in order. */
 export interface LogStoreListener {
   hardStateDurable(partition: PartitionLog, hardState: HardState): void;
@@ -68,6 +96,8 @@ export interface LogStoreListener {
   appendDurable(partition: PartitionLog, completion: AppendCompletion): void;
   /** All completions of a flush were delivered. */
   flushEnded(): void;
+  /** The background scrub found damage in something covered (specification §5.4). */
+  damageFound(damage: SegmentDamage): void;
   /** A write or sync failed: nothing more is written or reported (KER-10). The node must stop. */
   failed(error: ClustorError): void;
 }
@@ -107,6 +137,8 @@ export interface LogStoreOptions {
   readonly limits?: Partial<LogStoreLimits>;
   /** Key of segment trailers; without one they carry checksums and no MAC. */
   readonly macKey?: SegmentMacKey | undefined;
+  /** Hashes Merkle leaves when the scrub verifies them; without it they are not looked at. */
+  readonly leafHash?: LeafHash | undefined;
   readonly listener: LogStoreListener;
 }
 
@@ -132,6 +164,7 @@ export interface LogStoreStatistics {
   readonly flushMsLast: number;
   readonly flushMsP50: number;
   readonly flushMsP99: number;
+  readonly scrub: ScrubStatistics;
 }
 
 /** What recovery found; also written to `boot_record.json`. */

@@ -13,9 +13,10 @@ import { present } from '../base/assert.ts';
 import { ClustorError, messageOf } from '../base/errors.ts';
 import type { LogIndex, PartitionId, Term } from '../base/ids.ts';
 import type { LedgerRecord } from '../codec/ledger-format.ts';
-import type { DirectoryLock, IoFailure, IoStep, IoWriterMode } from '../ports/file-system.ts';
+import type { DirectoryLock, IoStep, IoWriterMode } from '../ports/file-system.ts';
 import { cutAppend, dataRecordBytesMax } from './append-parts.ts';
 import { writeBootRecords } from './boot-records.ts';
+import { chainFailure } from './chain-failure.ts';
 import { DataFlush } from './data-flush.ts';
 import { type DurabilityLedger, recordBytesMax } from './durability-ledger.ts';
 import { FlushTimes } from './flush-times.ts';
@@ -35,6 +36,8 @@ import { PartitionLog, type PartitionLogOwner, type PendingAppend } from './part
 import { openParts, type StoreParts } from './open-parts.ts';
 import { newbornPartition, type ReplicaToCreate } from './replica-files.ts';
 import { ReplicaRegistry } from './replica-registry.ts';
+import { scrubberOf } from './scrub-segments.ts';
+import type { Scrubber } from './scrubber.ts';
 import type { RunPlace, SegmentReader } from './segment-reader.ts';
 
 /** A record that waits for a ledger flush. */
@@ -60,6 +63,7 @@ export class LogStore implements PartitionLogOwner {
   readonly #logs = new Map<PartitionId, PartitionLog>();
   readonly #times = new FlushTimes();
   readonly #registry: ReplicaRegistry;
+  readonly #scrubber: Scrubber;
   #records: PendingRecord[] = [];
   #appends: PendingAppend[] = [];
   readonly #dataFlush = new DataFlush();
@@ -99,6 +103,8 @@ export class LogStore implements PartitionLogOwner {
       for (const range of ranges) log.index.addClosed(range);
       this.#logs.set(replica.partitionId, log);
     }
+    const { image } = parts.recovery;
+    this.#scrubber = scrubberOf(options, { image, journal: this.#journal, logs: this.#logs });
     this.#journal.beginTrailers(({ segmentSeq, endOffset }) => {
       this.#pushRecord(segmentClosedRecord(segmentSeq, endOffset, endOffset));
       this.flush();
@@ -231,6 +237,7 @@ export class LogStore implements PartitionLogOwner {
       ledgerGeneration: this.#ledger.generation,
       ioWriterMode: this.#options.fileSystem.ioWriterMode,
       ...this.#times.summary(),
+      scrub: this.#scrubber.statistics(),
     };
   }
 
@@ -376,15 +383,15 @@ export class LogStore implements PartitionLogOwner {
     const sealed = this.#appends.splice(0, taken);
     const { position, bytes } = writer.end();
     const { file, segmentSeq } = writer.segment;
-    const ledgerSteps = this.#ledger.flush(this.#dataFlush.records(sealed), {
-      segmentSeq,
-      endOffset: writer.endOffset,
-    });
+    const { endOffset } = writer;
+    const coverage = { segmentSeq, endOffset };
+    const ledgerSteps = this.#ledger.flush(this.#dataFlush.records(sealed), coverage);
     this.#dataFlushes++;
     this.#journalBytesWritten += bytes.length;
     this.#submit(
       [{ kind: 'write', file, position, bytes }, { kind: 'sync', file }, ...ledgerSteps],
       () => {
+        this.#journal.syncedEnd = endOffset;
         this.#dataFlush.complete(this.#options.listener, this.#ledger.syncedFlushSeq);
       },
     );
@@ -480,20 +487,10 @@ export class LogStore implements PartitionLogOwner {
       });
     }
     await this.#reports;
+    await this.#scrubber.stop();
     await this.#reader.close();
     await this.#journal.close();
     await this.#ledger.close();
     await this.#lock.release();
   }
-}
-
-function chainFailure(steps: readonly IoStep[], failure: IoFailure): ClustorError {
-  const kind = steps[failure.stepIndex]?.kind ?? 'step';
-  return new ClustorError(
-    'CLUSTOR_STORAGE_FAILED',
-    `a ${kind} of the journal or ledger failed with ${failure.systemCode}; nothing more is written or acknowledged by this process`,
-    {
-      details: { systemCode: failure.systemCode },
-    },
-  );
 }

@@ -232,6 +232,7 @@ describe('regression 57: a second process on one data directory is refused', () 
         hardStateDurable: () => undefined,
         appendDurable: () => undefined,
         flushEnded: () => undefined,
+      damageFound: () => undefined,
         failed: () => undefined,
       },
     });

@@ -29,6 +29,7 @@ import type {
   HardState,
   LogStoreLimits,
   LogStoreListener,
+  SegmentDamage,
 } from '../../src/storage/log-store-types.ts';
 import { SimClock, SimHardwareClock } from '../../src/testing/sim-clock.ts';
 import { SimDisk, type KillPoint } from '../../src/testing/sim-disk.ts';
@@ -129,6 +130,8 @@ export class StoreWorld {
   readonly macKey: SegmentMacKey | undefined;
   store: LogStore | undefined;
   failures = 0;
+  /** What the background scrub found. */
+  readonly damages: SegmentDamage[] = [];
   #scope = new LifeScope(0);
   #fileSystem: SimFileSystem | undefined;
   #sequence = 0;
@@ -212,6 +215,7 @@ export class StoreWorld {
         observer: silentObserver,
         limits: this.limits,
         macKey: this.macKey,
+        leafHash: nodeCryptography().sha256,
         listener: this.#listener(),
       }),
     );
@@ -410,6 +414,9 @@ export class StoreWorld {
         });
       },
       flushEnded: () => undefined,
+      damageFound: (damage) => {
+        this.damages.push(damage);
+      },
       failed: () => {
         this.failures++;
       },

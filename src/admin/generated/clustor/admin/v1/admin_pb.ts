@@ -10,7 +10,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file clustor/admin/v1/admin.proto.
  */
 export const file_clustor_admin_v1_admin: GenFile = /*@__PURE__*/
-  fileDesc("ChxjbHVzdG9yL2FkbWluL3YxL2FkbWluLnByb3RvEhBjbHVzdG9yLmFkbWluLnYxIhIKEEdldFN0YXR1c1JlcXVlc3Qi7gEKEUdldFN0YXR1c1Jlc3BvbnNlEhIKCmNsdXN0ZXJfaWQYASABKAkSDwoHbm9kZV9pZBgCIAEoBBIPCgdib290X2lkGAMgASgJEg8KB2FkZHJlc3MYBCABKAkSEQoJdXB0aW1lX21zGAUgASgEEhAKCGxpbmtzX3VwGAYgAygEEhAKCHNlc3Npb25zGAcgASgNEioKB2pvdXJuYWwYCCABKAsyGS5jbHVzdG9yLmFkbWluLnYxLkpvdXJuYWwSLwoKcGFydGl0aW9ucxgJIAMoCzIbLmNsdXN0b3IuYWRtaW4udjEuUGFydGl0aW9uIsQCCgdKb3VybmFsEg8KB2ZsdXNoZXMYASABKAQSFAoMZGF0YV9mbHVzaGVzGAIgASgEEg8KB2VudHJpZXMYAyABKAQSEwoLZW50cnlfYnl0ZXMYBCABKAQSHQoVam91cm5hbF9ieXRlc193cml0dGVuGAUgASgEEhUKDWpvdXJuYWxfYnl0ZXMYBiABKAQSEwoLc2VnbWVudF9zZXEYByABKAQSEgoKZW5kX29mZnNldBgIIAEoBBIXCg9sZWRnZXJfc2VxdWVuY2UYCSABKAQSGQoRbGVkZ2VyX2dlbmVyYXRpb24YCiABKAQSFgoOaW9fd3JpdGVyX21vZGUYCyABKAkSFQoNZmx1c2hfbXNfbGFzdBgMIAEoARIUCgxmbHVzaF9tc19wNTAYDSABKAESFAoMZmx1c2hfbXNfcDk5GA4gASgBIvQGCglQYXJ0aXRpb24SFAoMcGFydGl0aW9uX2lkGAEgASgJEhIKCnJlcGxpY2FfaWQYAiABKAQSEwoLaW5jYXJuYXRpb24YAyABKAkSDAoEcm9sZRgEIAEoCRIVCg1yb2xlX3NpbmNlX21zGAUgASgEEhMKC3JvbGVfcmVhc29uGAYgASgJEgwKBHRlcm0YByABKAQSGwoObGVhZGVyX25vZGVfaWQYCCABKARIAIgBARIbCg5sZWFkZXJfYWRkcmVzcxgJIAEoCUgBiAEBEhIKCmxhc3RfaW5kZXgYCiABKAQSFQoNZHVyYWJsZV9pbmRleBgLIAEoBBIWCg52ZXJpZmllZF9pbmRleBgMIAEoBBIUCgxjb21taXRfaW5kZXgYDSABKAQSGwoTd2FsX2NvbW1pdHRlZF9pbmRleBgOIAEoBBIVCg1hcHBsaWVkX2luZGV4GA8gASgEEhIKCmJhc2VfaW5kZXgYECABKAQSEAoIaW5fZG91YnQYESABKAgSGAoLYXBwbHlfZmF1bHQYEiABKAlIAogBARIZChFwcm9wb3NhbHNfd2FpdGluZxgTIAEoDRIaChJwcm9wb3NhbHNfYXBwZW5kZWQYFCABKA0SFQoNcmVhZHNfd2FpdGluZxgVIAEoDRIdChVsb2NhbF9hcHBlbmRzX3BlbmRpbmcYFiABKA0SGAoQaWRlbXBvdGVuY3lfcm93cxgXIAEoDRISCgp0YWlsX2J5dGVzGBggASgEEikKB21lbWJlcnMYGSADKAsyGC5jbHVzdG9yLmFkbWluLnYxLk1lbWJlchIwCgVqb2ludBgaIAEoCzIcLmNsdXN0b3IuYWRtaW4udjEuSm9pbnRQaGFzZUgDiAEBEiAKE3RyYW5zZmVyX3RvX25vZGVfaWQYGyABKARIBIgBARIbChNjb25maWd1cmF0aW9uX2luZGV4GBwgASgEEh8KF2NvbmZpZ3VyYXRpb25fY29tbWl0dGVkGB0gASgIEhEKCWlzX21lbWJlchgeIAEoCBIWCg5pc19oaWJlcm5hdGluZxgfIAEoCEIRCg9fbGVhZGVyX25vZGVfaWRCEQoPX2xlYWRlcl9hZGRyZXNzQg4KDF9hcHBseV9mYXVsdEIICgZfam9pbnRCFgoUX3RyYW5zZmVyX3RvX25vZGVfaWQipwEKCkpvaW50UGhhc2USMgoQb3V0Z29pbmdfbWVtYmVycxgBIAMoCzIYLmNsdXN0b3IuYWRtaW4udjEuTWVtYmVyEhEKCWNvbW1pdHRlZBgCIAEoDRIOCgZuZWVkZWQYAyABKA0SEAoIc2luY2VfbXMYBCABKAQSHAoPcm9sbGJhY2tfcmVhc29uGAUgASgJSACIAQFCEgoQX3JvbGxiYWNrX3JlYXNvbiLpAQoGTWVtYmVyEhIKCnJlcGxpY2FfaWQYASABKAQSDwoHbm9kZV9pZBgCIAEoBBITCgtpbmNhcm5hdGlvbhgDIAEoCRIMCgRyb2xlGAQgASgJEhEKCWFkZHJlc3NlcxgFIAMoCRIYCgttYXRjaF9pbmRleBgGIAEoBEgAiAEBEhUKCHByb2dyZXNzGAcgASgJSAGIAQESEAoIaW5fZG91YnQYCCABKAgSFgoJc2lsZW50X21zGAkgASgESAKIAQFCDgoMX21hdGNoX2luZGV4QgsKCV9wcm9ncmVzc0IMCgpfc2lsZW50X21zIhcKFUxpc3RQYXJ0aXRpb25zUmVxdWVzdCJJChZMaXN0UGFydGl0aW9uc1Jlc3BvbnNlEi8KCnBhcnRpdGlvbnMYASADKAsyGy5jbHVzdG9yLmFkbWluLnYxLlBhcnRpdGlvbiIrChNHZXRQYXJ0aXRpb25SZXF1ZXN0EhQKDHBhcnRpdGlvbl9pZBgBIAEoCSJGChRHZXRQYXJ0aXRpb25SZXNwb25zZRIuCglwYXJ0aXRpb24YASABKAsyGy5jbHVzdG9yLmFkbWluLnYxLlBhcnRpdGlvbiIwCgpXaHlSZXF1ZXN0EhQKDHBhcnRpdGlvbl9pZBgBIAEoCRIMCgRraW5kGAIgASgJIrsBCgtXaHlSZXNwb25zZRIOCgZjbGF1c2UYASABKAkSEwoLZXhwbGFuYXRpb24YAiABKAkSDgoGYWR2aWNlGAMgASgJEhAKCHNpbmNlX21zGAQgASgEEjcKBWZhY3RzGAUgAygLMiguY2x1c3Rvci5hZG1pbi52MS5XaHlSZXNwb25zZS5GYWN0c0VudHJ5GiwKCkZhY3RzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJvChBBZGRNZW1iZXJSZXF1ZXN0EhQKDHBhcnRpdGlvbl9pZBgBIAEoCRIPCgdub2RlX2lkGAIgASgEEhEKCWFkZHJlc3NlcxgDIAMoCRIMCgRyb2xlGAQgASgJEhMKC2RlYWRsaW5lX21zGAUgASgNIvwBChNDaGFuZ2VWb3RlcnNSZXF1ZXN0EhQKDHBhcnRpdGlvbl9pZBgBIAEoCRIPCgdwcm9tb3RlGAIgAygEEg4KBnJlbW92ZRgDIAMoBBJDCgdkb21haW5zGAQgAygLMjIuY2x1c3Rvci5hZG1pbi52MS5DaGFuZ2VWb3RlcnNSZXF1ZXN0LkRvbWFpbnNFbnRyeRIOCgZwb2xpY3kYBSABKAkSFAoMb3ZlcnJpZGVfcmVmGAYgASgJEhMKC2RlYWRsaW5lX21zGAcgASgNGi4KDERvbWFpbnNFbnRyeRILCgNrZXkYASABKAQSDQoFdmFsdWUYAiABKAk6AjgBIlYKGVJvbGxCYWNrTWVtYmVyc2hpcFJlcXVlc3QSFAoMcGFydGl0aW9uX2lkGAEgASgJEg4KBnJlYXNvbhgCIAEoCRITCgtkZWFkbGluZV9tcxgDIAEoDSJjChJNZW1iZXJzaGlwUmVzcG9uc2USEwoLcm9sbGVkX2JhY2sYASABKAgSDQoFaW5kZXgYAiABKAQSKQoHbWVtYmVycxgDIAMoCzIYLmNsdXN0b3IuYWRtaW4udjEuTWVtYmVyIsMCChJQbGFuVm90ZXJzUmVzcG9uc2USKAoGYmVmb3JlGAEgAygLMhguY2x1c3Rvci5hZG1pbi52MS5NZW1iZXISJwoFYWZ0ZXIYAiADKAsyGC5jbHVzdG9yLmFkbWluLnYxLk1lbWJlchINCgVwaGFzZRgDIAEoCRI9ChRzdXJ2aXZhYmlsaXR5X2JlZm9yZRgEIAEoCzIfLmNsdXN0b3IuYWRtaW4udjEuU3Vydml2YWJpbGl0eRI8ChNzdXJ2aXZhYmlsaXR5X2FmdGVyGAUgASgLMh8uY2x1c3Rvci5hZG1pbi52MS5TdXJ2aXZhYmlsaXR5Eg8KB3ZlcmRpY3QYBiABKAkSFgoOdmVyZGljdF9yZWFzb24YByABKAkSFAoMcmVmdXNhbF9jb2RlGAggASgJEg8KB3JlZnVzYWwYCSABKAkieAoNU3Vydml2YWJpbGl0eRIOCgZ2b3RlcnMYASABKA0SDQoFYWxpdmUYAiABKA0SDgoGcXVvcnVtGAMgASgNEhcKD2xvc3Nlc19zdXJ2aXZlZBgEIAEoARINCgVzbGFjaxgFIAEoERIQCghoZWFkcm9vbRgGIAEoASJaChlUcmFuc2ZlckxlYWRlcnNoaXBSZXF1ZXN0EhQKDHBhcnRpdGlvbl9pZBgBIAEoCRISCgp0b19ub2RlX2lkGAIgASgEEhMKC2RlYWRsaW5lX21zGAMgASgNIjQKGlRyYW5zZmVyTGVhZGVyc2hpcFJlc3BvbnNlEhYKDmxlYWRlcl9ub2RlX2lkGAEgASgEMoIHCgxBZG1pblNlcnZpY2USWQoJR2V0U3RhdHVzEiIuY2x1c3Rvci5hZG1pbi52MS5HZXRTdGF0dXNSZXF1ZXN0GiMuY2x1c3Rvci5hZG1pbi52MS5HZXRTdGF0dXNSZXNwb25zZSIDkAIBEmgKDkxpc3RQYXJ0aXRpb25zEicuY2x1c3Rvci5hZG1pbi52MS5MaXN0UGFydGl0aW9uc1JlcXVlc3QaKC5jbHVzdG9yLmFkbWluLnYxLkxpc3RQYXJ0aXRpb25zUmVzcG9uc2UiA5ACARJiCgxHZXRQYXJ0aXRpb24SJS5jbHVzdG9yLmFkbWluLnYxLkdldFBhcnRpdGlvblJlcXVlc3QaJi5jbHVzdG9yLmFkbWluLnYxLkdldFBhcnRpdGlvblJlc3BvbnNlIgOQAgESRwoDV2h5EhwuY2x1c3Rvci5hZG1pbi52MS5XaHlSZXF1ZXN0Gh0uY2x1c3Rvci5hZG1pbi52MS5XaHlSZXNwb25zZSIDkAIBEloKCUFkZE1lbWJlchIiLmNsdXN0b3IuYWRtaW4udjEuQWRkTWVtYmVyUmVxdWVzdBokLmNsdXN0b3IuYWRtaW4udjEuTWVtYmVyc2hpcFJlc3BvbnNlIgOQAgISYAoMQ2hhbmdlVm90ZXJzEiUuY2x1c3Rvci5hZG1pbi52MS5DaGFuZ2VWb3RlcnNSZXF1ZXN0GiQuY2x1c3Rvci5hZG1pbi52MS5NZW1iZXJzaGlwUmVzcG9uc2UiA5ACAhJeCgpQbGFuVm90ZXJzEiUuY2x1c3Rvci5hZG1pbi52MS5DaGFuZ2VWb3RlcnNSZXF1ZXN0GiQuY2x1c3Rvci5hZG1pbi52MS5QbGFuVm90ZXJzUmVzcG9uc2UiA5ACARJsChJSb2xsQmFja01lbWJlcnNoaXASKy5jbHVzdG9yLmFkbWluLnYxLlJvbGxCYWNrTWVtYmVyc2hpcFJlcXVlc3QaJC5jbHVzdG9yLmFkbWluLnYxLk1lbWJlcnNoaXBSZXNwb25zZSIDkAICEnQKElRyYW5zZmVyTGVhZGVyc2hpcBIrLmNsdXN0b3IuYWRtaW4udjEuVHJhbnNmZXJMZWFkZXJzaGlwUmVxdWVzdBosLmNsdXN0b3IuYWRtaW4udjEuVHJhbnNmZXJMZWFkZXJzaGlwUmVzcG9uc2UiA5ACAmIGcHJvdG8z");
+  fileDesc("ChxjbHVzdG9yL2FkbWluL3YxL2FkbWluLnByb3RvEhBjbHVzdG9yLmFkbWluLnYxIhIKEEdldFN0YXR1c1JlcXVlc3Qi7gEKEUdldFN0YXR1c1Jlc3BvbnNlEhIKCmNsdXN0ZXJfaWQYASABKAkSDwoHbm9kZV9pZBgCIAEoBBIPCgdib290X2lkGAMgASgJEg8KB2FkZHJlc3MYBCABKAkSEQoJdXB0aW1lX21zGAUgASgEEhAKCGxpbmtzX3VwGAYgAygEEhAKCHNlc3Npb25zGAcgASgNEioKB2pvdXJuYWwYCCABKAsyGS5jbHVzdG9yLmFkbWluLnYxLkpvdXJuYWwSLwoKcGFydGl0aW9ucxgJIAMoCzIbLmNsdXN0b3IuYWRtaW4udjEuUGFydGl0aW9uIuwCCgdKb3VybmFsEg8KB2ZsdXNoZXMYASABKAQSFAoMZGF0YV9mbHVzaGVzGAIgASgEEg8KB2VudHJpZXMYAyABKAQSEwoLZW50cnlfYnl0ZXMYBCABKAQSHQoVam91cm5hbF9ieXRlc193cml0dGVuGAUgASgEEhUKDWpvdXJuYWxfYnl0ZXMYBiABKAQSEwoLc2VnbWVudF9zZXEYByABKAQSEgoKZW5kX29mZnNldBgIIAEoBBIXCg9sZWRnZXJfc2VxdWVuY2UYCSABKAQSGQoRbGVkZ2VyX2dlbmVyYXRpb24YCiABKAQSFgoOaW9fd3JpdGVyX21vZGUYCyABKAkSFQoNZmx1c2hfbXNfbGFzdBgMIAEoARIUCgxmbHVzaF9tc19wNTAYDSABKAESFAoMZmx1c2hfbXNfcDk5GA4gASgBEiYKBXNjcnViGA8gASgLMhcuY2x1c3Rvci5hZG1pbi52MS5TY3J1YiJ0CgVTY3J1YhIOCgZwYXNzZXMYASABKAQSEgoKYnl0ZXNfcmVhZBgCIAEoBBIUCgxsYXN0X3Bhc3NfbXMYAyABKAQSFwoPY292ZXJhZ2VfYWdlX21zGAQgASgEEhgKEGRhbWFnZWRfc2VnbWVudHMYBSABKA0i9AYKCVBhcnRpdGlvbhIUCgxwYXJ0aXRpb25faWQYASABKAkSEgoKcmVwbGljYV9pZBgCIAEoBBITCgtpbmNhcm5hdGlvbhgDIAEoCRIMCgRyb2xlGAQgASgJEhUKDXJvbGVfc2luY2VfbXMYBSABKAQSEwoLcm9sZV9yZWFzb24YBiABKAkSDAoEdGVybRgHIAEoBBIbCg5sZWFkZXJfbm9kZV9pZBgIIAEoBEgAiAEBEhsKDmxlYWRlcl9hZGRyZXNzGAkgASgJSAGIAQESEgoKbGFzdF9pbmRleBgKIAEoBBIVCg1kdXJhYmxlX2luZGV4GAsgASgEEhYKDnZlcmlmaWVkX2luZGV4GAwgASgEEhQKDGNvbW1pdF9pbmRleBgNIAEoBBIbChN3YWxfY29tbWl0dGVkX2luZGV4GA4gASgEEhUKDWFwcGxpZWRfaW5kZXgYDyABKAQSEgoKYmFzZV9pbmRleBgQIAEoBBIQCghpbl9kb3VidBgRIAEoCBIYCgthcHBseV9mYXVsdBgSIAEoCUgCiAEBEhkKEXByb3Bvc2Fsc193YWl0aW5nGBMgASgNEhoKEnByb3Bvc2Fsc19hcHBlbmRlZBgUIAEoDRIVCg1yZWFkc193YWl0aW5nGBUgASgNEh0KFWxvY2FsX2FwcGVuZHNfcGVuZGluZxgWIAEoDRIYChBpZGVtcG90ZW5jeV9yb3dzGBcgASgNEhIKCnRhaWxfYnl0ZXMYGCABKAQSKQoHbWVtYmVycxgZIAMoCzIYLmNsdXN0b3IuYWRtaW4udjEuTWVtYmVyEjAKBWpvaW50GBogASgLMhwuY2x1c3Rvci5hZG1pbi52MS5Kb2ludFBoYXNlSAOIAQESIAoTdHJhbnNmZXJfdG9fbm9kZV9pZBgbIAEoBEgEiAEBEhsKE2NvbmZpZ3VyYXRpb25faW5kZXgYHCABKAQSHwoXY29uZmlndXJhdGlvbl9jb21taXR0ZWQYHSABKAgSEQoJaXNfbWVtYmVyGB4gASgIEhYKDmlzX2hpYmVybmF0aW5nGB8gASgIQhEKD19sZWFkZXJfbm9kZV9pZEIRCg9fbGVhZGVyX2FkZHJlc3NCDgoMX2FwcGx5X2ZhdWx0QggKBl9qb2ludEIWChRfdHJhbnNmZXJfdG9fbm9kZV9pZCKnAQoKSm9pbnRQaGFzZRIyChBvdXRnb2luZ19tZW1iZXJzGAEgAygLMhguY2x1c3Rvci5hZG1pbi52MS5NZW1iZXISEQoJY29tbWl0dGVkGAIgASgNEg4KBm5lZWRlZBgDIAEoDRIQCghzaW5jZV9tcxgEIAEoBBIcCg9yb2xsYmFja19yZWFzb24YBSABKAlIAIgBAUISChBfcm9sbGJhY2tfcmVhc29uIukBCgZNZW1iZXISEgoKcmVwbGljYV9pZBgBIAEoBBIPCgdub2RlX2lkGAIgASgEEhMKC2luY2FybmF0aW9uGAMgASgJEgwKBHJvbGUYBCABKAkSEQoJYWRkcmVzc2VzGAUgAygJEhgKC21hdGNoX2luZGV4GAYgASgESACIAQESFQoIcHJvZ3Jlc3MYByABKAlIAYgBARIQCghpbl9kb3VidBgIIAEoCBIWCglzaWxlbnRfbXMYCSABKARIAogBAUIOCgxfbWF0Y2hfaW5kZXhCCwoJX3Byb2dyZXNzQgwKCl9zaWxlbnRfbXMiFwoVTGlzdFBhcnRpdGlvbnNSZXF1ZXN0IkkKFkxpc3RQYXJ0aXRpb25zUmVzcG9uc2USLwoKcGFydGl0aW9ucxgBIAMoCzIbLmNsdXN0b3IuYWRtaW4udjEuUGFydGl0aW9uIisKE0dldFBhcnRpdGlvblJlcXVlc3QSFAoMcGFydGl0aW9uX2lkGAEgASgJIkYKFEdldFBhcnRpdGlvblJlc3BvbnNlEi4KCXBhcnRpdGlvbhgBIAEoCzIbLmNsdXN0b3IuYWRtaW4udjEuUGFydGl0aW9uIjAKCldoeVJlcXVlc3QSFAoMcGFydGl0aW9uX2lkGAEgASgJEgwKBGtpbmQYAiABKAkiuwEKC1doeVJlc3BvbnNlEg4KBmNsYXVzZRgBIAEoCRITCgtleHBsYW5hdGlvbhgCIAEoCRIOCgZhZHZpY2UYAyABKAkSEAoIc2luY2VfbXMYBCABKAQSNwoFZmFjdHMYBSADKAsyKC5jbHVzdG9yLmFkbWluLnYxLldoeVJlc3BvbnNlLkZhY3RzRW50cnkaLAoKRmFjdHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIm8KEEFkZE1lbWJlclJlcXVlc3QSFAoMcGFydGl0aW9uX2lkGAEgASgJEg8KB25vZGVfaWQYAiABKAQSEQoJYWRkcmVzc2VzGAMgAygJEgwKBHJvbGUYBCABKAkSEwoLZGVhZGxpbmVfbXMYBSABKA0i/AEKE0NoYW5nZVZvdGVyc1JlcXVlc3QSFAoMcGFydGl0aW9uX2lkGAEgASgJEg8KB3Byb21vdGUYAiADKAQSDgoGcmVtb3ZlGAMgAygEEkMKB2RvbWFpbnMYBCADKAsyMi5jbHVzdG9yLmFkbWluLnYxLkNoYW5nZVZvdGVyc1JlcXVlc3QuRG9tYWluc0VudHJ5Eg4KBnBvbGljeRgFIAEoCRIUCgxvdmVycmlkZV9yZWYYBiABKAkSEwoLZGVhZGxpbmVfbXMYByABKA0aLgoMRG9tYWluc0VudHJ5EgsKA2tleRgBIAEoBBINCgV2YWx1ZRgCIAEoCToCOAEiVgoZUm9sbEJhY2tNZW1iZXJzaGlwUmVxdWVzdBIUCgxwYXJ0aXRpb25faWQYASABKAkSDgoGcmVhc29uGAIgASgJEhMKC2RlYWRsaW5lX21zGAMgASgNImMKEk1lbWJlcnNoaXBSZXNwb25zZRITCgtyb2xsZWRfYmFjaxgBIAEoCBINCgVpbmRleBgCIAEoBBIpCgdtZW1iZXJzGAMgAygLMhguY2x1c3Rvci5hZG1pbi52MS5NZW1iZXIiwwIKElBsYW5Wb3RlcnNSZXNwb25zZRIoCgZiZWZvcmUYASADKAsyGC5jbHVzdG9yLmFkbWluLnYxLk1lbWJlchInCgVhZnRlchgCIAMoCzIYLmNsdXN0b3IuYWRtaW4udjEuTWVtYmVyEg0KBXBoYXNlGAMgASgJEj0KFHN1cnZpdmFiaWxpdHlfYmVmb3JlGAQgASgLMh8uY2x1c3Rvci5hZG1pbi52MS5TdXJ2aXZhYmlsaXR5EjwKE3N1cnZpdmFiaWxpdHlfYWZ0ZXIYBSABKAsyHy5jbHVzdG9yLmFkbWluLnYxLlN1cnZpdmFiaWxpdHkSDwoHdmVyZGljdBgGIAEoCRIWCg52ZXJkaWN0X3JlYXNvbhgHIAEoCRIUCgxyZWZ1c2FsX2NvZGUYCCABKAkSDwoHcmVmdXNhbBgJIAEoCSJ4Cg1TdXJ2aXZhYmlsaXR5Eg4KBnZvdGVycxgBIAEoDRINCgVhbGl2ZRgCIAEoDRIOCgZxdW9ydW0YAyABKA0SFwoPbG9zc2VzX3N1cnZpdmVkGAQgASgBEg0KBXNsYWNrGAUgASgREhAKCGhlYWRyb29tGAYgASgBIloKGVRyYW5zZmVyTGVhZGVyc2hpcFJlcXVlc3QSFAoMcGFydGl0aW9uX2lkGAEgASgJEhIKCnRvX25vZGVfaWQYAiABKAQSEwoLZGVhZGxpbmVfbXMYAyABKA0iNAoaVHJhbnNmZXJMZWFkZXJzaGlwUmVzcG9uc2USFgoObGVhZGVyX25vZGVfaWQYASABKAQyggcKDEFkbWluU2VydmljZRJZCglHZXRTdGF0dXMSIi5jbHVzdG9yLmFkbWluLnYxLkdldFN0YXR1c1JlcXVlc3QaIy5jbHVzdG9yLmFkbWluLnYxLkdldFN0YXR1c1Jlc3BvbnNlIgOQAgESaAoOTGlzdFBhcnRpdGlvbnMSJy5jbHVzdG9yLmFkbWluLnYxLkxpc3RQYXJ0aXRpb25zUmVxdWVzdBooLmNsdXN0b3IuYWRtaW4udjEuTGlzdFBhcnRpdGlvbnNSZXNwb25zZSIDkAIBEmIKDEdldFBhcnRpdGlvbhIlLmNsdXN0b3IuYWRtaW4udjEuR2V0UGFydGl0aW9uUmVxdWVzdBomLmNsdXN0b3IuYWRtaW4udjEuR2V0UGFydGl0aW9uUmVzcG9uc2UiA5ACARJHCgNXaHkSHC5jbHVzdG9yLmFkbWluLnYxLldoeVJlcXVlc3QaHS5jbHVzdG9yLmFkbWluLnYxLldoeVJlc3BvbnNlIgOQAgESWgoJQWRkTWVtYmVyEiIuY2x1c3Rvci5hZG1pbi52MS5BZGRNZW1iZXJSZXF1ZXN0GiQuY2x1c3Rvci5hZG1pbi52MS5NZW1iZXJzaGlwUmVzcG9uc2UiA5ACAhJgCgxDaGFuZ2VWb3RlcnMSJS5jbHVzdG9yLmFkbWluLnYxLkNoYW5nZVZvdGVyc1JlcXVlc3QaJC5jbHVzdG9yLmFkbWluLnYxLk1lbWJlcnNoaXBSZXNwb25zZSIDkAICEl4KClBsYW5Wb3RlcnMSJS5jbHVzdG9yLmFkbWluLnYxLkNoYW5nZVZvdGVyc1JlcXVlc3QaJC5jbHVzdG9yLmFkbWluLnYxLlBsYW5Wb3RlcnNSZXNwb25zZSIDkAIBEmwKElJvbGxCYWNrTWVtYmVyc2hpcBIrLmNsdXN0b3IuYWRtaW4udjEuUm9sbEJhY2tNZW1iZXJzaGlwUmVxdWVzdBokLmNsdXN0b3IuYWRtaW4udjEuTWVtYmVyc2hpcFJlc3BvbnNlIgOQAgISdAoSVHJhbnNmZXJMZWFkZXJzaGlwEisuY2x1c3Rvci5hZG1pbi52MS5UcmFuc2ZlckxlYWRlcnNoaXBSZXF1ZXN0GiwuY2x1c3Rvci5hZG1pbi52MS5UcmFuc2ZlckxlYWRlcnNoaXBSZXNwb25zZSIDkAICYgZwcm90bzM");
 
 /**
  * @generated from message clustor.admin.v1.GetStatusRequest
@@ -165,6 +165,11 @@ export type Journal = Message<"clustor.admin.v1.Journal"> & {
    * @generated from field: double flush_ms_p99 = 14;
    */
   flushMsP99: number;
+
+  /**
+   * @generated from field: clustor.admin.v1.Scrub scrub = 15;
+   */
+  scrub?: Scrub | undefined;
 };
 
 /**
@@ -173,6 +178,51 @@ export type Journal = Message<"clustor.admin.v1.Journal"> & {
  */
 export const JournalSchema: GenMessage<Journal> = /*@__PURE__*/
   messageDesc(file_clustor_admin_v1_admin, 2);
+
+/**
+ * What the background scrub has done since the start.
+ *
+ * @generated from message clustor.admin.v1.Scrub
+ */
+export type Scrub = Message<"clustor.admin.v1.Scrub"> & {
+  /**
+   * @generated from field: uint64 passes = 1;
+   */
+  passes: bigint;
+
+  /**
+   * @generated from field: uint64 bytes_read = 2;
+   */
+  bytesRead: bigint;
+
+  /**
+   * End of the newest pass, since 1970; 0 before the first one.
+   *
+   * @generated from field: uint64 last_pass_ms = 3;
+   */
+  lastPassMs: bigint;
+
+  /**
+   * How long ago the byte that waits longest was read or first seen.
+   *
+   * @generated from field: uint64 coverage_age_ms = 4;
+   */
+  coverageAgeMs: bigint;
+
+  /**
+   * Segments with damage when they were last read.
+   *
+   * @generated from field: uint32 damaged_segments = 5;
+   */
+  damagedSegments: number;
+};
+
+/**
+ * Describes the message clustor.admin.v1.Scrub.
+ * Use `create(ScrubSchema)` to create a new message.
+ */
+export const ScrubSchema: GenMessage<Scrub> = /*@__PURE__*/
+  messageDesc(file_clustor_admin_v1_admin, 3);
 
 /**
  * @generated from message clustor.admin.v1.Partition
@@ -351,7 +401,7 @@ export type Partition = Message<"clustor.admin.v1.Partition"> & {
  * Use `create(PartitionSchema)` to create a new message.
  */
 export const PartitionSchema: GenMessage<Partition> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 3);
+  messageDesc(file_clustor_admin_v1_admin, 4);
 
 /**
  * A change of voters: everything needs a majority of both lists.
@@ -394,7 +444,7 @@ export type JointPhase = Message<"clustor.admin.v1.JointPhase"> & {
  * Use `create(JointPhaseSchema)` to create a new message.
  */
 export const JointPhaseSchema: GenMessage<JointPhase> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 4);
+  messageDesc(file_clustor_admin_v1_admin, 5);
 
 /**
  * @generated from message clustor.admin.v1.Member
@@ -457,7 +507,7 @@ export type Member = Message<"clustor.admin.v1.Member"> & {
  * Use `create(MemberSchema)` to create a new message.
  */
 export const MemberSchema: GenMessage<Member> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 5);
+  messageDesc(file_clustor_admin_v1_admin, 6);
 
 /**
  * @generated from message clustor.admin.v1.ListPartitionsRequest
@@ -470,7 +520,7 @@ export type ListPartitionsRequest = Message<"clustor.admin.v1.ListPartitionsRequ
  * Use `create(ListPartitionsRequestSchema)` to create a new message.
  */
 export const ListPartitionsRequestSchema: GenMessage<ListPartitionsRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 6);
+  messageDesc(file_clustor_admin_v1_admin, 7);
 
 /**
  * @generated from message clustor.admin.v1.ListPartitionsResponse
@@ -487,7 +537,7 @@ export type ListPartitionsResponse = Message<"clustor.admin.v1.ListPartitionsRes
  * Use `create(ListPartitionsResponseSchema)` to create a new message.
  */
 export const ListPartitionsResponseSchema: GenMessage<ListPartitionsResponse> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 7);
+  messageDesc(file_clustor_admin_v1_admin, 8);
 
 /**
  * @generated from message clustor.admin.v1.GetPartitionRequest
@@ -504,7 +554,7 @@ export type GetPartitionRequest = Message<"clustor.admin.v1.GetPartitionRequest"
  * Use `create(GetPartitionRequestSchema)` to create a new message.
  */
 export const GetPartitionRequestSchema: GenMessage<GetPartitionRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 8);
+  messageDesc(file_clustor_admin_v1_admin, 9);
 
 /**
  * @generated from message clustor.admin.v1.GetPartitionResponse
@@ -521,7 +571,7 @@ export type GetPartitionResponse = Message<"clustor.admin.v1.GetPartitionRespons
  * Use `create(GetPartitionResponseSchema)` to create a new message.
  */
 export const GetPartitionResponseSchema: GenMessage<GetPartitionResponse> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 9);
+  messageDesc(file_clustor_admin_v1_admin, 10);
 
 /**
  * @generated from message clustor.admin.v1.WhyRequest
@@ -546,7 +596,7 @@ export type WhyRequest = Message<"clustor.admin.v1.WhyRequest"> & {
  * Use `create(WhyRequestSchema)` to create a new message.
  */
 export const WhyRequestSchema: GenMessage<WhyRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 10);
+  messageDesc(file_clustor_admin_v1_admin, 11);
 
 /**
  * @generated from message clustor.admin.v1.WhyResponse
@@ -589,7 +639,7 @@ export type WhyResponse = Message<"clustor.admin.v1.WhyResponse"> & {
  * Use `create(WhyResponseSchema)` to create a new message.
  */
 export const WhyResponseSchema: GenMessage<WhyResponse> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 11);
+  messageDesc(file_clustor_admin_v1_admin, 12);
 
 /**
  * @generated from message clustor.admin.v1.AddMemberRequest
@@ -632,7 +682,7 @@ export type AddMemberRequest = Message<"clustor.admin.v1.AddMemberRequest"> & {
  * Use `create(AddMemberRequestSchema)` to create a new message.
  */
 export const AddMemberRequestSchema: GenMessage<AddMemberRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 12);
+  messageDesc(file_clustor_admin_v1_admin, 13);
 
 /**
  * @generated from message clustor.admin.v1.ChangeVotersRequest
@@ -689,7 +739,7 @@ export type ChangeVotersRequest = Message<"clustor.admin.v1.ChangeVotersRequest"
  * Use `create(ChangeVotersRequestSchema)` to create a new message.
  */
 export const ChangeVotersRequestSchema: GenMessage<ChangeVotersRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 13);
+  messageDesc(file_clustor_admin_v1_admin, 14);
 
 /**
  * @generated from message clustor.admin.v1.RollBackMembershipRequest
@@ -716,7 +766,7 @@ export type RollBackMembershipRequest = Message<"clustor.admin.v1.RollBackMember
  * Use `create(RollBackMembershipRequestSchema)` to create a new message.
  */
 export const RollBackMembershipRequestSchema: GenMessage<RollBackMembershipRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 14);
+  messageDesc(file_clustor_admin_v1_admin, 15);
 
 /**
  * @generated from message clustor.admin.v1.MembershipResponse
@@ -747,7 +797,7 @@ export type MembershipResponse = Message<"clustor.admin.v1.MembershipResponse"> 
  * Use `create(MembershipResponseSchema)` to create a new message.
  */
 export const MembershipResponseSchema: GenMessage<MembershipResponse> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 15);
+  messageDesc(file_clustor_admin_v1_admin, 16);
 
 /**
  * @generated from message clustor.admin.v1.PlanVotersResponse
@@ -810,7 +860,7 @@ export type PlanVotersResponse = Message<"clustor.admin.v1.PlanVotersResponse"> 
  * Use `create(PlanVotersResponseSchema)` to create a new message.
  */
 export const PlanVotersResponseSchema: GenMessage<PlanVotersResponse> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 16);
+  messageDesc(file_clustor_admin_v1_admin, 17);
 
 /**
  * @generated from message clustor.admin.v1.Survivability
@@ -858,7 +908,7 @@ export type Survivability = Message<"clustor.admin.v1.Survivability"> & {
  * Use `create(SurvivabilitySchema)` to create a new message.
  */
 export const SurvivabilitySchema: GenMessage<Survivability> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 17);
+  messageDesc(file_clustor_admin_v1_admin, 18);
 
 /**
  * @generated from message clustor.admin.v1.TransferLeadershipRequest
@@ -885,7 +935,7 @@ export type TransferLeadershipRequest = Message<"clustor.admin.v1.TransferLeader
  * Use `create(TransferLeadershipRequestSchema)` to create a new message.
  */
 export const TransferLeadershipRequestSchema: GenMessage<TransferLeadershipRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 18);
+  messageDesc(file_clustor_admin_v1_admin, 19);
 
 /**
  * @generated from message clustor.admin.v1.TransferLeadershipResponse
@@ -904,7 +954,7 @@ export type TransferLeadershipResponse = Message<"clustor.admin.v1.TransferLeade
  * Use `create(TransferLeadershipResponseSchema)` to create a new message.
  */
 export const TransferLeadershipResponseSchema: GenMessage<TransferLeadershipResponse> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 19);
+  messageDesc(file_clustor_admin_v1_admin, 20);
 
 /**
  * Looks at a node and changes the membership of its partitions. Every call is judged by the role of the caller's certificate:
