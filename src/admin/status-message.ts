@@ -54,6 +54,13 @@ export function statusMessage(status: NodeStatus): GetStatusResponse {
       nonceBlocksReserved: BigInt(journal.nonceBlocksReserved),
       nonceBlocksSpent: BigInt(journal.nonceBlocksSpent),
       nonceBlocksAbandoned: BigInt(journal.nonceBlocksAbandoned),
+      scrub: {
+        passes: BigInt(journal.scrub.passes),
+        bytesRead: BigInt(journal.scrub.bytesRead),
+        lastPassMs: BigInt(Math.floor(journal.scrub.lastPassMs)),
+        coverageAgeMs: BigInt(Math.floor(journal.scrub.coverageAgeMs)),
+        damagedSegments: journal.scrub.damagedSegments,
+      },
     }),
     partitions: status.partitions.map(partitionMessage),
     disk: create(DiskSchema, {

@@ -245,6 +245,7 @@ export class ClustorNode {
     this.#store = await LogStore.open({
       ...storeParts(this.#parts),
       listener: storeEvents({
+        observer: this.#parts.observer,
         turn: this.#turn,
         watch: this.#watch,
         hostedOf: (log) => {

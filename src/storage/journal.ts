@@ -5,6 +5,7 @@
  * of a new segment is synced in the chain whose ledger flush closes the old segment and opens the new one, before the first
  * block of the new one is written. A process never appends to a segment that it did not create.
  */
+import { present } from '../base/assert.ts';
 import { ClustorError, messageOf } from '../base/errors.ts';
 import type { ClusterId, NodeId } from '../base/ids.ts';
 import {
@@ -23,7 +24,9 @@ import { paceOf } from './fill-pace.ts';
 import { fullDiskRetryMs, isDiskFull } from './full-disk.ts';
 import type { JournalKeys } from './journal-keys.ts';
 import { segmentClosedRecord } from './ledger-image.ts';
+import type { ScrubStatistics } from './log-store-types.ts';
 import type { PartitionLog } from './partition-log.ts';
+import type { Scrubber } from './scrubber.ts';
 import type { SegmentReader } from './segment-reader.ts';
 import type { SegmentReserve } from './segment-reserve.ts';
 import { SegmentWriter, type OpenSegment } from './segment-writer.ts';
@@ -65,6 +68,11 @@ export class Journal {
   /** The segment that was left and whose closing record is not synced yet. */
   #left: ClosedSegment | undefined;
   #closedBytes = 0;
+  /** File offset in the segment in use behind everything that a completed flush synced. */
+  #syncedEnd = 0;
+  #bytesWritten = 0;
+  /** Reads the journal back, once the store has one. */
+  scrubber: Scrubber | undefined;
   #writer: SegmentWriter | undefined;
   #next: OpenSegment | undefined;
   #nextSegmentSeq: number;
@@ -92,6 +100,27 @@ export class Journal {
   /** Bytes of all segments that are in use. */
   get bytes(): number {
     return this.#closedBytes + (this.#writer?.endOffset ?? 0);
+  }
+
+  /** File offset in the segment in use behind everything that a completed flush synced. */
+  get syncedEnd(): number {
+    return this.#syncedEnd;
+  }
+
+  /** Bytes of flushes that are synced. */
+  get bytesWritten(): number {
+    return this.#bytesWritten;
+  }
+
+  /** What the scrub has done. */
+  get scrubStatistics(): ScrubStatistics {
+    return present(this.scrubber, 'an open store scrubs').statistics();
+  }
+
+  /** A flush of entries is synced, up to that offset of the segment in use. */
+  synced(endOffset: number, bytes: number): void {
+    this.#syncedEnd = endOffset;
+    this.#bytesWritten += bytes;
   }
 
   /** Where a closed segment ends. */
@@ -234,6 +263,7 @@ export class Journal {
     await this.#preparing;
     await this.#background;
     await this.trailers.stop();
+    await this.scrubber?.stop();
     if (this.#writer !== undefined) await this.#options.fileSystem.close(this.#writer.segment.file);
     if (this.#next !== undefined) await this.#options.fileSystem.close(this.#next.file);
     this.#writer = undefined;
@@ -255,6 +285,7 @@ export class Journal {
     };
     this.#writer = new SegmentWriter(next, memory, suite);
     this.#options.reader.addSegment(next.segmentSeq, suite);
+    this.#syncedEnd = 0;
     this.#next = undefined;
     this.#isNextAwaited = false;
     return {

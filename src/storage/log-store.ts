@@ -51,6 +51,7 @@ import { recoveredPartitionLogs } from './recovered-log.ts';
 import { ReplicaBirths } from './replica-births.ts';
 import type { ReplicaToCreate } from './replica-files.ts';
 import { ReplicaRegistry } from './replica-registry.ts';
+import { scrubberOf } from './scrub-segments.ts';
 import type { SegmentReader } from './segment-reader.ts';
 import type { SegmentReserve } from './segment-reserve.ts';
 
@@ -89,7 +90,6 @@ export class LogStore implements PartitionLogOwner {
   #idleWaiters: (() => void)[] = [];
   #reports: Promise<void> = Promise.resolve();
   #dataFlushes = 0;
-  #journalBytesWritten = 0;
 
   private constructor(options: LogStoreOptions, parts: StoreParts) {
     this.#options = options;
@@ -124,9 +124,7 @@ export class LogStore implements PartitionLogOwner {
         this.#pushRecord(record, done === undefined ? {} : { done });
       },
       settled: (start) => this.#chains.settled(start),
-      adopt: (start) => {
-        this.#logs.set(start.partitionId, new PartitionLog(this, start));
-      },
+      adopt: (start) => this.#logs.set(start.partitionId, new PartitionLog(this, start)),
     });
     this.recovered = parts.recovery.partitions;
     this.bootReport = parts.bootReport;
@@ -146,6 +144,8 @@ export class LogStore implements PartitionLogOwner {
     });
     for (const log of recoveredPartitionLogs(this, parts.recovery))
       this.#logs.set(log.partitionId, log);
+    const { image } = parts.recovery;
+    this.#journal.scrubber = scrubberOf(options, { ...parts, image, logs: this.#logs });
     this.#journal.trailers.begin((record) => {
       if (this.#isClosing) return;
       this.#pushRecord(record);
@@ -236,7 +236,7 @@ export class LogStore implements PartitionLogOwner {
       dataFlushes: this.#dataFlushes,
       entries: this.#dataFlush.entries,
       entryBytes: this.#dataFlush.entryBytes,
-      journalBytesWritten: this.#journalBytesWritten,
+      journalBytesWritten: this.#journal.bytesWritten,
       journalBytes: this.#journal.bytes,
       ...inUse,
       ledgerSequence: this.#ledger.syncedFlushSeq,
@@ -244,6 +244,7 @@ export class LogStore implements PartitionLogOwner {
       ioWriterMode: this.#options.fileSystem.ioWriterMode,
       ...nonceAccounts(this.#image, this.keyDesk.keys, inUse),
       ...this.#chains.summary(),
+      scrub: this.#journal.scrubStatistics,
     };
   }
 
@@ -370,15 +371,14 @@ export class LogStore implements PartitionLogOwner {
     const sealed = this.#appends.splice(0, taken);
     const { position, bytes } = writer.end();
     const { file, segmentSeq } = writer.segment;
-    const ledgerSteps = this.#ledger.flush(this.#dataFlush.records(sealed, writer.endOffset), {
-      segmentSeq,
-      endOffset: writer.endOffset,
-    });
+    const { endOffset } = writer;
+    const records = this.#dataFlush.records(sealed, endOffset);
+    const ledgerSteps = this.#ledger.flush(records, { segmentSeq, endOffset });
     this.#dataFlushes++;
-    this.#journalBytesWritten += bytes.length;
     this.#chains.submit(
       [{ kind: 'write', file, position, bytes }, { kind: 'sync', file }, ...ledgerSteps],
       () => {
+        this.#journal.synced(endOffset, bytes.length);
         this.#dataFlush.complete(this.#options.listener, this.#ledger.syncedFlushSeq);
       },
     );

@@ -28,6 +28,8 @@ import type {
   HardState,
   LogStoreLimits,
   LogStoreListener,
+  DamagedRange,
+  SegmentDamage,
 } from '../../src/storage/log-store-types.ts';
 import { SimClock, SimHardwareClock } from '../../src/testing/sim-clock.ts';
 import { SimDisk, type KillPoint } from '../../src/testing/sim-disk.ts';
@@ -137,6 +139,10 @@ export class StoreWorld {
   keyProvider: KeyProvider | undefined;
   store: LogStore | undefined;
   failures = 0;
+  /** What the background scrub found. */
+  readonly damages: SegmentDamage[] = [];
+  /** Entries of which somebody was told that they cannot be read. */
+  readonly lost: DamagedRange[] = [];
   #scope = new LifeScope(0);
   #fileSystem: SimFileSystem | undefined;
   #sequence = 0;
@@ -221,6 +227,7 @@ export class StoreWorld {
         encryption: this.isEncrypted ? this.#encryptionOf(entropy) : undefined,
         observer: silentObserver,
         limits: this.limits,
+        leafHash: nodeCryptography.sha256,
         listener: this.#listener(),
       }),
     );
@@ -449,8 +456,13 @@ export class StoreWorld {
           model.durableIndex = Math.max(model.durableIndex, completion.lastIndex);
         });
       },
-      damaged: () => undefined,
+      damaged: ({ partitionId }, range) => {
+        this.lost.push({ partitionId, ...range });
+      },
       flushEnded: () => undefined,
+      damageFound: (damage) => {
+        this.damages.push(damage);
+      },
       failed: () => {
         this.failures++;
       },
