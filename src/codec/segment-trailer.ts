@@ -45,12 +45,6 @@ export interface SegmentTrailerFields {
 /** Makes a MAC over the trailer's fields. */
 export type SegmentMac = (input: Uint8Array) => Uint8Array;
 
-/** The key under which trailers are written, by the epoch that the segment's header names (from 1). */
-export interface SegmentMacKey {
-  readonly epoch: number;
-  readonly mac: SegmentMac;
-}
-
 /** The bytes under the MAC. */
 export function segmentMacInput(fields: SegmentTrailerFields): Uint8Array {
   const writer = new ByteWriter(128);
