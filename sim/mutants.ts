@@ -10,6 +10,7 @@ import { changeMutants } from './mutants/changes.ts';
 import { diskMutants } from './mutants/disk.ts';
 import { electionMutants } from './mutants/elections.ts';
 import { encryptionMutants } from './mutants/encryption.ts';
+import { evidenceMutants } from './mutants/evidence.ts';
 import { hibernationMutants } from './mutants/hibernation.ts';
 import { integrityMutants } from './mutants/integrity.ts';
 import { leaseMutants } from './mutants/leases.ts';
@@ -32,6 +33,7 @@ export const mutants: readonly Mutant[] = [
   ...diskMutants,
   ...encryptionMutants,
   ...integrityMutants,
+  ...evidenceMutants,
 ];
 
 /** What the checks need of the repository. */

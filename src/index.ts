@@ -98,4 +98,5 @@ export {
   defaultLogStoreLimits,
   type LogStoreLimits,
   type LogStoreStatistics,
+  type ScrubStatistics,
 } from './storage/log-store-types.ts';

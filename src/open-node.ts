@@ -55,6 +55,8 @@ export interface OpenNodeOptions {
    * @defaultValue 'none'
    */
   readonly encryption?: EncryptionOption;
+  /** Whether entries that this node frames as a leader carry a Merkle leaf of 32 bytes. @defaultValue true */
+  readonly merkleLeaves?: boolean;
   /** How syncs are done; the best one that the disk allows by default. */
   readonly ioWriterMode?: IoWriterMode;
   /** Wraps the disk, for tests that kill the process between two steps. */
@@ -107,6 +109,7 @@ export async function openNode(options: OpenNodeOptions): Promise<ClustorNode> {
       transport,
       clock: nodeClock,
       entropy: nodeEntropy,
+      ...(options.merkleLeaves === false ? {} : { leafHash: nodeCryptography.sha256 }),
       observer,
       createStateMachine,
       diskReport,

@@ -176,6 +176,9 @@ export class StoreLife {
           damaged: () => {
             throw new Error('nothing is damaged in this story');
           },
+          damageFound: () => {
+            throw new Error('nothing is damaged in this story');
+          },
           flushEnded: () => undefined,
           failed: (error) => {
             throw error;

@@ -95,6 +95,7 @@ export class StoreLife {
         },
         // A read of them is refused; what it is refused with is looked at there.
         damaged: () => undefined,
+        damageFound: () => undefined,
         flushEnded: () => undefined,
         failed: (error) => {
           throw new BrokenRule(`a sound disk fails: ${error.message}`);

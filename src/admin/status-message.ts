@@ -14,6 +14,7 @@ import {
   JointPhaseSchema,
   JournalSchema,
   LeaseSchema,
+  ScrubSchema,
   MemberSchema,
   PartitionSchema,
   QuarantineSchema,
@@ -54,6 +55,13 @@ export function statusMessage(status: NodeStatus): GetStatusResponse {
       nonceBlocksReserved: BigInt(journal.nonceBlocksReserved),
       nonceBlocksSpent: BigInt(journal.nonceBlocksSpent),
       nonceBlocksAbandoned: BigInt(journal.nonceBlocksAbandoned),
+      scrub: create(ScrubSchema, {
+        passes: BigInt(journal.scrub.passes),
+        bytesRead: BigInt(journal.scrub.bytesRead),
+        lastPassMs: BigInt(Math.floor(journal.scrub.lastPassMs)),
+        coverageAgeMs: BigInt(Math.floor(journal.scrub.coverageAgeMs)),
+        damagedSegments: journal.scrub.damagedSegments,
+      }),
     }),
     partitions: status.partitions.map(partitionMessage),
     disk: create(DiskSchema, {

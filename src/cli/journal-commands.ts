@@ -83,11 +83,11 @@ export function runLedgerShow(
 }
 
 function verificationText(verified: DirectoryVerification): string {
-  const { flushes, segments, blocks, frames, leaves, findings } = verified;
+  const { flushes, segments, blocks, frames, leaves, trailers, findings } = verified;
   const shown = findings.slice(0, findingsShown);
   return [
     `node ${verified.nodeId} of cluster ${verified.clusterId}: ${verified.isDamaged ? pc.red('damaged') : pc.green('whole')}`,
-    `read ${flushes} ledger flushes, ${segments} segments, ${blocks} blocks, ${frames} frames, ${leaves} leaves`,
+    `read ${flushes} ledger flushes, ${segments} segments, ${blocks} blocks, ${frames} frames, ${leaves} leaves, ${trailers} trailers`,
     tableText(
       ['partition', 'entries', 'from', 'to', 'covered to', 'missing', 'doubt', 'quarantined'],
       verified.partitions.map((row) => [

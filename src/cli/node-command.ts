@@ -51,6 +51,7 @@ export interface NodeConfig {
   readonly storage?: Partial<LogStoreLimits>;
   readonly raft?: Partial<RaftSettings>;
   readonly encryption?: KeyConfig;
+  readonly merkleLeaves?: boolean;
 }
 
 /** How long a clean stop may take before the process ends anyway. */
@@ -83,6 +84,7 @@ export async function runNode(options: NodeCommandOptions, output: Output): Prom
     ...(config.limits === undefined ? {} : { limits: config.limits }),
     ...(config.storage === undefined ? {} : { storage: config.storage }),
     ...(config.raft === undefined ? {} : { raft: config.raft }),
+    ...(config.merkleLeaves === undefined ? {} : { merkleLeaves: config.merkleLeaves }),
     ...(wrap === undefined ? {} : { wrapFileSystem: wrap }),
   });
   let running: RunningProduct | undefined;
@@ -198,6 +200,9 @@ function checkConfig(parsed: unknown, path: string): void {
   // A larger number was rounded when it was read.
   if (!Number.isSafeInteger(fields['nodeId']) || Number(fields['nodeId']) < 1)
     throw invalid(path, 'needs a whole number above 0 as "nodeId"');
+  const { merkleLeaves } = fields;
+  if (merkleLeaves !== undefined && typeof merkleLeaves !== 'boolean')
+    throw invalid(path, 'needs true or false as "merkleLeaves"');
 }
 
 function fieldsOf(value: unknown): Readonly<Record<string, unknown>> {

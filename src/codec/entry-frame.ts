@@ -4,12 +4,13 @@
  * ```
  * header  12  version u8 = 1 · codec u8 = 0 · flags u16 (bit 0 system entry) · body_len u32 · trailer_len u32 (4 or 36)
  * body        partition_id 16 · term u64 · index u64 · metadata_len u16 · metadata · payload
- * trailer     crc32c u32 over header ‖ body · [merkle leaf 32]
+ * trailer     crc32c u32 over header ‖ body · [Merkle leaf 32 = SHA-256(header ‖ body ‖ crc)]
  * ```
  * All integers little-endian. A frame carries its own partition, term and index, so that a frame found on disk says what
  * it is, and a torn or foreign one is told apart by its CRC. After a crash a frame counts only if it is whole.
  * The functions below work on offsets, without an object per entry.
  */
+import { assert } from '../base/assert.ts';
 import { writeU64 } from '../base/bytes.ts';
 import { crc32c } from '../base/crc32c.ts';
 import {
@@ -37,6 +38,9 @@ const two32 = 0x1_0000_0000;
 const highWordMax = 0x1f_ffff;
 const flagSystem = 1;
 
+/** How a leaf is hashed: SHA-256. */
+export type LeafHash = (bytes: Uint8Array) => Uint8Array;
+
 /** Fields of an entry to be framed; the object may be reused. */
 export interface EntryToFrame {
   readonly term: Term;
@@ -46,12 +50,17 @@ export interface EntryToFrame {
   readonly payload: Uint8Array;
 }
 
-/** Writes frames of one partition. */
+/** Writes frames of one partition, with a Merkle leaf each when it is given how to hash one. */
 export class EntryFrameWriter {
   readonly #partition = new Uint8Array(16);
+  readonly #leafHash: LeafHash | undefined;
+  /** Bytes of each frame besides metadata and payload. */
+  readonly overheadBytes: number;
 
-  constructor(partitionId: PartitionId) {
+  constructor(partitionId: PartitionId, leafHash?: LeafHash) {
     uuidToBytes(partitionId, this.#partition, 0);
+    this.#leafHash = leafHash;
+    this.overheadBytes = entryFrameOverheadBytes + (leafHash === undefined ? 0 : leafBytes);
   }
 
   /** Writes a frame at `offset` and returns the offset behind it. `view` spans `target`. */
@@ -62,7 +71,9 @@ export class EntryFrameWriter {
     view.setUint8(offset + 1, 0);
     view.setUint16(offset + 2, entry.isSystem ? flagSystem : 0, true);
     view.setUint32(offset + 4, bodyFixedBytes + metadata.length + payload.length, true);
-    view.setUint32(offset + 8, entryTrailerBytes, true);
+    const leafHash = this.#leafHash;
+    const trailerBytes = leafHash === undefined ? entryTrailerBytes : entryLeafTrailerBytes;
+    view.setUint32(offset + 8, trailerBytes, true);
     target.set(this.#partition, body);
     writeU64(view, body + 16, entry.term);
     writeU64(view, body + 24, entry.index);
@@ -71,7 +82,12 @@ export class EntryFrameWriter {
     target.set(payload, body + bodyFixedBytes + metadata.length);
     const end = body + bodyFixedBytes + metadata.length + payload.length;
     view.setUint32(end, crc32c(target, offset, end), true);
-    return end + entryTrailerBytes;
+    if (leafHash !== undefined) {
+      const leaf = leafHash(target.subarray(offset, end + entryTrailerBytes));
+      assert(leaf.length === leafBytes, 'a leaf has 32 bytes');
+      target.set(leaf, end + entryTrailerBytes);
+    }
+    return end + trailerBytes;
   }
 }
 
@@ -118,9 +134,6 @@ export function frameLeafInput(bytes: Uint8Array, offset: number): Uint8Array {
   const end = offset + entryHeaderBytes + u32At(bytes, offset + 4) + entryTrailerBytes;
   return bytes.subarray(offset, end);
 }
-
-/** How a leaf is hashed: SHA-256. */
-export type LeafHash = (bytes: Uint8Array) => Uint8Array;
 
 /** Whether a whole frame has no leaf, or the right one. */
 export function verifyLeaf(bytes: Uint8Array, offset: number, hash: LeafHash): boolean {

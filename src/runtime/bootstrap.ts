@@ -76,6 +76,7 @@ export async function initializeNode(parts: InitializeParts): Promise<void> {
       appendDurable: () => undefined,
       damaged: () => undefined,
       flushEnded: () => undefined,
+      damageFound: () => undefined,
       failed: () => undefined,
     },
   });

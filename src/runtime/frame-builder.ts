@@ -6,7 +6,7 @@
 import { present, unreachable } from '../base/assert.ts';
 import { ByteWriter } from '../base/bytes.ts';
 import type { LogIndex, PartitionId, Term } from '../base/ids.ts';
-import { EntryFrameWriter, entryFrameOverheadBytes } from '../codec/entry-frame.ts';
+import { EntryFrameWriter, type LeafHash } from '../codec/entry-frame.ts';
 import { ingestMetadataBytes, writeIngestMetadata } from '../codec/entry-metadata.ts';
 import { noOpPayload, writeSystemEntry, type SystemEntry } from '../codec/system-entry.ts';
 import type { Effect } from '../raft/index.ts';
@@ -39,8 +39,9 @@ const noBytes: Uint8Array = new Uint8Array(0);
 export class FrameBuilder {
   readonly #writer: EntryFrameWriter;
 
-  constructor(partitionId: PartitionId) {
-    this.#writer = new EntryFrameWriter(partitionId);
+  /** Frames carry Merkle leaves when it is given how to hash them (specification ENT-5). */
+  constructor(partitionId: PartitionId, leafHash?: LeafHash) {
+    this.#writer = new EntryFrameWriter(partitionId, leafHash);
   }
 
   /** What an effect of the core appends, with the configurations that stand in it. */
@@ -99,7 +100,7 @@ export class FrameBuilder {
     count: number,
     payload: Uint8Array,
   ): Uint8Array {
-    const bytes = new Uint8Array((entryFrameOverheadBytes + payload.length) * count);
+    const bytes = new Uint8Array((this.#writer.overheadBytes + payload.length) * count);
     const view = new DataView(bytes.buffer);
     let offset = 0;
     for (let position = 0; position < count; position++) {
@@ -119,7 +120,7 @@ export class FrameBuilder {
     let total = 0;
     for (const proposal of batch)
       total +=
-        entryFrameOverheadBytes +
+        this.#writer.overheadBytes +
         proposal.metadata.length +
         ingestMetadataBytes +
         proposal.payload.length;

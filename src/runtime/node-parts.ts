@@ -1,5 +1,6 @@
 /** What a node is made of. */
 import type { ClusterId, NodeId, PartitionId } from '../base/ids.ts';
+import type { LeafHash } from '../codec/entry-frame.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Entropy } from '../ports/entropy.ts';
 import type { FileSystem } from '../ports/file-system.ts';
@@ -22,6 +23,8 @@ export interface NodeParts {
   readonly transport: Transport;
   readonly clock: Clock;
   readonly entropy: Entropy;
+  /** Hashes the Merkle leaves of entries that are framed here; none are written without it. */
+  readonly leafHash?: LeafHash;
   readonly observer: Observer;
   /** Makes the machine of a partition; called once per hosted partition. */
   readonly createStateMachine: (partitionId: PartitionId) => StateMachine;

@@ -131,9 +131,7 @@ export class ClustorNode {
       },
     });
     const queueBytesMax = this.#limits.connectionQueueBytesMax;
-    const fail = (error: unknown): void => {
-      this.#fail(error);
-    };
+    const fail = this.#fail;
     this.#links = new PeerLinks({
       transport,
       clock,
@@ -247,6 +245,7 @@ export class ClustorNode {
     this.#store = await LogStore.open({
       ...storeParts(this.#parts),
       listener: storeEvents({
+        observer: this.#parts.observer,
         turn: this.#turn,
         watch: this.#watch,
         hostedOf: (log) => {
@@ -284,6 +283,7 @@ export class ClustorNode {
       seed: entropy.uint32(),
       ticks: this.#ticks,
       ledgerSeq: store.statistics().ledgerSequence,
+      leafHash: this.#parts.leafHash,
       listener: {
         roleChanged: (changed) => {
           this.#wake(changed.partitionId);

@@ -1,5 +1,6 @@
 /** What a replica is made of. */
 import type { LogIndex, NodeId, PartitionId, Term } from '../base/ids.ts';
+import type { LeafHash } from '../codec/entry-frame.ts';
 import type { DurabilityTransition } from '../codec/system-entry.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Observer } from '../ports/observer.ts';
@@ -32,6 +33,8 @@ export interface ReplicaOptions {
     readonly clockMs: () => number;
   };
   readonly ledgerSeq: number;
+  /** Hashes the Merkle leaves of entries framed here; none are written without it. */
+  readonly leafHash: LeafHash | undefined;
   readonly listener: ReplicaListener;
 }
 

@@ -83,7 +83,7 @@ export class Replica implements TurnWork {
     this.tail = new EntryTail(limits.tailBytesMax);
     this.state = createRaftState(raftStart(options));
     this.#proposals = new ProposalQueue(limits);
-    this.#frames = new FrameBuilder(recovered.partitionId);
+    this.#frames = new FrameBuilder(recovered.partitionId, options.leafHash);
     this.#sender = new AppendSender({
       partitionId: recovered.partitionId,
       tail: this.tail,

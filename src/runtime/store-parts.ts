@@ -14,6 +14,7 @@ export function storeParts(parts: NodeParts): Omit<LogStoreOptions, 'listener'> 
     entropy,
     observer,
     encryption,
+    leafHash: parts.leafHash,
     limits: parts.storage ?? {},
     ...(parts.diskReport === undefined ? {} : { diskReport: parts.diskReport }),
   };

@@ -5,7 +5,8 @@
  */
 import { assert } from '../base/assert.ts';
 import type { LogIndex, Term } from '../base/ids.ts';
-import { cutRange } from '../base/index-ranges.ts';
+import { cutRange, type IndexRange } from '../base/index-ranges.ts';
+import { blockOffset } from '../codec/segment-format.ts';
 
 /** A run of frames in the segment in use. */
 export interface JournalRun {
@@ -147,6 +148,27 @@ export class JournalIndex {
     this.#closed.push(range);
   }
 
+  /** Indexes that are read from a closed segment: without those that were moved elsewhere, with those that were moved there. */
+  heldIn(segmentSeq: number): IndexRange[] {
+    const moved = this.#moved.filter(
+      (row) => row.segmentSeq === segmentSeq && row.run === undefined,
+    );
+    const held = this.#closed.filter((range) => range.segmentSeq === segmentSeq);
+    return [...this.#withoutMoved(held), ...moved];
+  }
+
+  /** Indexes that are read from the segment in use and whose runs begin before a file offset. */
+  heldInOpen(end: number): IndexRange[] {
+    const isBeforeEnd = (block: number): boolean => blockOffset(block) < end;
+    const moved = this.#moved.filter(({ run }) => run !== undefined && isBeforeEnd(run.block));
+    let row = this.#length - 1;
+    while (row >= 0 && !isBeforeEnd(this.#block[row] ?? 0)) row--;
+    if (row < 0) return moved;
+    const firstIndex = (this.#firstIndex[0] ?? 0) as LogIndex;
+    const lastIndex = ((this.#firstIndex[row] ?? 0) + (this.#count[row] ?? 0) - 1) as LogIndex;
+    return [...this.#withoutMoved([{ firstIndex, lastIndex }]), ...moved];
+  }
+
   /** Where an entry is; `undefined` when it is not held. */
   locate(index: LogIndex): JournalPlace | undefined {
     for (const range of this.#moved) {
@@ -167,6 +189,13 @@ export class JournalIndex {
     });
     const range = this.#closed[at];
     return range === undefined ? undefined : { kind: 'closed', range };
+  }
+
+  #withoutMoved(ranges: readonly IndexRange[]): IndexRange[] {
+    return this.#moved.reduce<IndexRange[]>(
+      (left, moved) => left.flatMap((range) => cutRange(range, moved)),
+      [...ranges],
+    );
   }
 
   #run(row: number): JournalRun {

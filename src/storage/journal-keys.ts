@@ -29,6 +29,7 @@ import {
   type BlockSuite,
   type SegmentHeader,
 } from '../codec/segment-format.ts';
+import type { SegmentMac } from '../codec/segment-trailer.ts';
 import { isEqualSecret } from '../ports/cryptography.ts';
 import type { Entropy } from '../ports/entropy.ts';
 import type { FileSystem } from '../ports/file-system.ts';
@@ -176,6 +177,13 @@ export class JournalKeys {
     if (keys === undefined) return false;
     const expected = this.#hmac(keys, ledgerHeaderMacInput(bytes, offset));
     return isEqualSecret(expected, ledgerHeaderMac(bytes, offset));
+  }
+
+  /** What makes the MAC of a segment's trailer under an epoch; `none` without encryption, `undefined` when its key is not there. */
+  trailerMac({ integrityMacEpoch }: SegmentHeader): SegmentMac | 'none' | undefined {
+    if (integrityMacEpoch === 0) return 'none';
+    const keys = this.#ring?.keysOf(integrityMacEpoch);
+    return keys === undefined ? undefined : (bytes) => this.#hmac(keys, bytes);
   }
 
   /** Forgets the keys. */

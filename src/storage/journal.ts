@@ -5,7 +5,9 @@
  * of a new segment is synced in the chain whose ledger flush closes the old segment and opens the new one, before the first
  * block of the new one is written. A process never appends to a segment that it did not create.
  */
+import { present } from '../base/assert.ts';
 import { ClustorError, messageOf } from '../base/errors.ts';
+import type { ClusterId, NodeId } from '../base/ids.ts';
 import {
   encodeSegmentIndex,
   segmentIndexFileName,
@@ -22,10 +24,13 @@ import { paceOf } from './fill-pace.ts';
 import { fullDiskRetryMs, isDiskFull } from './full-disk.ts';
 import type { JournalKeys } from './journal-keys.ts';
 import { segmentClosedRecord } from './ledger-image.ts';
+import type { ScrubStatistics } from './log-store-types.ts';
 import type { PartitionLog } from './partition-log.ts';
+import type { Scrubber } from './scrubber.ts';
 import type { SegmentReader } from './segment-reader.ts';
 import type { SegmentReserve } from './segment-reserve.ts';
 import { SegmentWriter, type OpenSegment } from './segment-writer.ts';
+import { TrailerWriter, type ClosedSegment } from './trailer-writer.ts';
 
 /** What the journal needs. */
 export interface JournalOptions {
@@ -34,6 +39,8 @@ export interface JournalOptions {
   readonly entropy: Entropy;
   readonly observer: Observer;
   readonly folder: string;
+  readonly clusterId: ClusterId;
+  readonly nodeId: NodeId;
   /** Seal its blocks. */
   readonly keys: JournalKeys;
   readonly segmentBytes: number;
@@ -55,8 +62,17 @@ export class Journal {
   readonly #options: JournalOptions;
   #staging: Uint8Array;
   readonly #headerStaging: Uint8Array;
+  /** Gives closed segments their trailers, once it is begun. */
+  readonly trailers: TrailerWriter;
   readonly #closed = new Map<number, number>();
+  /** The segment that was left and whose closing record is not synced yet. */
+  #left: ClosedSegment | undefined;
   #closedBytes = 0;
+  /** File offset in the segment in use behind everything that a completed flush synced. */
+  #syncedEnd = 0;
+  #bytesWritten = 0;
+  /** Reads the journal back, once the store has one. */
+  scrubber: Scrubber | undefined;
   #writer: SegmentWriter | undefined;
   #next: OpenSegment | undefined;
   #nextSegmentSeq: number;
@@ -71,6 +87,7 @@ export class Journal {
     this.#nextSegmentSeq = options.nextSegmentSeq;
     this.#staging = options.fileSystem.allocateStaging(stagingBytesMin);
     this.#headerStaging = options.fileSystem.allocateStaging(blockBytes);
+    this.trailers = new TrailerWriter(options);
   }
 
   /** The segment in use. */
@@ -85,6 +102,27 @@ export class Journal {
     return this.#closedBytes + (this.#writer?.endOffset ?? 0);
   }
 
+  /** File offset in the segment in use behind everything that a completed flush synced. */
+  get syncedEnd(): number {
+    return this.#syncedEnd;
+  }
+
+  /** Bytes of flushes that are synced. */
+  get bytesWritten(): number {
+    return this.#bytesWritten;
+  }
+
+  /** What the scrub has done. */
+  get scrubStatistics(): ScrubStatistics {
+    return present(this.scrubber, 'an open store scrubs').statistics();
+  }
+
+  /** A flush of entries is synced, up to that offset of the segment in use. */
+  synced(endOffset: number, bytes: number): void {
+    this.#syncedEnd = endOffset;
+    this.#bytesWritten += bytes;
+  }
+
   /** Where a closed segment ends. */
   closedEnd(segmentSeq: number): number {
     return this.#closed.get(segmentSeq) ?? 0;
@@ -97,18 +135,22 @@ export class Journal {
   }
 
   /** Takes in a segment of an earlier process; one that this has not tidied is cut to its end and gets its `.idx`. */
-  async adopt(segment: {
-    readonly segmentSeq: number;
-    readonly endOffset: number;
-    readonly rowsToWrite: readonly SegmentIndexRow[] | undefined;
-    /** Whether nothing is missing: otherwise its bytes are kept as they are. */
-    readonly isWhole: boolean;
-  }): Promise<void> {
+  async adopt(
+    segment: ClosedSegment & {
+      readonly rowsToWrite: readonly SegmentIndexRow[] | undefined;
+      /** Whether nothing is missing: otherwise its bytes are kept as they are. */
+      readonly isWhole: boolean;
+      /** Where the ledger says that its trailer stands; 0 when it has none. */
+      readonly trailerOffset: number;
+    },
+  ): Promise<void> {
     this.#closed.set(segment.segmentSeq, segment.endOffset);
     this.#closedBytes += segment.endOffset;
+    if (segment.isWhole && segment.trailerOffset === 0) this.trailers.add(segment);
     if (segment.rowsToWrite === undefined) return;
     try {
-      if (segment.isWhole) await this.#cut(segment);
+      // Behind the end of a segment with a trailer stands the trailer.
+      if (segment.isWhole && segment.trailerOffset === 0) await this.#cut(segment);
       await this.#writeIndex(segment.segmentSeq, segment.endOffset, segment.rowsToWrite);
     } catch (error) {
       if (!isDiskFull(error)) throw error;
@@ -198,9 +240,20 @@ export class Journal {
     this.#closed.set(segmentSeq, endOffset);
     this.#closedBytes += endOffset;
     this.#retire(old.segment, endOffset, rows);
+    this.#left = { segmentSeq, endOffset };
     const { steps, suite } = this.#header(next);
     const opened = this.#enter(next, suite);
     return { steps, records: [segmentClosedRecord(segmentSeq, endOffset), opened] };
+  }
+
+  /** The flush that closed the segment left last is synced: it gets its trailer once its file is cut. */
+  switched(): void {
+    const left = this.#left;
+    this.#left = undefined;
+    if (left === undefined) return;
+    this.#background = this.#background.then(() => {
+      this.trailers.add(left);
+    });
   }
 
   /** Finishes what runs in the background and closes the files. */
@@ -209,6 +262,8 @@ export class Journal {
     this.#cancelRetry?.();
     await this.#preparing;
     await this.#background;
+    await this.trailers.stop();
+    await this.scrubber?.stop();
     if (this.#writer !== undefined) await this.#options.fileSystem.close(this.#writer.segment.file);
     if (this.#next !== undefined) await this.#options.fileSystem.close(this.#next.file);
     this.#writer = undefined;
@@ -230,6 +285,7 @@ export class Journal {
     };
     this.#writer = new SegmentWriter(next, memory, suite);
     this.#options.reader.addSegment(next.segmentSeq, suite);
+    this.#syncedEnd = 0;
     this.#next = undefined;
     this.#isNextAwaited = false;
     return {

@@ -13,8 +13,9 @@ import type { KeyEpochState } from '../codec/key-ring-format.ts';
 import { closedError } from './chain-failure.ts';
 import { asDiskHard } from './full-disk.ts';
 import { readKeyEvidence, type JournalKeys } from './journal-keys.ts';
-import type { LedgerImage } from './ledger-image.ts';
+import { segmentClosedRecord, type LedgerImage } from './ledger-image.ts';
 import type { LogStoreOptions } from './log-store-types.ts';
+import type { TrailerWriter } from './trailer-writer.ts';
 import { rewriteChunkBlocks, rewriteSegment, type RewriteParts } from './segment-rewriter.ts';
 
 /** What the desk needs of its store. */
@@ -27,6 +28,7 @@ export interface KeyDeskStore {
   readonly record: (record: LedgerRecord) => Promise<void>;
   /** Resolves when a segment and a ledger generation under the newest keys are in use. */
   readonly enterNewKeys: () => Promise<void>;
+  readonly trailers: TrailerWriter;
   readonly segmentInUse: () => number;
   /** A segment's file is about to be replaced. */
   readonly replacing: (segmentSeq: number) => void;
@@ -233,6 +235,7 @@ export class JournalKeyDesk implements NodeKeys {
         'CLUSTOR_DISK_HARD',
         `there is no room to seal segment ${segmentSeq} anew`,
       );
+    let isLeftAlone = false;
     const parts: RewriteParts = {
       fileSystem,
       clock,
@@ -243,6 +246,10 @@ export class JournalKeyDesk implements NodeKeys {
       goesOn: () => !this.#isClosed && image.segments.has(segmentSeq),
       reserve: (dekEpoch, reservedBlocks) =>
         record({ kind: 'segmentRewriting', segmentSeq, dekEpoch, reservedBlocks }),
+      retractTrailer: async () => {
+        isLeftAlone = true;
+        await this.#retractTrailer(segment);
+      },
       replacing: () => {
         this.#store.replacing(segmentSeq);
       },
@@ -255,11 +262,25 @@ export class JournalKeyDesk implements NodeKeys {
     } catch (error) {
       await this.#abandon(segmentSeq);
       throw error;
+    } finally {
+      if (isLeftAlone) this.#store.trailers.add(segment);
     }
     const row = image.segments.get(segmentSeq);
     if (row !== undefined) row.rewriting = undefined;
     await this.#store.leaveFile(segmentSeq);
     this.#rewritten++;
+  }
+
+  /** The file that comes has no trailer: a start between its rename and its trailer must not miss one (SCR-5). */
+  async #retractTrailer(segment: {
+    readonly segmentSeq: number;
+    readonly endOffset: number;
+  }): Promise<void> {
+    const { segmentSeq, endOffset } = segment;
+    const { image, record, trailers } = this.#store;
+    await trailers.leaveAlone(segmentSeq);
+    // Its trailer may be told and not yet in the ledger: this record is behind it.
+    if (image.segments.has(segmentSeq)) await record(segmentClosedRecord(segmentSeq, endOffset));
   }
 
   /** Gives up the block numbers of an attempt that failed; where that cannot be recorded, the next start does. */

@@ -37,6 +37,8 @@ export interface SegmentRow {
   readonly reservedBlocks: number;
   /** Where it ends; `undefined` while it is the one in use. */
   endOffset: number | undefined;
+  /** Where its trailer stands; 0 while it has none that is synced. */
+  trailerOffset: number;
   /** Its sealing anew under another key, once that has begun. */
   rewriting: { readonly dekEpoch: number; readonly reservedBlocks: number } | undefined;
   /** Block numbers that were reserved for it or for its rewriting, and are never used (specification §8.2). */
@@ -123,6 +125,7 @@ export class LedgerImage {
           segmentSeq: record.segmentSeq,
           reservedBlocks: record.reservedBlocks,
           endOffset: undefined,
+          trailerOffset: 0,
           rewriting: undefined,
           abandoned: [],
         });
@@ -135,6 +138,7 @@ export class LedgerImage {
             `the ledger closes segment ${record.segmentSeq}, which it never opened`,
           );
         segment.endOffset = record.endOffset;
+        segment.trailerOffset = record.trailerOffset;
         return;
       }
       case 'nonceAbandon':
@@ -199,7 +203,9 @@ export class LedgerImage {
         reservedBlocks: segment.reservedBlocks,
       });
       if (segment.endOffset !== undefined)
-        records.push(segmentClosedRecord(segment.segmentSeq, segment.endOffset));
+        records.push(
+          segmentClosedRecord(segment.segmentSeq, segment.endOffset, segment.trailerOffset),
+        );
       const { segmentSeq } = segment;
       for (const abandoned of segment.abandoned)
         records.push({ kind: 'nonceAbandon', segmentSeq, ...abandoned });
@@ -334,13 +340,17 @@ function joined(moved: readonly MovedRange[]): MovedRange[] {
   return rows;
 }
 
-/** The record that ends a segment. */
-export function segmentClosedRecord(segmentSeq: number, endOffset: number): LedgerRecord {
+/** The record that ends a segment, and names its trailer once there is one. */
+export function segmentClosedRecord(
+  segmentSeq: number,
+  endOffset: number,
+  trailerOffset = 0,
+): LedgerRecord {
   return {
     kind: 'segmentClosed',
     segmentSeq,
     endOffset,
-    trailerOffset: 0,
+    trailerOffset,
     blocksSpent: (endOffset - blockOffset(0)) / (blockOffset(1) - blockOffset(0)),
   };
 }

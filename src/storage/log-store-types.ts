@@ -11,6 +11,7 @@ import type {
 } from '../base/ids.ts';
 import type { IndexRange } from '../base/index-ranges.ts';
 import type { Configuration } from '../base/membership.ts';
+import type { LeafHash } from '../codec/entry-frame.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Entropy } from '../ports/entropy.ts';
 import type { FileSystem, IoWriterMode } from '../ports/file-system.ts';
@@ -87,6 +88,33 @@ export interface AppendCompletion {
   readonly ledgerSequence: number;
 }
 
+/** Covered entries that cannot be read. */
+export interface DamagedRange {
+  readonly partitionId: PartitionId;
+  readonly firstIndex: LogIndex;
+  readonly lastIndex: LogIndex;
+}
+
+/** What the scrub found wrong with a segment. */
+export interface SegmentDamage {
+  readonly segmentSeq: number;
+  readonly reasons: readonly string[];
+  /** Empty where no live entry is lost, such as for a damaged trailer. */
+  readonly ranges: readonly DamagedRange[];
+}
+
+/** What the background scrub has done in this process. @public */
+export interface ScrubStatistics {
+  readonly passes: number;
+  readonly bytesRead: number;
+  /** End of the newest pass, milliseconds since 1970; 0 before the first one. */
+  readonly lastPassMs: number;
+  /** How long ago the byte that waits longest was read or first seen, milliseconds. */
+  readonly coverageAgeMs: number;
+  /** Segments with damage when they were last read. */
+  readonly damagedSegments: number;
+}
+
 /** Receives completions, in order. */
 export interface LogStoreListener {
   hardStateDurable(partition: PartitionLog, hardState: HardState): void;
@@ -94,6 +122,8 @@ export interface LogStoreListener {
   appendDurable(partition: PartitionLog, completion: AppendCompletion): void;
   /** Entries that were durable once cannot be read. Told while a read of them fails, each time. */
   damaged(partition: PartitionLog, range: IndexRange): void;
+  /** The background scrub found damage in something covered (specification §5.4); what entries it took is told as well. */
+  damageFound(damage: SegmentDamage): void;
   /** All completions of a flush were delivered; its chain took so long. */
   flushEnded(tookMs: number): void;
   /** A bound of Group-Fsync was overrun by this partition. */
@@ -137,6 +167,8 @@ export interface LogStoreOptions {
   readonly limits?: Partial<LogStoreLimits>;
   /** What was found about the disk, kept in every boot record. */
   readonly diskReport?: object;
+  /** Hashes Merkle leaves when the scrub verifies them; without it they are not looked at. */
+  readonly leafHash?: LeafHash | undefined;
   readonly listener: LogStoreListener;
   /** Encrypts everything new; a directory that is encrypted opens with it only. */
   readonly encryption?: JournalEncryption | undefined;
@@ -170,6 +202,7 @@ export interface LogStoreStatistics {
   readonly flushMsLast: number;
   readonly flushMsP50: number;
   readonly flushMsP99: number;
+  readonly scrub: ScrubStatistics;
 }
 
 /** What recovery found; also written to `boot_record.json`. */

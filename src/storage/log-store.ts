@@ -51,6 +51,7 @@ import { recoveredPartitionLogs } from './recovered-log.ts';
 import { ReplicaBirths } from './replica-births.ts';
 import type { ReplicaToCreate } from './replica-files.ts';
 import { ReplicaRegistry } from './replica-registry.ts';
+import { scrubberOf } from './scrub-segments.ts';
 import type { SegmentReader } from './segment-reader.ts';
 import type { SegmentReserve } from './segment-reserve.ts';
 
@@ -89,7 +90,6 @@ export class LogStore implements PartitionLogOwner {
   #idleWaiters: (() => void)[] = [];
   #reports: Promise<void> = Promise.resolve();
   #dataFlushes = 0;
-  #journalBytesWritten = 0;
 
   private constructor(options: LogStoreOptions, parts: StoreParts) {
     this.#options = options;
@@ -110,17 +110,11 @@ export class LogStore implements PartitionLogOwner {
       ...parts,
       clock,
       flushEnded: listener.flushEnded.bind(listener),
-      next: () => {
-        this.flush();
-      },
-      failed: (error) => {
-        this.#failed(error);
-      },
+      next: this.flush.bind(this),
+      failed: this.#failed.bind(this),
     });
     this.#guard.logBytes = () => this.#journal.bytes;
-    this.#guard.roomAgain = () => {
-      this.#makeReady();
-    };
+    this.#guard.roomAgain = this.#makeReady.bind(this);
     this.#pauses = new Pauses(options.clock);
     this.#registry = new ReplicaRegistry(options, parts.recovery.registry);
     this.#births = new ReplicaBirths({
@@ -130,9 +124,7 @@ export class LogStore implements PartitionLogOwner {
         this.#pushRecord(record, done === undefined ? {} : { done });
       },
       settled: (start) => this.#chains.settled(start),
-      adopt: (start) => {
-        this.#logs.set(start.partitionId, new PartitionLog(this, start));
-      },
+      adopt: (start) => this.#logs.set(start.partitionId, new PartitionLog(this, start)),
     });
     this.recovered = parts.recovery.partitions;
     this.bootReport = parts.bootReport;
@@ -145,14 +137,20 @@ export class LogStore implements PartitionLogOwner {
           this.#pushRecord(record, { done });
         }),
       enterNewKeys: () => this.#chains.settled((done) => this.#keyWaiters.push(done)),
+      trailers: this.#journal.trailers,
       segmentInUse: () => this.#journal.writer.segment.segmentSeq,
-      replacing: (segmentSeq) => {
-        this.#reader.replacing(segmentSeq);
-      },
+      replacing: this.#reader.replacing.bind(this.#reader),
       leaveFile: (segmentSeq) => this.#reader.leave(segmentSeq),
     });
     for (const log of recoveredPartitionLogs(this, parts.recovery))
       this.#logs.set(log.partitionId, log);
+    const { image } = parts.recovery;
+    this.#journal.scrubber = scrubberOf(options, { ...parts, image, logs: this.#logs });
+    this.#journal.trailers.begin((record) => {
+      if (this.#isClosing) return;
+      this.#pushRecord(record);
+      this.flush();
+    });
   }
 
   /** Locks, recovers, begins a new segment and a new ledger generation; everything read is synced when it resolves (KER-11, KER-13). */
@@ -238,7 +236,7 @@ export class LogStore implements PartitionLogOwner {
       dataFlushes: this.#dataFlushes,
       entries: this.#dataFlush.entries,
       entryBytes: this.#dataFlush.entryBytes,
-      journalBytesWritten: this.#journalBytesWritten,
+      journalBytesWritten: this.#journal.bytesWritten,
       journalBytes: this.#journal.bytes,
       ...inUse,
       ledgerSequence: this.#ledger.syncedFlushSeq,
@@ -246,6 +244,7 @@ export class LogStore implements PartitionLogOwner {
       ioWriterMode: this.#options.fileSystem.ioWriterMode,
       ...nonceAccounts(this.#image, this.keyDesk.keys, inUse),
       ...this.#chains.summary(),
+      scrub: this.#journal.scrubStatistics,
     };
   }
 
@@ -372,15 +371,14 @@ export class LogStore implements PartitionLogOwner {
     const sealed = this.#appends.splice(0, taken);
     const { position, bytes } = writer.end();
     const { file, segmentSeq } = writer.segment;
-    const ledgerSteps = this.#ledger.flush(this.#dataFlush.records(sealed, writer.endOffset), {
-      segmentSeq,
-      endOffset: writer.endOffset,
-    });
+    const { endOffset } = writer;
+    const records = this.#dataFlush.records(sealed, endOffset);
+    const ledgerSteps = this.#ledger.flush(records, { segmentSeq, endOffset });
     this.#dataFlushes++;
-    this.#journalBytesWritten += bytes.length;
     this.#chains.submit(
       [{ kind: 'write', file, position, bytes }, { kind: 'sync', file }, ...ledgerSteps],
       () => {
+        this.#journal.synced(endOffset, bytes.length);
         this.#dataFlush.complete(this.#options.listener, this.#ledger.syncedFlushSeq);
       },
     );
@@ -408,7 +406,10 @@ export class LogStore implements PartitionLogOwner {
 
   #enterNextSegment(entered: () => void): void {
     const { steps, records } = this.#journal.switchSegment(this.#logs.values());
-    this.#chains.submit([...steps, ...this.#ledger.flush(records, this.#image.coverage)], entered);
+    this.#chains.submit([...steps, ...this.#ledger.flush(records, this.#image.coverage)], () => {
+      this.#journal.switched();
+      entered();
+    });
   }
 
   /** A new segment, then a new ledger generation: the keys of before are needed for reading only. */
@@ -437,9 +438,7 @@ export class LogStore implements PartitionLogOwner {
   }
 
   #prepareSegment(isAwaited = false): void {
-    this.#journal.prepareAhead(() => {
-      this.flush();
-    }, isAwaited);
+    this.#journal.prepareAhead(this.flush.bind(this), isAwaited);
   }
 
   /** Begins a new ledger generation when this one cannot take the records; the flush is tried again afterwards. */
@@ -453,6 +452,7 @@ export class LogStore implements PartitionLogOwner {
   }
 
   #failed(error: ClustorError): void {
+    void this.#journal.trailers.stop();
     // Who closes gives up what waits for room: nothing was told of it, and nobody has failed.
     if (!this.#isClosing || !isDiskFull(error)) this.#options.listener.failed(error);
     this.#wakeIdle();

@@ -5,6 +5,7 @@
  * copies, leaves a torn end behind, covers the frames kept behind the old coverage, records doubts, closes the old segment
  * and opens the new one. Until its rename is synced the old generation and the old files say the same.
  */
+import { present } from '../base/assert.ts';
 import { coarsened } from '../base/index-ranges.ts';
 import type { LogIndex } from '../base/ids.ts';
 import {
@@ -100,6 +101,8 @@ async function openWatched(
     entropy,
     observer,
     folder,
+    clusterId,
+    nodeId,
     keys,
     segmentBytes: limits.segmentBytes,
     nextSegmentSeq: recovery.nextSegmentSeq,
@@ -119,7 +122,6 @@ async function openWatched(
     segmentSeq: journal.writer.segment.segmentSeq,
     endOffset: journal.writer.endOffset,
   });
-  const { generation, flushSeq } = recovery;
   const ledger = new DurabilityLedger({
     fileSystem,
     entropy,
@@ -130,18 +132,30 @@ async function openWatched(
     ledgerBytes: limits.ledgerBytes,
     image,
     ...watch,
-    generation,
-    flushSeq,
+    generation: recovery.generation,
+    flushSeq: recovery.flushSeq,
   });
   await ledger.rotate();
   const isWhole = recovery.report.scrubState === 'Healthy';
-  for (const segment of recovery.segments) await journal.adopt({ ...segment, isWhole });
+  await adoptSegments(recovery, journal, isWhole);
   if (isWhole) await removeStrays(options, journal.writer.segment.segmentSeq, recovery);
   const bootReport: BootReport = {
     ...recovery.report,
     durationMs: Math.round(clock.monotonicMs() - startedMs),
   };
   return { recovery, journal, ledger, reader, keys, bootReport };
+}
+
+/** Hands the segments of earlier processes over to the journal. */
+async function adoptSegments(
+  { segments, image }: Recovery,
+  journal: Journal,
+  isWhole: boolean,
+): Promise<void> {
+  for (const segment of segments) {
+    const { trailerOffset } = present(image.segments.get(segment.segmentSeq), 'its row');
+    await journal.adopt({ ...segment, isWhole, trailerOffset });
+  }
 }
 
 /** What recovery found, as records that the old ledger lacks. */

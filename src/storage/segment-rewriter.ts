@@ -5,7 +5,8 @@
  * in `.idx` files and in the ledger stay true, and no nonce is used twice, because the key is another one.
  *
  * Crash story. The ledger's `segmentRewriting` record, with the reservation of block numbers, is synced before the first block.
- * The new file is written beside the old one, synced, read back past the page cache and only then renamed over it; the
+ * The new file is written beside the old one, synced, read back past the page cache and only then renamed over it, once the
+ * ledger names no trailer of the segment any more; the
  * directory is synced before the old keys count as unneeded. So a crash leaves the old file or the new one, whole; a start
  * removes what else is left, gives up its reservation, and begins the segment again.
  */
@@ -45,6 +46,8 @@ export interface RewriteParts {
   readonly goesOn: () => boolean;
   /** Makes the reservation durable. */
   readonly reserve: (dekEpoch: number, blocks: number) => Promise<void>;
+  /** Makes it durable that the segment has no trailer: the new file has none yet. */
+  readonly retractTrailer: () => Promise<void>;
   /** The new file is whole and takes the segment's place next. */
   readonly replacing: () => void;
   readonly progress: (blocksDone: number) => void;
@@ -56,7 +59,7 @@ interface Copy {
   readonly blocks: number;
 }
 
-/** Rewrites one segment; nothing has changed when it throws. @throws ClustorError `CLUSTOR_INTEGRITY`, `CLUSTOR_CLOSED`, `CLUSTOR_STORAGE_FAILED`. */
+/** Rewrites one segment; when it throws, nothing has changed but that it may be without its trailer. @throws ClustorError `CLUSTOR_INTEGRITY`, `CLUSTOR_CLOSED`, `CLUSTOR_STORAGE_FAILED`. */
 export async function rewriteSegment(
   parts: RewriteParts,
   segment: { readonly segmentSeq: number; readonly endOffset: number },
@@ -73,6 +76,8 @@ export async function rewriteSegment(
     await fileSystem.remove(target);
     try {
       await fillNew({ parts, target, endOffset }, { source, segmentSeq, epoch });
+      assertGoesOn(parts);
+      await parts.retractTrailer();
       assertGoesOn(parts);
       parts.replacing();
       await fileSystem.rename(target, path);

@@ -57,6 +57,8 @@ export interface SegmentScanOptions {
   readonly onDamagedBlock?: (block: number) => void;
   /** Called for bytes of good blocks that are no whole frame: a wrong CRC, or no frame at all. */
   readonly onBadFrame?: (frame: BadFrame) => void;
+  /** Asked between slices of work in the background; resolves with whether to go on. */
+  readonly pace?: () => Promise<boolean>;
 }
 
 /** Where good blocks hold no good frame. */
@@ -79,6 +81,8 @@ export interface SegmentScanResult {
 }
 
 const readBlocks = 256;
+/** Blocks of a slice in the background: well below 5 ms of work. */
+const pacedReadBlocks = 32;
 
 /** Scans a segment. A missing or headless file counts as damage of everything covered. */
 export async function scanSegment(options: SegmentScanOptions): Promise<SegmentScanResult> {
@@ -140,7 +144,8 @@ async function scanBlocks(
   file: FileHandle,
   { header, suite }: { readonly header: SegmentHeader; readonly suite: BlockSuite },
 ): Promise<SegmentScanResult> {
-  const { fileSystem, coveredEnd, closedEnd } = options;
+  const { fileSystem, coveredEnd, closedEnd, pace } = options;
+  const sliceBlocks = pace === undefined ? readBlocks : pacedReadBlocks;
   const size = await fileSystem.size(file);
   // A file may have been cut within a block.
   const limit = Math.min(closedEnd ?? size, size - (size % blockBytes));
@@ -151,8 +156,17 @@ async function scanBlocks(
   );
   let endOffset = blockOffset(0);
   let blocksRead = 0;
-  for (let block = 0; blockOffset(block + 1) <= limit; block += readBlocks) {
-    const count = Math.min(readBlocks, (limit - blockOffset(block)) / blockBytes);
+  for (let block = 0; blockOffset(block + 1) <= limit; block += sliceBlocks) {
+    if (block > 0 && pace !== undefined && !(await pace()))
+      return {
+        header,
+        endOffset,
+        blocksRead,
+        framesRead: frames.count,
+        damagedBlocks,
+        endedAt: 'stopped',
+      };
+    const count = Math.min(sliceBlocks, (limit - blockOffset(block)) / blockBytes);
     const bytes = await fileSystem.read(file, blockOffset(block), count * blockBytes);
     for (let at = 0; at < count; at++) {
       const number = block + at;

@@ -13,6 +13,12 @@ import {
   segmentIndexFileName,
   type SegmentIndexRow,
 } from '../codec/idx-format.ts';
+import { segmentFileName, type SegmentHeader } from '../codec/segment-format.ts';
+import {
+  segmentTrailerFault,
+  TrailerTally,
+  type SegmentTrailerFields,
+} from '../codec/segment-trailer.ts';
 import type { Cryptography } from '../ports/cryptography.ts';
 import {
   LiveLog,
@@ -24,6 +30,8 @@ import {
   type WalkedFrame,
   type WalkedSegment,
 } from './journal-walk.ts';
+import type { SegmentRow } from './ledger-image.ts';
+import { addToTally, readTrailer } from './trailer-writer.ts';
 
 /** Something that is not as it should be. */
 export interface VerifyFinding {
@@ -56,6 +64,7 @@ export interface DirectoryVerification {
   readonly blocks: number;
   readonly frames: number;
   readonly leaves: number;
+  readonly trailers: number;
   readonly partitions: readonly VerifiedPartition[];
   readonly findings: readonly VerifyFinding[];
 }
@@ -93,6 +102,7 @@ class DirectoryVerifier {
   #blocks = 0;
   #frames = 0;
   #leaves = 0;
+  #trailers = 0;
 
   constructor(cryptography: Cryptography) {
     this.#cryptography = cryptography;
@@ -121,6 +131,7 @@ class DirectoryVerifier {
       blocks: this.#blocks,
       frames: this.#frames,
       leaves: this.#leaves,
+      trailers: this.#trailers,
       partitions,
       findings: this.#findings,
     };
@@ -134,9 +145,11 @@ class DirectoryVerifier {
       return;
     }
     const indexed = await this.#indexRows(opened, segment);
+    const tally = new TrailerTally();
     const result = await walkSegment(opened, segment, {
       onFrame: (walked) => {
         this.#frame(opened, walked);
+        addToTally(tally, walked.frame);
         const { frame, partitionId, index, term } = walked;
         indexed.delete(
           placeKey({ partitionId, index, term, block: frame.block, offset: frame.offset }),
@@ -154,11 +167,37 @@ class DirectoryVerifier {
       this.#damage(where, result.endedAt);
     else if (result.endOffset < segment.coveredEnd)
       this.#damage(where, `it ends at ${result.endOffset}, covered up to ${segment.coveredEnd}`);
+    if (result.header !== undefined && row.trailerOffset > 0)
+      await this.#trailer(opened, { row, header: result.header, fields: tally.finish(segmentSeq) });
     for (const wrong of indexed.values())
       this.#damage(
         `${where} block ${wrong.block} offset ${wrong.offset}`,
         `the index names entry ${wrong.firstIndex} of partition ${wrong.partitionId} there, and no good frame agrees`,
       );
+  }
+
+  /** A trailer is missed only where the ledger names one (specification SCR-5). */
+  async #trailer(
+    { fileSystem, folder, keys }: OpenedDirectory,
+    closed: {
+      readonly row: SegmentRow;
+      readonly header: SegmentHeader;
+      readonly fields: SegmentTrailerFields;
+    },
+  ): Promise<void> {
+    const { segmentSeq, trailerOffset } = closed.row;
+    const where = `segment ${segmentSeq}`;
+    const mac = keys.trailerMac(closed.header) ?? 'unchecked';
+    if (mac === 'unchecked')
+      this.note(where, 'the MAC of its trailer was not checked: that needs its key');
+    const bytes = await readTrailer(
+      fileSystem,
+      `${folder}/${segmentFileName(segmentSeq)}`,
+      trailerOffset,
+    );
+    const fault = segmentTrailerFault(bytes, closed.fields, mac);
+    if (fault === undefined) this.#trailers++;
+    else this.#damage(where, fault);
   }
 
   #frame(opened: OpenedDirectory, walked: WalkedFrame): void {

@@ -14,6 +14,7 @@ import {
   frameHasPartition,
   frameIndex,
   frameIsSystem,
+  frameLeaf,
   frameMetadataEnd,
   frameMetadataStart,
   framePartitionId,
@@ -22,6 +23,7 @@ import {
   frameTerm,
   frameTotalBytes,
   verifyFrame,
+  verifyLeaf,
 } from '../../src/codec/entry-frame.ts';
 import { bodyBytesMax } from '../../src/codec/wire-catalog.ts';
 import { bytesOf, hexOf, mutate, u32Hex } from './bytes-of.ts';
@@ -235,6 +237,52 @@ describe('received frames', () => {
       const outcome = good(bytes, 1 + nextBelow(prng, 4));
       if (outcome.kind === 'good')
         expect(hexOf(bytes)).toBe(hexOf(whole.subarray(0, bytes.length)));
+    }
+  });
+});
+
+describe('a Merkle leaf (ENT-5)', () => {
+  const sha256 = (bytes: Uint8Array): Uint8Array => createHash('sha256').update(bytes).digest();
+
+  /** Frames of two entries, the second one with a leaf. */
+  function mixed(): { readonly bytes: Uint8Array; readonly second: number } {
+    const target = new Uint8Array(1024);
+    const view = new DataView(target.buffer);
+    const entry = { term: term(3), isSystem: false, metadata: new Uint8Array(0) };
+    const payload = Uint8Array.of(1, 2, 3);
+    const plain = new EntryFrameWriter(partition);
+    const leafed = new EntryFrameWriter(partition, sha256);
+    const second = plain.write(target, view, 0, { ...entry, index: logIndex(5), payload });
+    const end = leafed.write(target, view, second, { ...entry, index: logIndex(6), payload });
+    expect(end - second).toBe(leafed.overheadBytes + 3);
+    return { bytes: target.slice(0, end), second };
+  }
+
+  test('is the published one', () => {
+    const leaf = 'f3d7cf8bd2d2b06a1820d8748339822889befd4f9f2aa2952bff8c7b298d3e4a';
+    const bytes = bytesOf('010000000100000024000000aa', u32Hex(0x4af3ddb0), leaf);
+    expect(verifyLeaf(bytes, 0, sha256)).toBe(true);
+    expect(hexOf(frameLeaf(bytes, 0) ?? new Uint8Array(0))).toBe(leaf);
+  });
+
+  test('stands behind the CRC, and frames with and without one follow each other', () => {
+    const { bytes, second } = mixed();
+    expect(good(bytes, 2).kind).toBe('good');
+    expect(frameTotalBytes(bytes, second)).toBe(bytes.length - second);
+    expect(frameLeaf(bytes, 0)).toBeUndefined();
+    expect([verifyLeaf(bytes, 0, sha256), verifyLeaf(bytes, second, sha256)]).toEqual([true, true]);
+    expect(hexOf(frameLeaf(bytes, second) ?? new Uint8Array(0))).toBe(
+      hexOf(sha256(bytes.subarray(second, bytes.length - 32))),
+    );
+  });
+
+  test('of another entry is not right, although the CRC is', () => {
+    const { bytes, second } = mixed();
+    for (let at = bytes.length - 32; at < bytes.length; at++) {
+      const changed = bytes.slice();
+      changed[at] = (changed[at] ?? 0) ^ 1;
+      expect(verifyFrame(changed, second)).toBe(true);
+      expect(verifyLeaf(changed, second, sha256)).toBe(false);
     }
   });
 });

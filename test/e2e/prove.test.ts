@@ -17,6 +17,7 @@ interface Held {
   readonly kind: 'held' | 'notHeld';
   readonly segmentSeq: number;
   readonly block: number;
+  readonly hasLeaf?: boolean;
 }
 
 interface ProvenLine {
@@ -114,6 +115,7 @@ test('after kill -9 under load every acknowledged entry is proven, and one whose
   );
   const held = proven.filter(({ directories: [first] }) => first?.kind === 'held');
   expect(held.length).toBeGreaterThan(0);
+  expect(held.every(({ directories: [first] }) => first?.hasLeaf === true)).toBe(true);
   for (const { index } of held) expect(payloads.get(index)).toBe(acknowledged.get(index)?.text);
   for (const directory of directories)
     expect((await clustor('wal', 'verify', directory)).code).toBe(0);

@@ -233,6 +233,7 @@ describe('regression 57: a second process on one data directory is refused', () 
         appendDurable: () => undefined,
         damaged: () => undefined,
         flushEnded: () => undefined,
+        damageFound: () => undefined,
         failed: () => undefined,
       },
     });

@@ -150,7 +150,7 @@ describe('an entry', () => {
     const { ledger, term, hasLeaf } = await held(world, model);
 
     expect(ledger).toMatchObject({ copies: 'both', record: { index: 2, term: 1 } });
-    expect({ term, hasLeaf }).toEqual({ term: 1, hasLeaf: false });
+    expect({ term, hasLeaf }).toEqual({ term: 1, hasLeaf: true });
   });
 
   test('that the ledger does not cover is not held although its frame may be there', async () => {

@@ -14,13 +14,13 @@ import {
 } from '../../src/base/ids.ts';
 import {
   EntryFrameWriter,
-  entryFrameOverheadBytes,
   frameIndex,
   framePayloadEnd,
   framePayloadStart,
   frameTerm,
   frameTotalBytes,
 } from '../../src/codec/entry-frame.ts';
+import { nodeCryptography } from '../../src/security/node-cryptography.ts';
 import { silentObserver } from '../../src/ports/observer.ts';
 import { LogStore } from '../../src/storage/log-store.ts';
 import type {
@@ -28,6 +28,8 @@ import type {
   HardState,
   LogStoreLimits,
   LogStoreListener,
+  DamagedRange,
+  SegmentDamage,
 } from '../../src/storage/log-store-types.ts';
 import { SimClock, SimHardwareClock } from '../../src/testing/sim-clock.ts';
 import { SimDisk, type KillPoint } from '../../src/testing/sim-disk.ts';
@@ -72,21 +74,26 @@ export class PartitionModel {
   }
 }
 
-/** Makes whole frames. */
+/** Makes whole frames; those of even indexes have Merkle leaves, so that every log is a mixed one. */
 export function frames(
   id: PartitionId,
   entries: readonly (ModelEntry & { readonly index: number })[],
 ): FrameBatch {
-  const writer = new EntryFrameWriter(id);
+  const plain = new EntryFrameWriter(id);
+  const leafed = new EntryFrameWriter(id, nodeCryptography.sha256);
+  const writerOf = (index: number): EntryFrameWriter => (index % 2 === 0 ? leafed : plain);
   const payloads = entries.map((entry) => new TextEncoder().encode(entry.payload));
   const bytes = new Uint8Array(
-    payloads.reduce((sum, payload) => sum + payload.length + entryFrameOverheadBytes, 0),
+    entries.reduce(
+      (sum, { index }, at) => sum + (payloads[at]?.length ?? 0) + writerOf(index).overheadBytes,
+      0,
+    ),
   );
   const view = new DataView(bytes.buffer);
   let offset = 0;
   entries.forEach((entry, position) => {
     const payload = payloads[position] ?? noMetadata;
-    offset = writer.write(bytes, view, offset, {
+    offset = writerOf(entry.index).write(bytes, view, offset, {
       term: term(entry.term),
       index: logIndex(entry.index),
       isSystem: false,
@@ -132,6 +139,10 @@ export class StoreWorld {
   keyProvider: KeyProvider | undefined;
   store: LogStore | undefined;
   failures = 0;
+  /** What the background scrub found. */
+  readonly damages: SegmentDamage[] = [];
+  /** Entries of which somebody was told that they cannot be read. */
+  readonly lost: DamagedRange[] = [];
   #scope = new LifeScope(0);
   #fileSystem: SimFileSystem | undefined;
   #sequence = 0;
@@ -216,6 +227,7 @@ export class StoreWorld {
         encryption: this.isEncrypted ? this.#encryptionOf(entropy) : undefined,
         observer: silentObserver,
         limits: this.limits,
+        leafHash: nodeCryptography.sha256,
         listener: this.#listener(),
       }),
     );
@@ -444,8 +456,13 @@ export class StoreWorld {
           model.durableIndex = Math.max(model.durableIndex, completion.lastIndex);
         });
       },
-      damaged: () => undefined,
+      damaged: ({ partitionId }, range) => {
+        this.lost.push({ partitionId, ...range });
+      },
       flushEnded: () => undefined,
+      damageFound: (damage) => {
+        this.damages.push(damage);
+      },
       failed: () => {
         this.failures++;
       },

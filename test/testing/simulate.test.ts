@@ -12,7 +12,7 @@ describe('simulate', () => {
     expect(report.runs).toBe(4);
     expect(report.operations).toBeGreaterThan(1_000);
     expect(report.crashes).toBeGreaterThan(4);
-  });
+  }, 120_000);
 
   test.each<{ readonly mistake: Mistake; readonly kinds: readonly FindingKind[] }>([
     { mistake: 'clock', kinds: ['differentResults', 'restoreDiffers'] },

@@ -1,0 +1,152 @@
+/** The background scrub on a simulated disk, over days of virtual time (specification §5.4). */
+import { describe, expect, test } from 'vitest';
+
+import { present } from '../../src/base/assert.ts';
+import { logIndex } from '../../src/base/ids.ts';
+import { segmentFileName } from '../../src/codec/segment-format.ts';
+import { scrubIntervalMs } from '../../src/policy/scrub-pace.ts';
+import { StoreWorld } from './store-world.ts';
+
+const limits = {
+  segmentBytes: 8 * 1024 * 1024,
+  logBytesMax: 256 * 1024 * 1024,
+  ledgerBytes: 256 * 1024,
+};
+const dayMs = 24 * 60 * 60 * 1000;
+const passMs = scrubIntervalMs + 60_000;
+
+/** A store with a closed segment and entries in the one in use, of two partitions. */
+async function filled(isEncrypted = false): Promise<StoreWorld> {
+  const world = new StoreWorld({ seed: 11, partitions: 2, limits, isEncrypted });
+  await world.open();
+  await world.createReplicas();
+  await fill(world);
+  world.crash('processKill');
+  await world.open();
+  await fill(world);
+  return world;
+}
+
+async function fill(world: StoreWorld): Promise<void> {
+  for (const model of world.partitions) world.vote(model);
+  for (let count = 0; count < 12; count++) {
+    for (const model of world.partitions) world.append(model, 3, 4000);
+    world.store?.flush();
+    await world.run(20);
+  }
+}
+
+function statistics(world: StoreWorld): ReturnType<NonNullable<StoreWorld['store']>['statistics']> {
+  return present(world.store, 'the store is open').statistics();
+}
+
+describe('the scrub', () => {
+  test('reads every byte within seven days, reports nothing, and rests nearly all the time', async () => {
+    const world = await filled();
+
+    let oldestMs = 0;
+    for (let hour = 0; hour < 9 * 24; hour++) {
+      await world.run(dayMs / 24);
+      oldestMs = Math.max(oldestMs, statistics(world).scrub.coverageAgeMs);
+    }
+
+    const { scrub, journalBytes } = statistics(world);
+    expect(world.damages).toEqual([]);
+    expect(scrub.passes).toBeGreaterThanOrEqual(35);
+    expect(scrub.bytesRead).toBeGreaterThanOrEqual(journalBytes);
+    expect(oldestMs).toBeLessThanOrEqual(7 * dayMs);
+    expect(world.failures).toBe(0);
+  });
+
+  test('goes on while entries are written, truncated and segments change', async () => {
+    const world = await filled();
+    for (let round = 0; round < 60; round++) {
+      for (const model of world.partitions) {
+        if (round % 5 === 0) world.truncate(model);
+        else world.append(model, 8, 30_000);
+      }
+      world.store?.flush();
+      await world.run(scrubIntervalMs / 10 + round);
+    }
+
+    expect(world.damages).toEqual([]);
+    expect(statistics(world).scrub.passes).toBeGreaterThan(3);
+  });
+
+  test('names the partition and the indexes of damage in a closed segment and in the one in use', async () => {
+    const world = await filled();
+    const [first] = world.disk.list('/data/wal').filter((name) => name.endsWith('.idx'));
+    const closedSeq = Number(/\d+/.exec(first ?? '')?.[0]);
+    const { segmentSeq, endOffset } = statistics(world);
+    // The last block of a flush holds the last entry of the second partition.
+    world.disk.flipBit(`/data/wal/${segmentFileName(segmentSeq)}`, endOffset - 4096 + 60, 1);
+    await world.run(7 * dayMs);
+
+    const second = present(world.partitions[1], 'a partition');
+    const found = present(
+      world.damages.find((damage) => damage.segmentSeq === segmentSeq),
+      'the damage was found',
+    );
+    expect(found.reasons).toEqual(['1 blocks are damaged']);
+    expect(found.ranges).toMatchObject([
+      { partitionId: second.id, lastIndex: second.entries.length },
+    ]);
+    expect(world.lost).toContainEqual(found.ranges[0]);
+    expect(statistics(world).scrub.damagedSegments).toBe(1);
+
+    world.disk.flipBit(`/data/wal/${segmentFileName(closedSeq)}`, 4096 * 2 + 60, 1);
+    await world.run(7 * dayMs);
+    const closed = world.damages.find((damage) => damage.segmentSeq === closedSeq);
+    expect(closed?.ranges.length).toBeGreaterThan(0);
+    expect(statistics(world).scrub.damagedSegments).toBe(2);
+  });
+
+  test('remembers over a restart what it has read', async () => {
+    const world = await filled();
+    await world.run(passMs);
+    const text = new TextDecoder().decode(world.disk.syncedBytes('/data/wal/scrub.json'));
+    expect(Object.keys(JSON.parse(text) as object).length).toBeGreaterThan(0);
+
+    world.crash('powerLoss');
+    await world.open();
+    await world.verify();
+    await world.run(passMs);
+
+    expect(statistics(world).scrub.passes).toBeGreaterThan(0);
+    expect(world.damages).toEqual([]);
+  });
+
+  test('misses nothing where a repair moved entries, in the segment in use and in closed ones', async () => {
+    const world = await filled();
+    const model = present(world.partitions[0], 'a partition');
+    const repair = async (index: number): Promise<void> => {
+      const log = present(world.store?.partition(model.id), 'a log');
+      const batch = await world.settle(log.read(logIndex(index), logIndex(index), 1 << 20));
+      log.repair(present(batch, 'an entry'), () => undefined);
+      world.store?.flush();
+      await world.run(50);
+    };
+    for (const index of [3, model.entries.length - 4]) await repair(index);
+    await fill(world);
+    await world.run(7 * dayMs);
+    expect(world.damages).toEqual([]);
+
+    world.crash('powerLoss');
+    await world.open();
+    await repair(5);
+    await world.run(7 * dayMs);
+    expect(world.damages).toEqual([]);
+    expect(statistics(world).scrub.passes).toBeGreaterThan(3);
+  });
+
+  test('misses nothing while segments are sealed anew, and checks their trailers', async () => {
+    const world = await filled(true);
+    for (let round = 0; round < 3; round++) {
+      await world.settle(present(world.store, 'open').keyDesk.rotate());
+      await world.run(2 * dayMs + round * 1000);
+    }
+    expect(present(world.store, 'open').keyDesk.status().segmentsRewritten).toBeGreaterThan(2);
+    expect(world.damages).toEqual([]);
+    expect(world.reusedNonces).toEqual([]);
+  });
+});
