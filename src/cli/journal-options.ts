@@ -29,6 +29,7 @@ export function addJournalCommands(root: Command, kit: Kit): void {
     .option('--index <index>', 'one entry', kit.wholeNumber)
     .option('--from <index>', 'first entry of a range', kit.wholeNumber)
     .option('--to <index>', 'last entry of a range', kit.wholeNumber)
+    .option('--kek-files <files>', 'a KEK file for each directory, separated by commas')
     .option('--indexes-from <file>', 'file with indexes, separated by white space')
     .option('--json', 'a JSON line per entry, then one for all')
     .action((directories: readonly string[], options: ProveOptions & JsonOption) =>

@@ -23,6 +23,8 @@ export interface ProveOptions extends KeyOptions {
   readonly from?: number;
   readonly to?: number;
   readonly indexesFrom?: string;
+  /** Files of the KEKs where nodes have their own: as many as directories, separated by commas. */
+  readonly kekFiles?: string;
 }
 
 /** Entries asked about at once; each costs memory. */
@@ -87,8 +89,10 @@ async function readDirectories(
   const directories: ReadDirectory[] = [];
   let partitionId: PartitionId | undefined;
   // One after the other: each may hold a large part of memory while it is read.
-  for (const directory of paths) {
-    await withOfflineDirectory({ directory, options: asked.options }, async (opened) => {
+  const keyFiles = keyFilesOf(asked.options, paths.length);
+  for (const [at, directory] of paths.entries()) {
+    const options = keyFiles === undefined ? asked.options : { kekFile: keyFiles[at] ?? '' };
+    await withOfflineDirectory({ directory, options }, async (opened) => {
       const { fileSystem, directory: path, usedByPid } = opened;
       if (usedByPid !== undefined) asked.output.note(pc.yellow(asReadText(opened)));
       partitionId ??= await partitionOf(opened, asked.options.partition);
@@ -110,6 +114,17 @@ async function readDirectories(
   if (partitionId === undefined)
     throw new ClustorError('CLUSTOR_INVALID_ARGUMENT', 'no data directory was named');
   return { partitionId, directories };
+}
+
+/** One file of a KEK for each directory. @throws ClustorError `CLUSTOR_INVALID_ARGUMENT`. */
+function keyFilesOf({ kekFiles }: ProveOptions, count: number): readonly string[] | undefined {
+  const files = kekFiles?.split(',');
+  if (files !== undefined && files.length !== count)
+    throw new ClustorError(
+      'CLUSTOR_INVALID_ARGUMENT',
+      `--kek-files names ${files.length} files for ${count} directories`,
+    );
+  return files;
 }
 
 function provenEntry(

@@ -31,6 +31,11 @@ interface Ended {
   readonly lines: readonly object[];
 }
 
+/** The option that names a node's key file. */
+function keyOf(directory: string): readonly [string, string] {
+  return ['--kek-file', join(directory, '..', 'kek.json')];
+}
+
 function clustor(...words: readonly string[]): Promise<Ended> {
   return new Promise((resolve) => {
     const child = execFile(
@@ -82,10 +87,11 @@ test('after kill -9 under load every acknowledged entry is proven, and one whose
   const loading = load(cluster, client, acknowledged);
   await new Promise((wake) => setTimeout(wake, 2000));
   const [one = ''] = cluster.nodeIds.map((node) => join(cluster.nodeFolder(node), 'data'));
-  const underLoad = await clustor('ledger', 'show', one);
+  const underLoad = await clustor('ledger', 'show', one, ...keyOf(one));
   await Promise.all(cluster.nodeIds.map((node) => cluster.kill(node)));
   await loading;
   const directories = cluster.nodeIds.map((node) => join(cluster.nodeFolder(node), 'data'));
+  const keys = ['--kek-files', directories.map((directory) => keyOf(directory)[1]).join(',')];
   expect(acknowledged.size).toBeGreaterThan(lanes);
 
   // A living node's directory is read as it is, and says so.
@@ -94,7 +100,7 @@ test('after kill -9 under load every acknowledged entry is proven, and one whose
 
   const file = join(cluster.directory, 'acknowledged.txt');
   writeFileSync(file, [...acknowledged.keys()].join('\n'));
-  const all = await clustor('prove', ...directories, '--indexes-from', file);
+  const all = await clustor('prove', ...directories, ...keys, '--indexes-from', file);
   expect(all.lines.at(-1)).toMatchObject({
     asked: acknowledged.size,
     proven: acknowledged.size,
@@ -106,7 +112,7 @@ test('after kill -9 under load every acknowledged entry is proven, and one whose
     proven.filter(({ index, verdict }) => verdict.term !== acknowledged.get(index)?.term),
   ).toEqual([]);
 
-  const dump = await clustor('wal', 'dump', one, '--from', '1');
+  const dump = await clustor('wal', 'dump', one, '--from', '1', ...keyOf(one));
   const payloads = new Map(
     (dump.lines as { readonly index: number; readonly payload: string }[]).map((entry) => [
       entry.index,
@@ -118,14 +124,14 @@ test('after kill -9 under load every acknowledged entry is proven, and one whose
   expect(held.every(({ directories: [first] }) => first?.hasLeaf === true)).toBe(true);
   for (const { index } of held) expect(payloads.get(index)).toBe(acknowledged.get(index)?.text);
   for (const directory of directories)
-    expect((await clustor('wal', 'verify', directory)).code).toBe(0);
+    expect((await clustor('wal', 'verify', directory, ...keyOf(directory))).code).toBe(0);
 
   const victim = proven.find(({ directories: rows }) => rows.every(({ kind }) => kind === 'held'));
   const index = victim?.index ?? 0;
   expect(index).toBeGreaterThan(0);
   for (const { directory, segmentSeq, block } of victim?.directories.slice(0, 2) ?? [])
     flipByte(join(directory, 'wal', segmentFileName(segmentSeq)), blockOffset(block) + 100);
-  const damaged = await clustor('prove', ...directories, '--index', String(index));
+  const damaged = await clustor('prove', ...directories, ...keys, '--index', String(index));
   expect(damaged.code).toBe(1);
   expect(damaged.lines[0]).toMatchObject({
     index,
@@ -134,9 +140,9 @@ test('after kill -9 under load every acknowledged entry is proven, and one whose
       reason: '1 of 3 voters of the configuration at index 0 prove it, a quorum is 2',
     },
   });
-  expect((await clustor('wal', 'verify', one)).code).toBe(1);
+  expect((await clustor('wal', 'verify', one, ...keyOf(one))).code).toBe(1);
 
-  const never = await clustor('prove', ...directories, '--index', '99999999');
+  const never = await clustor('prove', ...directories, ...keys, '--index', '99999999');
   expect(never.code).toBe(1);
   const nothing = await clustor('prove', cluster.directory, '--index', '1');
   expect(nothing.lines[0]).toMatchObject({ error: { code: 'CLUSTOR_NOT_INITIALIZED' } });
