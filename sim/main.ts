@@ -13,7 +13,7 @@ import type { Readable, Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { refuseArguments, toolArguments, wholeNumber } from '../scripts/tool-arguments.ts';
 import { crc32c } from '../src/base/crc32c.ts';
-import { damageKinds, defaultFaultKinds, type FaultKind } from '../src/testing/fault-plan.ts';
+import { defaultFaultKinds, type FaultKind } from '../src/testing/fault-plan.ts';
 import { markNames, type MarkName } from '../src/testing/marks/mark-names.ts';
 import { runSimulation, type SimRunReport } from '../src/testing/sim-run.ts';
 import { mutants, plantMutant } from './mutants.ts';
@@ -49,7 +49,7 @@ else await sweep(values.seeds ?? '1..100');
 /** Kinds of fault to draw from; nothing chosen leaves the usual ones. */
 function faultsOf(list: string | undefined): { readonly faultKinds?: readonly FaultKind[] } {
   if (list === undefined) return {};
-  const known = [...defaultFaultKinds, ...damageKinds];
+  const known = defaultFaultKinds;
   const faultKinds = list.split(',').map((name) => {
     const kind = known.find((candidate) => candidate === name);
     return (

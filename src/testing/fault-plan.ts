@@ -89,7 +89,10 @@ export interface PlannedFault {
   readonly action: FaultAction;
 }
 
-/** Kinds that a plan draws from unless told otherwise; damage to data at rest only comes when asked for. */
+/**
+ * Kinds that a plan draws from unless told otherwise. The last two damage what stands on a disk, never so that no quorum keeps an
+ * undamaged copy (`fault-atlas.ts`).
+ */
 export const defaultFaultKinds: readonly FaultKind[] = [
   'crash',
   'killPoint',
@@ -107,10 +110,9 @@ export const defaultFaultKinds: readonly FaultKind[] = [
   'wallJump',
   'memberChange',
   'leaderTransfer',
+  'readError',
+  'bitRot',
 ];
-
-/** Kinds that damage what stands on a disk. They only come when asked for: replicas do not repair each other yet. */
-export const damageKinds: readonly FaultKind[] = ['readError', 'bitRot'];
 
 /** How a plan is drawn. */
 export interface FaultPlanOptions {
@@ -164,7 +166,7 @@ export function drawFaultPlan(options: FaultPlanOptions): PlannedFault[] {
 /** Counts of faults by kind, all kinds at 0. */
 export function emptyFaultCounts(): Record<FaultKind, number> {
   const counts: Partial<Record<FaultKind, number>> = {};
-  for (const kind of [...defaultFaultKinds, ...damageKinds]) counts[kind] = 0;
+  for (const kind of defaultFaultKinds) counts[kind] = 0;
   return counts as Record<FaultKind, number>;
 }
 

@@ -18,26 +18,13 @@ export interface CorpusRow {
 
 /** The corpus. */
 export const marksCorpus: readonly CorpusRow[] = [
-  {
-    seed: 7,
-    reaches: [
-      'lateCompletionDropped',
-      'exitByAnotherLeader',
-      'leaderLeaves',
-      'replicaCreated',
-      'secondCopyRead',
-      'sleeperWokenByCampaign',
-      'sleeperLostItsLeader',
-    ],
-  },
-  { seed: 15, reaches: ['transferAborted', 'exitByAnotherLeader', 'sleeperWokenByCampaign'] },
-  { seed: 16, reaches: ['voteLost', 'windowFull', 'jointEntered'] },
-  { seed: 43, reaches: ['lateCompletionDropped', 'leaderLeaves'] },
-  { seed: 77, reaches: ['transferAborted', 'voteLost'] },
+  { seed: 6, reaches: ['transferAborted', 'jointEntered', 'leaderLeaves', 'replicaCreated'] },
+  { seed: 13, reaches: ['secondCopyRead', 'windowFull', 'replicaCreated'] },
+  { seed: 14, reaches: ['sleeperWokenByCampaign', 'sleeperLostItsLeader', 'transferAborted'] },
+  { seed: 19, reaches: ['voteLost', 'lateCompletionDropped'] },
   {
     seed: 22,
     faultKinds: ['memberChange', 'partition', 'crash'],
-    reaches: ['rollbackAppended'],
+    reaches: ['rollbackAppended', 'exitByAnotherLeader'],
   },
-  { seed: 2, faultKinds: ['fullDisk'], reaches: ['segmentNotPrepared'] },
 ];

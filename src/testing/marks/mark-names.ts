@@ -37,7 +37,6 @@ export const markTexts = {
   // Storage.
   secondCopyRead: 'a ledger flush was read from its second copy',
   framesKeptBehindCoverage: 'a start kept whole frames that no ledger flush covered',
-  segmentNotPrepared: 'no room, or no working disk, for the next segment',
   stoppedByItsDisk: 'a node stopped because its disk had failed',
   // Requests.
   duplicateDropped: 'a keyed entry was committed a second time and had no second effect',

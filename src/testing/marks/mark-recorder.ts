@@ -39,7 +39,6 @@ const markOfReason: Readonly<Record<string, MarkName>> = {
 
 const markOfEvent: Readonly<Record<string, MarkName>> = {
   transferAborted: 'transferAborted',
-  segmentNotPrepared: 'segmentNotPrepared',
   stalled: 'loopStalled',
 };
 
