@@ -105,6 +105,8 @@ export class DurabilityDesk {
         reject,
       };
       this.#waiters.push(waiter);
+      // The same change is on its way already: a second entry would come too late and change nothing.
+      if (this.#isProposed) return;
       const failed = this.#propose(mode, 'operator');
       if (failed !== undefined) this.#settle(waiter, failed);
       else replica.wake();
@@ -197,6 +199,10 @@ export class DurabilityDesk {
         `the durability mode is at epoch ${this.#epoch}, the caller expected ${expectedEpoch}`,
         { observedEpoch: this.#epoch, expectedEpoch },
       );
+    if (this.#isProposed && !this.#waiters.some((waiter) => waiter.mode === mode))
+      return conflict(`another change of the mode is under way at epoch ${this.#epoch}`, {
+        observedEpoch: this.#epoch,
+      });
     const verdict = this.#verdict();
     if (mode === 'GroupFsync' && verdict.kind === 'refused')
       return conflict(`${verdict.clause}: ${verdict.reason}`, {

@@ -96,6 +96,21 @@ describe('Group-Fsync', () => {
     expect(durabilityAt(cluster, leader)).toMatchObject({ mode: 'GroupFsync', epoch: 1 });
   });
 
+  test('is changed once by two callers who want the same, and not by one who wants another meanwhile', async () => {
+    const cluster = await ScenarioCluster.start(9);
+    const partition = cluster.partition(await cluster.untilLeader());
+    const same = [partition.setDurability('GroupFsync'), partition.setDurability('GroupFsync')];
+    const other = await cluster.ending(partition.setDurability('Strict', { deadlineMs: 5_000 }));
+
+    // Strict is in force still, and wanted still: that caller has what it asks for, or a conflict, and never waits in vain.
+    expect(other.kind === 'fulfilled' || isClustorError(other.error, 'CLUSTOR_MODE_CONFLICT')).toBe(
+      true,
+    );
+    const [first, second] = [await cluster.settle(same[0]!), await cluster.settle(same[1]!)];
+    expect(first).toMatchObject({ mode: 'GroupFsync', epoch: 1 });
+    expect(second).toMatchObject({ mode: 'GroupFsync', epoch: 1 });
+  });
+
   test('is for a leader to change', async () => {
     const { cluster, leader } = await inGroupMode(4);
     const [follower] = cluster.others(leader);
