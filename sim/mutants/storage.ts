@@ -164,10 +164,18 @@ export const storageMutants: readonly Mutant[] = [
     file: 'src/storage/recovery.ts',
     edits: [
       {
-        find: 'await syncEverythingRead(place, names, segments);',
-        replace: 'void syncEverythingRead;',
+        find: 'await makeDurable(place, names, segments);',
+        replace: 'void makeDurable;',
       },
     ],
+    expected: 'tests',
+    tests: [scenarioTests],
+  },
+  {
+    name: 'kept-tail-only-synced',
+    breaks: 'KER-11: what is kept behind coverage is synced and not written again',
+    file: 'src/storage/renew-tail.ts',
+    edits: [{ find: 'if (longest === 0) return;', replace: 'if (longest >= 0) return;' }],
     expected: 'tests',
     tests: [scenarioTests],
   },

@@ -12,7 +12,12 @@ import {
   segmentIndexFileName,
   type SegmentIndexRow,
 } from '../codec/idx-format.ts';
-import { blockOffset, segmentFileName, segmentSeqOfFileName } from '../codec/segment-format.ts';
+import {
+  blockBytes,
+  blockOffset,
+  segmentFileName,
+  segmentSeqOfFileName,
+} from '../codec/segment-format.ts';
 import { judgeReplica } from '../policy/scrub.ts';
 import type { FileSystem } from '../ports/file-system.ts';
 import { configurationOfFrame } from '../codec/system-entry.ts';
@@ -23,6 +28,7 @@ import { replayLedger, type LedgerReplay } from './ledger-replay.ts';
 import type { BootReport, RecoveredPartition } from './log-store-types.ts';
 import { readRegistry, registryPath, type NodeRegistry } from './node-registry.ts';
 import { missingOf, RecoveredLog, termRunsOf } from './recovered-log.ts';
+import { renewTails } from './renew-tail.ts';
 import { RunRows, rowOf } from './run-rows.ts';
 import { scanSegment } from './segment-scan.ts';
 
@@ -30,6 +36,8 @@ import { scanSegment } from './segment-scan.ts';
 export interface RecoveredSegment {
   readonly segmentSeq: number;
   readonly endOffset: number;
+  /** What was kept behind coverage begins here; `endOffset` when nothing was. */
+  readonly coveredEnd: number;
   /** Rows to be written to its `.idx`; `undefined` when that is there already. */
   readonly rowsToWrite: readonly SegmentIndexRow[] | undefined;
 }
@@ -115,7 +123,7 @@ export async function recover(place: Place): Promise<Recovery> {
     ...names.map((name) => segmentSeqOfFileName(name) ?? 0),
     replay.image.coverage.segmentSeq,
   ];
-  await syncEverythingRead(place, names, segments);
+  await makeDurable(place, names, segments);
   const doubts = partitions.flatMap(({ partitionId, doubt }) =>
     doubt === undefined ? [] : [`${partitionId}: ${doubt}`],
   );
@@ -229,7 +237,7 @@ async function readSegment(options: SegmentToRead): Promise<RecoveredSegment> {
     const index = await indexOf(options, endOffset);
     if (index !== undefined) {
       offerRows(logs, { segmentSeq, endOffset, rows: index });
-      return { segmentSeq, endOffset, rowsToWrite: undefined };
+      return { segmentSeq, endOffset, coveredEnd: endOffset, rowsToWrite: undefined };
     }
   }
   return scanned(options);
@@ -325,7 +333,7 @@ async function scanned({
   tally.framesRead += result.framesRead;
   tally.damagedBlocks += result.damagedBlocks;
   tally.journalEndedAt = `segment ${segmentSeq}: ${result.endedAt}`;
-  return { segmentSeq, endOffset: keptEnd, rowsToWrite: rows.rows };
+  return { segmentSeq, endOffset: keptEnd, coveredEnd, rowsToWrite: rows.rows };
 }
 
 function recoveredPartition(
@@ -380,12 +388,21 @@ function recoveredPartition(
   };
 }
 
-async function syncEverythingRead(
+/** Whatever was read back is on the medium when it resolves (KER-11). */
+async function makeDurable(
   place: Place,
   names: readonly string[],
   segments: readonly RecoveredSegment[],
 ): Promise<void> {
   const folder = walFolder(place.directory);
+  await renewTails(
+    place.fileSystem,
+    segments.map(({ segmentSeq, coveredEnd, endOffset }) => ({
+      path: `${folder}/${segmentFileName(segmentSeq)}`,
+      from: coveredEnd,
+      to: Math.ceil(endOffset / blockBytes) * blockBytes,
+    })),
+  );
   for (const segment of segments) {
     if (segment.rowsToWrite !== undefined && names.includes(segmentFileName(segment.segmentSeq))) {
       await place.fileSystem.syncFile(`${folder}/${segmentFileName(segment.segmentSeq)}`);

@@ -13,6 +13,7 @@ import { clusterId, nodeId } from '../../src/base/ids.ts';
 import { nodeClock } from '../../src/platform/node-clock.ts';
 import { nodeEntropy } from '../../src/platform/node-entropy.ts';
 import { openNodeFileSystem } from '../../src/platform/node-file-system.ts';
+import type { IoWriterMode } from '../../src/ports/file-system.ts';
 import { silentObserver } from '../../src/ports/observer.ts';
 import { LogStore } from '../../src/storage/log-store.ts';
 import type { CrashKind } from '../../src/testing/sim-file-system.ts';
@@ -29,13 +30,16 @@ const points = [
 ];
 
 /** A store with one partition of three durable entries in term 1. */
-async function settledStore(seed: number): Promise<{ world: StoreWorld; model: PartitionModel }> {
+async function settledStore(
+  seed: number,
+  ioWriterMode: IoWriterMode = 'Direct',
+): Promise<{ world: StoreWorld; model: PartitionModel }> {
   const limits = {
     segmentBytes: 8 * 1024 * 1024,
     logBytesMax: 256 * 1024 * 1024,
     ledgerBytes: 256 * 1024,
   };
-  const world = new StoreWorld({ seed, partitions: 1, limits });
+  const world = new StoreWorld({ seed, partitions: 1, limits, ioWriterMode });
   await world.open();
   await world.createReplicas();
   world.crash('processKill');
@@ -119,6 +123,38 @@ describe('regression 19: no crash leaves entries of a term that is not durable',
       expect(recovered.lastIndex === 7).toBe(recovered.newestTerm === 2);
     },
   );
+});
+
+describe('regression 31: after one failed sync no later one is believed', () => {
+  const modes: readonly IoWriterMode[] = ['Direct', 'Pooled'];
+  const nextLives: readonly CrashKind[][] = [['powerLoss'], ['processKill', 'powerLoss']];
+  const cases = modes.flatMap((mode) => nextLives.map((crashes) => ({ mode, crashes })));
+
+  test.each(cases)('$mode, then $crashes: what counted stays', async ({ mode, crashes }) => {
+    for (let seed = 1; seed <= 24; seed++) {
+      const { world, model } = await settledStore(seed, mode);
+      world.disk.failNext('sync', 'EIO');
+      world.append(model, 6, 6_000);
+      world.store?.flush();
+      await world.run(50);
+      expect(world.failures).toBe(1);
+
+      // The disk calls the next syncs good, though it has let go of what the failed one was for.
+      world.append(model, 2, 500);
+      world.store?.flush();
+      await world.run(5_000);
+      expect(model.durableIndex).toBe(3);
+
+      let counted = 0;
+      for (const kind of crashes) {
+        world.crash(kind);
+        await world.open();
+        expect(recoveredOf(world).lastIndex, `seed ${seed}`).toBeGreaterThanOrEqual(counted);
+        counted = recoveredOf(world).lastIndex;
+        await world.verify();
+      }
+    }
+  });
 });
 
 describe('regression 53: a vote that was reported durable is there after any crash', () => {

@@ -33,6 +33,7 @@ import type {
 } from '../../src/storage/log-store-types.ts';
 import { SimClock, SimHardwareClock } from '../../src/testing/sim-clock.ts';
 import { SimDisk, type KillPoint } from '../../src/testing/sim-disk.ts';
+import type { IoWriterMode } from '../../src/ports/file-system.ts';
 import type { KeyProvider } from '../../src/ports/key-provider.ts';
 import type { DirectoryPlace } from '../../src/storage/journal-walk.ts';
 import type { JournalEncryption } from '../../src/storage/key-ring.ts';
@@ -135,6 +136,7 @@ export class StoreWorld {
   readonly encryption = new SimEncryption((message) => this.reusedNonces.push(message));
   readonly reusedNonces: string[] = [];
   isEncrypted: boolean;
+  readonly ioWriterMode: IoWriterMode;
   /** In place of the usual provider. */
   keyProvider: KeyProvider | undefined;
   store: LogStore | undefined;
@@ -154,8 +156,10 @@ export class StoreWorld {
     readonly partitions: number;
     readonly limits?: Partial<LogStoreLimits>;
     readonly isEncrypted?: boolean;
+    readonly ioWriterMode?: IoWriterMode;
   }) {
     this.isEncrypted = options.isEncrypted ?? false;
+    this.ioWriterMode = options.ioWriterMode ?? 'Direct';
     this.random = createPrng(options.seed);
     this.limits = options.limits ?? {};
     this.partitions = Array.from(
@@ -208,7 +212,7 @@ export class StoreWorld {
       ...parts,
       disk: this.disk,
       random: this.random,
-      ioWriterMode: 'Direct',
+      ioWriterMode: this.ioWriterMode,
     });
     this.#fileSystem = fileSystem;
     const entropy = new SimEntropy(this.random);
@@ -251,8 +255,8 @@ export class StoreWorld {
     this.#lives++;
     this.#isKilled = false;
     const scope = new LifeScope(this.#lives);
-    const { scheduler, disk, random } = this;
-    return new SimFileSystem({ scheduler, scope, disk, random, ioWriterMode: 'Direct' });
+    const { scheduler, disk, random, ioWriterMode } = this;
+    return new SimFileSystem({ scheduler, scope, disk, random, ioWriterMode });
   }
 
   /** Creates the replicas of all partitions. */
