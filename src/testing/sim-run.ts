@@ -186,6 +186,8 @@ class SimulationRun {
       clusterId: cluster,
       nodeIds,
       wallSkewMsMax: 500,
+      // In every fourth run disks are written through the page cache, which remembers what a failed sync has lost.
+      ioWriterMode: options.seed % 4 === 3 ? 'Pooled' : 'Direct',
       tap,
     });
     this.#product = (options.createProduct ?? registerProduct)({
