@@ -8,33 +8,29 @@
 import { present, unreachable } from '../base/assert.ts';
 import type { NodeId } from '../base/ids.ts';
 import { nextBelow, nextBetween, nextFloat, pick, shuffle, type PrngState } from '../base/prng.ts';
-import type { DiskPlace } from './damage-map.ts';
-import { pageBytes } from './sim-disk-file.ts';
-import type { SimDisk } from './sim-disk.ts';
 import type { CrashKind } from './sim-file-system.ts';
-import type { SimWorld } from './sim-world.ts';
 
 /** What a fault meets: its node, or whoever leads some partition when its time has come. */
-interface Target {
+export interface FaultTarget {
   readonly nodeId: NodeId;
   readonly isLeaderMeant: boolean;
 }
 
 /** One thing that goes wrong. Nodes stay down for `downMs`; states last `forMs`. */
 export type FaultAction =
-  | (Target & {
+  | (FaultTarget & {
       readonly kind: 'crash';
       readonly crashKind: CrashKind;
       readonly downMs: number;
     })
   /** A crash exactly after some step of a chain that will be submitted soon. */
-  | (Target & {
+  | (FaultTarget & {
       readonly kind: 'killPoint';
       readonly chainsAhead: number;
       readonly step: number;
       readonly downMs: number;
     })
-  | (Target & { readonly kind: 'pause'; readonly forMs: number })
+  | (FaultTarget & { readonly kind: 'pause'; readonly forMs: number })
   /** Nothing passes between the nodes of `side` and the others, or, one-way, from them to the others. */
   | {
       readonly kind: 'partition';
@@ -76,6 +72,8 @@ export type FaultAction =
   | {
       readonly kind: 'bitRot';
       readonly nodeId: NodeId;
+      /** Only blocks of the journal count, newer files more than older ones; else every file. */
+      readonly isOfJournal: boolean;
       readonly fileFraction: number;
       readonly byteFraction: number;
     };
@@ -125,22 +123,6 @@ export interface FaultPlanOptions {
   readonly kinds?: readonly FaultKind[];
 }
 
-/** What happens around faults, to the one who drives the nodes. */
-export interface FaultHooks {
-  /** A node that leads a partition now. */
-  readonly leader: () => NodeId | undefined;
-  /** A node was crashed; its life is over. */
-  readonly crashed: (nodeId: NodeId) => void;
-  /** An operator acts; returns whether anything could be asked for. */
-  readonly operate?: (kind: 'memberChange' | 'leaderTransfer', draw: number) => boolean;
-  /** The time of a crashed node's restart has come; it is still down. */
-  readonly restart: (nodeId: NodeId) => void;
-  /** Asked before a place on a disk (any place when undefined) is damaged or cannot be read; nothing is damaged without it. */
-  readonly mayDamage?: (nodeId: NodeId, place: DiskPlace | undefined) => boolean;
-  /** A fault happened; one that was meant for leaders names the node that it met. */
-  readonly happened?: (action: FaultAction) => void;
-}
-
 /** Faults at most in one plan. */
 const faultsMax = 400;
 
@@ -168,219 +150,6 @@ export function emptyFaultCounts(): Record<FaultKind, number> {
   const counts: Partial<Record<FaultKind, number>> = {};
   for (const kind of defaultFaultKinds) counts[kind] = 0;
   return counts as Record<FaultKind, number>;
-}
-
-/**
- * Puts a plan's faults on a world's calendar.
- *
- * @returns Counts of the faults that really happened (a crash of a node that is down does not), filled as the run goes on.
- */
-export function installFaultPlan(
-  world: SimWorld,
-  plan: readonly PlannedFault[],
-  hooks: FaultHooks,
-): Record<FaultKind, number> {
-  const counts = emptyFaultCounts();
-  for (const { atMs, action } of plan) {
-    world.after(Math.max(0, atMs - world.nowMs), () => {
-      const happened = (met: FaultAction): void => {
-        counts[met.kind] += 1;
-        hooks.happened?.(met);
-      };
-      applyFault(world, action, { hooks, happened });
-    });
-  }
-  return counts;
-}
-
-interface FaultContext {
-  readonly hooks: FaultHooks;
-  readonly happened: (action: FaultAction) => void;
-}
-
-/** Lets one fault happen now. */
-function applyFault(world: SimWorld, action: FaultAction, context: FaultContext): void {
-  switch (action.kind) {
-    case 'crash':
-      crash(world, { ...action, nodeId: targetOf(action, context) }, context);
-      return;
-    case 'killPoint': {
-      const met = { ...action, nodeId: targetOf(action, context) };
-      const disk = world.disk(met.nodeId);
-      disk.killAt(
-        { kind: 'chain', chain: disk.chainCount + action.chainsAhead, step: action.step },
-        () => {
-          crash(world, met, context);
-        },
-      );
-      return;
-    }
-    case 'pause': {
-      const met = { ...action, nodeId: targetOf(action, context) };
-      if (world.pause(met.nodeId, met.forMs)) context.happened(met);
-      return;
-    }
-    case 'wallJump':
-      world.hardwareClock(action.nodeId).jumpWall(action.deltaMs);
-      context.happened(action);
-      return;
-    case 'clockDrift':
-      world.hardwareClock(action.nodeId).setRate(action.rate);
-      context.happened(action);
-      return;
-    case 'partition':
-    case 'slowLink':
-    case 'lossyLink':
-    case 'connectionReset':
-      if (applyLinkFault(world, action)) context.happened(action);
-      return;
-    case 'memberChange':
-    case 'leaderTransfer':
-      if (context.hooks.operate?.(action.kind, action.draw) === true) context.happened(action);
-      return;
-    case 'failedSync':
-    case 'failedWrite':
-    case 'slowDisk':
-    case 'stalledDisk':
-    case 'fullDisk':
-      if (applyDiskFault(world, action)) context.happened(action);
-      return;
-    case 'readError':
-    case 'bitRot':
-      if (damage(world, action, context.hooks)) context.happened(action);
-      return;
-    default:
-      unreachable(action);
-  }
-}
-
-function targetOf({ nodeId, isLeaderMeant }: Target, { hooks }: FaultContext): NodeId {
-  return isLeaderMeant ? (hooks.leader() ?? nodeId) : nodeId;
-}
-
-function crash(
-  world: SimWorld,
-  action: Extract<FaultAction, { kind: 'crash' | 'killPoint' }>,
-  context: FaultContext,
-): void {
-  const { nodeId, downMs } = action;
-  const crashKind = action.kind === 'crash' ? action.crashKind : 'powerLoss';
-  if (!world.crash(nodeId, crashKind)) return;
-  context.happened(action);
-  context.hooks.crashed(nodeId);
-  world.after(downMs, () => {
-    if (world.isDown(nodeId)) context.hooks.restart(nodeId);
-  });
-}
-
-function applyLinkFault(
-  world: SimWorld,
-  action: Extract<
-    FaultAction,
-    { kind: 'partition' | 'slowLink' | 'lossyLink' | 'connectionReset' }
-  >,
-): boolean {
-  const { network } = world;
-  if (action.kind === 'partition') {
-    partition(world, action);
-    return true;
-  }
-  const from = world.machineNumber(action.from);
-  const to = world.machineNumber(action.to);
-  if (action.kind === 'connectionReset') return network.breakConnections(from, to) > 0;
-  const link = network.link(from, to);
-  if (action.kind === 'slowLink') {
-    link.latencyFactor = action.factor;
-    world.after(action.forMs, () => void (link.latencyFactor = 1));
-  } else {
-    link.lossRate = action.lossRate;
-    world.after(action.forMs, () => void (link.lossRate = 0));
-  }
-  return true;
-}
-
-function partition(world: SimWorld, action: Extract<FaultAction, { kind: 'partition' }>): void {
-  const pairs: (readonly [number, number])[] = [];
-  for (const inside of action.side) {
-    for (const outside of world.nodeIds) {
-      if (action.side.includes(outside)) continue;
-      const pair = [world.machineNumber(inside), world.machineNumber(outside)] as const;
-      pairs.push(pair);
-      if (!action.isOneWay) pairs.push([pair[1], pair[0]]);
-    }
-  }
-  for (const [from, to] of pairs) world.network.cut(from, to);
-  world.after(action.forMs, () => {
-    for (const [from, to] of pairs) world.network.mend(from, to);
-  });
-}
-
-function applyDiskFault(
-  world: SimWorld,
-  action: Extract<
-    FaultAction,
-    {
-      kind: 'failedSync' | 'failedWrite' | 'slowDisk' | 'stalledDisk' | 'fullDisk';
-    }
-  >,
-): boolean {
-  const disk = world.disk(action.nodeId);
-  switch (action.kind) {
-    case 'failedSync':
-      disk.failNext('sync', 'EIO');
-      return true;
-    case 'failedWrite':
-      disk.failNext('write', action.systemCode);
-      return true;
-    case 'slowDisk':
-      disk.latencyFactor = action.factor;
-      world.after(action.forMs, () => void (disk.latencyFactor = 1));
-      return true;
-    case 'stalledDisk':
-      disk.stall();
-      world.after(action.forMs, () => disk.resume());
-      return true;
-    case 'fullDisk':
-      disk.isFull = true;
-      world.after(action.forMs, () => void (disk.isFull = false));
-      return true;
-    default:
-      return unreachable(action);
-  }
-}
-
-/** Harms what stands on a disk, where whoever keeps the books allows it; whether it did. */
-function damage(
-  world: SimWorld,
-  action: Extract<FaultAction, { kind: 'readError' | 'bitRot' }>,
-  { mayDamage }: FaultHooks,
-): boolean {
-  const { nodeId } = action;
-  const disk = world.disk(nodeId);
-  if (action.kind === 'readError') {
-    if (mayDamage?.(nodeId, undefined) !== true) return false;
-    disk.failNext('read', 'EIO');
-    return true;
-  }
-  const place = rottenPlace(disk, action);
-  if (place === undefined || mayDamage?.(nodeId, place) !== true) return false;
-  return disk.flipBit(place.path, place.position, place.position & 7);
-}
-
-/** A byte of a page that holds something, of any file. */
-function rottenPlace(
-  disk: SimDisk,
-  { fileFraction, byteFraction }: Extract<FaultAction, { kind: 'bitRot' }>,
-): DiskPlace | undefined {
-  const paths = disk.paths().filter((name) => disk.syncedPageNumbers(name).length > 0);
-  const path = paths[Math.floor(fileFraction * paths.length)];
-  if (path === undefined) return undefined;
-  const pages = disk.syncedPageNumbers(path);
-  const at = byteFraction * pages.length;
-  const page = present(pages[Math.floor(at)], 'the fraction lies below 1');
-  const inPage = Math.floor((at % 1) * pageBytes);
-  const sizeBytes = disk.syncedBytes(path)?.length ?? 0;
-  return { path, position: Math.min(sizeBytes - 1, page * pageBytes + inPage) };
 }
 
 /** One kind in every fourth run, all of them in every eighth, otherwise each with even chances. */
@@ -442,6 +211,7 @@ function drawAction(
       return {
         kind,
         nodeId,
+        isOfJournal: nextBelow(random, 4) !== 0,
         fileFraction: nextFloat(random),
         byteFraction: nextFloat(random),
       };

@@ -12,10 +12,10 @@ import { defaultRaftSettings, isJoint, tickMs, type RaftSettings } from '../raft
 import { bothTaps } from './both-taps.ts';
 import { rangesAt, type DiskPlace } from './damage-map.ts';
 import { FaultAtlas, wholeLog } from './fault-atlas.ts';
+import { installFaultPlan } from './fault-install.ts';
 import {
   drawFaultPlan,
   emptyFaultCounts,
-  installFaultPlan,
   type FaultKind,
   type PlannedFault,
 } from './fault-plan.ts';

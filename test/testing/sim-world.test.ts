@@ -1,12 +1,8 @@
 import { describe, expect, test } from 'vitest';
 
 import type { Connection } from '../../src/ports/transport.ts';
-import {
-  defaultFaultKinds,
-  drawFaultPlan,
-  installFaultPlan,
-  type FaultKind,
-} from '../../src/testing/fault-plan.ts';
+import { installFaultPlan } from '../../src/testing/fault-install.ts';
+import { defaultFaultKinds, drawFaultPlan, type FaultKind } from '../../src/testing/fault-plan.ts';
 import { simEventKinds, simTask, SimScheduler } from '../../src/testing/sim-scheduler.ts';
 import type { SimHost, SimWorld } from '../../src/testing/sim-world.ts';
 import { drainMicrotasks, pass, sampleWorld, settled, threeNodes } from './sim-rounds.ts';
