@@ -1,9 +1,9 @@
 /** Faults of disks: those that end, and damage that stays. */
 import { present, unreachable } from '../base/assert.ts';
-import { blockOffset, segmentSeqOfFileName } from '../codec/segment-format.ts';
 import type { DiskPlace } from './damage-map.ts';
 import type { FaultHooks } from './fault-install.ts';
 import type { FaultAction } from './fault-plan.ts';
+import { isHurtLedger, journalPages } from './write-mishaps.ts';
 import { pageBytes } from './sim-disk-file.ts';
 import type { SimDisk } from './sim-disk.ts';
 import type { SimWorld } from './sim-world.ts';
@@ -57,7 +57,9 @@ export function damage(
     return true;
   }
   const place = rottenPlace(disk, action);
-  if (place === undefined || mayDamage?.(nodeId, place) !== true) return false;
+  // Where one copy of a flush is gone, the other one stays: nobody could tell a lost flush from one that never was.
+  if (place === undefined || isHurtLedger(disk.find(place.path))) return false;
+  if (mayDamage?.(nodeId, [place]) !== true) return false;
   return disk.flipBit(place.path, place.position, place.position & 7);
 }
 
@@ -81,10 +83,4 @@ function rottenPlace(
   const inPage = Math.floor((at % 1) * pageBytes);
   const sizeBytes = disk.syncedBytes(path)?.length ?? 0;
   return { path, position: Math.min(sizeBytes - 1, page * pageBytes + inPage) };
-}
-
-/** Pages with blocks of a segment; none of another file. */
-function journalPages(disk: SimDisk, path: string): number[] {
-  if (segmentSeqOfFileName(path.slice(path.lastIndexOf('/') + 1)) === undefined) return [];
-  return disk.syncedPageNumbers(path).filter((page) => page * pageBytes >= blockOffset(0));
 }

@@ -11,6 +11,7 @@ import {
   type PlannedFault,
 } from './fault-plan.ts';
 import type { SimWorld } from './sim-world.ts';
+import { armMishap } from './write-mishaps.ts';
 
 /** What happens around faults, to the one who drives the nodes. */
 export interface FaultHooks {
@@ -22,8 +23,8 @@ export interface FaultHooks {
   readonly operate?: (kind: 'memberChange' | 'leaderTransfer', draw: number) => boolean;
   /** The time of a crashed node's restart has come; it is still down. */
   readonly restart: (nodeId: NodeId) => void;
-  /** Asked before a place on a disk (any place when undefined) is damaged or cannot be read; nothing is damaged without it. */
-  readonly mayDamage?: (nodeId: NodeId, place: DiskPlace | undefined) => boolean;
+  /** Asked before places on a disk (any place when undefined) are damaged or cannot be read; nothing is damaged without it. */
+  readonly mayDamage?: (nodeId: NodeId, places: readonly DiskPlace[] | undefined) => boolean;
   /** A fault happened; one that was meant for leaders names the node that it met. */
   readonly happened?: (action: FaultAction) => void;
 }
@@ -106,6 +107,15 @@ function applyFault(world: SimWorld, action: FaultAction, context: FaultContext)
     case 'readError':
     case 'bitRot':
       if (damage(world, action, context.hooks)) context.happened(action);
+      return;
+    case 'lostWrite':
+    case 'misdirectedWrite':
+      armMishap(world.disk(action.nodeId), action, {
+        mayDamage: (places) => context.hooks.mayDamage?.(action.nodeId, places) === true,
+        happened: () => {
+          context.happened(action);
+        },
+      });
       return;
     default:
       unreachable(action);

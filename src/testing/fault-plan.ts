@@ -76,6 +76,23 @@ export type FaultAction =
       readonly isOfJournal: boolean;
       readonly fileFraction: number;
       readonly byteFraction: number;
+    }
+  /** The next write of the journal, or of the ledger, is reported done and synced, and a part of it never reaches the medium. */
+  | {
+      readonly kind: 'lostWrite';
+      readonly nodeId: NodeId;
+      readonly isOfJournal: boolean;
+      /** From which of its pages on. */
+      readonly pageFraction: number;
+    }
+  /** The same, and one of the pages lands elsewhere in the file, over another one. */
+  | {
+      readonly kind: 'misdirectedWrite';
+      readonly nodeId: NodeId;
+      readonly isOfJournal: boolean;
+      readonly pageFraction: number;
+      /** Which page of the file, up to its last one that was written and a little behind it. */
+      readonly toFraction: number;
     };
 
 /** Kinds of fault, as reports count them. */
@@ -87,10 +104,15 @@ export interface PlannedFault {
   readonly action: FaultAction;
 }
 
-/**
- * Kinds that a plan draws from unless told otherwise. The last two damage what stands on a disk, never so that no quorum keeps an
- * undamaged copy (`fault-atlas.ts`).
- */
+/** Kinds that damage what stands on a disk, never so that no quorum keeps an undamaged copy (`fault-atlas.ts`). */
+const damagingKinds: readonly FaultKind[] = [
+  'readError',
+  'bitRot',
+  'lostWrite',
+  'misdirectedWrite',
+];
+
+/** Kinds that a plan draws from unless told otherwise. */
 export const defaultFaultKinds: readonly FaultKind[] = [
   'crash',
   'killPoint',
@@ -108,8 +130,7 @@ export const defaultFaultKinds: readonly FaultKind[] = [
   'wallJump',
   'memberChange',
   'leaderTransfer',
-  'readError',
-  'bitRot',
+  ...damagingKinds,
 ];
 
 /** How a plan is drawn. */
@@ -152,12 +173,18 @@ export function emptyFaultCounts(): Record<FaultKind, number> {
   return counts as Record<FaultKind, number>;
 }
 
-/** One kind in every fourth run, all of them in every eighth, otherwise each with even chances. */
+/**
+ * One kind in every fourth run, all of them in every eighth, otherwise each with even chances; every other of those is without
+ * damage, because members no longer change once there is some.
+ */
 function drawKinds(kinds: readonly FaultKind[], random: PrngState): FaultKind[] {
   const draw = nextBelow(random, 8);
   if (draw === 0) return [...kinds];
   if (draw <= 2) return [pick(random, kinds)];
-  const chosen = kinds.filter(() => nextBelow(random, 2) === 0);
+  const isDamaging = nextBelow(random, 2) === 0;
+  const chosen = kinds
+    .filter((kind) => isDamaging || !damagingKinds.includes(kind))
+    .filter(() => nextBelow(random, 2) === 0);
   return chosen.length > 0 ? chosen : [pick(random, kinds)];
 }
 
@@ -196,7 +223,6 @@ function drawAction(
     case 'slowDisk':
       return { kind, nodeId, factor: nextBetween(random, 10, 100), forMs };
     case 'failedSync':
-    case 'readError':
       return { kind, nodeId };
     case 'failedWrite':
       return { kind, nodeId, systemCode: nextBelow(random, 2) === 0 ? 'ENOSPC' : 'EIO' };
@@ -207,19 +233,36 @@ function drawAction(
     case 'memberChange':
     case 'leaderTransfer':
       return { kind, draw: nextBelow(random, 0x1_0000_0000) };
+    case 'readError':
     case 'bitRot':
-      return {
-        kind,
-        nodeId,
-        isOfJournal: nextBelow(random, 4) !== 0,
-        fileFraction: nextFloat(random),
-        byteFraction: nextFloat(random),
-      };
+    case 'lostWrite':
+    case 'misdirectedWrite':
+      return drawDamage(kind, nodeId, random);
     case 'partition':
     case 'slowLink':
     case 'lossyLink':
     case 'connectionReset':
       return drawLinkAction(kind, nodeIds, random);
+    default:
+      return unreachable(kind);
+  }
+}
+
+function drawDamage(
+  kind: 'readError' | 'bitRot' | 'lostWrite' | 'misdirectedWrite',
+  nodeId: NodeId,
+  random: PrngState,
+): FaultAction {
+  if (kind === 'readError') return { kind, nodeId };
+  const isOfJournal = nextBelow(random, 4) !== 0;
+  const [first, second] = [nextFloat(random), nextFloat(random)];
+  switch (kind) {
+    case 'bitRot':
+      return { kind, nodeId, isOfJournal, fileFraction: first, byteFraction: second };
+    case 'lostWrite':
+      return { kind, nodeId, isOfJournal, pageFraction: first };
+    case 'misdirectedWrite':
+      return { kind, nodeId, isOfJournal, pageFraction: first, toFraction: second };
     default:
       return unreachable(kind);
   }

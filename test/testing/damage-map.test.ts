@@ -124,8 +124,8 @@ test('rot that is aimed at the journal hits a block of it that holds entries, wh
     leader: () => undefined,
     crashed: () => undefined,
     restart: () => undefined,
-    mayDamage: (_, place) => {
-      if (place !== undefined) places.push(place);
+    mayDamage: (_, asked) => {
+      places.push(...(asked ?? []));
       return false;
     },
   };
