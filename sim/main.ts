@@ -2,7 +2,8 @@
  * `npm run sim -- --seeds 1..500 [--json] [--workers N] [--mutant name] [--faults kind,kind]`: simulated clusters of the real product under faults, every
  * invariant after every step, a linearizability check at the end. Equal seeds give equal runs, told by the trace hash.
  * `npm run sim -- --seed 42` replays one; a seed that fails shows its timeline and the shortest prefix of its faults
- * that fails. `--rot` lets data at rest be damaged on a minority of nodes too. `--mutant` runs a wrong variant (`sim/mutants.ts`) until a seed catches it.
+ * that fails. `--mutant` runs a wrong variant (`sim/mutants.ts`) until a seed catches it.
+ * A sweep that is stopped (SIGINT, SIGTERM) sums up what was run, as `isPartial`, and ends with 130.
  */
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import { rmSync } from 'node:fs';
@@ -17,12 +18,15 @@ import { defaultFaultKinds, type FaultKind } from '../src/testing/fault-plan.ts'
 import { markNames, type MarkName } from '../src/testing/marks/mark-names.ts';
 import { runSimulation, type SimRunReport } from '../src/testing/sim-run.ts';
 import { mutants, plantMutant } from './mutants.ts';
+import { SweepProgress } from './sweep-progress.ts';
 
 const script = fileURLToPath(import.meta.url);
 const root = resolve(dirname(script), '..');
 const timelineShownMax = 60;
 /** Most objects of a run die young: in a larger space they are gone before anybody copies them. */
 const youngSpaceMegabytes = 32;
+/** What a process ends with that was stopped from outside. */
+const stoppedExitCode = 130;
 
 const usage = `npm run sim -- --seeds 1..500 [--json] [--workers N] [--mutant name] [--faults kind,kind]
 npm run sim -- --seed 42 [--faults kind,kind]`;
@@ -32,7 +36,6 @@ const values = toolArguments(usage, {
   seed: { type: 'string' },
   json: { type: 'boolean', default: false },
   workers: { type: 'string' },
-  rot: { type: 'boolean', default: false },
   mutant: { type: 'string' },
   faults: { type: 'string' },
   /** Of a worker process: `<from>..<to>..<step>`, or `-` for seeds that come in line by line. */
@@ -98,7 +101,19 @@ async function sweep(range: string): Promise<void> {
   const total = to - from + 1;
   const seeds = seedsOf(from, to);
   const startedMs = performance.now();
+  const progress = new SweepProgress({
+    total,
+    isTerminal: process.stderr.isTTY,
+    write: (text) => process.stderr.write(text),
+    nowMs: () => performance.now(),
+  });
+  let isStopped = false;
   const children = Array.from({ length: Math.min(workers, total) }, () => startWorker(folder));
+  for (const signal of ['SIGINT', 'SIGTERM'] as const)
+    process.on(signal, () => {
+      isStopped = true;
+      for (const child of children) child.kill();
+    });
   await Promise.all(
     children.map(async (child) => {
       // Who is done gets the next seed: one that takes long holds nobody up. One more waits, so that no worker does.
@@ -107,18 +122,19 @@ async function sweep(range: string): Promise<void> {
         giveSeed(child, seeds);
         const report = JSON.parse(line) as SimRunReport;
         reports.push(report);
-        progress(reports, total);
+        progress.cameBack(report);
         if (report.violation === undefined || mutant === undefined) continue;
         // One seed that catches it is what a mutant is run for.
         for (const other of children) other.kill();
       }
     }),
   );
-  if (process.stderr.isTTY) process.stderr.write('\n');
+  progress.ended();
   if (mutant !== undefined) rmSync(folder, { recursive: true, force: true });
-  if (mutant === undefined && reports.length !== total)
+  if (!isStopped && mutant === undefined && reports.length !== total)
     fail(`only ${reports.length} of ${total} seeds came back`);
-  finish(reports, { seconds: (performance.now() - startedMs) / 1000, mutant: mutant?.name });
+  const seconds = (performance.now() - startedMs) / 1000;
+  finish(reports, { seconds, mutant: mutant?.name, isPartial: isStopped });
 }
 
 function* seedsOf(from: number, to: number): Generator<number> {
@@ -151,17 +167,13 @@ function giveSeed(
   else child.stdin.write(`${next.value}\n`);
 }
 
-function progress(reports: readonly SimRunReport[], total: number): void {
-  if (!process.stderr.isTTY) return;
-  const share = reports.length / total;
-  const bar = '█'.repeat(Math.round(share * 30)).padEnd(30, '░');
-  const failed = reports.filter((report) => report.violation !== undefined).length;
-  process.stderr.write(`\r${bar} ${reports.length}/${total} seeds, ${failed} failed `);
-}
-
 function finish(
   reports: SimRunReport[],
-  run: { readonly seconds: number; readonly mutant: string | undefined },
+  run: {
+    readonly seconds: number;
+    readonly mutant: string | undefined;
+    readonly isPartial: boolean;
+  },
 ): void {
   reports.sort((left, right) => left.seed - right.seed);
   const failed = reports.filter((report) => report.violation !== undefined);
@@ -172,6 +184,7 @@ function finish(
   const verdicts = sumByName(reports.map((report) => report.verdicts));
   const summary = {
     seeds: reports.length,
+    ...(run.isPartial ? { isPartial: true } : {}),
     failed: failed.length,
     operations: sumOf(reports, (report) => report.operations),
     faults,
@@ -185,7 +198,8 @@ function finish(
       crashes: medianOf(reports, (report) => report.crashes),
       simulatedSeconds: Math.round(medianOf(reports, (report) => report.simulatedMs) / 1000),
     },
-    fewestOperations: Math.min(...reports.map((report) => report.operations)),
+    fewestOperations:
+      reports.length === 0 ? 0 : Math.min(...reports.map((report) => report.operations)),
     leadersGivenUp: sumOf(reports, (report) => report.leadersGivenUp),
     evidenceChecks: sumOf(reports, (report) => report.evidenceChecks),
     seconds: Math.round(run.seconds),
@@ -207,7 +221,7 @@ function finish(
   process.stdout.write(`${JSON.stringify(summary)}\n`);
   // A mutant that nobody notices is the failure.
   const isGood = run.mutant === undefined ? failed.length === 0 : failed.length > 0;
-  process.exitCode = isGood ? 0 : 1;
+  process.exitCode = run.isPartial ? stoppedExitCode : isGood ? 0 : 1;
 }
 
 /** Runs one seed; when it fails, shows the end of its timeline and the shortest prefix of its faults that fails. */

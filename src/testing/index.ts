@@ -1,13 +1,13 @@
 /** The simulator: a product's state machine under crashes, torn writes, partitions and pauses, replayable from a seed; checkers of histories. */
+export { installFaultPlan, type FaultHooks } from './fault-install.ts';
 export {
   defaultFaultKinds,
   drawFaultPlan,
   emptyFaultCounts,
-  installFaultPlan,
   type FaultAction,
-  type FaultHooks,
   type FaultKind,
   type FaultPlanOptions,
+  type FaultTarget,
   type PlannedFault,
 } from './fault-plan.ts';
 export { fileSystemConformance, type ConformanceCase } from './file-system-conformance.ts';

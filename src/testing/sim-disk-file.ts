@@ -32,6 +32,12 @@ interface SimPage {
   cached: Uint8Array | undefined;
 }
 
+/** A page with its bytes on the medium. */
+export interface MediumPage {
+  readonly number: number;
+  readonly bytes: Uint8Array;
+}
+
 /** A sector of 512 bytes that a power loss may lose. */
 export interface UnsyncedSector {
   readonly page: number;
@@ -81,6 +87,21 @@ export class SimFile {
   /** The page on the medium. It is never changed: another one takes its place. */
   syncedPage(number: number): Uint8Array {
     return this.#pages.get(number)?.synced ?? zeroPage;
+  }
+
+  /** Pages that were written since the last sync, rising, each as it is on the medium until then. */
+  dirtyPages(): MediumPage[] {
+    const pages: MediumPage[] = [];
+    for (const [number, page] of this.#pages)
+      if (this.#dirty.has(page)) pages.push({ number, bytes: page.synced });
+    return pages.sort((left, right) => left.number - right.number);
+  }
+
+  /** The medium holds other bytes of a page than it said; nobody is told. */
+  replaceOnMedium({ number, bytes }: MediumPage): void {
+    const page = this.#page(number);
+    page.synced = bytes;
+    page.cached = undefined;
   }
 
   /** A copy of the bytes from `position` on; shorter only at the end of the file. */
@@ -230,12 +251,11 @@ export class SimFile {
   /** Flips one bit at rest. */
   flipBit(position: number, bit: number): void {
     assert(position < this.#sizeBytes, 'rot hits the file');
-    const page = this.#page(Math.floor(position / pageBytes));
-    const rotten = page.synced.slice();
+    const number = Math.floor(position / pageBytes);
+    const bytes = this.#page(number).synced.slice();
     const at = position % pageBytes;
-    rotten[at] = (rotten[at] ?? 0) ^ (1 << (bit & 7));
-    page.synced = rotten;
-    page.cached = undefined;
+    bytes[at] = (bytes[at] ?? 0) ^ (1 << (bit & 7));
+    this.replaceOnMedium({ number, bytes });
   }
 
   /** An independent copy; with `syncedOnly` of what surely survives a power loss. */

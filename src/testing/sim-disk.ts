@@ -12,7 +12,7 @@ import { assert, present } from '../base/assert.ts';
 import { ClustorError } from '../base/errors.ts';
 import { nextBelow, type PrngState } from '../base/prng.ts';
 import type { DiskSpace } from '../ports/file-system.ts';
-import type { SimFile, UnsyncedSector } from './sim-disk-file.ts';
+import type { MediumPage, SimFile, UnsyncedSector } from './sim-disk-file.ts';
 
 type DirectoryChange =
   | { readonly kind: 'link'; readonly name: string; readonly file: SimFile }
@@ -41,6 +41,12 @@ interface ArmedKillPoint {
   readonly point: KillPoint;
   readonly callback: () => void;
 }
+
+/**
+ * Called right after a sync put pages of a file on the medium, before anybody is told: it may leave there what was there before,
+ * or do other harm. Whether it did all that it was armed for.
+ */
+export type SyncMishap = (path: string, file: SimFile, before: readonly MediumPage[]) => boolean;
 
 /** Kinds of one-time failures. */
 export type DiskFailureKind = 'sync' | 'write' | 'read';
@@ -72,6 +78,7 @@ export class SimDisk {
   readonly #locks = new Set<string>();
   readonly #failures = new Map<DiskFailureKind, string[]>();
   #killPoints: ArmedKillPoint[] = [];
+  #mishaps: SyncMishap[] = [];
   #parked: (() => void)[] = [];
   #isStalled = false;
 
@@ -102,6 +109,7 @@ export class SimDisk {
     this.isFullForOverwrites = false;
     this.#failures.clear();
     this.#killPoints = [];
+    this.#mishaps = [];
     this.resume();
   }
 
@@ -118,6 +126,23 @@ export class SimDisk {
     if (file === undefined || position >= file.sizeBytes) return false;
     file.flipBit(position, bit);
     return true;
+  }
+
+  /** Lets syncs go wrong without saying so, until `mishap` has done what it is there for. */
+  arm(mishap: SyncMishap): void {
+    this.#mishaps.push(mishap);
+  }
+
+  /** Puts everything written to a file on the medium, as far as it does what it says. */
+  sync(file: SimFile): void {
+    const before = this.#mishaps.length === 0 ? [] : file.dirtyPages();
+    file.sync();
+    this.effectCount++;
+    this.syncCount++;
+    if (before.length === 0) return;
+    const path = this.paths().find((name) => this.find(name) === file);
+    if (path === undefined) return;
+    this.#mishaps = this.#mishaps.filter((mishap) => !mishap(path, file, before));
   }
 
   /** Calls back exactly when the named point is reached; before the next step begins and before anybody is told. */

@@ -394,9 +394,7 @@ export class SimFileSystem implements FileSystem {
       file.failSync(this.#random, this.ioWriterMode !== 'Direct');
       return failure;
     }
-    file.sync();
-    this.#disk.effectCount++;
-    this.#disk.syncCount++;
+    this.#disk.sync(file);
     return undefined;
   }
 

@@ -12,10 +12,10 @@ import { defaultRaftSettings, isJoint, tickMs, type RaftSettings } from '../raft
 import { bothTaps } from './both-taps.ts';
 import { rangesAt, type DiskPlace } from './damage-map.ts';
 import { FaultAtlas, wholeLog } from './fault-atlas.ts';
+import { installFaultPlan } from './fault-install.ts';
 import {
   drawFaultPlan,
   emptyFaultCounts,
-  installFaultPlan,
   type FaultKind,
   type PlannedFault,
 } from './fault-plan.ts';
@@ -295,11 +295,11 @@ class SimulationRun {
     this.#verdicts[name] = (this.#verdicts[name] ?? 0) + 1;
   }
 
-  #mayDamage(id: NodeId, place: DiskPlace | undefined): boolean {
+  #mayDamage(id: NodeId, places: readonly DiskPlace[] | undefined): boolean {
     const ranges =
-      place === undefined
+      places === undefined
         ? this.#partitionIds.map(wholeLog)
-        : rangesAt(this.world.disk(id), place, this.#partitionIds);
+        : places.flatMap((place) => rangesAt(this.world.disk(id), place, this.#partitionIds));
     return this.#atlas.claim(id, ranges);
   }
 
@@ -338,7 +338,7 @@ class SimulationRun {
       // Behind damage that nobody has noticed another configuration could count on the damaged copy.
       operate: (kind, draw) =>
         (kind !== 'memberChange' || this.#atlas.isEmpty) && operator.operate(kind, draw),
-      mayDamage: (id, place) => this.#mayDamage(id, place),
+      mayDamage: (id, places) => this.#mayDamage(id, places),
       leader: () => this.#cluster.leader(),
       crashed: (id) => {
         this.#crashes++;

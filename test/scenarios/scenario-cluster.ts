@@ -24,6 +24,8 @@ import {
   type TimelineEvent,
 } from '../../src/testing/sim-cluster.ts';
 import { encodeCommand, RegisterMachine } from '../../src/testing/sim-machine.ts';
+import type { DiskPlace } from '../../src/testing/damage-map.ts';
+import { armMishap, type MishapAction } from '../../src/testing/write-mishaps.ts';
 import { SimWorld } from '../../src/testing/sim-world.ts';
 import { drainMicrotasks } from '../testing/sim-rounds.ts';
 
@@ -215,6 +217,20 @@ export class ScenarioCluster {
       }
     if (copies > 0) this.#simulated.damaged(id);
     return copies;
+  }
+
+  /** Lets the next write of a node's journal or ledger go wrong unnoticed; returns what it hit, filled when it does. */
+  spoilWrite(id: NodeId, action: MishapAction): readonly DiskPlace[] {
+    const hit: DiskPlace[] = [];
+    armMishap(this.world.disk(id), action, {
+      mayDamage: (places) => {
+        hit.push(...places);
+        this.#simulated.damaged(id);
+        return true;
+      },
+      happened: () => undefined,
+    });
+    return hit;
   }
 
   /** Entries of a kind of event at a node. */

@@ -3,9 +3,9 @@ import { describe, expect, test } from 'vitest';
 import { present } from '../../src/base/assert.ts';
 import { partitionId } from '../../src/base/ids.ts';
 import { blockBytes } from '../../src/codec/segment-format.ts';
-import { rangesAt } from '../../src/testing/damage-map.ts';
+import { rangesAt, type DiskPlace } from '../../src/testing/damage-map.ts';
 import { wholeLog } from '../../src/testing/fault-atlas.ts';
-import { installFaultPlan, type FaultHooks } from '../../src/testing/fault-plan.ts';
+import { installFaultPlan, type FaultHooks } from '../../src/testing/fault-install.ts';
 import { ScenarioCluster } from '../scenarios/scenario-cluster.ts';
 
 const partition = partitionId('018c0d6c-9c11-7e9d-8000-000000000001');
@@ -89,7 +89,7 @@ test.each([
   const { scenario } = await written(4);
   const { world } = scenario;
   const id = scenario.nodeIds[0]!;
-  const place = { fileFraction: 0.5, byteFraction: 0.5 };
+  const place = { isOfJournal: false, fileFraction: 0.5, byteFraction: 0.5 };
   const hooks: FaultHooks = {
     leader: () => undefined,
     crashed: () => undefined,
@@ -113,4 +113,43 @@ test.each([
   expect(counts.bitRot).toBe(isDamaged ? 1 : 0);
   const changed = bytesOf().filter((bytes, at) => !equal(bytes, before[at]));
   expect(changed).toHaveLength(isDamaged ? 1 : 0);
+});
+
+test('rot that is aimed at the journal hits a block of it that holds entries, wherever it is drawn', async () => {
+  const { scenario } = await written(5);
+  const { world } = scenario;
+  const id = scenario.nodeIds[0]!;
+  const places: DiskPlace[] = [];
+  const hooks: FaultHooks = {
+    leader: () => undefined,
+    crashed: () => undefined,
+    restart: () => undefined,
+    mayDamage: (_, asked) => {
+      places.push(...(asked ?? []));
+      return false;
+    },
+  };
+  const fractions = [0, 0.3, 0.6, 0.999];
+  const plan = fractions.flatMap((fileFraction) =>
+    fractions.map((byteFraction) => ({
+      atMs: world.nowMs,
+      action: {
+        kind: 'bitRot',
+        nodeId: id,
+        isOfJournal: true,
+        fileFraction,
+        byteFraction,
+      } as const,
+    })),
+  );
+
+  installFaultPlan(world, plan, hooks);
+  await world.run({ untilMs: world.nowMs, drainMicrotasks: () => Promise.resolve() });
+
+  expect(places).toHaveLength(plan.length);
+  for (const place of places) {
+    const ranges = rangesAt(world.disk(id), place, [partition]);
+    expect(ranges.length, place.path).toBeGreaterThan(0);
+    expect(ranges).not.toEqual([wholeLog(partition)]);
+  }
 });

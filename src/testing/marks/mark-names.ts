@@ -38,6 +38,8 @@ export const markTexts = {
   secondCopyRead: 'a ledger flush was read from its second copy',
   framesKeptBehindCoverage: 'a start kept whole frames that no ledger flush covered',
   stoppedByItsDisk: 'a node stopped because its disk had failed',
+  quarantined: 'a replica could not read entries that it once acknowledged, and took no more part',
+  repaired: 'a replica had every entry again, and took part again',
   // Requests.
   duplicateDropped: 'a keyed entry was committed a second time and had no second effect',
   readForwarded: 'a follower asked its leader for a read index',

@@ -40,6 +40,8 @@ const markOfReason: Readonly<Record<string, MarkName>> = {
 const markOfEvent: Readonly<Record<string, MarkName>> = {
   transferAborted: 'transferAborted',
   stalled: 'loopStalled',
+  quarantined: 'quarantined',
+  quarantineCleared: 'repaired',
 };
 
 const markOfMessage: ReadonlyMap<number, MarkName> = new Map(

@@ -54,6 +54,10 @@ export function describeFault(action: FaultAction): FaultText {
       return one(action, `wall clock jumps by ${action.deltaMs} ms`, 0);
     case 'bitRot':
       return one(action, 'one bit at rest flips', 0);
+    case 'lostWrite':
+      return one(action, `a write of the ${fileOf(action)} never reaches the disk`, 0);
+    case 'misdirectedWrite':
+      return one(action, `a write of the ${fileOf(action)} lands elsewhere in it`, 0);
     case 'memberChange':
       return { text: 'an operator changes members', forMs: 0, nodeIds: [] };
     case 'leaderTransfer':
@@ -61,6 +65,10 @@ export function describeFault(action: FaultAction): FaultText {
     default:
       return unreachable(action);
   }
+}
+
+function fileOf({ isOfJournal }: { readonly isOfJournal: boolean }): string {
+  return isOfJournal ? 'journal' : 'ledger';
 }
 
 function one({ nodeId }: { readonly nodeId: NodeId }, text: string, forMs: number): FaultText {
