@@ -2,10 +2,13 @@
  * Writes a small data directory of the present file formats, to be kept and read for ever:
  *
  *   npx tsx scripts/format-fixture.ts test/fixtures/formats/v1/plain
+ *   npx tsx scripts/format-fixture.ts test/fixtures/formats/v1/encrypted --encrypted
  *
- * A fixture that is there is never written again: the folder must not exist. Zeros at the ends of files are left out.
+ * A fixture that is there is never written again: the folder must not exist. Zeros at the ends of files are left out. An
+ * encrypted one has its KEK beside it, in `kek.json`, and blocks under two key epochs.
  */
 import {
+  copyFileSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -29,6 +32,7 @@ import {
   type PartitionId,
 } from '../src/base/ids.ts';
 import { EntryFrameWriter } from '../src/codec/entry-frame.ts';
+import { createKeyFile, openKeyFile } from '../src/platform/key-files.ts';
 import { nodeClock } from '../src/platform/node-clock.ts';
 import { nodeCryptography } from '../src/security/node-cryptography.ts';
 import { nodeEntropy } from '../src/platform/node-entropy.ts';
@@ -36,7 +40,7 @@ import { openNodeFileSystem } from '../src/platform/node-file-system.ts';
 import { silentObserver } from '../src/ports/observer.ts';
 import { LogStore } from '../src/storage/log-store.ts';
 
-const [target] = process.argv.slice(2);
+const [target, kind] = process.argv.slice(2);
 if (target === undefined || existsSync(target))
   throw new Error('name a folder that does not exist: a fixture is only ever added');
 
@@ -45,6 +49,12 @@ const partitions = [1, 2].map((number) =>
   partitionId(`018c0d6c-9c11-7e9d-8000-00000000000${number}`),
 );
 const directory = mkdtempSync(join(tmpdir(), 'clustor-fixture-'));
+const kekFile = join(directory, 'kek.json');
+if (kind === '--encrypted') await createKeyFile(kekFile);
+const encryption =
+  kind === '--encrypted'
+    ? { keyProvider: await openKeyFile(kekFile), cryptography: nodeCryptography }
+    : undefined;
 const fileSystem = await openNodeFileSystem({});
 /** What a reader must find, by partition: term and payload of each entry. */
 const expected = new Map<PartitionId, { term: number; payload: string }[]>();
@@ -58,6 +68,7 @@ async function opened(): Promise<LogStore> {
     fileSystem,
     clock: nodeClock,
     entropy: nodeEntropy,
+    encryption,
     observer: silentObserver,
     limits: {
       segmentBytes: 8 * 1024 * 1024,
@@ -153,6 +164,10 @@ await store.close();
 store = await opened();
 await new Promise<void>((resolve) => (durable = resolve));
 for (const partition of partitions) await append(store, partition, 2, 'the last entry');
+if (encryption !== undefined) {
+  await store.keyDesk.rotate();
+  for (const partition of partitions) await append(store, partition, 2, 'under the second key');
+}
 await store.close();
 await fileSystem.shutDown();
 
@@ -160,7 +175,9 @@ for (const name of readdirSync(directory, { recursive: true, encoding: 'utf8' })
   const path = join(directory, name);
   if (
     !statSync(path).isFile() ||
-    name === 'lock' ||
+    name.startsWith('lock') ||
+    name === 'kek.json' ||
+    name.startsWith(join('wal', 'reserve-')) ||
     name.endsWith('.next') ||
     name.endsWith('.spare')
   )
@@ -178,4 +195,5 @@ writeFileSync(
   join(target, 'expected.json'),
   `${JSON.stringify(Object.fromEntries(expected), undefined, 1)}\n`,
 );
+if (encryption !== undefined) copyFileSync(kekFile, join(target, 'kek.json'));
 rmSync(directory, { recursive: true });

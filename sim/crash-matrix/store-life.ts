@@ -111,7 +111,9 @@ export class StoreLife {
   readonly #random: PrngState;
   readonly #afterEvent: () => void;
   readonly #isEncrypted: boolean;
+  readonly #onDamage: () => void;
   #store: LogStore | undefined;
+  #fileSystem: SimFileSystem | undefined;
   #sequence = 0;
 
   constructor(
@@ -122,6 +124,8 @@ export class StoreLife {
       readonly isEncrypted: boolean;
       /** Called after every event. */
       readonly afterEvent?: () => void;
+      /** Called for damage that is met while the store is open; without it there must be none. */
+      readonly onDamage?: () => void;
     },
   ) {
     this.disk = disk;
@@ -129,6 +133,11 @@ export class StoreLife {
     this.#random = createPrng(options.seed);
     this.#isEncrypted = options.isEncrypted;
     this.#afterEvent = options.afterEvent ?? (() => undefined);
+    this.#onDamage =
+      options.onDamage ??
+      (() => {
+        throw new Error('nothing is damaged in this story');
+      });
   }
 
   /** The store. */
@@ -142,17 +151,19 @@ export class StoreLife {
     const parts = { scheduler: this.#scheduler, scope: this.#scope };
     const random = this.#random;
     const entropy = new SimEntropy(random);
+    const fileSystem = new SimFileSystem({
+      ...parts,
+      disk: this.disk,
+      random,
+      ioWriterMode: 'Direct',
+    });
+    this.#fileSystem = fileSystem;
     this.#store = await this.settle(
       LogStore.open({
         directory: '/data',
         clusterId: cluster,
         nodeId: node,
-        fileSystem: new SimFileSystem({
-          ...parts,
-          disk: this.disk,
-          random,
-          ioWriterMode: 'Direct',
-        }),
+        fileSystem,
         clock: new SimClock({
           ...parts,
           hardware: new SimHardwareClock(this.#scheduler, 0),
@@ -173,12 +184,8 @@ export class StoreLife {
             promised.durableIndex = Math.max(promised.durableIndex, completion.lastIndex);
             promised.truncatingFrom = Number.MAX_SAFE_INTEGER;
           },
-          damaged: () => {
-            throw new Error('nothing is damaged in this story');
-          },
-          damageFound: () => {
-            throw new Error('nothing is damaged in this story');
-          },
+          damaged: this.#onDamage,
+          damageFound: this.#onDamage,
           flushEnded: () => undefined,
           failed: (error) => {
             throw error;
@@ -298,6 +305,22 @@ export class StoreLife {
     const promised = this.of(id);
     promised.commitIndex = promised.durableIndex;
     this.log(id).commitIndex = logIndex(promised.commitIndex);
+  }
+
+  /** Reads one entry. @throws ClustorError as the store does. */
+  async readOne(id: PartitionId, index: number): Promise<StoryEntry> {
+    const wanted = logIndex(index);
+    const { bytes, firstIndex } = await this.settle(this.log(id).read(wanted, wanted, 64 * 1024));
+    if (firstIndex !== index || frameIndex(bytes, 0) !== index)
+      throw new Error(`entry ${frameIndex(bytes, 0)} was read as ${index}`);
+    const text = bytes.subarray(framePayloadStart(bytes, 0), framePayloadEnd(bytes, 0));
+    return { term: frameTerm(bytes, 0), text: new TextDecoder().decode(text) };
+  }
+
+  /** Ends the life as a killed process does. */
+  kill(): void {
+    this.#scope.isAlive = false;
+    this.#fileSystem?.abandon('processKill');
   }
 
   /** Reads a log back through random access. */

@@ -134,4 +134,18 @@ export const integrityMutants: readonly Mutant[] = [
     expected: 'tests',
     tests: [scenarioTests],
   },
+  {
+    name: 'rotten-registry-believed',
+    breaks:
+      'STO-1: who the replicas of a directory are is believed, though the CRC of `node.json` does not fit',
+    file: 'src/storage/node-registry.ts',
+    edits: [
+      {
+        find: 'if (checksum !== undefined && checksum !== checksumOf(contentOf(registry)))',
+        replace: 'if (checksum === null)',
+      },
+    ],
+    expected: 'tests',
+    tests: ['test/storage/node-registry.test.ts'],
+  },
 ];

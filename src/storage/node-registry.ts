@@ -3,8 +3,13 @@
  *
  * A row is written last, after the replica's ledger records and files: a replica exists when its row does. A listed replica
  * whose files are gone is refused, never begun afresh.
+ *
+ * JSON with `crc32c` (eight hexadecimal digits) over the text that the file has without it: a digit of an incarnation that
+ * rotted would make the replica another one, without the doubts and quarantines that the ledger knows of it. A file of an
+ * earlier version has none and is taken as it is.
  */
 import { utf8Decode, utf8Encode } from '../base/bytes.ts';
+import { crc32c } from '../base/crc32c.ts';
 import { ClustorError, messageOf } from '../base/errors.ts';
 import {
   clusterId,
@@ -75,18 +80,30 @@ export async function writeRegistry(
 
 /** A registry as it is written. */
 export function registryBytes(registry: NodeRegistry): Uint8Array {
+  const content = contentOf(registry);
+  return textOf({ ...content, crc32c: checksumOf(content) });
+}
+
+function contentOf(registry: NodeRegistry): Readonly<Record<string, unknown>> {
   const rows = registry.replicas.map((row) => ({
     partitionId: row.partitionId,
     replicaId: row.replicaId.toString(),
     incarnation: row.incarnation,
   }));
-  const content = {
+  return {
     format: formatVersion,
     clusterId: registry.clusterId,
     nodeId: registry.nodeId.toString(),
     replicas: rows,
   };
+}
+
+function textOf(content: Readonly<Record<string, unknown>>): Uint8Array {
   return utf8Encode(`${JSON.stringify(content, undefined, 2)}\n`);
+}
+
+function checksumOf(content: Readonly<Record<string, unknown>>): string {
+  return crc32c(textOf(content)).toString(16).padStart(8, '0');
 }
 
 function registryOfJson(parsed: unknown, path: string): NodeRegistry {
@@ -101,6 +118,18 @@ function registryOfJson(parsed: unknown, path: string): NodeRegistry {
   }
   const rows = parsed['replicas'];
   if (!Array.isArray(rows)) throw broken('no list of replicas');
+  const registry = readRows(parsed, rows, broken);
+  const checksum = parsed['crc32c'];
+  if (checksum !== undefined && checksum !== checksumOf(contentOf(registry)))
+    throw broken('its CRC does not fit what it says');
+  return registry;
+}
+
+function readRows(
+  parsed: Readonly<Record<string, unknown>>,
+  rows: readonly unknown[],
+  broken: (what: string) => ClustorError,
+): NodeRegistry {
   try {
     return {
       clusterId: clusterId(String(parsed['clusterId'])),

@@ -21,17 +21,36 @@ function usedBytes(bytes: Uint8Array): number {
   return end;
 }
 
+/** Segments of a stopped node, by name, with their bytes. */
+function segmentsOf(folder: string): readonly { readonly path: string; readonly bytes: Buffer }[] {
+  const wal = join(folder, 'data', 'wal');
+  return readdirSync(wal)
+    .filter((file) => /^segment-\d+\.log$/.test(file))
+    .toSorted()
+    .map((file) => ({ path: join(wal, file), bytes: readFileSync(join(wal, file)) }));
+}
+
 /** Writes over the middle of what a stopped node has in its fullest segment. */
 function damage(folder: string): void {
-  const wal = join(folder, 'data', 'wal');
-  const segments = readdirSync(wal)
-    .filter((file) => /^segment-\d+\.log$/.test(file))
-    .map((file) => ({ path: join(wal, file), bytes: readFileSync(join(wal, file)) }))
-    .toSorted((left, right) => usedBytes(right.bytes) - usedBytes(left.bytes));
+  const segments = segmentsOf(folder).toSorted(
+    (left, right) => usedBytes(right.bytes) - usedBytes(left.bytes),
+  );
   const { path, bytes } = present(segments[0], 'a journal has a segment');
   const blocks = Math.floor(usedBytes(bytes) / blockBytes);
   for (const block of [blocks >> 2, blocks >> 1])
     bytes.fill(0xff, block * blockBytes + 20, block * blockBytes + 40);
+  writeFileSync(path, bytes);
+}
+
+/** Flips one bit in the middle of what a stopped node wrote last: in the newest segment with a few blocks. */
+function flipBit(folder: string): void {
+  const { path, bytes } = present(
+    segmentsOf(folder).findLast(({ bytes: own }) => usedBytes(own) > 8 * blockBytes),
+    'a segment has blocks',
+  );
+  const block = Math.floor(usedBytes(bytes) / blockBytes) >> 1;
+  const at = block * blockBytes + 30;
+  bytes[at] = (bytes[at] ?? 0) ^ 4;
   writeFileSync(path, bytes);
 }
 
@@ -81,3 +100,70 @@ test('a node whose journal was overwritten in the middle is repaired from its pe
     expect(await askReplica(address, ['read', 'key-after'], 10_000)).toBe('after');
   }
 });
+
+test('two flipped bits are repaired one after the other, and the third within a day asks for the operator', async () => {
+  const cluster = await scratchCluster({ nodeCount: 3, product: chaosProduct });
+  await cluster.startAll();
+  const client = await clientOf(cluster);
+  const operator = await ChaosOperator.create(cluster);
+  let written = 0;
+  const write = (deadlineMs = 20_000): Promise<unknown> => {
+    const id = `${written++}`;
+    const payload = Buffer.from(JSON.stringify([id, 'write', `key-${id}`, id]));
+    return client.append(cluster.partitionId, payload, { deadlineMs });
+  };
+  const whyQuarantined = async (node: number): Promise<Readonly<Record<string, unknown>>> =>
+    (await operator.must(['why', 'quarantined', '--node', `${node}`])).answer;
+  for (let at = 0; at < entries; at++) await write();
+  const leader = await cluster.leader(client);
+  const damaged = leader === 1 ? 2 : 1;
+  const peers = cluster.nodeIds.filter((node) => node !== damaged);
+  /** The damaged node starts when its peers are gone: it has nobody to repair it, and its quarantine can be looked at. */
+  const startDamaged = async (): Promise<void> => {
+    for (const node of cluster.runningIds) await cluster.kill(node);
+    flipBit(cluster.nodeFolder(damaged));
+    await cluster.start(damaged).ready;
+    const shown = await whyQuarantined(damaged);
+    expect(shown).toMatchObject({ clause: 'Integrity' });
+    expect(String(shown['explanation'])).toMatch(/entries \d+.* cannot be read/);
+    expect(String(shown['advice'])).toContain('it is repaired from the other replicas');
+    await cluster.startAll();
+  };
+  /** With one of its peers gone, two of three are needed: the damaged one must vote and acknowledge. */
+  const withoutPeer = async (at: number, look: () => Promise<unknown>): Promise<void> => {
+    const peer = peers[at % 2] ?? 0;
+    await cluster.kill(peer);
+    await look();
+    await cluster.start(peer).ready;
+  };
+
+  for (const round of [1, 2]) {
+    await startDamaged();
+    await eventually(`quarantine ${round} ends by itself`, async () => {
+      return (await whyQuarantined(damaged))['clause'] === 'None';
+    });
+    await withoutPeer(round, async () => {
+      for (let at = 0; at < entries; at++) await write();
+    });
+  }
+
+  await startDamaged();
+  await eventually('the third one waits', async () =>
+    String((await whyQuarantined(damaged))['advice']).includes('clustor quarantine clear'),
+  );
+  expect(await whyQuarantined(damaged)).toMatchObject({ clause: 'Integrity' });
+  await withoutPeer(0, async () => {
+    await expect(write(4_000)).rejects.toThrow();
+  });
+  const clear = ['quarantine', 'clear', '--node', `${damaged}`];
+  expect((await operator.run(clear)).exitCode, 'a ticket is asked for').not.toBe(0);
+  await operator.must([...clear, '--ticket', 'OPS-17']);
+  await eventually('it is over', async () => {
+    return (await whyQuarantined(damaged))['clause'] === 'None';
+  });
+  await withoutPeer(1, () => write());
+
+  const address = cluster.productAddress(damaged) ?? '';
+  for (let at = 0; at < 3 * entries; at += 7)
+    expect(await askReplica(address, ['read', `key-${at}`], 10_000)).toBe(`${at}`);
+}, 240_000);
