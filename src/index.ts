@@ -61,7 +61,7 @@ export type {
   SurvivabilityPolicy,
   SurvivabilityVerdict,
 } from './policy/survivability.ts';
-export type { DiskSpace, FileSystem, IoWriterMode } from './ports/file-system.ts';
+export type { DiskSpace, FileSystem, IoWriterFault, IoWriterMode } from './ports/file-system.ts';
 export type {
   ApplyContext,
   ApplyOutcome,
@@ -100,3 +100,6 @@ export {
   type LogStoreStatistics,
   type ScrubStatistics,
 } from './storage/log-store-types.ts';
+export type { IoWriterStatus } from './storage/io-writer-desk.ts';
+export type { IoWriterAlarm, IoWriterCause } from './policy/io-writer-mode.ts';
+export type { LatencyWindow } from './policy/latency-windows.ts';

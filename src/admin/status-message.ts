@@ -12,7 +12,9 @@ import {
   DiskSchema,
   GetStatusResponseSchema,
   JointPhaseSchema,
+  IoWriterSchema,
   JournalSchema,
+  LatencyWindowSchema,
   LeaseSchema,
   ScrubSchema,
   MemberSchema,
@@ -55,6 +57,18 @@ export function statusMessage(status: NodeStatus): GetStatusResponse {
       nonceBlocksReserved: BigInt(journal.nonceBlocksReserved),
       nonceBlocksSpent: BigInt(journal.nonceBlocksSpent),
       nonceBlocksAbandoned: BigInt(journal.nonceBlocksAbandoned),
+      ioWriter: create(IoWriterSchema, {
+        ...journal.ioWriter,
+        sinceMs: BigInt(journal.ioWriter.sinceMs),
+        changes: BigInt(journal.ioWriter.changes),
+        latency: journal.ioWriter.latency.map((window) =>
+          create(LatencyWindowSchema, {
+            ...window,
+            windowMs: BigInt(window.windowMs),
+            chains: BigInt(window.chains),
+          }),
+        ),
+      }),
       scrub: create(ScrubSchema, {
         passes: BigInt(journal.scrub.passes),
         bytesRead: BigInt(journal.scrub.bytesRead),

@@ -235,7 +235,28 @@ function statusText(nodes: readonly NodeReport[]): string {
     ['node', 'TLS', 'state', 'up for', 'sync p50 / p99', 'writer', 'disk'],
     nodeRows,
   );
-  return `${nodeTable}\n${tableText(['partition', 'node', 'role', 'term', 'durable', 'commit', 'applied', 'fault'], partitionRows)}`;
+  return `${nodeTable}\n${writerText(nodes)}\n${tableText(['partition', 'node', 'role', 'term', 'durable', 'commit', 'applied', 'fault'], partitionRows)}`;
+}
+
+/** How the writers stand and how long the disks take: of each window the median, the 99th percentile and the slowest chain. */
+function writerText(nodes: readonly NodeReport[]): string {
+  const rows = nodes.flatMap(({ nodeId, status }) => {
+    const writer = status?.journal.ioWriter;
+    if (writer === undefined) return [];
+    const windows = writer.latency.map(({ chains, p50Ms, p99Ms, maxMs }) =>
+      chains === 0 ? '' : `${p50Ms.toFixed(2)} / ${p99Ms.toFixed(2)} / ${maxMs.toFixed(2)} ms`,
+    );
+    const since = new Date(writer.sinceMs).toISOString();
+    const why =
+      writer.alarm === 'None'
+        ? ''
+        : `${writer.alarm === 'Degraded' ? pc.yellow(writer.cause) : pc.red(writer.cause)} since ${since}`;
+    return [[nodeId, why, ...windows]];
+  });
+  return tableText(
+    ['node', 'writer degraded', 'syncs of 10 s: p50 / p99 / max', 'of 1 min', 'of 10 min'],
+    rows,
+  );
 }
 
 function diskText(disk: { readonly pressure: string; readonly freeBytes: number }): string {

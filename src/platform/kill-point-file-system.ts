@@ -30,6 +30,10 @@ export function killPointFileSystem(inner: FileSystem, point: KillPoint): FileSy
     get ioWriterMode() {
       return inner.ioWriterMode;
     },
+    get ioWriterFault() {
+      return inner.ioWriterFault;
+    },
+    switchIoWriterMode: (mode) => inner.switchIoWriterMode(mode),
     lockDirectory: (path) => inner.lockDirectory(path),
     space: (path) => inner.space(path),
     makeDirectory: (path) => inner.makeDirectory(path),

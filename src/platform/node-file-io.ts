@@ -3,27 +3,20 @@ import { open, type FileHandle as NodeFileHandle } from 'node:fs/promises';
 import { getSystemErrorName } from 'node:util';
 import { ClustorError, messageOf } from '../base/errors.ts';
 import { workerDiedErrorNumber } from './io-worker.ts';
-
-/** A file that is open. */
-export interface OpenFile {
-  readonly handle: NodeFileHandle;
-  readonly path: string;
-  readonly isDirect: boolean;
-  /** Its size was changed: the next sync step is a real one even in direct mode. */
-  isSizeDirty: boolean;
-}
+import type { Channel } from './open-file.ts';
 
 const blockBytes = 4096;
 
 export async function readInto(
-  opened: OpenFile,
+  { handle, isDirect }: Channel,
   target: Buffer,
-  position: number,
+  place: { readonly path: string; readonly position: number },
 ): Promise<Uint8Array> {
+  const { path, position } = place;
   let filled = 0;
   try {
     while (filled < target.length) {
-      const { bytesRead } = await opened.handle.read(
+      const { bytesRead } = await handle.read(
         target,
         filled,
         target.length - filled,
@@ -32,10 +25,10 @@ export async function readInto(
       if (bytesRead === 0) break;
       filled += bytesRead;
       // A direct read goes on only from a block's start; a shorter one was the end of the file.
-      if (opened.isDirect && bytesRead % blockBytes !== 0) break;
+      if (isDirect && bytesRead % blockBytes !== 0) break;
     }
   } catch (error) {
-    throw failed('read', opened.path, error);
+    throw failed('read', path, error);
   }
   return target.subarray(0, filled);
 }

@@ -1,16 +1,18 @@
 /**
  * The real disk.
  *
- * Chains run on a thread of their own (`io-worker.ts`): `Direct` past the page cache with O_DIRECT | O_DSYNC, where a write is
+ * Chains run on a thread of their own (`chain-lane.ts`): `Direct` past the page cache with O_DIRECT | O_DSYNC, where a write is
  * durable when it returns and a sync step has nothing left to do; `Pooled` buffered with fdatasync, where the file system
- * refuses direct writes; `Blocking` on the loop, where no thread can be started. The slow half uses the pool of libuv.
+ * refuses direct writes; `Blocking` on the loop, where there is no thread. The slow half uses the pool of libuv.
+ *
+ * The mode changes between chains: those submitted meanwhile wait, and open files get descriptors of the other kind.
  *
  * A sync step of a direct file is a real fdatasync in one case: after the file was truncated, which no write made durable.
  *
  * Handles are numbers of our own, not descriptors: the system gives a closed descriptor's number to the next file, and a
  * stale handle must not write there.
  */
-import { constants, fdatasyncSync, writeSync, type Stats } from 'node:fs';
+import type { Stats } from 'node:fs';
 import {
   link,
   mkdir,
@@ -24,7 +26,8 @@ import {
 } from 'node:fs/promises';
 import { dirname, resolve as resolvePath } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { ClustorError, isClustorError, messageOf } from '../base/errors.ts';
+import { present } from '../base/assert.ts';
+import { ClustorError, isClustorError } from '../base/errors.ts';
 import type {
   DirectoryLock,
   DiskSpace,
@@ -32,28 +35,18 @@ import type {
   FileSystem,
   IoCompletion,
   IoStep,
+  IoWriterFault,
   IoWriterMode,
   OpenOptions,
   ZeroPace,
 } from '../ports/file-system.ts';
 import { silentObserver, type Observer } from '../ports/observer.ts';
 import { keepLockSpare, lockDirectory } from './directory-lock.ts';
-import {
-  codeOf,
-  failed,
-  readInto,
-  syncPath,
-  systemCodeOf,
-  writeFully,
-  type OpenFile,
-} from './node-file-io.ts';
-import {
-  commandKind,
-  IoWorker,
-  type ChainResult,
-  type IoCommand,
-  type SharedMemory,
-} from './io-worker.ts';
+import { ChainLane } from './chain-lane.ts';
+import { DirectReads } from './direct-reads.ts';
+import { codeOf, failed, readInto, syncPath, systemCodeOf, writeFully } from './node-file-io.ts';
+import { commandKind, type ChainResult, type IoCommand, type SharedMemory } from './io-worker.ts';
+import { OpenFile, openDirectly, reopenFiles } from './open-file.ts';
 
 /** Options of {@link openNodeFileSystem}. */
 export interface NodeFileSystemOptions {
@@ -76,6 +69,8 @@ declare const WebAssembly: {
   }) => SharedMemory;
 };
 
+/** `EIO`. */
+const inputOutputErrorNumber = -5;
 const pageBytes = 65_536;
 /** Staging memory of a process: reserved as addresses only, used as it is allocated. */
 const memoryPagesMax = 8192;
@@ -84,8 +79,6 @@ const readBytes = 1024 * 1024;
 const zeroSliceBytesMin = 64 * 1024;
 /** Larger slices would hold up the chains beside them. */
 const zeroSliceBytesMax = 256 * 1024;
-/** `EIO`, where the system names no error. */
-const inputOutputErrorNumber = -5;
 
 /** Opens the disk. Costs one thread until {@link NodeFileSystem.shutDown}. */
 export function openNodeFileSystem(options: NodeFileSystemOptions = {}): Promise<NodeFileSystem> {
@@ -101,29 +94,67 @@ export class NodeFileSystem implements FileSystem {
     shared: true,
   });
   #allocated = 0;
-  #worker: IoWorker | undefined;
-  #mode: IoWriterMode;
+  readonly #lane: ChainLane;
+  /** The best mode that was asked for. */
+  readonly #bestMode: IoWriterMode;
+  /** Whether files for chains are reached past the page cache. */
+  #isDirect: boolean;
+  #isDirectRefused = false;
+  #isThreadLost = false;
+  /** A change of the mode, while it is under way, and the chains that wait for it. */
+  #switching: Promise<IoWriterMode> | undefined;
+  #held: (() => void)[] = [];
+  /** A sync failed in a change of the mode: no chain runs any more. */
+  #isBroken = false;
   readonly #files = new Map<FileHandle, OpenFile>();
   #nextHandle = 1;
   #submittedCount = 0;
   /** Chains complete in their order, so this tells which ones have. */
   #completedCount = 0;
   #completionWaiters: CompletionWaiter[] = [];
-  readonly #readStaging: Uint8Array;
+  readonly #directReads: DirectReads;
   /** Where the first read of a direct file goes; apart from the reads that somebody wants, which may be under way. */
   readonly #probeStaging: Uint8Array;
-  #reading: Promise<unknown> = Promise.resolve();
 
   constructor(options: NodeFileSystemOptions) {
     this.#observer = options.observer ?? silentObserver;
-    this.#mode = options.mode ?? 'Direct';
-    this.#readStaging = this.allocateStaging(readBytes);
+    this.#bestMode = options.mode ?? 'Direct';
+    this.#isDirect = this.#bestMode === 'Direct';
+    this.#directReads = new DirectReads(this.#memory, this.allocateStaging(readBytes));
     this.#probeStaging = this.allocateStaging(blockBytes);
-    if (this.#mode !== 'Blocking') this.#startWorker();
+    this.#lane = new ChainLane(this.#memory, {
+      degraded: (message) => {
+        this.#isThreadLost = true;
+        this.#degraded('Blocking', message);
+      },
+      died: (message) => {
+        this.#observer.emit({ level: 'error', kind: 'ioWriterDied', fields: { message } });
+      },
+    });
+    if (this.#bestMode !== 'Blocking') this.#lane.start();
   }
 
   get ioWriterMode(): IoWriterMode {
-    return this.#mode;
+    if (this.#lane.isOnLoop) return 'Blocking';
+    return this.#isDirect ? 'Direct' : 'Pooled';
+  }
+
+  get ioWriterFault(): IoWriterFault | undefined {
+    if (this.#lane.isOnLoop) return this.#isThreadLost ? 'ThreadLost' : undefined;
+    return this.#isDirectRefused ? 'DirectRefused' : undefined;
+  }
+
+  switchIoWriterMode(mode: IoWriterMode): Promise<IoWriterMode> {
+    const before = this.#switching;
+    if (before !== undefined) return before.then(() => this.switchIoWriterMode(mode));
+    const switched = this.#switch(mode);
+    this.#switching = switched;
+    const ended = (): void => {
+      this.#switching = undefined;
+      for (const run of this.#held.splice(0)) run();
+    };
+    switched.then(ended, ended);
+    return switched;
   }
 
   async lockDirectory(path: string): Promise<DirectoryLock> {
@@ -249,13 +280,14 @@ export class NodeFileSystem implements FileSystem {
   }
 
   async open(path: string, options: OpenOptions): Promise<FileHandle> {
+    await this.#switching?.catch(() => undefined);
+    const isDurable = options.access === 'durableWrite';
     try {
-      const isDirect = options.access === 'durableWrite' && this.#mode === 'Direct';
-      const handle = isDirect ? await this.#openDirect(path) : undefined;
+      const handle = isDurable && this.#isDirect ? await this.#openDirect(path) : undefined;
       if (handle !== undefined)
-        return this.#register({ handle, path, isDirect: true, isSizeDirty: false });
-      const plain = await open(path, options.access === 'read' ? 'r' : 'r+');
-      return this.#register({ handle: plain, path, isDirect: false, isSizeDirty: false });
+        return this.#register(new OpenFile(path, { handle, isDirect: true }, isDurable));
+      const plain = await open(path, isDurable ? 'r+' : 'r');
+      return this.#register(new OpenFile(path, { handle: plain, isDirect: false }, isDurable));
     } catch (error) {
       throw failed('open', path, error);
     }
@@ -265,18 +297,20 @@ export class NodeFileSystem implements FileSystem {
     const opened = this.#file(file);
     this.#files.delete(file);
     await this.#completedSoFar();
-    await opened.handle.close();
+    // A change of the mode opens files anew through their descriptors: none may be another file's by then.
+    await this.#switching?.catch(() => undefined);
+    await opened.close();
   }
 
   async size(file: FileHandle): Promise<number> {
-    const stats: Stats = await this.#file(file).handle.stat();
+    const stats: Stats = await this.#file(file).use(({ handle }) => handle.stat());
     return stats.size;
   }
 
   async truncate(file: FileHandle, sizeBytes: number): Promise<void> {
     const opened = this.#file(file);
     try {
-      await opened.handle.truncate(sizeBytes);
+      await opened.use(({ handle }) => handle.truncate(sizeBytes));
     } catch (error) {
       throw failed('truncate', opened.path, error);
     } finally {
@@ -286,11 +320,12 @@ export class NodeFileSystem implements FileSystem {
 
   read(file: FileHandle, position: number, length: number): Promise<Uint8Array> {
     const opened = this.#file(file);
-    if (!opened.isDirect) return readInto(opened, Buffer.alloc(length), position);
-    // Direct reads go through one piece of aligned memory, one after the other.
-    const result = this.#reading.then(() => this.#readDirect(opened, position, length));
-    this.#reading = result.catch(() => undefined);
-    return result;
+    const place = { path: opened.path, position };
+    return opened.use((channel) =>
+      channel.isDirect
+        ? this.#directReads.read(channel, place, length)
+        : readInto(channel, Buffer.alloc(length), place),
+    );
   }
 
   allocateStaging(sizeBytes: number): Uint8Array {
@@ -303,7 +338,7 @@ export class NodeFileSystem implements FileSystem {
   }
 
   submit(chain: readonly IoStep[], completion: IoCompletion): void {
-    const commands = chain.map((step) => this.#commandOf(step));
+    const files = chain.map((step) => this.#file(step.file));
     this.#submittedCount++;
     const done = (result: ChainResult): void => {
       this.#completedCount++;
@@ -315,8 +350,8 @@ export class NodeFileSystem implements FileSystem {
           : { stepIndex: result.stepIndex, systemCode: systemCodeOf(result.errorNumber) },
       );
     };
-    if (this.#worker !== undefined) this.#worker.run(commands, done);
-    else setImmediate(() => done(runHere(commands, this.#memory)));
+    if (this.#switching === undefined) this.#run(chain, files, done);
+    else this.#held.push(() => this.#run(chain, files, done));
   }
 
   /** Closes all files, once the chains under way have completed, and ends the thread. */
@@ -324,63 +359,60 @@ export class NodeFileSystem implements FileSystem {
     const files = [...this.#files.values()];
     this.#files.clear();
     await this.#completedSoFar();
-    for (const { handle } of files) await handle.close();
-    await this.#worker?.close();
+    await this.#switching?.catch(() => undefined);
+    for (const file of files) await file.close();
+    await this.#lane.stop();
   }
 
-  #startWorker(): void {
-    try {
-      this.#worker = new IoWorker(this.#memory, (message) => {
-        this.#observer.emit({ level: 'error', kind: 'ioWriterDied', fields: { message } });
-      });
-    } catch (error) {
-      this.#mode = 'Blocking';
-      this.#observer.emit({
-        level: 'warn',
-        kind: 'ioWriterDegraded',
-        fields: { mode: 'Blocking', message: messageOf(error) },
-      });
+  /** Its chains are those that were submitted before; the ones behind them wait in {@link submit}. */
+  async #switch(mode: IoWriterMode): Promise<IoWriterMode> {
+    await this.#completedSoFar();
+    if (mode === 'Blocking') {
+      await this.#lane.stop();
+      this.#isThreadLost = false;
+      return this.ioWriterMode;
     }
+    if (this.#lane.isOnLoop) await this.#lane.restart();
+    const isDirect = mode === 'Direct' && this.#bestMode === 'Direct' && !this.#isDirectRefused;
+    const files = [...this.#files.values()];
+    try {
+      if (await reopenFiles(files, isDirect, this.#probeStaging)) this.#isDirect = isDirect;
+    } catch (error) {
+      this.#isBroken = true;
+      throw failed('sync', 'the files of chains', error);
+    }
+    return this.ioWriterMode;
+  }
+
+  #degraded(mode: IoWriterMode, message: string): void {
+    this.#observer.emit({ level: 'warn', kind: 'ioWriterDegraded', fields: { mode, message } });
   }
 
   /** Opens past the page cache; the first refusal makes all later files buffered ones. */
   async #openDirect(path: string): Promise<NodeFileHandle | undefined> {
-    let handle: NodeFileHandle | undefined;
     try {
-      // A host without these flags leaves them undefined, and an open with fewer flags would succeed.
-      if (!constants.O_DIRECT || !constants.O_DSYNC)
-        throw Object.assign(new Error('no direct writes on this host'), { code: 'EINVAL' });
-      handle = await open(path, constants.O_RDWR | constants.O_DIRECT | constants.O_DSYNC);
-      await handle.read(this.#probeStaging, 0, blockBytes, 0);
-      return handle;
+      return await openDirectly(path, this.#probeStaging);
     } catch (error) {
-      await handle?.close();
       if (codeOf(error) !== 'EINVAL') throw error;
-      this.#mode = 'Pooled';
-      this.#observer.emit({
-        level: 'warn',
-        kind: 'ioWriterDegraded',
-        fields: { mode: 'Pooled', message: `${path}: the file system takes no direct writes` },
-      });
+      this.#isDirect = false;
+      this.#isDirectRefused = true;
+      this.#degraded('Pooled', `${path}: the file system takes no direct writes`);
       return undefined;
     }
   }
 
-  async #readDirect(opened: OpenFile, position: number, length: number): Promise<Uint8Array> {
-    const whole = new Uint8Array(length);
-    let filled = 0;
-    while (filled < length) {
-      const part = Buffer.from(
-        this.#memory.buffer,
-        this.#readStaging.byteOffset,
-        Math.min(readBytes, length - filled),
-      );
-      const read = await readInto(opened, part, position + filled);
-      whole.set(read, filled);
-      filled += read.length;
-      if (read.length < part.length) break;
+  /** Runs a chain now. */
+  #run(
+    chain: readonly IoStep[],
+    files: readonly OpenFile[],
+    done: (result: ChainResult) => void,
+  ): void {
+    if (this.#isBroken) {
+      setImmediate(done, { stepIndex: 0, errorNumber: inputOutputErrorNumber });
+      return;
     }
-    return whole.subarray(0, filled);
+    const commands = chain.map((step, at) => commandOf(step, present(files[at], 'its file')));
+    this.#lane.run(commands, done);
   }
 
   #register(file: OpenFile): FileHandle {
@@ -394,28 +426,6 @@ export class NodeFileSystem implements FileSystem {
     if (opened === undefined)
       throw new ClustorError('CLUSTOR_STORAGE_FAILED', 'the file is not open');
     return opened;
-  }
-
-  #commandOf(step: IoStep): IoCommand {
-    const opened = this.#file(step.file);
-    if (step.kind === 'write') {
-      return {
-        kind: commandKind.write,
-        descriptor: opened.handle.fd,
-        offset: step.bytes.byteOffset,
-        length: step.bytes.length,
-        position: step.position,
-      };
-    }
-    const isDone = opened.isDirect && !opened.isSizeDirty;
-    opened.isSizeDirty = false;
-    return {
-      kind: isDone ? commandKind.none : commandKind.sync,
-      descriptor: opened.handle.fd,
-      offset: 0,
-      length: 0,
-      position: 0,
-    };
   }
 
   /** A failed chain may not have reached its syncs, so the next ones are real whether a size was changed or not. */
@@ -454,30 +464,24 @@ async function keepPace(pace: ZeroPace, doneBytes: number, path: string): Promis
   if (pauseMs > 0) await pause(pauseMs);
 }
 
-function runHere(commands: readonly IoCommand[], memory: SharedMemory): ChainResult {
-  for (const [stepIndex, command] of commands.entries()) {
-    try {
-      if (command.kind === commandKind.sync) fdatasyncSync(command.descriptor);
-      if (command.kind !== commandKind.write) continue;
-      const bytes = Buffer.from(memory.buffer, command.offset, command.length);
-      for (let done = 0; done < bytes.length;) {
-        const written = writeSync(
-          command.descriptor,
-          bytes,
-          done,
-          bytes.length - done,
-          command.position + done,
-        );
-        if (written === 0) return { stepIndex, errorNumber: inputOutputErrorNumber };
-        done += written;
-      }
-    } catch (error) {
-      return {
-        stepIndex,
-        errorNumber:
-          error instanceof Error && 'errno' in error ? Number(error.errno) : inputOutputErrorNumber,
-      };
-    }
+function commandOf(step: IoStep, opened: OpenFile): IoCommand {
+  const { handle, isDirect } = opened.channel;
+  if (step.kind === 'write') {
+    return {
+      kind: commandKind.write,
+      descriptor: handle.fd,
+      offset: step.bytes.byteOffset,
+      length: step.bytes.length,
+      position: step.position,
+    };
   }
-  return undefined;
+  const isDone = isDirect && !opened.isSizeDirty;
+  opened.isSizeDirty = false;
+  return {
+    kind: isDone ? commandKind.none : commandKind.sync,
+    descriptor: handle.fd,
+    offset: 0,
+    length: 0,
+    position: 0,
+  };
 }

@@ -12,6 +12,9 @@ export interface GroupFsyncLimits {
   readonly batchBytesMax: number;
   /** or when it was held for so long, milliseconds. */
   readonly batchMsMax: number;
+  /** The same two while the writer is in a lesser mode than it could be in (specification §5.1). */
+  readonly degradedBatchBytesMax: number;
+  readonly degradedBatchMsMax: number;
   /** Bytes of one partition that are not durable yet; more of them are an overrun. */
   readonly inflightPartitionBytesMax: number;
   /** The same of all partitions of a node. */
@@ -32,6 +35,8 @@ export interface GroupFsyncLimits {
 export const groupFsyncLimits: GroupFsyncLimits = {
   batchBytesMax: 64 * 1024,
   batchMsMax: 5,
+  degradedBatchBytesMax: 32 * 1024,
+  degradedBatchMsMax: 2,
   inflightPartitionBytesMax: 4 * 1024 * 1024,
   inflightNodeBytesMax: 64 * 1024 * 1024,
   overrunsMax: 2,

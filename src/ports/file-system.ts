@@ -20,6 +20,12 @@ export type FileHandle = Brand<number, 'FileHandle'>;
 /** How syncs are done (specification §5.1): 0 Direct, 1 Pooled, 2 Blocking. @public */
 export type IoWriterMode = 'Direct' | 'Pooled' | 'Blocking';
 
+/**
+ * Why a file system left a mode by itself: it takes no direct writes, or the thread that runs chains could not be started or
+ * has ended. @public
+ */
+export type IoWriterFault = 'DirectRefused' | 'ThreadLost';
+
 /** One step of a chain. @public */
 export type IoStep =
   | {
@@ -72,6 +78,15 @@ export interface DiskSpace {
 export interface FileSystem {
   /** How chains reach the disk; reported in every DurabilityAck. */
   readonly ioWriterMode: IoWriterMode;
+  /** Why the present mode came by itself; `undefined` for one that was asked for. */
+  readonly ioWriterFault: IoWriterFault | undefined;
+  /**
+   * Goes over to another mode once the chains submitted so far have completed; those submitted meanwhile run in the new one.
+   * What a durable-write file holds is synced before it is written past the page cache. Resolves with the mode that is in force
+   * then, another one where the wanted one cannot be had.
+   * @throws ClustorError `CLUSTOR_STORAGE_FAILED` when that sync fails: nothing may be believed of the files (KER-10).
+   */
+  switchIoWriterMode(mode: IoWriterMode): Promise<IoWriterMode>;
   /**
    * Takes the exclusive lock of a directory (created if missing) before anything in it is read.
    * @throws ClustorError `CLUSTOR_DATA_DIRECTORY_LOCKED` that names the pid of the holder.

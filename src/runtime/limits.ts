@@ -1,5 +1,6 @@
 /** Bounds of one node, each with what happens when it is reached. */
 import { ClustorError } from '../base/errors.ts';
+import { defaultDeviceLatencyMsMax } from '../storage/log-store-limits.ts';
 
 /** Limits of a node. @public */
 export interface NodeLimits {
@@ -29,7 +30,7 @@ export interface NodeLimits {
   readonly highRttMs: number;
   /**
    * Milliseconds of one durable chain (two writes, two syncs) beyond which a disk is too slow to lead, if others are faster
-   * (`durability.max_device_latency_ms`, ELE-8).
+   * (`durability.max_device_latency_ms`, ELE-8), or for direct writes (DUR-4).
    */
   readonly deviceLatencyMsMax: number;
 }
@@ -48,7 +49,7 @@ export const defaultNodeLimits: NodeLimits = {
   idempotencyRowsMax: 1_000_000,
   idempotencyBytesMax: 128 * 1024 * 1024,
   highRttMs: 150,
-  deviceLatencyMsMax: 100,
+  deviceLatencyMsMax: defaultDeviceLatencyMsMax,
 };
 
 /** Completes and checks limits. */

@@ -1,5 +1,6 @@
 /** What a node hands on to its storage. */
 import type { LogStoreOptions } from '../storage/log-store-types.ts';
+import { nodeLimits } from './limits.ts';
 import type { NodeParts } from './node-parts.ts';
 
 /** The store's options, without who is told of what became durable. */
@@ -16,6 +17,7 @@ export function storeParts(parts: NodeParts): Omit<LogStoreOptions, 'listener'> 
     encryption,
     leafHash: parts.leafHash,
     limits: parts.storage ?? {},
+    deviceLatencyMsMax: nodeLimits(parts.limits).deviceLatencyMsMax,
     ...(parts.diskReport === undefined ? {} : { diskReport: parts.diskReport }),
   };
 }

@@ -30,6 +30,15 @@ export function rotationFailure(cause: unknown): ClustorError {
   );
 }
 
+/** The error of a store whose files could not be synced before they were written in another way (KER-10). */
+export function switchFailure(cause: unknown): ClustorError {
+  return new ClustorError(
+    'CLUSTOR_STORAGE_FAILED',
+    `changing the mode of the writer failed: ${messageOf(cause)}; nothing more is written or acknowledged by this process`,
+    { cause, details: isClustorError(cause) ? cause.details : {} },
+  );
+}
+
 /** The error of what a closing store does not do any more. */
 export function closedError(): ClustorError {
   return new ClustorError('CLUSTOR_CLOSED', 'the node is being closed', { outcome: 'surelyNot' });

@@ -1,20 +1,23 @@
 /**
- * The chains of a store, one at a time, and the rotations of its ledger between them. A failed one is the last (KER-10):
+ * The chains of a store, one at a time, and between them the rotations of its ledger and the changes of the writer's mode. A failed one is the last (KER-10):
  * whoever waits for something to become durable is told then, or when the store closes, that it never will.
  */
 import type { ClustorError } from '../base/errors.ts';
 import { DeviceViolations } from '../policy/group-fsync.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { IoStep } from '../ports/file-system.ts';
-import { chainFailure, closedError, rotationFailure } from './chain-failure.ts';
+import { chainFailure, closedError, rotationFailure, switchFailure } from './chain-failure.ts';
 import type { DiskGuard } from './disk-guard.ts';
 import type { DurabilityLedger } from './durability-ledger.ts';
 import { DurableWaiters } from './durable-waiters.ts';
 import { FlushTimes } from './flush-times.ts';
 import type { PatientDisk } from './full-disk.ts';
+import { IoWriterDesk, type IoWriterDeskOptions, type IoWriterStatus } from './io-writer-desk.ts';
+import { defaultDeviceLatencyMsMax } from './log-store-limits.ts';
 
 /** What a runner needs. */
-export interface ChainRunnerOptions {
+export interface ChainRunnerOptions extends Omit<IoWriterDeskOptions, 'deviceLatencyMsMax'> {
+  readonly deviceLatencyMsMax?: number;
   readonly clock: Clock;
   readonly disk: PatientDisk;
   readonly guard: DiskGuard;
@@ -32,6 +35,7 @@ export class ChainRunner {
   readonly #options: ChainRunnerOptions;
   readonly #times = new FlushTimes();
   readonly #device = new DeviceViolations();
+  readonly #writer: IoWriterDesk;
   readonly #waiters = new DurableWaiters();
   /** When the chain under way began. */
   #busySinceMs: number | undefined;
@@ -41,11 +45,13 @@ export class ChainRunner {
 
   constructor(options: ChainRunnerOptions) {
     this.#options = options;
+    const { deviceLatencyMsMax = defaultDeviceLatencyMsMax } = options;
+    this.#writer = new IoWriterDesk({ ...options, deviceLatencyMsMax });
   }
 
   /** Whether a chain may start now. */
   get isReady(): boolean {
-    return this.#busySinceMs === undefined && this.#failure === undefined;
+    return this.#isIdle && !this.#isChangeDue;
   }
 
   /** Why no chain starts any more. */
@@ -69,15 +75,21 @@ export class ChainRunner {
     return nowMs - (this.#busySinceMs ?? nowMs);
   }
 
-  /** How long chains took. */
-  summary(): ReturnType<FlushTimes['summary']> {
-    return this.#times.summary();
+  /** Whether the writer is in a lesser mode than it could be in. */
+  get isWriterDegraded(): boolean {
+    return this.#writer.isDegraded;
+  }
+
+  /** How long chains took, and in which mode. */
+  summary(): ReturnType<FlushTimes['summary']> & { readonly ioWriter: IoWriterStatus } {
+    return { ...this.#times.summary(), ioWriter: this.#writer.status() };
   }
 
   /** Runs a chain that ends with a ledger flush. */
   submit(steps: readonly IoStep[], complete: () => void): void {
-    const { clock, disk, guard, ledger, flushEnded, next } = this.#options;
+    const { clock, disk, guard, ledger, flushEnded } = this.#options;
     this.#busySinceMs = clock.monotonicMs();
+    const waitsBefore = disk.waits;
     disk.submit(steps, (failure) => {
       if (failure !== undefined) {
         this.#fail(chainFailure(steps, failure));
@@ -86,25 +98,26 @@ export class ChainRunner {
       const tookMs = this.unfinishedMs;
       this.#times.add(tookMs);
       this.#device.add(tookMs);
+      this.#writer.chainEnded(tookMs, disk.waits !== waitsBefore);
       ledger.synced();
       this.#flushes++;
       this.#busySinceMs = undefined;
       guard.touch();
       complete();
       flushEnded(tookMs);
-      next();
+      this.#goOn();
     });
   }
 
   /** Begins a new ledger generation. */
   rotateLedger(rotated: () => void): void {
-    const { clock, ledger, next } = this.#options;
+    const { clock, ledger } = this.#options;
     this.#busySinceMs = clock.monotonicMs();
     ledger.rotate().then(
       () => {
         this.#busySinceMs = undefined;
         rotated();
-        next();
+        this.#goOn();
       },
       (error: unknown) => {
         this.#fail(rotationFailure(error));
@@ -128,6 +141,34 @@ export class ChainRunner {
   /** The last chain ended: whoever still waits is told. */
   endClose(): void {
     this.#waiters.fail(closedError());
+  }
+
+  get #isIdle(): boolean {
+    return this.#busySinceMs === undefined && this.#failure === undefined;
+  }
+
+  /** The writer's mode is to be changed before the next chain; a store that closes keeps the one it has. */
+  get #isChangeDue(): boolean {
+    return this.#writer.wantsChange && !this.#isClosing;
+  }
+
+  /** A chain or a rotation ended: first the mode is changed, if that is wanted, then the next one may start. */
+  #goOn(): void {
+    const { clock, next } = this.#options;
+    if (!this.#isIdle || !this.#isChangeDue) {
+      next();
+      return;
+    }
+    this.#busySinceMs = clock.monotonicMs();
+    this.#writer.change().then(
+      () => {
+        this.#busySinceMs = undefined;
+        next();
+      },
+      (error: unknown) => {
+        this.#fail(switchFailure(error));
+      },
+    );
   }
 
   #fail(error: ClustorError): void {

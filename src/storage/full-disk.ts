@@ -48,9 +48,15 @@ export class PatientDisk {
   readonly #waiting = new Map<() => void, () => void>();
   /** A start does not wait: whoever started the process is told, and may start it again. */
   #isPatient = false;
+  #waits = 0;
 
   constructor(options: FullDiskOptions) {
     this.#options = options;
+  }
+
+  /** How often something waited for room so far. */
+  get waits(): number {
+    return this.#waits;
   }
 
   /** From now on what finds no room waits. */
@@ -111,6 +117,7 @@ export class PatientDisk {
   }
 
   #later(again: () => void, giveUp: () => void): void {
+    this.#waits++;
     const cancel = this.#options.clock.setTimer(fullDiskRetryMs, () => {
       this.#waiting.delete(cancel);
       again();

@@ -19,6 +19,8 @@ export class GroupHold {
   readonly #overrun: (log: PartitionLog) => void;
   #sinceMs: number | undefined;
   #cancel: (() => void) | undefined;
+  /** The writer is in a lesser mode than it could be in: less is held, and for less long. */
+  isWriterDegraded = false;
 
   constructor(clock: Clock, overrun: (log: PartitionLog) => void) {
     this.#clock = clock;
@@ -35,7 +37,7 @@ export class GroupHold {
     const nowMs = this.#clock.monotonicMs();
     this.#sinceMs ??= nowMs;
     if (this.#mayWait(waiting, nowMs - this.#sinceMs)) {
-      const leftMs = groupFsyncLimits.batchMsMax - (nowMs - this.#sinceMs);
+      const leftMs = this.#msMax - (nowMs - this.#sinceMs);
       this.#cancel ??= this.#clock.setTimer(leftMs, () => {
         this.#cancel = undefined;
         flush();
@@ -53,10 +55,17 @@ export class GroupHold {
     this.#cancel = undefined;
   }
 
+  get #msMax(): number {
+    return this.isWriterDegraded
+      ? groupFsyncLimits.degradedBatchMsMax
+      : groupFsyncLimits.batchMsMax;
+  }
+
   /** Nothing is under way while this is asked, so what waits is all that is not durable yet. */
   #mayWait(waiting: readonly PendingAppend[], heldMs: number): boolean {
-    const { batchBytesMax, batchMsMax, inflightPartitionBytesMax, inflightNodeBytesMax } =
-      groupFsyncLimits;
+    const { batchMsMax, inflightPartitionBytesMax, inflightNodeBytesMax } = groupFsyncLimits;
+    const { batchBytesMax, degradedBatchBytesMax } = groupFsyncLimits;
+    const bytesMax = this.isWriterDegraded ? degradedBatchBytesMax : batchBytesMax;
     const bytesOf = new Map<PartitionLog, number>();
     let bytes = 0;
     for (const { log, batch, isFence } of waiting) {
@@ -66,11 +75,11 @@ export class GroupHold {
     }
     const first = waiting[0];
     if (first === undefined) return false;
-    if (heldMs >= batchMsMax) {
+    if (heldMs >= this.#msMax) {
       if (heldMs > batchMsMax * lateFactor) this.#overrun(first.log);
       return false;
     }
-    if (bytes < batchBytesMax) return true;
+    if (bytes < bytesMax) return true;
     for (const [log, own] of bytesOf) {
       if (own > inflightPartitionBytesMax || bytes > inflightNodeBytesMax) this.#overrun(log);
     }

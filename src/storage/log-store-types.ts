@@ -16,6 +16,7 @@ import type { Clock } from '../ports/clock.ts';
 import type { Entropy } from '../ports/entropy.ts';
 import type { FileSystem, IoWriterMode } from '../ports/file-system.ts';
 import type { Observer } from '../ports/observer.ts';
+import type { IoWriterStatus } from './io-writer-desk.ts';
 import type { JournalEncryption } from './key-ring.ts';
 import type { PartitionLog } from './partition-log.ts';
 
@@ -165,6 +166,8 @@ export interface LogStoreOptions {
   readonly entropy: Entropy;
   readonly observer: Observer;
   readonly limits?: Partial<LogStoreLimits>;
+  /** A durable chain that takes longer, milliseconds, is a sign of a slow disk. @defaultValue 100 */
+  readonly deviceLatencyMsMax?: number;
   /** What was found about the disk, kept in every boot record. */
   readonly diskReport?: object;
   /** Hashes Merkle leaves when the scrub verifies them; without it they are not looked at. */
@@ -192,6 +195,8 @@ export interface LogStoreStatistics {
   readonly ledgerSequence: number;
   readonly ledgerGeneration: number;
   readonly ioWriterMode: IoWriterMode;
+  /** Why that mode, for how long, and how long the device has taken. */
+  readonly ioWriter: IoWriterStatus;
   /** Block numbers reserved for the encrypted segments that are there, and for rewritings that were interrupted. */
   readonly nonceBlocksReserved: number;
   /** Those that were sealed. */

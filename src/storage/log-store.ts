@@ -105,11 +105,10 @@ export class LogStore implements PartitionLogOwner {
     this.#guard = parts.guard;
     this.#disk = parts.disk;
     this.#reserve = parts.reserve;
-    const { clock, listener } = options;
     this.#chains = new ChainRunner({
       ...parts,
-      clock,
-      flushEnded: listener.flushEnded.bind(listener),
+      ...options,
+      flushEnded: options.listener.flushEnded.bind(options.listener),
       next: this.flush.bind(this),
       failed: this.#failed.bind(this),
     });
@@ -391,6 +390,7 @@ export class LogStore implements PartitionLogOwner {
       this.#hold.release();
       return false;
     }
+    this.#hold.isWriterDegraded = this.#chains.isWriterDegraded;
     return this.#hold.holds(this.#appends, () => {
       this.flush();
     });

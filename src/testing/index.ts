@@ -60,12 +60,8 @@ export {
   type TimelineEvent,
 } from './sim-cluster.ts';
 export { SimDisk, type DiskFailureKind, type KillPoint } from './sim-disk.ts';
-export {
-  openInspection,
-  SimFileSystem,
-  type CrashKind,
-  type DiskInspection,
-} from './sim-file-system.ts';
+export { openInspection, type DiskInspection } from './disk-inspection.ts';
+export { SimFileSystem, type CrashKind } from './sim-file-system.ts';
 export { RegisterMachine, type RegisterCommand, type RegisterResult } from './sim-machine.ts';
 export {
   simulate,

@@ -62,6 +62,10 @@ export class SimDisk {
   isFull = false;
   /** Whether writes into space that files have already are refused as well, as a file system that copies on write does. */
   isFullForOverwrites = false;
+  /** Whether the machine has no thread for chains: they run on the loop. */
+  hasNoThread = false;
+  /** Whether direct writes are refused, by a file system in memory for instance. */
+  refusesDirect = false;
   /** Size of the medium as programs are told. */
   totalBytes: number = 2 ** 40;
   /** Room as programs are told while the disk is not full. */
@@ -107,6 +111,8 @@ export class SimDisk {
     this.latencyFactor = 1;
     this.isFull = false;
     this.isFullForOverwrites = false;
+    this.hasNoThread = false;
+    this.refusesDirect = false;
     this.#failures.clear();
     this.#killPoints = [];
     this.#mishaps = [];

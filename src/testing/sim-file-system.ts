@@ -10,7 +10,7 @@
  */
 import { assert, present } from '../base/assert.ts';
 import { ClustorError } from '../base/errors.ts';
-import { createPrng, nextBelow, nextFloat, type PrngState } from '../base/prng.ts';
+import { nextBelow, nextFloat, type PrngState } from '../base/prng.ts';
 import type {
   DirectoryLock,
   DiskSpace,
@@ -18,12 +18,14 @@ import type {
   FileSystem,
   IoCompletion,
   IoStep,
+  IoWriterFault,
   IoWriterMode,
   OpenOptions,
 } from '../ports/file-system.ts';
 import { assertAligned, checksumOf } from './sim-chain-checks.ts';
 import { SimFile, pageBytes, sectorBytes } from './sim-disk-file.ts';
 import { diskError, type SimDisk } from './sim-disk.ts';
+import { SimWriterMode } from './sim-writer-mode.ts';
 import { LifeScope, SimScheduler, simEventKinds, simTask, type SimTask } from './sim-scheduler.ts';
 
 /** How a life ends: the machine loses power, or only the process is killed and what it wrote stays readable. */
@@ -36,13 +38,6 @@ export interface SimFileSystemParts {
   readonly scope: LifeScope;
   readonly random: PrngState;
   readonly ioWriterMode: IoWriterMode;
-}
-
-/** A copy of a disk's synced layer, to run recovery on. */
-export interface DiskInspection {
-  readonly fileSystem: SimFileSystem;
-  /** Own virtual time: run it until the recovery's promise has settled. */
-  readonly scheduler: SimScheduler;
 }
 
 interface OpenFile {
@@ -71,7 +66,7 @@ const chainsWaitingMax = 65_536;
 
 /** A {@link FileSystem} on virtual time. */
 export class SimFileSystem implements FileSystem {
-  readonly ioWriterMode: IoWriterMode;
+  readonly #writer: SimWriterMode;
   readonly #disk: SimDisk;
   readonly #scheduler: SimScheduler;
   readonly #scope: LifeScope;
@@ -87,12 +82,31 @@ export class SimFileSystem implements FileSystem {
   #isBetweenSteps = false;
 
   constructor(parts: SimFileSystemParts) {
-    this.ioWriterMode = parts.ioWriterMode;
+    this.#writer = new SimWriterMode(parts.disk, parts.ioWriterMode);
     this.#disk = parts.disk;
     this.#scheduler = parts.scheduler;
     this.#scope = parts.scope;
     this.#random = parts.random;
     this.#stepTask = simTask(parts.scope, simEventKinds.diskStep, () => this.#finishStep());
+  }
+
+  get ioWriterMode(): IoWriterMode {
+    return this.#writer.mode;
+  }
+
+  get ioWriterFault(): IoWriterFault | undefined {
+    return this.#writer.fault;
+  }
+
+  switchIoWriterMode(mode: IoWriterMode): Promise<IoWriterMode> {
+    return new Promise((resolve, reject) => {
+      this.submit([], () => {
+        const systemCode = mode === 'Direct' ? this.#syncFiles() : undefined;
+        if (systemCode === undefined) resolve(this.#writer.change(mode));
+        else reject(diskError(systemCode, 'the files of chains'));
+        this.#scheduler.requestDrain();
+      });
+    });
   }
 
   lockDirectory(path: string): Promise<DirectoryLock> {
@@ -212,6 +226,7 @@ export class SimFileSystem implements FileSystem {
     return this.#operate(path, () => {
       const file = this.#disk.find(path);
       if (file === undefined) throw diskError('ENOENT', path);
+      if (options.access === 'durableWrite') this.#writer.fileOpens();
       const handle = this.#nextHandle++ as FileHandle;
       this.#files.set(handle, { file, path, access: options.access });
       return handle;
@@ -244,7 +259,7 @@ export class SimFileSystem implements FileSystem {
     const open = this.#openFile(file);
     const isDurable = open.access === 'durableWrite';
     if (isDurable) assertAligned(position, length);
-    const bypassesCache = isDurable && this.ioWriterMode === 'Direct';
+    const bypassesCache = isDurable && this.#writer.isDirect;
     return this.#operate(open.path, () => {
       this.#meetReadFailure(open.path);
       return open.file.read(position, length, bypassesCache ? 'device' : 'cache');
@@ -257,6 +272,7 @@ export class SimFileSystem implements FileSystem {
 
   submit(chain: readonly IoStep[], completion: IoCompletion): void {
     if (!this.#scope.isAlive) return;
+    if (this.#chains.length === 0) this.#writer.chainComes();
     const number = this.#disk.chainCount++;
     const checksums = chain.map((step) => {
       const open = this.#openFile(step.file);
@@ -388,10 +404,19 @@ export class SimFileSystem implements FileSystem {
     return undefined;
   }
 
+  /** Syncs what chains may have left in the page cache; the code of the first failure. */
+  #syncFiles(): string | undefined {
+    for (const { file, access } of this.#files.values()) {
+      const systemCode = access === 'durableWrite' ? this.#sync(file) : undefined;
+      if (systemCode !== undefined) return systemCode;
+    }
+    return undefined;
+  }
+
   #sync(file: SimFile): string | undefined {
     const failure = this.#disk.takeFailure('sync');
     if (failure !== undefined) {
-      file.failSync(this.#random, this.ioWriterMode !== 'Direct');
+      file.failSync(this.#random, !this.#writer.isDirect);
       return failure;
     }
     this.#disk.sync(file);
@@ -470,16 +495,4 @@ export class SimFileSystem implements FileSystem {
   async #releaseLock(path: string): Promise<void> {
     if (this.#scope.isAlive && this.#locks.delete(path)) this.#disk.unlock(path);
   }
-}
-
-/** Opens a copy of what a power loss at this instant would leave for sure. */
-export function openInspection(disk: SimDisk): DiskInspection {
-  const scheduler = new SimScheduler();
-  const parts = {
-    disk: disk.cloneSynced(),
-    scheduler,
-    scope: new LifeScope(0),
-    random: createPrng(1),
-  };
-  return { fileSystem: new SimFileSystem({ ...parts, ioWriterMode: 'Direct' }), scheduler };
 }

@@ -5,7 +5,7 @@ import { nextBelow } from '../../src/base/prng.ts';
 import type { FileHandle, FileSystem, IoFailure, IoStep } from '../../src/ports/file-system.ts';
 import { fileSystemConformance } from '../../src/testing/file-system-conformance.ts';
 import type { SimDisk } from '../../src/testing/sim-disk.ts';
-import { openInspection } from '../../src/testing/sim-file-system.ts';
+import { openInspection } from '../../src/testing/disk-inspection.ts';
 import type { SimHost, SimWorld } from '../../src/testing/sim-world.ts';
 import { drainMicrotasks, pass, sampleWorld, settled, threeNodes } from './sim-rounds.ts';
 
