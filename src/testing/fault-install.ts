@@ -25,6 +25,11 @@ export interface FaultHooks {
   readonly restart: (nodeId: NodeId) => void;
   /** Asked before places on a disk (any place when undefined) are damaged or cannot be read; nothing is damaged without it. */
   readonly mayDamage?: (nodeId: NodeId, places: readonly DiskPlace[] | undefined) => boolean;
+  /**
+   * Asked when a copy of a node's disk is taken; the answer is asked again, perhaps several times, whether the node may go back to
+   * that copy now. No disk is swapped without it.
+   */
+  readonly rollback?: (nodeId: NodeId) => (() => boolean) | undefined;
   /** A fault happened; one that was meant for leaders names the node that it met. */
   readonly happened?: (action: FaultAction) => void;
 }
@@ -52,6 +57,10 @@ export function installFaultPlan(
   return counts;
 }
 
+/** A copy of a disk waits so long, so often, for a moment at which it may come in. */
+const swapRetryMs = 50;
+const swapRetries = 100;
+
 interface FaultContext {
   readonly hooks: FaultHooks;
   readonly happened: (action: FaultAction) => void;
@@ -61,7 +70,7 @@ interface FaultContext {
 function applyFault(world: SimWorld, action: FaultAction, context: FaultContext): void {
   switch (action.kind) {
     case 'crash':
-      crash(world, { ...action, nodeId: targetOf(action, context) }, context);
+      takeDown(world, { ...action, nodeId: targetOf(action, context) }, context);
       return;
     case 'killPoint': {
       const met = { ...action, nodeId: targetOf(action, context) };
@@ -69,7 +78,7 @@ function applyFault(world: SimWorld, action: FaultAction, context: FaultContext)
       disk.killAt(
         { kind: 'chain', chain: disk.chainCount + action.chainsAhead, step: action.step },
         () => {
-          crash(world, met, context);
+          takeDown(world, met, context);
         },
       );
       return;
@@ -117,6 +126,9 @@ function applyFault(world: SimWorld, action: FaultAction, context: FaultContext)
         },
       });
       return;
+    case 'diskSwap':
+      swapLater(world, action, context);
+      return;
     default:
       unreachable(action);
   }
@@ -126,14 +138,37 @@ function targetOf({ nodeId, isLeaderMeant }: FaultTarget, { hooks }: FaultContex
   return isLeaderMeant ? (hooks.leader() ?? nodeId) : nodeId;
 }
 
-function crash(
+/** Copies a disk, and some time later waits for a moment at which its node may go back to the copy. */
+function swapLater(
   world: SimWorld,
-  action: Extract<FaultAction, { kind: 'crash' | 'killPoint' }>,
+  action: Extract<FaultAction, { kind: 'diskSwap' }>,
   context: FaultContext,
+): void {
+  const { nodeId, ageMs } = action;
+  const mayGoBack = context.hooks.rollback?.(nodeId);
+  if (mayGoBack === undefined) return;
+  const copy = world.disk(nodeId).cloneSynced();
+  const attempt = (left: number): void => {
+    if (mayGoBack()) {
+      const meanwhile = (): void => {
+        world.replaceDisk(nodeId, copy);
+      };
+      takeDown(world, action, { ...context, meanwhile });
+    } else if (left > 0) world.after(swapRetryMs, () => attempt(left - 1));
+  };
+  world.after(ageMs, () => attempt(swapRetries));
+}
+
+/** Ends the life of a machine; some time later it is started again. */
+function takeDown(
+  world: SimWorld,
+  action: Extract<FaultAction, { kind: 'crash' | 'killPoint' | 'diskSwap' }>,
+  context: FaultContext & { readonly meanwhile?: () => void },
 ): void {
   const { nodeId, downMs } = action;
   const crashKind = action.kind === 'crash' ? action.crashKind : 'powerLoss';
   if (!world.crash(nodeId, crashKind)) return;
+  context.meanwhile?.();
   context.happened(action);
   context.hooks.crashed(nodeId);
   world.after(downMs, () => {

@@ -93,6 +93,13 @@ export type FaultAction =
       readonly pageFraction: number;
       /** Which page of the file, up to its last one that was written and a little behind it. */
       readonly toFraction: number;
+    }
+  /** A node is stopped, and comes back on a copy of its whole disk that was taken so long before. */
+  | {
+      readonly kind: 'diskSwap';
+      readonly nodeId: NodeId;
+      readonly ageMs: number;
+      readonly downMs: number;
     };
 
 /** Kinds of fault, as reports count them. */
@@ -110,6 +117,7 @@ const damagingKinds: readonly FaultKind[] = [
   'bitRot',
   'lostWrite',
   'misdirectedWrite',
+  'diskSwap',
 ];
 
 /** Kinds that a plan draws from unless told otherwise. */
@@ -233,6 +241,8 @@ function drawAction(
     case 'memberChange':
     case 'leaderTransfer':
       return { kind, draw: nextBelow(random, 0x1_0000_0000) };
+    case 'diskSwap':
+      return { kind, nodeId, ageMs: nextBetween(random, 100, 6_000), downMs };
     case 'readError':
     case 'bitRot':
     case 'lostWrite':

@@ -76,6 +76,8 @@ export class SimDisk {
   operationCount = 0;
   /** Completed syncs of files. */
   syncCount = 0;
+  /** Names that power losses took away, because their directory had not been synced. */
+  namesLost = 0;
   /** Everything that changed names, bytes or what of them is on the medium. */
   effectCount = 0;
   readonly #directories = new Map<string, SimDirectory>([['', emptyDirectory()]]);
@@ -279,7 +281,10 @@ export class SimDisk {
   losePower(random: PrngState): void {
     const files = new Set<SimFile>();
     for (const directory of this.#directories.values()) {
+      const files = new Set(directory.names.values());
       losePowerOfDirectory(directory, random);
+      const left = new Set(directory.names.values());
+      for (const file of files) if (!left.has(file)) this.namesLost++;
       for (const file of directory.names.values()) files.add(file);
     }
     for (const file of files) file.losePower(random);

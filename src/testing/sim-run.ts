@@ -12,6 +12,7 @@ import { defaultRaftSettings, isJoint, tickMs, type RaftSettings } from '../raft
 import { bothTaps } from './both-taps.ts';
 import { rangesAt, type DiskPlace } from './damage-map.ts';
 import { FaultAtlas, wholeLog } from './fault-atlas.ts';
+import { rollbackOf } from './disk-swap.ts';
 import { installFaultPlan } from './fault-install.ts';
 import {
   drawFaultPlan,
@@ -303,6 +304,12 @@ class SimulationRun {
     return this.#atlas.claim(id, ranges);
   }
 
+  #rollback(id: NodeId): (() => boolean) | undefined {
+    const mayGoBack = rollbackOf(this.#cluster, id);
+    if (mayGoBack === undefined) return undefined;
+    return () => !this.#isHealed && mayGoBack() && this.#mayDamage(id, undefined);
+  }
+
   async #openClients(): Promise<void> {
     for (let at = 0; at < 3; at++) {
       const { transport, clock, entropy } = this.world.client(`client-${at}`);
@@ -339,6 +346,7 @@ class SimulationRun {
       operate: (kind, draw) =>
         (kind !== 'memberChange' || this.#atlas.isEmpty) && operator.operate(kind, draw),
       mayDamage: (id, places) => this.#mayDamage(id, places),
+      rollback: (id) => this.#rollback(id),
       leader: () => this.#cluster.leader(),
       crashed: (id) => {
         this.#crashes++;

@@ -25,6 +25,9 @@ import {
 } from '../../src/testing/sim-cluster.ts';
 import { encodeCommand, RegisterMachine } from '../../src/testing/sim-machine.ts';
 import type { DiskPlace } from '../../src/testing/damage-map.ts';
+import { rollbackOf } from '../../src/testing/disk-swap.ts';
+import type { FaultAtlas } from '../../src/testing/fault-atlas.ts';
+import type { SimEncryption } from '../../src/testing/sim-encryption.ts';
 import { armMishap, type MishapAction } from '../../src/testing/write-mishaps.ts';
 import { SimWorld } from '../../src/testing/sim-world.ts';
 import { drainMicrotasks } from '../testing/sim-rounds.ts';
@@ -49,6 +52,10 @@ export interface ScenarioOptions {
   /** Settings of the cores that differ from the defaults. */
   readonly raft?: Partial<RaftSettings>;
   readonly createStateMachine?: (parts: MachineParts) => StateMachine;
+  /** Whose disks lose evidence: they may be in doubt. */
+  readonly atlas?: FaultAtlas;
+  /** Encrypts every journal. */
+  readonly encryption?: SimEncryption;
   /** Time between the starts of nodes. */
   readonly startApartMs?: number;
 }
@@ -60,7 +67,7 @@ export class ScenarioCluster {
   readonly #simulated: SimCluster;
 
   private constructor(seed: number, nodes: number, options: ScenarioOptions) {
-    const { spares = 0 } = options;
+    const { spares = 0, atlas, encryption } = options;
     const nodeIds = Array.from({ length: nodes + spares }, (_, at) => nodeId(at + 1));
     this.world = new SimWorld({ seed, clusterId: cluster, nodeIds });
     this.#simulated = new SimCluster({
@@ -70,6 +77,8 @@ export class ScenarioCluster {
       voterIds: nodeIds.slice(0, nodes),
       storage: smallStorage,
       raft: options.raft ?? {},
+      encryption,
+      ...(atlas === undefined ? {} : { atlas }),
       ...(options.createStateMachine === undefined
         ? {}
         : { createStateMachine: options.createStateMachine }),
@@ -217,6 +226,11 @@ export class ScenarioCluster {
       }
     if (copies > 0) this.#simulated.damaged(id);
     return copies;
+  }
+
+  /** Whether a node may go back to a copy of its disk that is taken now, asked at any later moment. */
+  rollback(id: NodeId): (() => boolean) | undefined {
+    return rollbackOf(this.#simulated, id);
   }
 
   /** Lets the next write of a node's journal or ledger go wrong unnoticed; returns what it hit, filled when it does. */

@@ -111,7 +111,13 @@ describe('equal seeds give equal runs', () => {
 
 test('over many plans every kind of fault happens', async () => {
   // What may be damaged is known of clusters with replicas only.
-  const damaging: readonly FaultKind[] = ['readError', 'bitRot', 'lostWrite', 'misdirectedWrite'];
+  const damaging: readonly FaultKind[] = [
+    'readError',
+    'bitRot',
+    'lostWrite',
+    'misdirectedWrite',
+    'diskSwap',
+  ];
   const kinds = defaultFaultKinds.filter((kind) => !damaging.includes(kind));
   const totals = new Map<FaultKind, number>();
   for (let seed = 1; seed <= 30; seed++) {

@@ -37,6 +37,8 @@ export const markTexts = {
   // Storage.
   secondCopyRead: 'a ledger flush was read from its second copy',
   framesKeptBehindCoverage: 'a start kept whole frames that no ledger flush covered',
+  nameLost: 'a power loss took the name of a file, whose directory had not been synced',
+  ledgerWentBack: 'a leader noticed that a node had forgotten what it once acknowledged',
   stoppedByItsDisk: 'a node stopped because its disk had failed',
   quarantined: 'a replica could not read entries that it once acknowledged, and took no more part',
   repaired: 'a replica had every entry again, and took part again',

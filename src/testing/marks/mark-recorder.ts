@@ -40,6 +40,7 @@ const markOfReason: Readonly<Record<string, MarkName>> = {
 const markOfEvent: Readonly<Record<string, MarkName>> = {
   transferAborted: 'transferAborted',
   stalled: 'loopStalled',
+  peerInDoubt: 'ledgerWentBack',
   quarantined: 'quarantined',
   quarantineCleared: 'repaired',
 };
@@ -59,6 +60,8 @@ export class MarkRecorder implements Partial<SimTap> {
   readonly #streams = new Map<number, FrameAssembler>();
   readonly #replicas = new Map<string, ReplicaRow>();
   readonly #bootRecords = new Map<number, string>();
+  /** Names that disks had lost when they were last looked at. */
+  readonly #namesLost = new Map<number, number>();
   /** Entries that a machine got and that are not behind its replica's applied index yet. */
   readonly #machineGot = new Map<string, Set<LogIndex>>();
 
@@ -111,6 +114,7 @@ export class MarkRecorder implements Partial<SimTap> {
   }
 
   lifeChanged(machine: number, change: LifeChange): void {
+    if (change === 'started') this.#countNamesLost(machine);
     if (change !== 'powerLoss' && change !== 'processKill') return;
     this.#readBootRecord(machine);
     for (const [key, { nodeId }] of this.#replicas) {
@@ -152,6 +156,12 @@ export class MarkRecorder implements Partial<SimTap> {
     return [...this.#replicas.values()]
       .filter((other) => other !== row && other.partitionId === row.partitionId)
       .map(({ state }) => state);
+  }
+
+  #countNamesLost(machine: number): void {
+    const { namesLost } = this.#disk(machine);
+    if (namesLost > (this.#namesLost.get(machine) ?? 0)) this.#count('nameLost');
+    this.#namesLost.set(machine, namesLost);
   }
 
   /** What a life found when it began; each life leaves its record beside its replicas. */

@@ -58,6 +58,8 @@ export function describeFault(action: FaultAction): FaultText {
       return one(action, `a write of the ${fileOf(action)} never reaches the disk`, 0);
     case 'misdirectedWrite':
       return one(action, `a write of the ${fileOf(action)} lands elsewhere in it`, 0);
+    case 'diskSwap':
+      return one(action, `comes back on a disk that is ${action.ageMs} ms old`, action.downMs);
     case 'memberChange':
       return { text: 'an operator changes members', forMs: 0, nodeIds: [] };
     case 'leaderTransfer':
