@@ -172,6 +172,19 @@ export const storageMutants: readonly Mutant[] = [
     tests: [scenarioTests],
   },
   {
+    name: 'stray-flush-begins-a-generation',
+    breaks: '§5.5: a misdirected copy of a later flush is taken for the first one of its generation',
+    file: 'src/storage/ledger-replay.ts',
+    edits: [
+      {
+        find: "if (wanted.flushSeq !== undefined || copiesOf(bytes, offset, found) === 'both') return found;",
+        replace: 'if (first.blocks > 0) return found;',
+      },
+    ],
+    expected: 'tests',
+    tests: ['test/scenarios/damaged-store.test.ts'],
+  },
+  {
     name: 'kept-tail-only-synced',
     breaks: 'KER-11: what is kept behind coverage is synced and not written again',
     file: 'src/storage/renew-tail.ts',

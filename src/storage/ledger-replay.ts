@@ -118,6 +118,7 @@ export class FlushReplay {
   readonly generation: number;
   #offset = ledgerHeaderBytes;
   #flushSeq = 0;
+  #firstFlushSeq = 0;
   #flushesRead = 0;
   #fromSecondCopy = 0;
   #fault: string | undefined;
@@ -129,6 +130,11 @@ export class FlushReplay {
   /** End of what was taken in. */
   get offset(): number {
     return this.#offset;
+  }
+
+  /** The flush that the generation begins with; 0 before it was taken in. */
+  get firstFlushSeq(): number {
+    return this.#firstFlushSeq;
   }
 
   /** The newest flush that was taken in. */
@@ -177,6 +183,7 @@ export class FlushReplay {
       return;
     }
     this.image.cover({ segmentSeq: flush.segmentSeq, endOffset: flush.endOffset });
+    if (this.#flushesRead === 0) this.#firstFlushSeq = flush.flushSeq;
     this.#flushSeq = flush.flushSeq;
     this.#flushesRead++;
     if (isSecondCopy) this.#fromSecondCopy++;
@@ -193,6 +200,9 @@ function judged(bytes: Uint8Array, flushes: FlushReplay): LedgerReplay {
   if (later !== undefined)
     fault = `ledger flush ${flushSeq + 1} is unreadable, and flush ${later.flushSeq} knew flush ${later.syncedFlushSeq} as synced`;
   if (fault === undefined && flushesRead === 0) fault = 'the ledger has a header and no flush';
+  // Flushes of a generation rise from its first one: where a lower one is left, that was another.
+  if (fault === undefined && hasFlushBefore(bytes, generation, flushes.firstFlushSeq))
+    fault = `the first flush of the ledger is unreadable, and flush ${flushes.firstFlushSeq} stands in its place`;
   const isTornFlushCut = fault === undefined && isTornAt(bytes, offset, generation);
   return { image, generation, flushSeq, flushesRead, fromSecondCopy, isTornFlushCut, fault };
 }
@@ -215,16 +225,34 @@ function flushAt(
   offset: number,
   wanted: Wanted,
 ): { readonly flush: LedgerFlush; readonly isSecondCopy: boolean } | undefined {
-  const isWanted = (flush: LedgerFlush | undefined): flush is LedgerFlush =>
-    flush?.generation === wanted.generation &&
-    (wanted.flushSeq === undefined || flush.flushSeq === wanted.flushSeq);
   const first = readLedgerFlush(bytes, offset, wanted.generation);
-  if (isWanted(first)) return { flush: first, isSecondCopy: false };
+  if (first !== undefined && isWanted(first, wanted)) {
+    const found = { flush: first, isSecondCopy: false };
+    // Which flush a generation begins with is not known beforehand; a stray copy of a later one is no beginning.
+    if (wanted.flushSeq !== undefined || copiesOf(bytes, offset, found) === 'both') return found;
+    const second = secondCopyAt(bytes, offset, wanted);
+    if (second === undefined || second.flushSeq >= first.flushSeq) return found;
+    return { flush: second, isSecondCopy: true };
+  }
+  const second = secondCopyAt(bytes, offset, wanted);
+  return second === undefined ? undefined : { flush: second, isSecondCopy: true };
+}
+
+function isWanted(flush: LedgerFlush, { generation, flushSeq }: Wanted): boolean {
+  return flush.generation === generation && (flushSeq === undefined || flush.flushSeq === flushSeq);
+}
+
+/** The nearest flush behind `offset` that would be the second copy of one that begins there. */
+function secondCopyAt(
+  bytes: Uint8Array,
+  offset: number,
+  { generation, flushSeq }: Wanted,
+): LedgerFlush | undefined {
   for (let blocks = 1; blocks <= flushBlocksMax; blocks++) {
     const at = offset + blocks * ledgerBlockBytes;
     if (at >= bytes.length) return undefined;
-    const second = readLedgerFlush(bytes, at, wanted.generation);
-    if (isWanted(second) && second.blocks === blocks) return { flush: second, isSecondCopy: true };
+    const second = readLedgerFlush(bytes, at, generation);
+    if (second?.blocks === blocks && isWanted(second, { generation, flushSeq })) return second;
   }
   return undefined;
 }
@@ -239,6 +267,14 @@ function copiesOf(
   const second = readLedgerFlush(bytes, at, flush.generation);
   const isSame = second?.flushSeq === flush.flushSeq && second.generation === flush.generation;
   return isSame ? 'both' : 'firstOnly';
+}
+
+function hasFlushBefore(bytes: Uint8Array, generation: number, flushSeq: number): boolean {
+  for (let offset = ledgerHeaderBytes; offset < bytes.length; offset += ledgerBlockBytes) {
+    const flush = readLedgerFlush(bytes, offset, generation);
+    if (flush?.generation === generation && flush.flushSeq < flushSeq) return true;
+  }
+  return false;
 }
 
 /** A good flush behind the end of the replay that knew of a synced one there. */

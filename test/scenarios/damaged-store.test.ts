@@ -153,6 +153,47 @@ describe('regression 66: rot in the newest synced ledger flush', () => {
   });
 });
 
+describe('a copy of a ledger flush that landed on the first one of its generation', () => {
+  /** The newest flush of the ledger, written over copies of the first one. */
+  async function misdirected(copies: number): Promise<StoreWorld> {
+    const world = await settledStore(2);
+    world.vote(modelAt(world, 0));
+    await flush(world);
+    const file = present(world.disk.find(ledgerPath), 'the ledger');
+    const bytes = present(world.disk.syncedBytes(ledgerPath), 'the ledger');
+    const pages = Array.from({ length: bytes.length / 4096 }, (_, page) => ({
+      page,
+      flush: readLedgerFlush(bytes, page * 4096),
+    })).filter(({ flush: found }) => found !== undefined);
+    const newest = pages.reduce((left, right) =>
+      (right.flush?.flushSeq ?? 0) > (left.flush?.flushSeq ?? 0) ? right : left,
+    );
+    for (let copy = 0; copy < copies; copy++)
+      file.replaceOnMedium({ number: 2 + copy, bytes: file.syncedPage(newest.page) });
+    await restart(world);
+    return world;
+  }
+
+  test('is not taken for the beginning: the second copy is', async () => {
+    const world = await misdirected(1);
+
+    expect(recovered(world, 0)).toMatchObject({
+      hardState: { term: 2 },
+      lastIndex: 3,
+      doubt: undefined,
+    });
+    expect(recovered(world, 1)).toMatchObject({ lastIndex: 3, doubt: undefined });
+    expect(world.store?.bootReport.ledgerFlushesFromSecondCopy).toBe(1);
+  });
+
+  test('on both of its copies leaves the replicas in doubt', async () => {
+    const world = await misdirected(2);
+
+    for (const at of [0, 1])
+      expect(recovered(world, at).doubt).toContain('first flush of the ledger');
+  });
+});
+
 describe('regression 67: a repaired frame whose entry was truncated before it was written', () => {
   test('is not written', async () => {
     const world = await settledStore(1);
