@@ -173,7 +173,8 @@ export const storageMutants: readonly Mutant[] = [
   },
   {
     name: 'stray-flush-begins-a-generation',
-    breaks: '§5.5: a misdirected copy of a later flush is taken for the first one of its generation',
+    breaks:
+      '§5.5: a misdirected copy of a later flush is taken for the first one of its generation',
     file: 'src/storage/ledger-replay.ts',
     edits: [
       {
