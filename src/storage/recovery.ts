@@ -7,11 +7,7 @@
  */
 import { ClustorError } from '../base/errors.ts';
 import type { ClusterId, LogIndex, NodeId, PartitionId, Term } from '../base/ids.ts';
-import {
-  decodeSegmentIndex,
-  segmentIndexFileName,
-  type SegmentIndexRow,
-} from '../codec/idx-format.ts';
+import { segmentIndexFileName, type SegmentIndexRow } from '../codec/idx-format.ts';
 import {
   blockBytes,
   blockOffset,
@@ -30,6 +26,7 @@ import { readRegistry, registryPath, type NodeRegistry } from './node-registry.t
 import { missingOf, RecoveredLog, termRunsOf } from './recovered-log.ts';
 import { renewTails } from './renew-tail.ts';
 import { RunRows, rowOf } from './run-rows.ts';
+import { readSegmentIndex } from './segment-index-file.ts';
 import { scanSegment } from './segment-scan.ts';
 
 /** A segment that recovery found and that stays. */
@@ -284,10 +281,8 @@ async function indexOf(
 ): Promise<readonly SegmentIndexRow[] | undefined> {
   const name = segmentIndexFileName(row.segmentSeq);
   if (!names.includes(name)) return undefined;
-  const bytes = await place.fileSystem.readFile(`${walFolder(place.directory)}/${name}`);
-  return bytes === undefined
-    ? undefined
-    : decodeSegmentIndex(bytes, { segmentSeq: row.segmentSeq, endOffset })?.rows;
+  const closed = { segmentSeq: row.segmentSeq, endOffset };
+  return (await readSegmentIndex(place.fileSystem, walFolder(place.directory), closed))?.rows;
 }
 
 async function scanned({

@@ -12,11 +12,7 @@ import {
   frameTerm,
   verifyFrame,
 } from '../codec/entry-frame.ts';
-import {
-  decodeSegmentIndex,
-  segmentIndexFileName,
-  type SegmentIndexRow,
-} from '../codec/idx-format.ts';
+import type { SegmentIndexRow } from '../codec/idx-format.ts';
 import {
   blockBytes,
   blockHeaderBytes,
@@ -29,6 +25,7 @@ import type { FileHandle, FileSystem } from '../ports/file-system.ts';
 import type { JournalKeys } from './journal-keys.ts';
 import type { FrameBatch } from './log-store-types.ts';
 import { RunRows, rowOf } from './run-rows.ts';
+import { readSegmentIndex } from './segment-index-file.ts';
 import { scanSegment } from './segment-scan.ts';
 
 /** Segments kept open for reading. */
@@ -295,17 +292,13 @@ export class SegmentReader {
       this.#indexes.set(segment.segmentSeq, known);
       return known;
     }
-    const bytes = await this.#fileSystem.readFile(
-      `${this.#folder}/${segmentIndexFileName(segment.segmentSeq)}`,
-    );
-    const index = bytes === undefined ? undefined : decodeSegmentIndex(bytes, segment);
+    const index = await readSegmentIndex(this.#fileSystem, this.#folder, segment);
     this.addIndex(segment.segmentSeq, index?.rows ?? (await this.#rowsByScan(segment)));
     return (
       this.#indexes.get(segment.segmentSeq) ?? new Map<PartitionId, readonly SegmentIndexRow[]>()
     );
   }
 
-  /** An index can be missing or damaged without harm: the segment says the same. */
   async #rowsByScan({ segmentSeq, endOffset }: ClosedSegment): Promise<readonly SegmentIndexRow[]> {
     const rows = new RunRows();
     await scanSegment({
