@@ -26,7 +26,7 @@ import {
 import { initializeNode, planPartition, type PartitionPlan } from '../runtime/bootstrap.ts';
 import { ClustorNode } from '../runtime/node.ts';
 import type { Replica } from '../runtime/replica.ts';
-import { nothingCommitted, unsafeEntry, type Committed } from './committed-row.ts';
+import { isOutForGood, nothingCommitted, unsafeEntry, type Committed } from './committed-row.ts';
 import { DiskEvidence } from './disk-evidence.ts';
 import { olderLeaseHolder } from './lease-check.ts';
 import { RegisterMachine, type AppliedEntry } from './sim-machine.ts';
@@ -236,13 +236,13 @@ export class SimCluster {
     return Math.max(0, count);
   }
 
-  /** Whether a replica is out of the game because its disk was damaged: in doubt for good, or on a node that does not start. */
+  /** Whether a replica is out of the game because its disk was damaged: for good, or on a node that does not start. */
   isOut(nodeId: NodeId, partitionId: PartitionId): boolean {
     if (this.#options.atlas?.isDamaged(nodeId, partitionId) !== true) return false;
     const replica = this.node(nodeId)
       ?.replicas()
       .find((row) => row.partitionId === partitionId);
-    return replica === undefined || replica.state.hasLostEvidence;
+    return replica === undefined || isOutForGood(replica.state, this.#row(partitionId), nodeId);
   }
 
   #isDamaged(nodeId: NodeId): boolean {
