@@ -31,6 +31,12 @@ export interface Handshake {
   readonly address: string;
 }
 
+/** What a version of the software says it can do. */
+export type WireCapabilities = Pick<
+  Handshake,
+  'catalogMajor' | 'catalogMinor' | 'bodyBytesMax' | 'extensions' | 'forwardParseMaxMinor'
+>;
+
 /** The outcome of a handshake. */
 export type Negotiation =
   | { readonly kind: 'accepted'; readonly bodyBytesMax: number; readonly forwardCompat: boolean }
@@ -38,13 +44,15 @@ export type Negotiation =
 
 const bodyBytesMaxFloor = 64 * 1024;
 
-/** The handshake of this version. */
-export function ownHandshake(self: {
-  readonly clusterId: ClusterId;
-  readonly nodeId: NodeId;
-  readonly bootId: Incarnation;
-  readonly address?: string;
-}): Handshake {
+/** The handshake of this version, except where `self` says otherwise. */
+export function ownHandshake(
+  self: {
+    readonly clusterId: ClusterId;
+    readonly nodeId: NodeId;
+    readonly bootId: Incarnation;
+    readonly address?: string;
+  } & Partial<WireCapabilities>,
+): Handshake {
   return {
     catalogMajor: 1,
     catalogMinor: 0,

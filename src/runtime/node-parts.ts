@@ -1,6 +1,7 @@
 /** What a node is made of. */
-import type { ClusterId, NodeId, PartitionId } from '../base/ids.ts';
+import type { ClusterId, Incarnation, NodeId, PartitionId } from '../base/ids.ts';
 import type { LeafHash } from '../codec/entry-frame.ts';
+import { ownHandshake, type Handshake, type WireCapabilities } from '../codec/handshake.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Entropy } from '../ports/entropy.ts';
 import type { FileSystem } from '../ports/file-system.ts';
@@ -33,6 +34,14 @@ export interface NodeParts {
   readonly raft?: Partial<RaftSettings>;
   /** Encrypts the journal. */
   readonly encryption?: JournalEncryption | undefined;
+  /** What the node tells others that it understands, where it is to pass for another version. @defaultValue what this version does */
+  readonly capabilities?: Partial<WireCapabilities>;
   /** What was found about the disk, for the boot records. */
   readonly diskReport?: object;
+}
+
+/** How a node introduces itself in this boot. */
+export function handshakeOf(parts: NodeParts, bootId: Incarnation): Handshake {
+  const { clusterId, nodeId, advertisedAddress = '', capabilities } = parts;
+  return ownHandshake({ clusterId, nodeId, bootId, address: advertisedAddress, ...capabilities });
 }

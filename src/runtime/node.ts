@@ -14,7 +14,7 @@ import {
   type PartitionId,
 } from '../base/ids.ts';
 import { uuidFromBytes } from '../base/ids.ts';
-import { ownHandshake, type Handshake } from '../codec/handshake.ts';
+import type { Handshake } from '../codec/handshake.ts';
 import type { NodeAddress } from '../ports/transport.ts';
 import {
   activeConfiguration,
@@ -43,7 +43,7 @@ import {
 } from './hosted-partition.ts';
 import { parseAddress } from './node-address.ts';
 import { nodeFailedEvent } from './node-events.ts';
-import type { NodeParts } from './node-parts.ts';
+import { handshakeOf, type NodeParts } from './node-parts.ts';
 import type { Partition } from './partition.ts';
 import { PeerLinks, type PeerLinkListener } from './peer-links.ts';
 import { ReplicaCreator } from './replica-creator.ts';
@@ -108,12 +108,7 @@ export class ClustorNode {
     this.#turn = new TurnScheduler(parts.clock, (error) => {
       this.#fail(error);
     });
-    this.#handshake = ownHandshake({
-      clusterId: parts.clusterId,
-      nodeId: parts.nodeId,
-      bootId: this.bootId,
-      address: parts.advertisedAddress ?? '',
-    });
+    this.#handshake = handshakeOf(parts, this.bootId);
     const { transport, clock, observer } = parts;
     this.#clockWatch = this.#watchClocks();
     this.#creator = this.#replicaCreator();

@@ -1,6 +1,7 @@
 /** What a simulated run has seen of one partition: the past that no replica may contradict. */
 import type { LogIndex, NodeId, Term } from '../base/ids.ts';
 import type { Configuration } from '../base/membership.ts';
+import { termAt, type RaftState } from '../raft/index.ts';
 import { findThief, type VoterLog } from './commit-safety.ts';
 
 /** See the file comment. */
@@ -52,4 +53,18 @@ export function unsafeEntry({
   return thief === undefined
     ? undefined
     : `entry ${highest}, term ${term}, counts as committed, and node ${thief} lacks it and could be elected`;
+}
+
+/**
+ * Whether a replica on a damaged disk takes no part any more, whatever the others do: evidence is lost, or it is in quarantine with
+ * a tail that no other log has, which proves nothing of what is missing before it (a snapshot would be needed, specification §5.6).
+ */
+export function isOutForGood(
+  state: RaftState,
+  { logs, terms }: Committed,
+  nodeId: NodeId,
+): boolean {
+  if (!state.inDoubt || state.hasLostEvidence) return state.inDoubt;
+  const log = logs.get(nodeId)?.log;
+  return log !== undefined && termAt(log, log.lastIndex) !== terms.get(log.lastIndex);
 }

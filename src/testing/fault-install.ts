@@ -10,6 +10,8 @@ import {
   type FaultTarget,
   type PlannedFault,
 } from './fault-plan.ts';
+import type { CrashKind } from './sim-file-system.ts';
+import { mixableVersions, type SimVersion } from './sim-versions.ts';
 import type { SimWorld } from './sim-world.ts';
 import { armMishap } from './write-mishaps.ts';
 
@@ -21,6 +23,8 @@ export interface FaultHooks {
   readonly crashed: (nodeId: NodeId) => void;
   /** An operator acts; returns whether anything could be asked for. */
   readonly operate?: (kind: 'memberChange' | 'leaderTransfer', draw: number) => boolean;
+  /** Another version of the software is installed on a node that is down; none is without it. */
+  readonly install?: (nodeId: NodeId, version: SimVersion) => void;
   /** The time of a crashed node's restart has come; it is still down. */
   readonly restart: (nodeId: NodeId) => void;
   /** Asked before places on a disk (any place when undefined) are damaged or cannot be read; nothing is damaged without it. */
@@ -113,6 +117,9 @@ function applyFault(world: SimWorld, action: FaultAction, context: FaultContext)
     case 'fullDisk':
       if (applyDiskFault(world, action)) context.happened(action);
       return;
+    case 'restartWithVersion':
+      restartWith(world, action, context);
+      return;
     case 'readError':
     case 'bitRot':
       if (damage(world, action, context.hooks)) context.happened(action);
@@ -159,14 +166,30 @@ function swapLater(
   world.after(ageMs, () => attempt(swapRetries));
 }
 
+function restartWith(
+  world: SimWorld,
+  action: Extract<FaultAction, { kind: 'restartWithVersion' }>,
+  context: FaultContext,
+): void {
+  const { nodeId, version, downMs, forMs } = action;
+  const { install } = context.hooks;
+  if (install === undefined) return;
+  takeDown(world, action, { ...context, meanwhile: () => install(nodeId, version) });
+  if (mixableVersions.includes(version)) return;
+  world.after(downMs + forMs, () => {
+    install(nodeId, 'own');
+    takeDown(world, action, { ...context, happened: () => undefined });
+  });
+}
+
 /** Ends the life of a machine; some time later it is started again. */
 function takeDown(
   world: SimWorld,
-  action: Extract<FaultAction, { kind: 'crash' | 'killPoint' | 'diskSwap' }>,
+  action: Extract<FaultAction, { kind: 'crash' | 'killPoint' | 'diskSwap' | 'restartWithVersion' }>,
   context: FaultContext & { readonly meanwhile?: () => void },
 ): void {
   const { nodeId, downMs } = action;
-  const crashKind = action.kind === 'crash' ? action.crashKind : 'powerLoss';
+  const crashKind = crashKindOf(action);
   if (!world.crash(nodeId, crashKind)) return;
   context.meanwhile?.();
   context.happened(action);
@@ -174,6 +197,11 @@ function takeDown(
   world.after(downMs, () => {
     if (world.isDown(nodeId)) context.hooks.restart(nodeId);
   });
+}
+
+function crashKindOf(action: FaultAction): CrashKind {
+  if (action.kind === 'crash') return action.crashKind;
+  return action.kind === 'restartWithVersion' ? 'processKill' : 'powerLoss';
 }
 
 function applyLinkFault(

@@ -9,6 +9,7 @@ import { present, unreachable } from '../base/assert.ts';
 import type { NodeId } from '../base/ids.ts';
 import { nextBelow, nextBetween, nextFloat, pick, shuffle, type PrngState } from '../base/prng.ts';
 import type { CrashKind } from './sim-file-system.ts';
+import { mixableVersions, type SimVersion } from './sim-versions.ts';
 
 /** What a fault meets: its node, or whoever leads some partition when its time has come. */
 export interface FaultTarget {
@@ -67,6 +68,14 @@ export type FaultAction =
   | { readonly kind: 'wallJump'; readonly nodeId: NodeId; readonly deltaMs: number }
   /** Operators' doings; what exactly follows from `draw` and from how the partition stands at that time. */
   | { readonly kind: 'memberChange' | 'leaderTransfer'; readonly draw: number }
+  /** A node is started anew with another version of the software; one that the others do not understand goes after `forMs`. */
+  | {
+      readonly kind: 'restartWithVersion';
+      readonly nodeId: NodeId;
+      readonly version: SimVersion;
+      readonly downMs: number;
+      readonly forMs: number;
+    }
   | { readonly kind: 'readError'; readonly nodeId: NodeId }
   /** One bit of one file at rest flips; file and place are fractions of what was written by that time. */
   | {
@@ -138,6 +147,7 @@ export const defaultFaultKinds: readonly FaultKind[] = [
   'wallJump',
   'memberChange',
   'leaderTransfer',
+  'restartWithVersion',
   ...damagingKinds,
 ];
 
@@ -241,6 +251,11 @@ function drawAction(
     case 'memberChange':
     case 'leaderTransfer':
       return { kind, draw: nextBelow(random, 0x1_0000_0000) };
+    case 'restartWithVersion': {
+      const isMixable = nextBelow(random, 4) !== 0;
+      const version = isMixable ? pick(random, mixableVersions) : 'next';
+      return { kind, nodeId, version, downMs, forMs };
+    }
     case 'diskSwap':
       return { kind, nodeId, ageMs: nextBetween(random, 100, 6_000), downMs };
     case 'readError':

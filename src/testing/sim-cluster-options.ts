@@ -9,6 +9,7 @@ import type { FaultAtlas } from './fault-atlas.ts';
 import type { SimEncryption } from './sim-encryption.ts';
 import type { AppliedEntry } from './sim-machine.ts';
 import type { SimTap } from './sim-tap.ts';
+import type { SimVersion } from './sim-versions.ts';
 import type { SimHost, SimWorld } from './sim-world.ts';
 
 /** What is wrong, and when. */
@@ -44,6 +45,8 @@ export interface SimClusterOptions {
   readonly createStateMachine?: (parts: MachineParts) => StateMachine;
   /** Whose disks were damaged: their replicas may be in doubt, and they may refuse to start. @defaultValue nobody's */
   readonly atlas?: FaultAtlas;
+  /** Versions that nodes are started with. @defaultValue all run this one */
+  readonly versions?: ReadonlyMap<NodeId, SimVersion>;
   /** Gets what nodes log. */
   readonly onEvent?: (event: TimelineEvent) => void;
   /** Watches; changes nothing. */

@@ -26,12 +26,12 @@ import {
 import { initializeNode, planPartition, type PartitionPlan } from '../runtime/bootstrap.ts';
 import { ClustorNode } from '../runtime/node.ts';
 import type { Replica } from '../runtime/replica.ts';
-import { unsafeEntry } from './committed-row.ts';
-import { nothingCommitted, type Committed } from './committed-row.ts';
+import { isOutForGood, nothingCommitted, unsafeEntry, type Committed } from './committed-row.ts';
 import { DiskEvidence } from './disk-evidence.ts';
 import { olderLeaseHolder } from './lease-check.ts';
 import { RegisterMachine, type AppliedEntry } from './sim-machine.ts';
 import { SimViolation, type SimClusterOptions } from './sim-cluster-options.ts';
+import { partsOfVersion } from './sim-versions.ts';
 import type { SimHost, SimWorld } from './sim-world.ts';
 
 export { SimViolation } from './sim-cluster-options.ts';
@@ -125,6 +125,7 @@ export class SimCluster {
     const { fileSystem, transport, clock, entropy } = host;
     const opening = ClustorNode.open({
       ...this.#identity(nodeId),
+      ...partsOfVersion(this.#options.versions?.get(nodeId)),
       fileSystem,
       transport,
       clock,
@@ -235,13 +236,13 @@ export class SimCluster {
     return Math.max(0, count);
   }
 
-  /** Whether a replica is out of the game because its disk was damaged: in doubt, or on a node that does not start. */
+  /** Whether a replica is out of the game because its disk was damaged: for good, or on a node that does not start. */
   isOut(nodeId: NodeId, partitionId: PartitionId): boolean {
     if (this.#options.atlas?.isDamaged(nodeId, partitionId) !== true) return false;
     const replica = this.node(nodeId)
       ?.replicas()
       .find((row) => row.partitionId === partitionId);
-    return replica === undefined || replica.state.inDoubt;
+    return replica === undefined || isOutForGood(replica.state, this.#row(partitionId), nodeId);
   }
 
   #isDamaged(nodeId: NodeId): boolean {

@@ -8,7 +8,7 @@ import { createPrng, forkPrng, nextBelow, nextBetween, type PrngState } from '..
 import type { ClustorClient } from '../client/client-core.ts';
 import { openClientCore } from '../client/client-core.ts';
 import type { StateMachine } from '../ports/state-machine.ts';
-import { defaultRaftSettings, isJoint, tickMs, type RaftSettings } from '../raft/index.ts';
+import { isJoint } from '../raft/index.ts';
 import { bothTaps } from './both-taps.ts';
 import { rangesAt, type DiskPlace } from './damage-map.ts';
 import { FaultAtlas, wholeLog } from './fault-atlas.ts';
@@ -23,12 +23,13 @@ import {
 import type { MarkCounts } from './marks/mark-names.ts';
 import { MarkRecorder } from './marks/mark-recorder.ts';
 import { registerProduct } from './register-product.ts';
-import { clockRateDeviationMax } from './sim-clock.ts';
 import { SimEncryption } from './sim-encryption.ts';
 import { SimCluster, SimViolation, type MachineParts, type TimelineEvent } from './sim-cluster.ts';
 import { SimOperator } from './sim-operator.ts';
 import type { SimLoad, SimProduct } from './sim-product.ts';
+import { drawSettings } from './sim-run-settings.ts';
 import type { SimTap } from './sim-tap.ts';
+import type { SimVersion } from './sim-versions.ts';
 import { SimWorld } from './sim-world.ts';
 
 /** Options of {@link runSimulation}. */
@@ -118,39 +119,6 @@ export async function runSimulation(options: SimRunOptions): Promise<SimRunRepor
   return run.report(violation);
 }
 
-/**
- * Windows of one to a few entries, where messages of one reign are split most, in every other run; quiet times so short that
- * partitions hibernate between operations, in every other run too; leases in every other run; else the defaults. Observers get
- * so little that it matters.
- */
-function drawSettings(random: PrngState): Partial<RaftSettings> {
-  const windows =
-    nextBelow(random, 2) === 0
-      ? {}
-      : {
-          appendEntriesMax: nextBetween(random, 1, 4),
-          inflightEntriesMax: nextBetween(random, 1, 64),
-        };
-  const rest = nextBelow(random, 2) === 0 ? {} : { hibernateTicks: nextBetween(random, 1, 30) };
-  const lease = nextBelow(random, 2) === 0 ? {} : longestLease;
-  return { ...windows, ...rest, ...lease, observerBytesPerTick: nextBetween(random, 300, 3_000) };
-}
-
-/**
- * The longest lease that is legal. Its skew is what two simulated clocks can drift apart within a minimum election timeout, one as
- * fast and one as slow as they get: so drift stays within what the settings promise, in every run.
- */
-const longestLease: Partial<RaftSettings> = leaseUnder(defaultRaftSettings);
-
-function leaseUnder(settings: RaftSettings): Partial<RaftSettings> {
-  const timeoutMs = settings.electionTimeoutTicksMin * tickMs;
-  const leaseClockSkewMs = Math.ceil(2 * clockRateDeviationMax * timeoutMs);
-  const leaseRttMarginMs = 1;
-  const leaseMs =
-    timeoutMs - settings.heartbeatTicks * tickMs - leaseClockSkewMs - leaseRttMarginMs - 1;
-  return { leaseMs, leaseRttMarginMs, leaseClockSkewMs };
-}
-
 class SimulationRun {
   readonly world: SimWorld;
   readonly #options: SimRunOptions;
@@ -167,6 +135,7 @@ class SimulationRun {
     configurations: (id) => this.#cluster.configurationsToCome(id),
     doubtTakes: 'entries',
   });
+  readonly #versions = new Map<NodeId, SimVersion>();
   readonly #verdicts: Record<string, number> = {};
   #load: SimLoad | undefined;
   #faults: Record<FaultKind, number> | undefined;
@@ -224,6 +193,7 @@ class SimulationRun {
       },
       tap,
       atlas: this.#atlas,
+      versions: this.#versions,
     });
     const plan = drawFaultPlan({
       random: forkPrng(this.world.random, 'plan'),
@@ -347,6 +317,7 @@ class SimulationRun {
         (kind !== 'memberChange' || this.#atlas.isEmpty) && operator.operate(kind, draw),
       mayDamage: (id, places) => this.#mayDamage(id, places),
       rollback: (id) => this.#rollback(id),
+      install: (id, version) => this.#versions.set(id, version),
       leader: () => this.#cluster.leader(),
       crashed: (id) => {
         this.#crashes++;

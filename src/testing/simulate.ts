@@ -19,7 +19,7 @@ import { runSimulation, type SimRunReport } from './sim-run.ts';
 export interface SimulateOptions {
   /** A number of seeds, counted from 1; or the seeds themselves. @defaultValue 50 */
   readonly seeds?: number | readonly number[];
-  /** Kinds of fault that runs draw from. @defaultValue all but damage of data at rest */
+  /** Kinds of fault that runs draw from. @defaultValue all */
   readonly faults?: readonly FaultKind[];
   /** Whether a seed that fails is run again with fewer faults. @defaultValue true */
   readonly shrink?: boolean;

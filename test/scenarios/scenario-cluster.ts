@@ -29,6 +29,7 @@ import { rollbackOf } from '../../src/testing/disk-swap.ts';
 import type { FaultAtlas } from '../../src/testing/fault-atlas.ts';
 import type { SimEncryption } from '../../src/testing/sim-encryption.ts';
 import { armMishap, type MishapAction } from '../../src/testing/write-mishaps.ts';
+import type { SimVersion } from '../../src/testing/sim-versions.ts';
 import { SimWorld } from '../../src/testing/sim-world.ts';
 import { drainMicrotasks } from '../testing/sim-rounds.ts';
 
@@ -58,12 +59,16 @@ export interface ScenarioOptions {
   readonly encryption?: SimEncryption;
   /** Time between the starts of nodes. */
   readonly startApartMs?: number;
+  /** Versions that nodes begin with. */
+  readonly versions?: readonly (readonly [NodeId, SimVersion])[];
 }
 
 /** See the file comment. */
 export class ScenarioCluster {
   readonly world: SimWorld;
   readonly events: TimelineEvent[] = [];
+  /** Versions that nodes are started with from now on. */
+  readonly versions = new Map<NodeId, SimVersion>();
   readonly #simulated: SimCluster;
 
   private constructor(seed: number, nodes: number, options: ScenarioOptions) {
@@ -78,6 +83,7 @@ export class ScenarioCluster {
       storage: smallStorage,
       raft: options.raft ?? {},
       encryption,
+      versions: this.versions,
       ...(atlas === undefined ? {} : { atlas }),
       ...(options.createStateMachine === undefined
         ? {}
@@ -95,6 +101,7 @@ export class ScenarioCluster {
     options: ScenarioOptions = {},
   ): Promise<ScenarioCluster> {
     const scenario = new ScenarioCluster(seed, nodes, options);
+    for (const [id, version] of options.versions ?? []) scenario.versions.set(id, version);
     await scenario.settle(scenario.#simulated.initialize());
     for (const id of scenario.world.nodeIds) {
       scenario.start(id);

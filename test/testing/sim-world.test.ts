@@ -85,6 +85,7 @@ async function storm(
     crashed: () => {},
     leader: () => undefined,
     operate: () => true,
+    install: () => {},
     restart: (nodeId) => runPinger(world, world.start(nodeId)),
   });
   await world.run({ untilMs: 20_000, drainMicrotasks });

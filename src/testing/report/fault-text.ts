@@ -2,6 +2,7 @@
 import { unreachable } from '../../base/assert.ts';
 import type { NodeId } from '../../base/ids.ts';
 import type { FaultAction } from '../fault-plan.ts';
+import type { SimVersion } from '../sim-versions.ts';
 
 /** A fault in words. */
 export interface FaultText {
@@ -10,6 +11,13 @@ export interface FaultText {
   readonly forMs: number;
   readonly nodeIds: readonly NodeId[];
 }
+
+const versionTexts: Readonly<Record<SimVersion, string>> = {
+  own: 'the usual version',
+  older: 'an older version',
+  newer: 'a newer version',
+  next: 'a version that the others do not understand',
+};
 
 /** Describes a fault that happened. */
 export function describeFault(action: FaultAction): FaultText {
@@ -60,6 +68,8 @@ export function describeFault(action: FaultAction): FaultText {
       return one(action, `a write of the ${fileOf(action)} lands elsewhere in it`, 0);
     case 'diskSwap':
       return one(action, `comes back on a disk that is ${action.ageMs} ms old`, action.downMs);
+    case 'restartWithVersion':
+      return one(action, `starts anew as ${versionTexts[action.version]}`, action.downMs);
     case 'memberChange':
       return { text: 'an operator changes members', forMs: 0, nodeIds: [] };
     case 'leaderTransfer':
