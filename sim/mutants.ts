@@ -19,6 +19,7 @@ import type { Mutant } from './mutants/mutant.ts';
 import { readMutants } from './mutants/reads.ts';
 import { replicationMutants } from './mutants/replication.ts';
 import { storageMutants } from './mutants/storage.ts';
+import { writerModeMutants } from './mutants/writer-modes.ts';
 
 /** All mutants, by the part of the product that they break. */
 export const mutants: readonly Mutant[] = [
@@ -30,6 +31,7 @@ export const mutants: readonly Mutant[] = [
   ...readMutants,
   ...leaseMutants,
   ...storageMutants,
+  ...writerModeMutants,
   ...diskMutants,
   ...encryptionMutants,
   ...integrityMutants,

@@ -23,20 +23,30 @@ import {
   type DeviceLatency,
 } from './device-latency.ts';
 
-/** Numbers of the writer's modes (specification §5.1), milliseconds. */
-export const ioWriterLimits = {
+/** Numbers of the writer's modes, milliseconds and counts. */
+export interface IoWriterLimits {
   /** Chains are sampled this often: the slowest of those that ended. */
-  samplePeriodMs: 200,
+  readonly samplePeriodMs: number;
   /** A better mode is tried after so long, in so many healthy samples that are spread over it. */
+  readonly recoveryWindowMs: number;
+  readonly recoverySamples: number;
+  /** The longest window: it doubles each time a better mode did not last. */
+  readonly recoveryWindowMsMax: number;
+  /** A lesser mode that lasts so long is told as an incident, */
+  readonly incidentMs: number;
+  /** and so long, as one that does not pass by itself. */
+  readonly degradedGraceMs: number;
+}
+
+/** The numbers (specification DUR-6, DUR-7). */
+export const ioWriterLimits: IoWriterLimits = {
+  samplePeriodMs: 200,
   recoveryWindowMs: 60_000,
   recoverySamples: 5,
-  /** The longest window: it doubles each time a better mode did not last. */
   recoveryWindowMsMax: 15 * 60_000,
-  /** A lesser mode that lasts so long is told as an incident, */
   incidentMs: 5_000,
-  /** and so long, as one that does not pass by itself. */
   degradedGraceMs: 300_000,
-} as const;
+};
 
 /** Why the mode is what it is. @public */
 export type IoWriterCause = 'Configured' | 'SlowDisk' | IoWriterFault;

@@ -7,7 +7,7 @@ const segmentBytesMin = 8 * 1024 * 1024;
 const segmentBytesMax = 2 * 1024 * 1024 * 1024;
 const ledgerBytesMin = 256 * 1024;
 /** A durable chain that takes longer is a sign of a slow disk, milliseconds (`durability.max_device_latency_ms`). */
-export const defaultDeviceLatencyMsMax: number = 100;
+export const defaultDeviceLatencyMsMax = 100;
 
 /** Completes and checks limits. @throws ClustorError `CLUSTOR_INVALID_ARGUMENT`. */
 export function logStoreLimits(given: Partial<LogStoreLimits> = {}): LogStoreLimits {

@@ -26,7 +26,13 @@ import { assertAligned, checksumOf } from './sim-chain-checks.ts';
 import { SimFile, pageBytes, sectorBytes } from './sim-disk-file.ts';
 import { diskError, type SimDisk } from './sim-disk.ts';
 import { SimWriterMode } from './sim-writer-mode.ts';
-import { LifeScope, SimScheduler, simEventKinds, simTask, type SimTask } from './sim-scheduler.ts';
+import {
+  type LifeScope,
+  type SimScheduler,
+  simEventKinds,
+  simTask,
+  type SimTask,
+} from './sim-scheduler.ts';
 
 /** How a life ends: the machine loses power, or only the process is killed and what it wrote stays readable. */
 export type CrashKind = 'powerLoss' | 'processKill';
@@ -101,7 +107,9 @@ export class SimFileSystem implements FileSystem {
   switchIoWriterMode(mode: IoWriterMode): Promise<IoWriterMode> {
     return new Promise((resolve, reject) => {
       this.submit([], () => {
-        const systemCode = mode === 'Direct' ? this.#syncFiles() : undefined;
+        const chained = [...this.#files.values()].filter((row) => row.access === 'durableWrite');
+        const codes = mode === 'Direct' ? chained.map(({ file }) => this.#sync(file)) : [];
+        const systemCode = codes.find((code) => code !== undefined);
         if (systemCode === undefined) resolve(this.#writer.change(mode));
         else reject(diskError(systemCode, 'the files of chains'));
         this.#scheduler.requestDrain();
@@ -401,15 +409,6 @@ export class SimFileSystem implements FileSystem {
     if (this.#disk.refusesWrite(file, step.position + step.bytes.length)) return 'ENOSPC';
     this.#disk.effectCount++;
     file.write(step.position, step.bytes);
-    return undefined;
-  }
-
-  /** Syncs what chains may have left in the page cache; the code of the first failure. */
-  #syncFiles(): string | undefined {
-    for (const { file, access } of this.#files.values()) {
-      const systemCode = access === 'durableWrite' ? this.#sync(file) : undefined;
-      if (systemCode !== undefined) return systemCode;
-    }
     return undefined;
   }
 

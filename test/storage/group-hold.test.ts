@@ -64,6 +64,17 @@ describe('a flush', () => {
     expect(overruns).toEqual([]);
   });
 
+  test('is held for 2 ms or 32 KiB while the writer is in a lesser mode', () => {
+    hold.isWriterDegraded = true;
+    expect(holds(waiting(group, 32 * 1024))).toBe(false);
+    expect(holds(waiting(group, 32 * 1024 - 1))).toBe(true);
+    expect(timers.map(({ atMs }) => atMs)).toEqual([1_002]);
+    nowMs += 2;
+
+    expect(holds(waiting(group, 100))).toBe(false);
+    expect(overruns).toEqual([]);
+  });
+
   test('begins its 5 ms anew after it went', () => {
     holds(waiting(group, 100));
     nowMs += 5;
