@@ -10,7 +10,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file clustor/admin/v1/admin.proto.
  */
 export const file_clustor_admin_v1_admin: GenFile = /*@__PURE__*/
-  fileDesc("ChxjbHVzdG9yL2FkbWluL3YxL2FkbWluLnByb3RvEhBjbHVzdG9yLmFkbWluLnYxIhIKEEdldFN0YXR1c1JlcXVlc3QiqQIKEUdldFN0YXR1c1Jlc3BvbnNlEhIKCmNsdXN0ZXJfaWQYASABKAkSDwoHbm9kZV9pZBgCIAEoBBIPCgdib290X2lkGAMgASgJEg8KB2FkZHJlc3MYBCABKAkSEQoJdXB0aW1lX21zGAUgASgEEhAKCGxpbmtzX3VwGAYgAygEEhAKCHNlc3Npb25zGAcgASgNEioKB2pvdXJuYWwYCCABKAsyGS5jbHVzdG9yLmFkbWluLnYxLkpvdXJuYWwSLwoKcGFydGl0aW9ucxgJIAMoCzIbLmNsdXN0b3IuYWRtaW4udjEuUGFydGl0aW9uEiQKBGRpc2sYCiABKAsyFi5jbHVzdG9yLmFkbWluLnYxLkRpc2sSEwoLY2xvY2tfYWxhcm0YCyABKAgiwQEKBERpc2sSEAoIcHJlc3N1cmUYASABKAkSEAoIc2hvcnRhZ2UYAiABKAkSEAoIc2luY2VfbXMYAyABKAQSEwoLdG90YWxfYnl0ZXMYBCABKAQSEgoKZnJlZV9ieXRlcxgFIAEoBBIRCglsb2dfYnl0ZXMYBiABKAQSFQoNbG9nX2J5dGVzX21heBgHIAEoBBIYChByZXNlcnZlX3NlZ21lbnRzGAggASgNEhYKDnJlZnVzZWRfd3JpdGVzGAkgASgEIscDCgdKb3VybmFsEg8KB2ZsdXNoZXMYASABKAQSFAoMZGF0YV9mbHVzaGVzGAIgASgEEg8KB2VudHJpZXMYAyABKAQSEwoLZW50cnlfYnl0ZXMYBCABKAQSHQoVam91cm5hbF9ieXRlc193cml0dGVuGAUgASgEEhUKDWpvdXJuYWxfYnl0ZXMYBiABKAQSEwoLc2VnbWVudF9zZXEYByABKAQSEgoKZW5kX29mZnNldBgIIAEoBBIXCg9sZWRnZXJfc2VxdWVuY2UYCSABKAQSGQoRbGVkZ2VyX2dlbmVyYXRpb24YCiABKAQSFgoOaW9fd3JpdGVyX21vZGUYCyABKAkSFQoNZmx1c2hfbXNfbGFzdBgMIAEoARIUCgxmbHVzaF9tc19wNTAYDSABKAESFAoMZmx1c2hfbXNfcDk5GA4gASgBEh0KFW5vbmNlX2Jsb2Nrc19yZXNlcnZlZBgPIAEoBBIaChJub25jZV9ibG9ja3Nfc3BlbnQYECABKAQSHgoWbm9uY2VfYmxvY2tzX2FiYW5kb25lZBgRIAEoBBImCgVzY3J1YhgSIAEoCzIXLmNsdXN0b3IuYWRtaW4udjEuU2NydWIidAoFU2NydWISDgoGcGFzc2VzGAEgASgEEhIKCmJ5dGVzX3JlYWQYAiABKAQSFAoMbGFzdF9wYXNzX21zGAMgASgEEhcKD2NvdmVyYWdlX2FnZV9tcxgEIAEoBBIYChBkYW1hZ2VkX3NlZ21lbnRzGAUgASgNIpQICglQYXJ0aXRpb24SFAoMcGFydGl0aW9uX2lkGAEgASgJEhIKCnJlcGxpY2FfaWQYAiABKAQSEwoLaW5jYXJuYXRpb24YAyABKAkSDAoEcm9sZRgEIAEoCRIVCg1yb2xlX3NpbmNlX21zGAUgASgEEhMKC3JvbGVfcmVhc29uGAYgASgJEgwKBHRlcm0YByABKAQSGwoObGVhZGVyX25vZGVfaWQYCCABKARIAIgBARIbCg5sZWFkZXJfYWRkcmVzcxgJIAEoCUgBiAEBEhIKCmxhc3RfaW5kZXgYCiABKAQSFQoNZHVyYWJsZV9pbmRleBgLIAEoBBIWCg52ZXJpZmllZF9pbmRleBgMIAEoBBIUCgxjb21taXRfaW5kZXgYDSABKAQSGwoTd2FsX2NvbW1pdHRlZF9pbmRleBgOIAEoBBIVCg1hcHBsaWVkX2luZGV4GA8gASgEEhIKCmJhc2VfaW5kZXgYECABKAQSEAoIaW5fZG91YnQYESABKAgSGAoLYXBwbHlfZmF1bHQYEiABKAlIAogBARIZChFwcm9wb3NhbHNfd2FpdGluZxgTIAEoDRIaChJwcm9wb3NhbHNfYXBwZW5kZWQYFCABKA0SFQoNcmVhZHNfd2FpdGluZxgVIAEoDRIdChVsb2NhbF9hcHBlbmRzX3BlbmRpbmcYFiABKA0SGAoQaWRlbXBvdGVuY3lfcm93cxgXIAEoDRISCgp0YWlsX2J5dGVzGBggASgEEikKB21lbWJlcnMYGSADKAsyGC5jbHVzdG9yLmFkbWluLnYxLk1lbWJlchIwCgVqb2ludBgaIAEoCzIcLmNsdXN0b3IuYWRtaW4udjEuSm9pbnRQaGFzZUgDiAEBEiAKE3RyYW5zZmVyX3RvX25vZGVfaWQYGyABKARIBIgBARIbChNjb25maWd1cmF0aW9uX2luZGV4GBwgASgEEh8KF2NvbmZpZ3VyYXRpb25fY29tbWl0dGVkGB0gASgIEhEKCWlzX21lbWJlchgeIAEoCBIWCg5pc19oaWJlcm5hdGluZxgfIAEoCBIwCgpkdXJhYmlsaXR5GCAgASgLMhwuY2x1c3Rvci5hZG1pbi52MS5EdXJhYmlsaXR5EiYKBWxlYXNlGCEgASgLMhcuY2x1c3Rvci5hZG1pbi52MS5MZWFzZRI1CgpxdWFyYW50aW5lGCggASgLMhwuY2x1c3Rvci5hZG1pbi52MS5RdWFyYW50aW5lSAWIAQFCEQoPX2xlYWRlcl9ub2RlX2lkQhEKD19sZWFkZXJfYWRkcmVzc0IOCgxfYXBwbHlfZmF1bHRCCAoGX2pvaW50QhYKFF90cmFuc2Zlcl90b19ub2RlX2lkQg0KC19xdWFyYW50aW5lIr0BCgpEdXJhYmlsaXR5EgwKBG1vZGUYASABKAkSEwoLd2FudGVkX21vZGUYAiABKAkSDQoFZXBvY2gYAyABKA0SDQoFaW5kZXgYBCABKAQSHwoSZ3JvdXBfZnN5bmNfY2xhdXNlGAUgASgJSACIAQESHwoSZ3JvdXBfZnN5bmNfcmVhc29uGAYgASgJSAGIAQFCFQoTX2dyb3VwX2ZzeW5jX2NsYXVzZUIVChNfZ3JvdXBfZnN5bmNfcmVhc29uIjwKBUxlYXNlEg0KBXN0YXRlGAEgASgJEg4KBnJlYXNvbhgCIAEoCRIUCgxyZW1haW5pbmdfbXMYAyABKA0ipwEKCkpvaW50UGhhc2USMgoQb3V0Z29pbmdfbWVtYmVycxgBIAMoCzIYLmNsdXN0b3IuYWRtaW4udjEuTWVtYmVyEhEKCWNvbW1pdHRlZBgCIAEoDRIOCgZuZWVkZWQYAyABKA0SEAoIc2luY2VfbXMYBCABKAQSHAoPcm9sbGJhY2tfcmVhc29uGAUgASgJSACIAQFCEgoQX3JvbGxiYWNrX3JlYXNvbiLpAQoGTWVtYmVyEhIKCnJlcGxpY2FfaWQYASABKAQSDwoHbm9kZV9pZBgCIAEoBBITCgtpbmNhcm5hdGlvbhgDIAEoCRIMCgRyb2xlGAQgASgJEhEKCWFkZHJlc3NlcxgFIAMoCRIYCgttYXRjaF9pbmRleBgGIAEoBEgAiAEBEhUKCHByb2dyZXNzGAcgASgJSAGIAQESEAoIaW5fZG91YnQYCCABKAgSFgoJc2lsZW50X21zGAkgASgESAKIAQFCDgoMX21hdGNoX2luZGV4QgsKCV9wcm9ncmVzc0IMCgpfc2lsZW50X21zIhcKFUxpc3RQYXJ0aXRpb25zUmVxdWVzdCJJChZMaXN0UGFydGl0aW9uc1Jlc3BvbnNlEi8KCnBhcnRpdGlvbnMYASADKAsyGy5jbHVzdG9yLmFkbWluLnYxLlBhcnRpdGlvbiIrChNHZXRQYXJ0aXRpb25SZXF1ZXN0EhQKDHBhcnRpdGlvbl9pZBgBIAEoCSJGChRHZXRQYXJ0aXRpb25SZXNwb25zZRIuCglwYXJ0aXRpb24YASABKAsyGy5jbHVzdG9yLmFkbWluLnYxLlBhcnRpdGlvbiLHAQoKUXVhcmFudGluZRIOCgZyZWFzb24YASABKAkSEAoIc2luY2VfbXMYAiABKAQSDwoHbWlzc2luZxgDIAEoCRIVCg1taXNzaW5nX2NvdW50GAQgASgEEhYKDnJlcGFpcmVkX2NvdW50GAUgASgEEhAKCGF0dGVtcHRzGAYgASgNEhoKDWFza2VkX25vZGVfaWQYByABKARIAIgBARIXCg9hd2FpdHNfb3BlcmF0b3IYCCABKAhCEAoOX2Fza2VkX25vZGVfaWQiPgoWQ2xlYXJRdWFyYW50aW5lUmVxdWVzdBIUCgxwYXJ0aXRpb25faWQYASABKAkSDgoGdGlja2V0GAIgASgJIhkKF0NsZWFyUXVhcmFudGluZVJlc3BvbnNlIjAKCldoeVJlcXVlc3QSFAoMcGFydGl0aW9uX2lkGAEgASgJEgwKBGtpbmQYAiABKAkiuwEKC1doeVJlc3BvbnNlEg4KBmNsYXVzZRgBIAEoCRITCgtleHBsYW5hdGlvbhgCIAEoCRIOCgZhZHZpY2UYAyABKAkSEAoIc2luY2VfbXMYBCABKAQSNwoFZmFjdHMYBSADKAsyKC5jbHVzdG9yLmFkbWluLnYxLldoeVJlc3BvbnNlLkZhY3RzRW50cnkaLAoKRmFjdHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIm8KEEFkZE1lbWJlclJlcXVlc3QSFAoMcGFydGl0aW9uX2lkGAEgASgJEg8KB25vZGVfaWQYAiABKAQSEQoJYWRkcmVzc2VzGAMgAygJEgwKBHJvbGUYBCABKAkSEwoLZGVhZGxpbmVfbXMYBSABKA0i/AEKE0NoYW5nZVZvdGVyc1JlcXVlc3QSFAoMcGFydGl0aW9uX2lkGAEgASgJEg8KB3Byb21vdGUYAiADKAQSDgoGcmVtb3ZlGAMgAygEEkMKB2RvbWFpbnMYBCADKAsyMi5jbHVzdG9yLmFkbWluLnYxLkNoYW5nZVZvdGVyc1JlcXVlc3QuRG9tYWluc0VudHJ5Eg4KBnBvbGljeRgFIAEoCRIUCgxvdmVycmlkZV9yZWYYBiABKAkSEwoLZGVhZGxpbmVfbXMYByABKA0aLgoMRG9tYWluc0VudHJ5EgsKA2tleRgBIAEoBBINCgV2YWx1ZRgCIAEoCToCOAEiVgoZUm9sbEJhY2tNZW1iZXJzaGlwUmVxdWVzdBIUCgxwYXJ0aXRpb25faWQYASABKAkSDgoGcmVhc29uGAIgASgJEhMKC2RlYWRsaW5lX21zGAMgASgNImMKEk1lbWJlcnNoaXBSZXNwb25zZRITCgtyb2xsZWRfYmFjaxgBIAEoCBINCgVpbmRleBgCIAEoBBIpCgdtZW1iZXJzGAMgAygLMhguY2x1c3Rvci5hZG1pbi52MS5NZW1iZXIiwwIKElBsYW5Wb3RlcnNSZXNwb25zZRIoCgZiZWZvcmUYASADKAsyGC5jbHVzdG9yLmFkbWluLnYxLk1lbWJlchInCgVhZnRlchgCIAMoCzIYLmNsdXN0b3IuYWRtaW4udjEuTWVtYmVyEg0KBXBoYXNlGAMgASgJEj0KFHN1cnZpdmFiaWxpdHlfYmVmb3JlGAQgASgLMh8uY2x1c3Rvci5hZG1pbi52MS5TdXJ2aXZhYmlsaXR5EjwKE3N1cnZpdmFiaWxpdHlfYWZ0ZXIYBSABKAsyHy5jbHVzdG9yLmFkbWluLnYxLlN1cnZpdmFiaWxpdHkSDwoHdmVyZGljdBgGIAEoCRIWCg52ZXJkaWN0X3JlYXNvbhgHIAEoCRIUCgxyZWZ1c2FsX2NvZGUYCCABKAkSDwoHcmVmdXNhbBgJIAEoCSJ4Cg1TdXJ2aXZhYmlsaXR5Eg4KBnZvdGVycxgBIAEoDRINCgVhbGl2ZRgCIAEoDRIOCgZxdW9ydW0YAyABKA0SFwoPbG9zc2VzX3N1cnZpdmVkGAQgASgBEg0KBXNsYWNrGAUgASgREhAKCGhlYWRyb29tGAYgASgBIiwKFEdldER1cmFiaWxpdHlSZXF1ZXN0EhQKDHBhcnRpdGlvbl9pZBgBIAEoCSJ/ChRTZXREdXJhYmlsaXR5UmVxdWVzdBIUCgxwYXJ0aXRpb25faWQYASABKAkSDAoEbW9kZRgCIAEoCRIbCg5leHBlY3RlZF9lcG9jaBgDIAEoDUgAiAEBEhMKC2RlYWRsaW5lX21zGAQgASgNQhEKD19leHBlY3RlZF9lcG9jaCJaChlUcmFuc2ZlckxlYWRlcnNoaXBSZXF1ZXN0EhQKDHBhcnRpdGlvbl9pZBgBIAEoCRISCgp0b19ub2RlX2lkGAIgASgEEhMKC2RlYWRsaW5lX21zGAMgASgNIjQKGlRyYW5zZmVyTGVhZGVyc2hpcFJlc3BvbnNlEhYKDmxlYWRlcl9ub2RlX2lkGAEgASgEIhAKDkdldEtleXNSZXF1ZXN0IhMKEVJvdGF0ZUtleXNSZXF1ZXN0IqECCgxLZXlzUmVzcG9uc2USFAoMaXNfZW5jcnlwdGVkGAEgASgIEhAKCHByb3ZpZGVyGAIgASgJEioKBmVwb2NocxgDIAMoCzIaLmNsdXN0b3IuYWRtaW4udjEuS2V5RXBvY2gSFgoOcGxhaW5fc2VnbWVudHMYBCABKAQSGwoTc2VnbWVudHNfdG9fcmV3cml0ZRgFIAEoBBIaChJzZWdtZW50c19yZXdyaXR0ZW4YBiABKAQSHQoVcmV3cml0aW5nX3NlZ21lbnRfc2VxGAcgASgEEh0KFXJld3JpdGluZ19ibG9ja3NfZG9uZRgIIAEoBBIYChByZXdyaXRpbmdfYmxvY2tzGAkgASgEEhQKDGxhc3RfZmFpbHVyZRgKIAEoCSJeCghLZXlFcG9jaBINCgVlcG9jaBgBIAEoDRINCgVzdGF0ZRgCIAEoCRISCgpjcmVhdGVkX21zGAMgASgEEg4KBmtla19pZBgEIAEoCRIQCghzZWdtZW50cxgFIAEoBDLMCgoMQWRtaW5TZXJ2aWNlElkKCUdldFN0YXR1cxIiLmNsdXN0b3IuYWRtaW4udjEuR2V0U3RhdHVzUmVxdWVzdBojLmNsdXN0b3IuYWRtaW4udjEuR2V0U3RhdHVzUmVzcG9uc2UiA5ACARJoCg5MaXN0UGFydGl0aW9ucxInLmNsdXN0b3IuYWRtaW4udjEuTGlzdFBhcnRpdGlvbnNSZXF1ZXN0GiguY2x1c3Rvci5hZG1pbi52MS5MaXN0UGFydGl0aW9uc1Jlc3BvbnNlIgOQAgESYgoMR2V0UGFydGl0aW9uEiUuY2x1c3Rvci5hZG1pbi52MS5HZXRQYXJ0aXRpb25SZXF1ZXN0GiYuY2x1c3Rvci5hZG1pbi52MS5HZXRQYXJ0aXRpb25SZXNwb25zZSIDkAIBEkcKA1doeRIcLmNsdXN0b3IuYWRtaW4udjEuV2h5UmVxdWVzdBodLmNsdXN0b3IuYWRtaW4udjEuV2h5UmVzcG9uc2UiA5ACARJaCglBZGRNZW1iZXISIi5jbHVzdG9yLmFkbWluLnYxLkFkZE1lbWJlclJlcXVlc3QaJC5jbHVzdG9yLmFkbWluLnYxLk1lbWJlcnNoaXBSZXNwb25zZSIDkAICEmAKDENoYW5nZVZvdGVycxIlLmNsdXN0b3IuYWRtaW4udjEuQ2hhbmdlVm90ZXJzUmVxdWVzdBokLmNsdXN0b3IuYWRtaW4udjEuTWVtYmVyc2hpcFJlc3BvbnNlIgOQAgISXgoKUGxhblZvdGVycxIlLmNsdXN0b3IuYWRtaW4udjEuQ2hhbmdlVm90ZXJzUmVxdWVzdBokLmNsdXN0b3IuYWRtaW4udjEuUGxhblZvdGVyc1Jlc3BvbnNlIgOQAgESbAoSUm9sbEJhY2tNZW1iZXJzaGlwEisuY2x1c3Rvci5hZG1pbi52MS5Sb2xsQmFja01lbWJlcnNoaXBSZXF1ZXN0GiQuY2x1c3Rvci5hZG1pbi52MS5NZW1iZXJzaGlwUmVzcG9uc2UiA5ACAhJaCg1HZXREdXJhYmlsaXR5EiYuY2x1c3Rvci5hZG1pbi52MS5HZXREdXJhYmlsaXR5UmVxdWVzdBocLmNsdXN0b3IuYWRtaW4udjEuRHVyYWJpbGl0eSIDkAIBEloKDVNldER1cmFiaWxpdHkSJi5jbHVzdG9yLmFkbWluLnYxLlNldER1cmFiaWxpdHlSZXF1ZXN0GhwuY2x1c3Rvci5hZG1pbi52MS5EdXJhYmlsaXR5IgOQAgISdAoSVHJhbnNmZXJMZWFkZXJzaGlwEisuY2x1c3Rvci5hZG1pbi52MS5UcmFuc2ZlckxlYWRlcnNoaXBSZXF1ZXN0GiwuY2x1c3Rvci5hZG1pbi52MS5UcmFuc2ZlckxlYWRlcnNoaXBSZXNwb25zZSIDkAICElAKB0dldEtleXMSIC5jbHVzdG9yLmFkbWluLnYxLkdldEtleXNSZXF1ZXN0Gh4uY2x1c3Rvci5hZG1pbi52MS5LZXlzUmVzcG9uc2UiA5ACARJRCgpSb3RhdGVLZXlzEiMuY2x1c3Rvci5hZG1pbi52MS5Sb3RhdGVLZXlzUmVxdWVzdBoeLmNsdXN0b3IuYWRtaW4udjEuS2V5c1Jlc3BvbnNlEmsKD0NsZWFyUXVhcmFudGluZRIoLmNsdXN0b3IuYWRtaW4udjEuQ2xlYXJRdWFyYW50aW5lUmVxdWVzdBopLmNsdXN0b3IuYWRtaW4udjEuQ2xlYXJRdWFyYW50aW5lUmVzcG9uc2UiA5ACAmIGcHJvdG8z");
+  fileDesc("ChxjbHVzdG9yL2FkbWluL3YxL2FkbWluLnByb3RvEhBjbHVzdG9yLmFkbWluLnYxIhIKEEdldFN0YXR1c1JlcXVlc3QiqQIKEUdldFN0YXR1c1Jlc3BvbnNlEhIKCmNsdXN0ZXJfaWQYASABKAkSDwoHbm9kZV9pZBgCIAEoBBIPCgdib290X2lkGAMgASgJEg8KB2FkZHJlc3MYBCABKAkSEQoJdXB0aW1lX21zGAUgASgEEhAKCGxpbmtzX3VwGAYgAygEEhAKCHNlc3Npb25zGAcgASgNEioKB2pvdXJuYWwYCCABKAsyGS5jbHVzdG9yLmFkbWluLnYxLkpvdXJuYWwSLwoKcGFydGl0aW9ucxgJIAMoCzIbLmNsdXN0b3IuYWRtaW4udjEuUGFydGl0aW9uEiQKBGRpc2sYCiABKAsyFi5jbHVzdG9yLmFkbWluLnYxLkRpc2sSEwoLY2xvY2tfYWxhcm0YCyABKAgiwQEKBERpc2sSEAoIcHJlc3N1cmUYASABKAkSEAoIc2hvcnRhZ2UYAiABKAkSEAoIc2luY2VfbXMYAyABKAQSEwoLdG90YWxfYnl0ZXMYBCABKAQSEgoKZnJlZV9ieXRlcxgFIAEoBBIRCglsb2dfYnl0ZXMYBiABKAQSFQoNbG9nX2J5dGVzX21heBgHIAEoBBIYChByZXNlcnZlX3NlZ21lbnRzGAggASgNEhYKDnJlZnVzZWRfd3JpdGVzGAkgASgEIscDCgdKb3VybmFsEg8KB2ZsdXNoZXMYASABKAQSFAoMZGF0YV9mbHVzaGVzGAIgASgEEg8KB2VudHJpZXMYAyABKAQSEwoLZW50cnlfYnl0ZXMYBCABKAQSHQoVam91cm5hbF9ieXRlc193cml0dGVuGAUgASgEEhUKDWpvdXJuYWxfYnl0ZXMYBiABKAQSEwoLc2VnbWVudF9zZXEYByABKAQSEgoKZW5kX29mZnNldBgIIAEoBBIXCg9sZWRnZXJfc2VxdWVuY2UYCSABKAQSGQoRbGVkZ2VyX2dlbmVyYXRpb24YCiABKAQSFgoOaW9fd3JpdGVyX21vZGUYCyABKAkSFQoNZmx1c2hfbXNfbGFzdBgMIAEoARIUCgxmbHVzaF9tc19wNTAYDSABKAESFAoMZmx1c2hfbXNfcDk5GA4gASgBEh0KFW5vbmNlX2Jsb2Nrc19yZXNlcnZlZBgPIAEoBBIaChJub25jZV9ibG9ja3Nfc3BlbnQYECABKAQSHgoWbm9uY2VfYmxvY2tzX2FiYW5kb25lZBgRIAEoBBImCgVzY3J1YhgSIAEoCzIXLmNsdXN0b3IuYWRtaW4udjEuU2NydWIidAoFU2NydWISDgoGcGFzc2VzGAEgASgEEhIKCmJ5dGVzX3JlYWQYAiABKAQSFAoMbGFzdF9wYXNzX21zGAMgASgEEhcKD2NvdmVyYWdlX2FnZV9tcxgEIAEoBBIYChBkYW1hZ2VkX3NlZ21lbnRzGAUgASgNIoEICglQYXJ0aXRpb24SFAoMcGFydGl0aW9uX2lkGAEgASgJEhIKCnJlcGxpY2FfaWQYAiABKAQSEwoLaW5jYXJuYXRpb24YAyABKAkSDAoEcm9sZRgEIAEoCRIVCg1yb2xlX3NpbmNlX21zGAUgASgEEhMKC3JvbGVfcmVhc29uGAYgASgJEgwKBHRlcm0YByABKAQSGwoObGVhZGVyX25vZGVfaWQYCCABKARIAIgBARIbCg5sZWFkZXJfYWRkcmVzcxgJIAEoCUgBiAEBEhIKCmxhc3RfaW5kZXgYCiABKAQSFQoNZHVyYWJsZV9pbmRleBgLIAEoBBIWCg52ZXJpZmllZF9pbmRleBgMIAEoBBIUCgxjb21taXRfaW5kZXgYDSABKAQSGwoTd2FsX2NvbW1pdHRlZF9pbmRleBgOIAEoBBIVCg1hcHBsaWVkX2luZGV4GA8gASgEEhIKCmJhc2VfaW5kZXgYECABKAQSEAoIaW5fZG91YnQYESABKAgSGAoLYXBwbHlfZmF1bHQYEiABKAlIAogBARIZChFwcm9wb3NhbHNfd2FpdGluZxgTIAEoDRIaChJwcm9wb3NhbHNfYXBwZW5kZWQYFCABKA0SFQoNcmVhZHNfd2FpdGluZxgVIAEoDRIdChVsb2NhbF9hcHBlbmRzX3BlbmRpbmcYFiABKA0SGAoQaWRlbXBvdGVuY3lfcm93cxgXIAEoDRISCgp0YWlsX2J5dGVzGBggASgEEikKB21lbWJlcnMYGSADKAsyGC5jbHVzdG9yLmFkbWluLnYxLk1lbWJlchIwCgVqb2ludBgaIAEoCzIcLmNsdXN0b3IuYWRtaW4udjEuSm9pbnRQaGFzZUgDiAEBEiAKE3RyYW5zZmVyX3RvX25vZGVfaWQYGyABKARIBIgBARIbChNjb25maWd1cmF0aW9uX2luZGV4GBwgASgEEh8KF2NvbmZpZ3VyYXRpb25fY29tbWl0dGVkGB0gASgIEhEKCWlzX21lbWJlchgeIAEoCBIWCg5pc19oaWJlcm5hdGluZxgfIAEoCBIwCgpkdXJhYmlsaXR5GCAgASgLMhwuY2x1c3Rvci5hZG1pbi52MS5EdXJhYmlsaXR5EiYKBWxlYXNlGCEgASgLMhcuY2x1c3Rvci5hZG1pbi52MS5MZWFzZRIxCgtxdWFyYW50aW5lcxgoIAMoCzIcLmNsdXN0b3IuYWRtaW4udjEuUXVhcmFudGluZUIRCg9fbGVhZGVyX25vZGVfaWRCEQoPX2xlYWRlcl9hZGRyZXNzQg4KDF9hcHBseV9mYXVsdEIICgZfam9pbnRCFgoUX3RyYW5zZmVyX3RvX25vZGVfaWQivQEKCkR1cmFiaWxpdHkSDAoEbW9kZRgBIAEoCRITCgt3YW50ZWRfbW9kZRgCIAEoCRINCgVlcG9jaBgDIAEoDRINCgVpbmRleBgEIAEoBBIfChJncm91cF9mc3luY19jbGF1c2UYBSABKAlIAIgBARIfChJncm91cF9mc3luY19yZWFzb24YBiABKAlIAYgBAUIVChNfZ3JvdXBfZnN5bmNfY2xhdXNlQhUKE19ncm91cF9mc3luY19yZWFzb24iPAoFTGVhc2USDQoFc3RhdGUYASABKAkSDgoGcmVhc29uGAIgASgJEhQKDHJlbWFpbmluZ19tcxgDIAEoDSKnAQoKSm9pbnRQaGFzZRIyChBvdXRnb2luZ19tZW1iZXJzGAEgAygLMhguY2x1c3Rvci5hZG1pbi52MS5NZW1iZXISEQoJY29tbWl0dGVkGAIgASgNEg4KBm5lZWRlZBgDIAEoDRIQCghzaW5jZV9tcxgEIAEoBBIcCg9yb2xsYmFja19yZWFzb24YBSABKAlIAIgBAUISChBfcm9sbGJhY2tfcmVhc29uIukBCgZNZW1iZXISEgoKcmVwbGljYV9pZBgBIAEoBBIPCgdub2RlX2lkGAIgASgEEhMKC2luY2FybmF0aW9uGAMgASgJEgwKBHJvbGUYBCABKAkSEQoJYWRkcmVzc2VzGAUgAygJEhgKC21hdGNoX2luZGV4GAYgASgESACIAQESFQoIcHJvZ3Jlc3MYByABKAlIAYgBARIQCghpbl9kb3VidBgIIAEoCBIWCglzaWxlbnRfbXMYCSABKARIAogBAUIOCgxfbWF0Y2hfaW5kZXhCCwoJX3Byb2dyZXNzQgwKCl9zaWxlbnRfbXMiFwoVTGlzdFBhcnRpdGlvbnNSZXF1ZXN0IkkKFkxpc3RQYXJ0aXRpb25zUmVzcG9uc2USLwoKcGFydGl0aW9ucxgBIAMoCzIbLmNsdXN0b3IuYWRtaW4udjEuUGFydGl0aW9uIisKE0dldFBhcnRpdGlvblJlcXVlc3QSFAoMcGFydGl0aW9uX2lkGAEgASgJIkYKFEdldFBhcnRpdGlvblJlc3BvbnNlEi4KCXBhcnRpdGlvbhgBIAEoCzIbLmNsdXN0b3IuYWRtaW4udjEuUGFydGl0aW9uIvYBCgpRdWFyYW50aW5lEg4KBnJlYXNvbhgBIAEoCRIQCghzaW5jZV9tcxgCIAEoBBIPCgdtaXNzaW5nGAMgASgJEhUKDW1pc3NpbmdfY291bnQYBCABKAQSFgoOcmVwYWlyZWRfY291bnQYBSABKAQSEAoIYXR0ZW1wdHMYBiABKA0SGgoNYXNrZWRfbm9kZV9pZBgHIAEoBEgAiAEBEhcKD2F3YWl0c19vcGVyYXRvchgIIAEoCBINCgVpbmRleBgJIAEoBBIOCgZkZXRhaWwYCiABKAkSDgoGdGlja2V0GAsgASgJQhAKDl9hc2tlZF9ub2RlX2lkIkwKFFNldFF1YXJhbnRpbmVSZXF1ZXN0EhQKDHBhcnRpdGlvbl9pZBgBIAEoCRIOCgZ0aWNrZXQYAiABKAkSDgoGcmVhc29uGAMgASgJIhcKFVNldFF1YXJhbnRpbmVSZXNwb25zZSJNChZDbGVhclF1YXJhbnRpbmVSZXF1ZXN0EhQKDHBhcnRpdGlvbl9pZBgBIAEoCRIOCgZ0aWNrZXQYAiABKAkSDQoFd2hpY2gYAyABKAkiGQoXQ2xlYXJRdWFyYW50aW5lUmVzcG9uc2UiMAoKV2h5UmVxdWVzdBIUCgxwYXJ0aXRpb25faWQYASABKAkSDAoEa2luZBgCIAEoCSK7AQoLV2h5UmVzcG9uc2USDgoGY2xhdXNlGAEgASgJEhMKC2V4cGxhbmF0aW9uGAIgASgJEg4KBmFkdmljZRgDIAEoCRIQCghzaW5jZV9tcxgEIAEoBBI3CgVmYWN0cxgFIAMoCzIoLmNsdXN0b3IuYWRtaW4udjEuV2h5UmVzcG9uc2UuRmFjdHNFbnRyeRosCgpGYWN0c0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEibwoQQWRkTWVtYmVyUmVxdWVzdBIUCgxwYXJ0aXRpb25faWQYASABKAkSDwoHbm9kZV9pZBgCIAEoBBIRCglhZGRyZXNzZXMYAyADKAkSDAoEcm9sZRgEIAEoCRITCgtkZWFkbGluZV9tcxgFIAEoDSL8AQoTQ2hhbmdlVm90ZXJzUmVxdWVzdBIUCgxwYXJ0aXRpb25faWQYASABKAkSDwoHcHJvbW90ZRgCIAMoBBIOCgZyZW1vdmUYAyADKAQSQwoHZG9tYWlucxgEIAMoCzIyLmNsdXN0b3IuYWRtaW4udjEuQ2hhbmdlVm90ZXJzUmVxdWVzdC5Eb21haW5zRW50cnkSDgoGcG9saWN5GAUgASgJEhQKDG92ZXJyaWRlX3JlZhgGIAEoCRITCgtkZWFkbGluZV9tcxgHIAEoDRouCgxEb21haW5zRW50cnkSCwoDa2V5GAEgASgEEg0KBXZhbHVlGAIgASgJOgI4ASJWChlSb2xsQmFja01lbWJlcnNoaXBSZXF1ZXN0EhQKDHBhcnRpdGlvbl9pZBgBIAEoCRIOCgZyZWFzb24YAiABKAkSEwoLZGVhZGxpbmVfbXMYAyABKA0iYwoSTWVtYmVyc2hpcFJlc3BvbnNlEhMKC3JvbGxlZF9iYWNrGAEgASgIEg0KBWluZGV4GAIgASgEEikKB21lbWJlcnMYAyADKAsyGC5jbHVzdG9yLmFkbWluLnYxLk1lbWJlciLDAgoSUGxhblZvdGVyc1Jlc3BvbnNlEigKBmJlZm9yZRgBIAMoCzIYLmNsdXN0b3IuYWRtaW4udjEuTWVtYmVyEicKBWFmdGVyGAIgAygLMhguY2x1c3Rvci5hZG1pbi52MS5NZW1iZXISDQoFcGhhc2UYAyABKAkSPQoUc3Vydml2YWJpbGl0eV9iZWZvcmUYBCABKAsyHy5jbHVzdG9yLmFkbWluLnYxLlN1cnZpdmFiaWxpdHkSPAoTc3Vydml2YWJpbGl0eV9hZnRlchgFIAEoCzIfLmNsdXN0b3IuYWRtaW4udjEuU3Vydml2YWJpbGl0eRIPCgd2ZXJkaWN0GAYgASgJEhYKDnZlcmRpY3RfcmVhc29uGAcgASgJEhQKDHJlZnVzYWxfY29kZRgIIAEoCRIPCgdyZWZ1c2FsGAkgASgJIngKDVN1cnZpdmFiaWxpdHkSDgoGdm90ZXJzGAEgASgNEg0KBWFsaXZlGAIgASgNEg4KBnF1b3J1bRgDIAEoDRIXCg9sb3NzZXNfc3Vydml2ZWQYBCABKAESDQoFc2xhY2sYBSABKBESEAoIaGVhZHJvb20YBiABKAEiLAoUR2V0RHVyYWJpbGl0eVJlcXVlc3QSFAoMcGFydGl0aW9uX2lkGAEgASgJIn8KFFNldER1cmFiaWxpdHlSZXF1ZXN0EhQKDHBhcnRpdGlvbl9pZBgBIAEoCRIMCgRtb2RlGAIgASgJEhsKDmV4cGVjdGVkX2Vwb2NoGAMgASgNSACIAQESEwoLZGVhZGxpbmVfbXMYBCABKA1CEQoPX2V4cGVjdGVkX2Vwb2NoIloKGVRyYW5zZmVyTGVhZGVyc2hpcFJlcXVlc3QSFAoMcGFydGl0aW9uX2lkGAEgASgJEhIKCnRvX25vZGVfaWQYAiABKAQSEwoLZGVhZGxpbmVfbXMYAyABKA0iNAoaVHJhbnNmZXJMZWFkZXJzaGlwUmVzcG9uc2USFgoObGVhZGVyX25vZGVfaWQYASABKAQiEAoOR2V0S2V5c1JlcXVlc3QiEwoRUm90YXRlS2V5c1JlcXVlc3QioQIKDEtleXNSZXNwb25zZRIUCgxpc19lbmNyeXB0ZWQYASABKAgSEAoIcHJvdmlkZXIYAiABKAkSKgoGZXBvY2hzGAMgAygLMhouY2x1c3Rvci5hZG1pbi52MS5LZXlFcG9jaBIWCg5wbGFpbl9zZWdtZW50cxgEIAEoBBIbChNzZWdtZW50c190b19yZXdyaXRlGAUgASgEEhoKEnNlZ21lbnRzX3Jld3JpdHRlbhgGIAEoBBIdChVyZXdyaXRpbmdfc2VnbWVudF9zZXEYByABKAQSHQoVcmV3cml0aW5nX2Jsb2Nrc19kb25lGAggASgEEhgKEHJld3JpdGluZ19ibG9ja3MYCSABKAQSFAoMbGFzdF9mYWlsdXJlGAogASgJIl4KCEtleUVwb2NoEg0KBWVwb2NoGAEgASgNEg0KBXN0YXRlGAIgASgJEhIKCmNyZWF0ZWRfbXMYAyABKAQSDgoGa2VrX2lkGAQgASgJEhAKCHNlZ21lbnRzGAUgASgEMrMLCgxBZG1pblNlcnZpY2USWQoJR2V0U3RhdHVzEiIuY2x1c3Rvci5hZG1pbi52MS5HZXRTdGF0dXNSZXF1ZXN0GiMuY2x1c3Rvci5hZG1pbi52MS5HZXRTdGF0dXNSZXNwb25zZSIDkAIBEmgKDkxpc3RQYXJ0aXRpb25zEicuY2x1c3Rvci5hZG1pbi52MS5MaXN0UGFydGl0aW9uc1JlcXVlc3QaKC5jbHVzdG9yLmFkbWluLnYxLkxpc3RQYXJ0aXRpb25zUmVzcG9uc2UiA5ACARJiCgxHZXRQYXJ0aXRpb24SJS5jbHVzdG9yLmFkbWluLnYxLkdldFBhcnRpdGlvblJlcXVlc3QaJi5jbHVzdG9yLmFkbWluLnYxLkdldFBhcnRpdGlvblJlc3BvbnNlIgOQAgESRwoDV2h5EhwuY2x1c3Rvci5hZG1pbi52MS5XaHlSZXF1ZXN0Gh0uY2x1c3Rvci5hZG1pbi52MS5XaHlSZXNwb25zZSIDkAIBEloKCUFkZE1lbWJlchIiLmNsdXN0b3IuYWRtaW4udjEuQWRkTWVtYmVyUmVxdWVzdBokLmNsdXN0b3IuYWRtaW4udjEuTWVtYmVyc2hpcFJlc3BvbnNlIgOQAgISYAoMQ2hhbmdlVm90ZXJzEiUuY2x1c3Rvci5hZG1pbi52MS5DaGFuZ2VWb3RlcnNSZXF1ZXN0GiQuY2x1c3Rvci5hZG1pbi52MS5NZW1iZXJzaGlwUmVzcG9uc2UiA5ACAhJeCgpQbGFuVm90ZXJzEiUuY2x1c3Rvci5hZG1pbi52MS5DaGFuZ2VWb3RlcnNSZXF1ZXN0GiQuY2x1c3Rvci5hZG1pbi52MS5QbGFuVm90ZXJzUmVzcG9uc2UiA5ACARJsChJSb2xsQmFja01lbWJlcnNoaXASKy5jbHVzdG9yLmFkbWluLnYxLlJvbGxCYWNrTWVtYmVyc2hpcFJlcXVlc3QaJC5jbHVzdG9yLmFkbWluLnYxLk1lbWJlcnNoaXBSZXNwb25zZSIDkAICEloKDUdldER1cmFiaWxpdHkSJi5jbHVzdG9yLmFkbWluLnYxLkdldER1cmFiaWxpdHlSZXF1ZXN0GhwuY2x1c3Rvci5hZG1pbi52MS5EdXJhYmlsaXR5IgOQAgESWgoNU2V0RHVyYWJpbGl0eRImLmNsdXN0b3IuYWRtaW4udjEuU2V0RHVyYWJpbGl0eVJlcXVlc3QaHC5jbHVzdG9yLmFkbWluLnYxLkR1cmFiaWxpdHkiA5ACAhJ0ChJUcmFuc2ZlckxlYWRlcnNoaXASKy5jbHVzdG9yLmFkbWluLnYxLlRyYW5zZmVyTGVhZGVyc2hpcFJlcXVlc3QaLC5jbHVzdG9yLmFkbWluLnYxLlRyYW5zZmVyTGVhZGVyc2hpcFJlc3BvbnNlIgOQAgISUAoHR2V0S2V5cxIgLmNsdXN0b3IuYWRtaW4udjEuR2V0S2V5c1JlcXVlc3QaHi5jbHVzdG9yLmFkbWluLnYxLktleXNSZXNwb25zZSIDkAIBElEKClJvdGF0ZUtleXMSIy5jbHVzdG9yLmFkbWluLnYxLlJvdGF0ZUtleXNSZXF1ZXN0Gh4uY2x1c3Rvci5hZG1pbi52MS5LZXlzUmVzcG9uc2USZQoNU2V0UXVhcmFudGluZRImLmNsdXN0b3IuYWRtaW4udjEuU2V0UXVhcmFudGluZVJlcXVlc3QaJy5jbHVzdG9yLmFkbWluLnYxLlNldFF1YXJhbnRpbmVSZXNwb25zZSIDkAICEmsKD0NsZWFyUXVhcmFudGluZRIoLmNsdXN0b3IuYWRtaW4udjEuQ2xlYXJRdWFyYW50aW5lUmVxdWVzdBopLmNsdXN0b3IuYWRtaW4udjEuQ2xlYXJRdWFyYW50aW5lUmVzcG9uc2UiA5ACAmIGcHJvdG8z");
 
 /**
  * @generated from message clustor.admin.v1.GetStatusRequest
@@ -506,11 +506,11 @@ export type Partition = Message<"clustor.admin.v1.Partition"> & {
   lease?: Lease | undefined;
 
   /**
-   * Set while entries of the replica cannot be read; it neither votes nor acknowledges meanwhile.
+   * Quarantines of the replica that are in force, the gravest first.
    *
-   * @generated from field: optional clustor.admin.v1.Quarantine quarantine = 40;
+   * @generated from field: repeated clustor.admin.v1.Quarantine quarantines = 40;
    */
-  quarantine?: Quarantine | undefined;
+  quarantines: Quarantine[];
 };
 
 /**
@@ -780,7 +780,8 @@ export const GetPartitionResponseSchema: GenMessage<GetPartitionResponse> = /*@_
  */
 export type Quarantine = Message<"clustor.admin.v1.Quarantine"> & {
   /**
-   * `Integrity`.
+   * `Integrity`: entries cannot be read; the replica neither votes nor acknowledges. `ApplyFault`, `Administrative`: nothing is
+   * applied or read, the log goes on.
    *
    * @generated from field: string reason = 1;
    */
@@ -825,11 +826,32 @@ export type Quarantine = Message<"clustor.admin.v1.Quarantine"> & {
   askedNodeId?: bigint | undefined;
 
   /**
-   * Everything is repaired, and ClearQuarantine ends it.
+   * ClearQuarantine ends it: everything is repaired, or this process can go on.
    *
    * @generated from field: bool awaits_operator = 8;
    */
   awaitsOperator: boolean;
+
+  /**
+   * The entry at which applying stopped; 0 where no entry is to blame.
+   *
+   * @generated from field: uint64 index = 9;
+   */
+  index: bigint;
+
+  /**
+   * What the state machine said, or why the operator wanted it.
+   *
+   * @generated from field: string detail = 10;
+   */
+  detail: string;
+
+  /**
+   * Ticket of whoever set it.
+   *
+   * @generated from field: string ticket = 11;
+   */
+  ticket: string;
 };
 
 /**
@@ -838,6 +860,50 @@ export type Quarantine = Message<"clustor.admin.v1.Quarantine"> & {
  */
 export const QuarantineSchema: GenMessage<Quarantine> = /*@__PURE__*/
   messageDesc(file_clustor_admin_v1_admin, 14);
+
+/**
+ * @generated from message clustor.admin.v1.SetQuarantineRequest
+ */
+export type SetQuarantineRequest = Message<"clustor.admin.v1.SetQuarantineRequest"> & {
+  /**
+   * @generated from field: string partition_id = 1;
+   */
+  partitionId: string;
+
+  /**
+   * Names the decision, for the record.
+   *
+   * @generated from field: string ticket = 2;
+   */
+  ticket: string;
+
+  /**
+   * Why, for whoever finds it.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message clustor.admin.v1.SetQuarantineRequest.
+ * Use `create(SetQuarantineRequestSchema)` to create a new message.
+ */
+export const SetQuarantineRequestSchema: GenMessage<SetQuarantineRequest> = /*@__PURE__*/
+  messageDesc(file_clustor_admin_v1_admin, 15);
+
+/**
+ * @generated from message clustor.admin.v1.SetQuarantineResponse
+ */
+export type SetQuarantineResponse = Message<"clustor.admin.v1.SetQuarantineResponse"> & {
+};
+
+/**
+ * Describes the message clustor.admin.v1.SetQuarantineResponse.
+ * Use `create(SetQuarantineResponseSchema)` to create a new message.
+ */
+export const SetQuarantineResponseSchema: GenMessage<SetQuarantineResponse> = /*@__PURE__*/
+  messageDesc(file_clustor_admin_v1_admin, 16);
 
 /**
  * @generated from message clustor.admin.v1.ClearQuarantineRequest
@@ -849,11 +915,18 @@ export type ClearQuarantineRequest = Message<"clustor.admin.v1.ClearQuarantineRe
   partitionId: string;
 
   /**
-   * Names the decision, for the log.
+   * Names the decision, for the record.
    *
    * @generated from field: string ticket = 2;
    */
   ticket: string;
+
+  /**
+   * Which one, where several are in force: `Integrity`, `ApplyFault` or `Administrative`.
+   *
+   * @generated from field: string which = 3;
+   */
+  which: string;
 };
 
 /**
@@ -861,7 +934,7 @@ export type ClearQuarantineRequest = Message<"clustor.admin.v1.ClearQuarantineRe
  * Use `create(ClearQuarantineRequestSchema)` to create a new message.
  */
 export const ClearQuarantineRequestSchema: GenMessage<ClearQuarantineRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 15);
+  messageDesc(file_clustor_admin_v1_admin, 17);
 
 /**
  * @generated from message clustor.admin.v1.ClearQuarantineResponse
@@ -874,7 +947,7 @@ export type ClearQuarantineResponse = Message<"clustor.admin.v1.ClearQuarantineR
  * Use `create(ClearQuarantineResponseSchema)` to create a new message.
  */
 export const ClearQuarantineResponseSchema: GenMessage<ClearQuarantineResponse> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 16);
+  messageDesc(file_clustor_admin_v1_admin, 18);
 
 /**
  * @generated from message clustor.admin.v1.WhyRequest
@@ -901,7 +974,7 @@ export type WhyRequest = Message<"clustor.admin.v1.WhyRequest"> & {
  * Use `create(WhyRequestSchema)` to create a new message.
  */
 export const WhyRequestSchema: GenMessage<WhyRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 17);
+  messageDesc(file_clustor_admin_v1_admin, 19);
 
 /**
  * @generated from message clustor.admin.v1.WhyResponse
@@ -944,7 +1017,7 @@ export type WhyResponse = Message<"clustor.admin.v1.WhyResponse"> & {
  * Use `create(WhyResponseSchema)` to create a new message.
  */
 export const WhyResponseSchema: GenMessage<WhyResponse> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 18);
+  messageDesc(file_clustor_admin_v1_admin, 20);
 
 /**
  * @generated from message clustor.admin.v1.AddMemberRequest
@@ -987,7 +1060,7 @@ export type AddMemberRequest = Message<"clustor.admin.v1.AddMemberRequest"> & {
  * Use `create(AddMemberRequestSchema)` to create a new message.
  */
 export const AddMemberRequestSchema: GenMessage<AddMemberRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 19);
+  messageDesc(file_clustor_admin_v1_admin, 21);
 
 /**
  * @generated from message clustor.admin.v1.ChangeVotersRequest
@@ -1044,7 +1117,7 @@ export type ChangeVotersRequest = Message<"clustor.admin.v1.ChangeVotersRequest"
  * Use `create(ChangeVotersRequestSchema)` to create a new message.
  */
 export const ChangeVotersRequestSchema: GenMessage<ChangeVotersRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 20);
+  messageDesc(file_clustor_admin_v1_admin, 22);
 
 /**
  * @generated from message clustor.admin.v1.RollBackMembershipRequest
@@ -1071,7 +1144,7 @@ export type RollBackMembershipRequest = Message<"clustor.admin.v1.RollBackMember
  * Use `create(RollBackMembershipRequestSchema)` to create a new message.
  */
 export const RollBackMembershipRequestSchema: GenMessage<RollBackMembershipRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 21);
+  messageDesc(file_clustor_admin_v1_admin, 23);
 
 /**
  * @generated from message clustor.admin.v1.MembershipResponse
@@ -1102,7 +1175,7 @@ export type MembershipResponse = Message<"clustor.admin.v1.MembershipResponse"> 
  * Use `create(MembershipResponseSchema)` to create a new message.
  */
 export const MembershipResponseSchema: GenMessage<MembershipResponse> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 22);
+  messageDesc(file_clustor_admin_v1_admin, 24);
 
 /**
  * @generated from message clustor.admin.v1.PlanVotersResponse
@@ -1165,7 +1238,7 @@ export type PlanVotersResponse = Message<"clustor.admin.v1.PlanVotersResponse"> 
  * Use `create(PlanVotersResponseSchema)` to create a new message.
  */
 export const PlanVotersResponseSchema: GenMessage<PlanVotersResponse> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 23);
+  messageDesc(file_clustor_admin_v1_admin, 25);
 
 /**
  * @generated from message clustor.admin.v1.Survivability
@@ -1213,7 +1286,7 @@ export type Survivability = Message<"clustor.admin.v1.Survivability"> & {
  * Use `create(SurvivabilitySchema)` to create a new message.
  */
 export const SurvivabilitySchema: GenMessage<Survivability> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 24);
+  messageDesc(file_clustor_admin_v1_admin, 26);
 
 /**
  * @generated from message clustor.admin.v1.GetDurabilityRequest
@@ -1230,7 +1303,7 @@ export type GetDurabilityRequest = Message<"clustor.admin.v1.GetDurabilityReques
  * Use `create(GetDurabilityRequestSchema)` to create a new message.
  */
 export const GetDurabilityRequestSchema: GenMessage<GetDurabilityRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 25);
+  messageDesc(file_clustor_admin_v1_admin, 27);
 
 /**
  * @generated from message clustor.admin.v1.SetDurabilityRequest
@@ -1266,7 +1339,7 @@ export type SetDurabilityRequest = Message<"clustor.admin.v1.SetDurabilityReques
  * Use `create(SetDurabilityRequestSchema)` to create a new message.
  */
 export const SetDurabilityRequestSchema: GenMessage<SetDurabilityRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 26);
+  messageDesc(file_clustor_admin_v1_admin, 28);
 
 /**
  * @generated from message clustor.admin.v1.TransferLeadershipRequest
@@ -1293,7 +1366,7 @@ export type TransferLeadershipRequest = Message<"clustor.admin.v1.TransferLeader
  * Use `create(TransferLeadershipRequestSchema)` to create a new message.
  */
 export const TransferLeadershipRequestSchema: GenMessage<TransferLeadershipRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 27);
+  messageDesc(file_clustor_admin_v1_admin, 29);
 
 /**
  * @generated from message clustor.admin.v1.TransferLeadershipResponse
@@ -1312,7 +1385,7 @@ export type TransferLeadershipResponse = Message<"clustor.admin.v1.TransferLeade
  * Use `create(TransferLeadershipResponseSchema)` to create a new message.
  */
 export const TransferLeadershipResponseSchema: GenMessage<TransferLeadershipResponse> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 28);
+  messageDesc(file_clustor_admin_v1_admin, 30);
 
 /**
  * @generated from message clustor.admin.v1.GetKeysRequest
@@ -1325,7 +1398,7 @@ export type GetKeysRequest = Message<"clustor.admin.v1.GetKeysRequest"> & {
  * Use `create(GetKeysRequestSchema)` to create a new message.
  */
 export const GetKeysRequestSchema: GenMessage<GetKeysRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 29);
+  messageDesc(file_clustor_admin_v1_admin, 31);
 
 /**
  * @generated from message clustor.admin.v1.RotateKeysRequest
@@ -1338,7 +1411,7 @@ export type RotateKeysRequest = Message<"clustor.admin.v1.RotateKeysRequest"> & 
  * Use `create(RotateKeysRequestSchema)` to create a new message.
  */
 export const RotateKeysRequestSchema: GenMessage<RotateKeysRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 30);
+  messageDesc(file_clustor_admin_v1_admin, 32);
 
 /**
  * @generated from message clustor.admin.v1.KeysResponse
@@ -1410,7 +1483,7 @@ export type KeysResponse = Message<"clustor.admin.v1.KeysResponse"> & {
  * Use `create(KeysResponseSchema)` to create a new message.
  */
 export const KeysResponseSchema: GenMessage<KeysResponse> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 31);
+  messageDesc(file_clustor_admin_v1_admin, 33);
 
 /**
  * @generated from message clustor.admin.v1.KeyEpoch
@@ -1453,7 +1526,7 @@ export type KeyEpoch = Message<"clustor.admin.v1.KeyEpoch"> & {
  * Use `create(KeyEpochSchema)` to create a new message.
  */
 export const KeyEpochSchema: GenMessage<KeyEpoch> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 32);
+  messageDesc(file_clustor_admin_v1_admin, 34);
 
 /**
  * Looks at a node and changes the membership of its partitions. Every call is judged by the role of the caller's certificate:
@@ -1591,6 +1664,16 @@ export const AdminService: GenService<{
     methodKind: "unary";
     input: typeof RotateKeysRequestSchema;
     output: typeof KeysResponseSchema;
+  },
+  /**
+   * Puts the replica on this node into `Administrative` quarantine; answers when that is durable.
+   *
+   * @generated from rpc clustor.admin.v1.AdminService.SetQuarantine
+   */
+  setQuarantine: {
+    methodKind: "unary";
+    input: typeof SetQuarantineRequestSchema;
+    output: typeof SetQuarantineResponseSchema;
   },
   /**
    * Ends a quarantine of the replica on this node that waits for an operator; refused while entries are missing.
