@@ -16,6 +16,7 @@ import { integrityMutants } from './mutants/integrity.ts';
 import { leaseMutants } from './mutants/leases.ts';
 import { membershipMutants } from './mutants/membership.ts';
 import type { Mutant } from './mutants/mutant.ts';
+import { quarantineMutants } from './mutants/quarantine.ts';
 import { readMutants } from './mutants/reads.ts';
 import { replicationMutants } from './mutants/replication.ts';
 import { storageMutants } from './mutants/storage.ts';
@@ -35,6 +36,7 @@ export const mutants: readonly Mutant[] = [
   ...diskMutants,
   ...encryptionMutants,
   ...integrityMutants,
+  ...quarantineMutants,
   ...evidenceMutants,
 ];
 

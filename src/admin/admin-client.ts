@@ -1,12 +1,13 @@
 /** Asks the admin service of one node, over whatever transport it is given. */
 import type { MessageInitShape } from '@bufbuild/protobuf';
-import { Code, ConnectError, createClient, type Transport } from '@connectrpc/connect';
+import { Code, ConnectError, createClient, type Client, type Transport } from '@connectrpc/connect';
 
 import { errorCodes, type ErrorCode } from '../base/error-codes.ts';
 import { ClustorError } from '../base/errors.ts';
 import {
   AdminService,
   type ClearQuarantineRequestSchema,
+  type SetQuarantineRequestSchema,
   type AddMemberRequestSchema,
   type ChangeVotersRequestSchema,
   type Durability,
@@ -79,6 +80,7 @@ export interface AdminClient {
   ): Promise<Plain<Durability>>;
   getKeys(): Promise<Plain<KeysResponse>>;
   rotateKeys(): Promise<Plain<KeysResponse>>;
+  setQuarantine(request: MessageInitShape<typeof SetQuarantineRequestSchema>): Promise<void>;
   clearQuarantine(request: MessageInitShape<typeof ClearQuarantineRequestSchema>): Promise<void>;
   close(): Promise<void>;
 }
@@ -142,6 +144,7 @@ export function createAdminClient(channel: AdminChannel): AdminClient {
         async () =>
           plain(await client.setDurability(request, patience(request))) as Plain<Durability>,
       ),
+    ...quarantineCalls(client, call),
     getKeys: () => call(async () => plain(await client.getKeys({})) as Plain<KeysResponse>),
     rotateKeys: () =>
       call(
@@ -150,15 +153,27 @@ export function createAdminClient(channel: AdminChannel): AdminClient {
             await client.rotateKeys({}, { timeoutMs: rotateDeadlineMs }),
           ) as Plain<KeysResponse>,
       ),
-    clearQuarantine: (request) =>
-      call(async () => {
-        await client.clearQuarantine(request);
-      }),
     close: () => {
       isClosed = true;
       channel.close();
       return Promise.resolve();
     },
+  };
+}
+
+function quarantineCalls(
+  client: Client<typeof AdminService>,
+  call: <T>(run: () => Promise<T>) => Promise<T>,
+): Pick<AdminClient, 'setQuarantine' | 'clearQuarantine'> {
+  return {
+    setQuarantine: (request) =>
+      call(async () => {
+        await client.setQuarantine(request);
+      }),
+    clearQuarantine: (request) =>
+      call(async () => {
+        await client.clearQuarantine(request);
+      }),
   };
 }
 

@@ -21,7 +21,6 @@ import type { RaftState } from '../raft/index.ts';
 import type { NodeStatus, PartitionStatus } from '../runtime/status.ts';
 import {
   AdminService,
-  ClearQuarantineResponseSchema,
   GetPartitionResponseSchema,
   ListPartitionsResponseSchema,
   WhyResponseSchema,
@@ -29,6 +28,7 @@ import {
 import { durabilityRoutes } from './durability-routes.ts';
 import { keyRoutes, type KeySubject } from './key-routes.ts';
 import { membershipRoutes, type MembershipSubject } from './membership-routes.ts';
+import { quarantineRoutes } from './quarantine-routes.ts';
 import { partitionMessage, statusMessage } from './status-message.ts';
 import { explain, type WhyKind } from './why.ts';
 
@@ -64,6 +64,7 @@ const actions: Readonly<Record<string, AccessAction>> = {
   SetDurability: 'adminWrite',
   GetKeys: 'adminRead',
   RotateKeys: 'adminWrite',
+  SetQuarantine: 'adminWrite',
   ClearQuarantine: 'adminWrite',
 };
 
@@ -120,13 +121,10 @@ export function createAdminRoutes({
             facts: { ...answer.facts },
           });
         },
-        clearQuarantine: (request) => {
-          node.partition(partitionId(request.partitionId)).clearQuarantine(request.ticket);
-          return create(ClearQuarantineResponseSchema);
-        },
         ...membershipRoutes(node),
         ...durabilityRoutes(node),
         ...keyRoutes(node),
+        ...quarantineRoutes(node),
       },
       { interceptors: [judging(observer)] },
     );

@@ -128,15 +128,28 @@ export function partitionMessage(row: PartitionStatus): Partition {
     isHibernating: row.isHibernating,
     durability: durabilityMessage(row.durability),
     lease: create(LeaseSchema, row.lease),
-    ...(row.quarantine === undefined ? {} : { quarantine: quarantineMessage(row.quarantine) }),
+    quarantines: row.quarantines.map(quarantineMessage),
   });
 }
 
 function quarantineMessage(quarantine: QuarantineStatus): Quarantine {
-  const { reason, sinceMs, missing, missingCount, repairedCount, attempts } = quarantine;
+  const { reason, awaitsOperator } = quarantine;
+  const sinceMs = BigInt(quarantine.sinceMs);
+  if (quarantine.reason !== 'Integrity') {
+    const { index, detail, ticket } = quarantine;
+    return create(QuarantineSchema, {
+      reason,
+      sinceMs,
+      index: BigInt(index),
+      detail,
+      ticket,
+      awaitsOperator,
+    });
+  }
+  const { missing, missingCount, repairedCount, attempts } = quarantine;
   return create(QuarantineSchema, {
     reason,
-    sinceMs: BigInt(sinceMs),
+    sinceMs,
     missing: textOf(missing),
     missingCount: BigInt(missingCount),
     repairedCount: BigInt(repairedCount),
@@ -144,7 +157,7 @@ function quarantineMessage(quarantine: QuarantineStatus): Quarantine {
     ...(quarantine.askedNodeId === undefined
       ? {}
       : { askedNodeId: BigInt(quarantine.askedNodeId) }),
-    awaitsOperator: quarantine.awaitsOperator,
+    awaitsOperator,
   });
 }
 

@@ -5,12 +5,12 @@
  *
  * | asked | clauses, in order |
  * | --- | --- |
- * | `quarantined` | Integrity, InDoubt, ApplyFault |
+ * | `quarantined` | Integrity, InDoubt, ApplyFault, Administrative |
  * | `notLeader` | Integrity, InDoubt, NotAVoter, GaveUpLeadership, AnotherLeads, QuorumUnreachable, ElectionUnderWay |
- * | `readBlocked` at a leader | ApplyFault, Integrity, InDoubt, QuorumUnconfirmed, TermStartUncommitted, IndexInequality, ApplyBehind |
- * | `readBlocked` elsewhere | ApplyFault, Integrity, InDoubt, QuorumUnreachable, NoLeader, LeaderUnreachable, IndexInequality, ApplyBehind |
- * | `writeBlocked` at a leader | ApplyFault, Integrity, InDoubt, those of `diskBlocked` that are hard, TransferUnderWay, QuorumUnconfirmed, TermStartUncommitted, NotDurableAtAQuorum |
- * | `writeBlocked` elsewhere | ApplyFault, Integrity, InDoubt, QuorumUnreachable, NoLeader, LeaderUnreachable |
+ * | `readBlocked` at a leader | ApplyFault, Administrative, Integrity, InDoubt, QuorumUnconfirmed, TermStartUncommitted, IndexInequality, ApplyBehind |
+ * | `readBlocked` elsewhere | ApplyFault, Administrative, Integrity, InDoubt, QuorumUnreachable, NoLeader, LeaderUnreachable, IndexInequality, ApplyBehind |
+ * | `writeBlocked` at a leader | ApplyFault, Administrative, Integrity, InDoubt, those of `diskBlocked` that are hard, TransferUnderWay, QuorumUnconfirmed, TermStartUncommitted, NotDurableAtAQuorum |
+ * | `writeBlocked` elsewhere | ApplyFault, Administrative, Integrity, InDoubt, QuorumUnreachable, NoLeader, LeaderUnreachable |
  * | `notReady` | like `readBlocked`, without LeaderUnreachable |
  * | `membershipBlocked` at a leader | TermStartUncommitted, JointMajorityMissing, JointPhase, ChangeUncommitted, TransferUnderWay |
  * | `membershipBlocked` elsewhere | JointMajorityMissing, QuorumUnreachable, AnotherLeads, ElectionUnderWay |
@@ -37,7 +37,7 @@ import {
   type LeaderState,
   type RaftState,
 } from '../raft/index.ts';
-import { textOf, type QuarantineStatus } from '../runtime/quarantine-desk.ts';
+import { textOf, type IntegrityStatus } from '../runtime/quarantine-desk.ts';
 import type { PartitionStatus } from '../runtime/status.ts';
 import type { DiskStatus } from '../storage/disk-guard.ts';
 import { diskBlocked } from './why-disk.ts';
@@ -127,17 +127,17 @@ function clauseOf(kind: WhyKind, input: WhyInput): Clause {
     case 'notLeader':
       return notLeader(input);
     case 'readBlocked':
-      return applyFault(input) ?? inDoubt(input) ?? readBlocked(input) ?? none;
+      return held(input) ?? inDoubt(input) ?? readBlocked(input) ?? none;
     case 'writeBlocked':
-      return applyFault(input) ?? inDoubt(input) ?? writeBlocked(input) ?? none;
+      return held(input) ?? inDoubt(input) ?? writeBlocked(input) ?? none;
     case 'notReady':
-      return applyFault(input) ?? inDoubt(input) ?? notReady(input) ?? none;
+      return held(input) ?? inDoubt(input) ?? notReady(input) ?? none;
     case 'membershipBlocked':
       return membershipBlocked(input) ?? none;
     case 'diskBlocked':
       return diskBlocked(input);
     case 'quarantined':
-      return inDoubt(input) ?? applyFault(input) ?? none;
+      return inDoubt(input) ?? held(input) ?? none;
     default:
       return unreachable(kind);
   }
@@ -293,20 +293,33 @@ function leaderReads(input: WhyInput, leader: LeaderState): Clause | undefined {
   return quorumUnconfirmed(input, leader) ?? termStartUncommitted(input, leader) ?? behind(input);
 }
 
-function applyFault({ partition }: WhyInput): Clause | undefined {
-  if (partition.applyFault === undefined) return undefined;
+/** Nothing is applied or read here, while the log goes on. */
+function held({ partition }: WhyInput): Clause | undefined {
+  const hold = partition.quarantines.find((row) => row.reason !== 'Integrity');
+  if (hold === undefined) return undefined;
+  const { reason, detail, ticket, sinceMs } = hold;
+  const goesOn = 'it votes and acknowledges on, applies nothing and serves no reads';
+  if (reason === 'Administrative')
+    return {
+      clause: reason,
+      explanation: `an operator wanted this replica in quarantine (${ticket}): ${detail}; ${goesOn}`,
+      advice: 'When the reason is gone, end it with `clustor quarantine clear --ticket`.',
+      sinceMs,
+    };
   return {
-    clause: 'ApplyFault',
-    explanation: `the state machine stopped applying: ${partition.applyFault}`,
-    advice:
-      'Mend the state machine and restart the node; voting and acknowledging go on meanwhile.',
+    clause: reason,
+    explanation: `the state machine stopped applying: ${detail}; ${goesOn}`,
+    advice: hold.awaitsOperator
+      ? 'Mend the state machine, start the node with it, then end the quarantine with `clustor quarantine clear --ticket`.'
+      : 'Mend the state machine, or take a version that knows the entry, and restart the node; if the quarantine is still there, end it with `clustor quarantine clear --ticket`.',
+    sinceMs,
   };
 }
 
 /** Who may have forgotten its word is in doubt for good; whose entries cannot be read comes back by itself. */
 function inDoubt({ state, partition }: WhyInput): Clause | undefined {
   if (!state.inDoubt) return undefined;
-  const { quarantine } = partition;
+  const quarantine = partition.quarantines.find((row) => row.reason === 'Integrity');
   if (quarantine !== undefined && !state.hasLostEvidence) return integrity(quarantine);
   return {
     clause: 'InDoubt',
@@ -316,7 +329,7 @@ function inDoubt({ state, partition }: WhyInput): Clause | undefined {
   };
 }
 
-function integrity(quarantine: QuarantineStatus): Clause {
+function integrity(quarantine: IntegrityStatus): Clause {
   const { missing, missingCount, repairedCount, attempts, askedNodeId } = quarantine;
   const asked =
     askedNodeId === undefined ? 'nobody is asked right now' : `node ${askedNodeId} is being asked`;

@@ -219,7 +219,7 @@ export const errorCodes = {
     retryable: true,
     outcome: 'surelyNot',
     advice:
-      'Entries of this replica cannot be read and are being repaired from its peers; ask another node, or see `clustor why quarantined`.',
+      'This replica is in quarantine: ask another node; `clustor why quarantined` says why, and what ends it.',
   },
   CLUSTOR_LOG_COMPACTED: {
     wire: 3010,
@@ -394,7 +394,7 @@ export const errorCodes = {
     retryable: false,
     outcome: 'committed',
     advice:
-      'The state machine failed on this entry and stopped applying; mend it and restart the node.',
+      'The state machine failed on this entry and stopped applying: mend it, restart the node with it, then `clustor quarantine clear --ticket`.',
   },
   CLUSTOR_IDEMPOTENCY_HORIZON_PASSED: {
     wire: 8001,

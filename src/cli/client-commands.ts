@@ -121,16 +121,33 @@ export async function runWhy(kind: WhyKind, options: NodeOptions, output: Output
   return exitCodes.done;
 }
 
-/** Ends a quarantine at one node that waits for an operator. */
-export async function runClearQuarantine(
-  options: NodeOptions & { readonly ticket: string },
+/** Puts the replica of one node into quarantine. */
+export async function runSetQuarantine(
+  options: NodeOptions & { readonly ticket: string; readonly reason: string },
   output: Output,
 ): Promise<number> {
+  const { node, ticket, reason } = options;
   await atNode(options, async (admin, partitionId) => {
-    await admin.clearQuarantine({ partitionId, ticket: options.ticket });
+    await admin.setQuarantine({ partitionId, ticket, reason });
     output.result(
-      { partitionId, node: options.node, ticket: options.ticket },
-      `The quarantine of partition ${partitionId} on node ${options.node} ends.`,
+      { partitionId, node, ticket, reason },
+      `The replica of partition ${partitionId} on node ${node} is in Administrative quarantine.`,
+    );
+  });
+  return exitCodes.done;
+}
+
+/** Ends a quarantine at one node that waits for an operator. */
+export async function runClearQuarantine(
+  options: NodeOptions & { readonly ticket: string; readonly which?: string },
+  output: Output,
+): Promise<number> {
+  const { node, ticket, which = '' } = options;
+  await atNode(options, async (admin, partitionId) => {
+    await admin.clearQuarantine({ partitionId, ticket, which });
+    output.result(
+      { partitionId, node, ticket },
+      `The quarantine of partition ${partitionId} on node ${node} ends.`,
     );
   });
   return exitCodes.done;
@@ -269,11 +286,11 @@ function diskText(disk: { readonly pressure: string; readonly freeBytes: number 
 
 function faultText(row: {
   readonly inDoubt: boolean;
-  readonly quarantine?: object | undefined;
-  readonly applyFault?: string | undefined;
+  readonly quarantines: readonly { readonly reason: string }[];
 }): string {
-  if (row.quarantine !== undefined) return pc.red('quarantine');
-  return row.inDoubt ? pc.red('in doubt') : (row.applyFault ?? '');
+  const [gravest] = row.quarantines;
+  if (gravest !== undefined) return pc.red(`quarantine: ${gravest.reason}`);
+  return row.inDoubt ? pc.red('in doubt') : '';
 }
 
 function roleText(row: {

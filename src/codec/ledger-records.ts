@@ -10,6 +10,7 @@ import { ClustorError } from '../base/errors.ts';
 import type { Incarnation, LogIndex, PartitionId, ReplicaId, Term } from '../base/ids.ts';
 import type { IndexRange } from '../base/index-ranges.ts';
 import type { Configuration } from '../base/membership.ts';
+import { readHold, writeHold, type HoldRow } from './hold-record.ts';
 import { readConfiguration, writeConfiguration } from './system-entry.ts';
 
 const recordBytesMax = 0xffff;
@@ -18,7 +19,7 @@ const doubtReasonLengthMax = 256;
 const doubtReasonBytesMax = 1024;
 /** Cause of a `rangeMoved`; 1 is kept for copies made by compaction. */
 const movedByRepair = 2;
-/** Reason of a quarantine that the ledger knows. */
+/** Reason of a `quarantine` record: the others have records of their own. */
 const integrityReason = 1;
 
 /** A vote as it stands in the ledger. */
@@ -105,7 +106,8 @@ export type LedgerRecord =
       readonly toSegment: number;
       readonly endOffset: number;
     } & IndexRange)
-  | ({ readonly kind: 'quarantine'; readonly partitionId: PartitionId } & QuarantineRow);
+  | ({ readonly kind: 'quarantine'; readonly partitionId: PartitionId } & QuarantineRow)
+  | ({ readonly kind: 'hold'; readonly partitionId: PartitionId } & HoldRow);
 
 /** A replica's `Integrity` quarantine, or the memory of those that are over (specification §5.6). */
 export interface QuarantineRow {
@@ -141,6 +143,7 @@ const kinds: Readonly<Record<LedgerRecord['kind'], number>> = {
   durabilityTransition: 16,
   rangeMoved: 17,
   quarantine: 18,
+  hold: 19,
   nonceAbandon: 20,
   segmentRewriting: 21,
 };
@@ -206,15 +209,10 @@ function writePayload(writer: ByteWriter, record: LedgerRecord): void {
       writeTransition(writer, record);
       return;
     case 'nonceAbandon':
-      writer.u64(record.segmentSeq);
-      writer.u8(abandonReasons.indexOf(record.reason));
-      writer.u64(record.reservedBlocks);
-      writer.u64(record.blocksSpent);
+      writeNonceAbandon(writer, record);
       return;
     case 'segmentRewriting':
-      writer.u64(record.segmentSeq);
-      writer.u32(record.dekEpoch);
-      writer.u64(record.reservedBlocks);
+      writeSegmentRewriting(writer, record);
       return;
     case 'rangeMoved':
       writeRangeMoved(writer, record);
@@ -223,7 +221,30 @@ function writePayload(writer: ByteWriter, record: LedgerRecord): void {
       writer.uuid(record.partitionId);
       writeQuarantine(writer, record);
       return;
+    case 'hold':
+      writer.uuid(record.partitionId);
+      writeHold(writer, record);
+      return;
   }
+}
+
+function writeNonceAbandon(
+  writer: ByteWriter,
+  record: Extract<LedgerRecord, { kind: 'nonceAbandon' }>,
+): void {
+  writer.u64(record.segmentSeq);
+  writer.u8(abandonReasons.indexOf(record.reason));
+  writer.u64(record.reservedBlocks);
+  writer.u64(record.blocksSpent);
+}
+
+function writeSegmentRewriting(
+  writer: ByteWriter,
+  record: Extract<LedgerRecord, { kind: 'segmentRewriting' }>,
+): void {
+  writer.u64(record.segmentSeq);
+  writer.u32(record.dekEpoch);
+  writer.u64(record.reservedBlocks);
 }
 
 function writeTransition(
@@ -334,6 +355,8 @@ function readPayload(kind: number, reader: ByteReader): LedgerRecord {
         partitionId: reader.uuid() as PartitionId,
         ...readQuarantine(reader),
       };
+    case kinds.hold:
+      return { kind: 'hold', partitionId: reader.uuid() as PartitionId, ...readHold(reader) };
     default:
       throw new ClustorError(
         'CLUSTOR_FORMAT_UNSUPPORTED',

@@ -4,12 +4,13 @@
  * | clause | when | and only if |
  * | --- | --- | --- |
  * | ClockAlarm | the own clock is in alarm | a caught-up voter has no alarm |
+ * | Quarantined | nothing is applied or read here (§5.6) | a caught-up voter did not refuse in this reign, or ten minutes ago |
  * | SlowDevice | the own disk is slow | a caught-up voter says that its disk is faster, and healthy; once in ten minutes |
  * | StructuralLag | a majority of the voters that are heard lags by far, and has for 15 s | once in ten minutes |
  *
  * Leadership is handed to the best heir. Where that came to nothing, or nobody has caught up, the leader merely steps down, and
  * only if the others can elect somebody without it: where its own disk does not answer at all, or where the laggards are a quorum.
- * A leader that is younger than `min_leader_term_ms` stays, but for an alarm of its clock.
+ * A leader that is younger than `min_leader_term_ms` stays, but for an alarm of its clock or a quarantine.
  */
 import type { NodeId } from '../base/ids.ts';
 import { healthyShare } from './device-latency.ts';
@@ -52,6 +53,8 @@ export interface StepDownInput {
   /** For how long a majority of the voters that are heard has lagged by far. */
   readonly structuralLagMs: number;
   readonly hasClockAlarm: boolean;
+  /** Nothing is applied or read here. */
+  readonly isHeld: boolean;
   /** The other voters. */
   readonly peers: readonly StepDownPeer[];
   /** Heirs that did not take over in this reign. */
@@ -59,7 +62,7 @@ export interface StepDownInput {
 }
 
 /** Why leadership is given up. */
-export type StepDownClause = 'ClockAlarm' | 'SlowDevice' | 'StructuralLag';
+export type StepDownClause = 'ClockAlarm' | 'Quarantined' | 'SlowDevice' | 'StructuralLag';
 
 /** What a leader is to do. */
 export type StepDownVerdict =
@@ -86,8 +89,8 @@ const hangingMsMin = 1_000;
 
 /** Judges. */
 export function judgeStepDown(input: StepDownInput): StepDownVerdict {
-  const alarmed = clockAlarm(input);
-  if (alarmed !== undefined) return alarmed;
+  const urgent = clockAlarm(input) ?? quarantined(input);
+  if (urgent !== undefined) return urgent;
   const isTooSoon =
     input.leaderAgeMs < input.leaderAgeMsMin || input.sinceStepDownMs < stepDownIntervalMs;
   if (isTooSoon) return { kind: 'stay' };
@@ -109,6 +112,18 @@ function clockAlarm(input: StepDownInput): StepDownVerdict | undefined {
     to: heir.nodeId,
     clause: 'ClockAlarm',
     reason: `the clock of this node is in alarm, that of node ${heir.nodeId} is not`,
+  };
+}
+
+/** Who is asked and refuses is in quarantine as well, and nothing was lost: no client is served here anyway. */
+function quarantined(input: StepDownInput): StepDownVerdict | undefined {
+  const [heir] = heirsOf(input);
+  if (!input.isHeld || heir === undefined) return undefined;
+  return {
+    kind: 'handOver',
+    to: heir.nodeId,
+    clause: 'Quarantined',
+    reason: 'this replica is in quarantine and neither applies nor reads',
   };
 }
 

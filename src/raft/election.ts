@@ -22,6 +22,7 @@ import {
   changeHardState,
   mayCampaign,
   resetElectionDeadline,
+  yieldsToOthers,
 } from './role.ts';
 import { fromSelf, isSameVote, send, sendAfterVote, senderOf } from './send.ts';
 import {
@@ -54,7 +55,9 @@ export function electionTick(state: RaftState, context: StepContext): void {
     state.electionDeadlineTick = withheldUntilTick(state);
     return;
   }
-  if (!mayCampaign(state)) {
+  const isYielding = mayCampaign(state) && yieldsToOthers(state);
+  if (isYielding) state.heldTimeouts++;
+  if (isYielding || !mayCampaign(state)) {
     resetElectionDeadline(state);
     if (state.leaderContact !== undefined)
       becomeFollower(state, context, {
@@ -76,7 +79,7 @@ export function leaderNodeUnreachable(state: RaftState, context: StepContext): v
   if (state.role === 'leader' || state.leaderContact === undefined) return;
   const lostReplica = state.leaderContact.replicaId;
   state.leaderLost = true;
-  if (!mayCampaign(state)) return;
+  if (!mayCampaign(state) || yieldsToOthers(state)) return;
   const inLine = votersOfBoth(activeConfiguration(state)).filter(
     (member) => member.replicaId !== lostReplica,
   );
@@ -208,6 +211,8 @@ export function handleTimeoutNow(
   message: TimeoutNow,
 ): void {
   if (message.term < state.term || state.role === 'leader' || !mayCampaign(state)) return;
+  // The leader does not know that nothing is applied here; it goes on leading (specification §5.6).
+  if (state.isHeld) return;
   startElection(state, context, true);
 }
 

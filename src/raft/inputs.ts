@@ -67,4 +67,6 @@ export type Input =
    * Everything up to the highest index that the ledger covers can be read again, and the record that ends the quarantine is
    * durable. `log` where the core began with a part of it.
    */
-  | { readonly kind: 'repaired'; readonly log: WholeLog | undefined };
+  | { readonly kind: 'repaired'; readonly log: WholeLog | undefined }
+  /** A quarantine that stops applying and reading begins or ends; the log goes on (specification §5.6, KER-9). */
+  | { readonly kind: 'hold'; readonly isHeld: boolean };

@@ -34,6 +34,7 @@ export function becomeLeader(state: RaftState, context: StepContext): void {
   state.campaign = undefined;
   state.givenUp = undefined;
   state.failedElections = 0;
+  state.heldTimeouts = 0;
   state.leaderContact = {
     replicaId: state.selfReplica,
     nodeId: state.selfNode,

@@ -28,6 +28,14 @@ export function mayCampaign(state: RaftState): boolean {
   );
 }
 
+/** Election timeouts that a held replica lets pass before it campaigns (KER-9). */
+const heldTimeoutsMax = 2;
+
+/** Whether this replica lets healthy ones go first still: it was not held long enough without a leader. */
+export function yieldsToOthers(state: RaftState): boolean {
+  return state.isHeld && state.heldTimeouts < heldTimeoutsMax;
+}
+
 /**
  * Draws the next election deadline; failed elections widen the window by ×1.5 each (specification §2.2). A candidate whose
  * voters are far away gets twice the window for a term: from that of one data centre to that of many, or from that to the
@@ -103,6 +111,7 @@ export function becomeFollower(
   state.leader = undefined;
   state.leaderContact = next.leader;
   if (next.leader !== undefined) {
+    state.heldTimeouts = 0;
     state.failedElections = 0;
     state.leaderLost = false;
   }

@@ -180,6 +180,10 @@ export interface RaftState {
    * before its damage here; nothing is appended meanwhile.
    */
   isQuarantined: boolean;
+  /** `ApplyFault` or `Administrative` quarantine (specification §5.6): everything goes on, but healthy ones campaign first. */
+  isHeld: boolean;
+  /** Election timeouts that a held replica has let pass since it last heard a leader. */
+  heldTimeouts: number;
   now: number;
   prng: PrngState;
   campaign: CampaignState | undefined;
@@ -229,6 +233,8 @@ export interface RaftStart extends WholeLog {
   readonly inDoubt: boolean;
   /** In doubt only because entries cannot be read; the recovered log ends before the first of them. @defaultValue false */
   readonly isQuarantined?: boolean;
+  /** Applies and reads nothing, and lets others campaign first. @defaultValue false */
+  readonly isHeld?: boolean;
   readonly now: number;
   readonly seed: number;
 }
@@ -279,6 +285,8 @@ export function createRaftState(start: RaftStart): RaftState {
     inDoubt: start.inDoubt || start.isQuarantined === true,
     hasLostEvidence: start.inDoubt,
     isQuarantined: start.isQuarantined === true,
+    isHeld: start.isHeld === true,
+    heldTimeouts: 0,
     now: start.now,
     prng: createPrng(start.seed),
     campaign: undefined,

@@ -117,7 +117,8 @@ function handle(state: RaftState, input: Input, context: StepContext): void {
     case 'doubt':
     case 'quarantine':
     case 'repaired':
-      damage(state, input, context);
+    case 'hold':
+      quarantine(state, input, context);
       return;
     default:
       unreachable(input);
@@ -143,13 +144,16 @@ function operate(
   else stepDownWanted(state, context, input.reason);
 }
 
-/** What this replica cannot prove or read, and that it can again. */
-function damage(
+/** What this replica cannot prove, read or apply, and that it can again. */
+function quarantine(
   state: RaftState,
-  input: Extract<Input, { kind: 'doubt' | 'quarantine' | 'repaired' }>,
+  input: Extract<Input, { kind: 'doubt' | 'quarantine' | 'repaired' | 'hold' }>,
   context: StepContext,
 ): void {
-  if (input.kind === 'repaired') {
+  if (input.kind === 'hold') {
+    state.isHeld = input.isHeld;
+    state.heldTimeouts = 0;
+  } else if (input.kind === 'repaired') {
     leaveQuarantine(state, context, input.log);
   } else if (input.kind === 'quarantine') {
     doubt(state, context, 'entries of this replica cannot be read');

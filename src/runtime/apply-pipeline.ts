@@ -3,8 +3,9 @@
  *
  * Entries come as frames, from the tail in memory or, after a start or a long stop, from the log. System entries never
  * reach the machine; an unknown one stops applying (it is never skipped). Duplicates of keyed requests are dropped here,
- * on every replica alike, and answered with the first one's result. A machine that throws, or fails three times on one
- * entry within 60 s, stops this replica's applying (`ApplyFault`); voting and acknowledging go on.
+ * on every replica alike, and answered with the first one's result. A machine that throws, or is fatal three times within
+ * 60 s, stops this replica's applying (`ApplyFault`); voting and acknowledging go on. After a throw nobody knows what the
+ * machine holds, so this process never applies again; after fatal outcomes an operator may let it try once more.
  */
 import { assert, unreachable } from '../base/assert.ts';
 import { crc32c } from '../base/crc32c.ts';
@@ -22,6 +23,7 @@ import {
 } from '../codec/entry-frame.ts';
 import { createEntryMetadata, readEntryMetadata } from '../codec/entry-metadata.ts';
 import { readSystemEntry, type DurabilityTransition } from '../codec/system-entry.ts';
+import { countFatal, type QuarantineReason } from '../policy/quarantine.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { ApplyOutcome, StateMachine } from '../ports/state-machine.ts';
 import { DamagedEntries } from '../storage/segment-reader.ts';
@@ -46,8 +48,8 @@ export interface ApplyListener {
   ): void;
   /** All entries up to here are dealt with. */
   advanced(appliedIndex: LogIndex): void;
-  /** Applying stopped for good in this process. */
-  faulted(error: ClustorError): void;
+  /** Applying stopped; `isOfMachine` where the machine failed, and not what it was given. */
+  faulted(error: ClustorError, isOfMachine: boolean): void;
 }
 
 /** Where frames come from when they are not in memory. */
@@ -70,8 +72,6 @@ export interface ApplyOptions {
   readonly appliedIndex: LogIndex;
 }
 
-const fatalsMax = 3;
-const fatalWindowMs = 60_000;
 const retryDelayMs = 20;
 const fatalRetryDelayMs = 1_000;
 
@@ -86,10 +86,11 @@ export class ApplyPipeline {
   #targetIndex: LogIndex;
   #isRunning = false;
   #isClosed = false;
-  #isHeld = false;
+  readonly #holds = new Set<QuarantineReason>();
   #timeMs = 0;
-  #fatals: number[] = [];
+  #fatalsMs: readonly number[] = [];
   #fault: ClustorError | undefined;
+  #isMachineKnown = true;
 
   constructor(options: ApplyOptions) {
     this.#options = options;
@@ -115,15 +116,32 @@ export class ApplyPipeline {
     if (!this.#isRunning) this.#run();
   }
 
-  /** Nothing more is applied until {@link ApplyPipeline.release}: the log is being repaired (specification §5.6). */
-  hold(): void {
-    this.#isHeld = true;
+  /** Whether nothing is applied, by a fault or because somebody holds it. */
+  get isStopped(): boolean {
+    return this.#fault !== undefined || this.#holds.size > 0;
   }
 
-  /** Goes on where {@link ApplyPipeline.hold} stopped it. */
-  release(): void {
-    this.#isHeld = false;
+  /** Whether the machine holds what its applied entries made of it: it never threw in this process. */
+  get isMachineKnown(): boolean {
+    return this.#isMachineKnown;
+  }
+
+  /** Nothing more is applied until {@link ApplyPipeline.release} with the same reason (specification §5.6). */
+  hold(reason: QuarantineReason): void {
+    this.#holds.add(reason);
+  }
+
+  /** Goes on where {@link ApplyPipeline.hold} stopped it, unless something else holds it. */
+  release(reason: QuarantineReason): void {
+    this.#holds.delete(reason);
     if (!this.#isRunning) this.#run();
+  }
+
+  /** Forgets fatal outcomes, so that the machine is asked once more; the owner has checked that it can be. */
+  forgive(): void {
+    assert(this.#isMachineKnown, 'a machine that threw is never asked again');
+    this.#fault = undefined;
+    this.#fatalsMs = [];
   }
 
   /** Gives back what memory it can while nothing is being applied. */
@@ -156,6 +174,8 @@ export class ApplyPipeline {
 
   #runOnce(): Promise<void> | undefined {
     try {
+      // What was taken in and not applied when it stopped comes first.
+      if (this.#batch.length > 0) return this.#flush();
       const views = this.#options.source.slice(
         (this.#appliedIndex + 1) as LogIndex,
         this.#lastOfRun(),
@@ -168,12 +188,7 @@ export class ApplyPipeline {
   }
 
   #mayGoOn(): boolean {
-    return (
-      !this.#isClosed &&
-      !this.#isHeld &&
-      this.#fault === undefined &&
-      this.#appliedIndex < this.#targetIndex
-    );
+    return !this.#isClosed && !this.isStopped && this.#appliedIndex < this.#targetIndex;
   }
 
   #lastOfRun(): LogIndex {
@@ -193,10 +208,10 @@ export class ApplyPipeline {
     } catch (error) {
       // No fault of the machine: the entries come back with the repair.
       if (!(error instanceof DamagedEntries)) throw error;
-      this.hold();
+      this.hold('Integrity');
       return;
     }
-    if (this.#isClosed || this.#isHeld) return;
+    if (this.#isClosed || this.isStopped) return;
     await this.#applyViews([batch.bytes]);
   }
 
@@ -210,9 +225,12 @@ export class ApplyPipeline {
         assert(size > 0, 'the log holds whole frames');
         if (!this.#collect(bytes, offset)) {
           const pending = this.#flush();
-          if (this.#fault !== undefined) return undefined;
           const from = offset;
-          if (pending !== undefined) return pending.then(() => this.#applyViews(views, view, from));
+          if (pending !== undefined)
+            return pending.then(() =>
+              this.#isClosed || this.isStopped ? undefined : this.#applyViews(views, view, from),
+            );
+          if (this.isStopped) return undefined;
           continue;
         }
         offset += size;
@@ -297,11 +315,16 @@ export class ApplyPipeline {
     try {
       outcome = this.#options.machine.apply(this.#batch, this.#batch);
     } catch (error) {
-      this.#stop(error);
+      this.#threw(error);
       return undefined;
     }
-    if (outcome instanceof Promise) return outcome.then((settled) => this.#settle(settled));
-    return this.#settle(outcome);
+    if (!(outcome instanceof Promise)) return this.#settle(outcome);
+    return outcome.then(
+      (settled) => this.#settle(settled),
+      (error: unknown) => {
+        this.#threw(error);
+      },
+    );
   }
 
   #settle(outcome: ApplyOutcome): Promise<void> | undefined {
@@ -341,20 +364,25 @@ export class ApplyPipeline {
     await new Promise<void>((resolve) => {
       this.#options.clock.setTimer(delayMs, resolve);
     });
-    if (this.#isClosed) return;
+    if (this.#isClosed || this.isStopped) return;
     await this.#flush();
   }
 
   /** Counts a fatal outcome; false when it was the last one allowed. */
   #countFatal(message: string): boolean {
-    const nowMs = this.#options.clock.monotonicMs();
-    this.#fatals = [...this.#fatals.filter((atMs) => nowMs - atMs < fatalWindowMs), nowMs];
-    if (this.#fatals.length < fatalsMax) return true;
-    this.#stop(new Error(message));
-    return false;
+    const { countedMs, isFault } = countFatal(this.#fatalsMs, this.#options.clock.monotonicMs());
+    this.#fatalsMs = countedMs;
+    if (isFault) this.#stop(new Error(message), true);
+    return !isFault;
   }
 
-  #stop(error: unknown): void {
+  /** What the machine holds is not known any more. */
+  #threw(error: unknown): void {
+    this.#isMachineKnown = false;
+    this.#stop(error, true);
+  }
+
+  #stop(error: unknown, isOfMachine = false): void {
     if (this.#fault !== undefined || this.#isClosed) return;
     const index = this.#appliedIndex + 1;
     this.#fault = new ClustorError(
@@ -362,7 +390,7 @@ export class ApplyPipeline {
       `the state machine failed at or behind entry ${index}: ${messageOf(error)}`,
       { cause: error, details: { index } },
     );
-    this.#options.listener.faulted(this.#fault);
+    this.#options.listener.faulted(this.#fault, isOfMachine);
   }
 }
 

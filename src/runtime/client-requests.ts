@@ -249,9 +249,9 @@ function read(
   request: Extract<ClientRequest, { kind: 'readRequest' }>,
   replica: Replica,
 ): void {
+  const forbidden = replica.gate.refusal('mayRead');
+  if (forbidden !== undefined) throw forbidden;
   if (request.consistency === 'snapshotOnly') {
-    const refusal = replica.quarantineRefusal();
-    if (refusal !== undefined) throw refusal;
     serve(session, request, replica);
     return;
   }
@@ -286,6 +286,9 @@ function serve(
 ): void {
   const { requestId, partitionId, toIncarnation, consistency } = request;
   try {
+    // A quarantine may have begun while the read waited.
+    const forbidden = replica.gate.refusal('mayRead');
+    if (forbidden !== undefined) throw forbidden;
     const result = replica.machine.query(request.query);
     session.send({
       kind: 'readResponse',

@@ -244,14 +244,16 @@ export class DurabilityDesk {
     const { replica, clock, deviceViolations, ioWriterModeOf } = this.#options;
     const voters = votersOfBoth(activeConfiguration(replica.state));
     const blocking = voters.filter(({ nodeId }) => ioWriterModeOf(nodeId) === 'Blocking');
-    const { fault } = replica.apply;
+    const { gravest } = replica.gate;
     return judgeGroupFsync({
       nowMs: clock.monotonicMs(),
       backoffUntilMs: this.#backoffUntilMs,
       voters: voters.length,
       blockingVoters: blocking.length,
       deviceViolations: deviceViolations(),
-      quarantine: replica.state.inDoubt ? 'this replica is in doubt' : fault?.message,
+      quarantine: replica.state.inDoubt
+        ? 'this replica is in doubt'
+        : gravest && `this replica is in ${gravest} quarantine`,
     });
   }
 

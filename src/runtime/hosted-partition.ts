@@ -4,6 +4,7 @@ import type { Clock } from '../ports/clock.ts';
 import type { Entropy } from '../ports/entropy.ts';
 import { allMembers } from '../raft/index.ts';
 import { DurabilityDesk, type DurabilityDeskOptions } from './durability-desk.ts';
+import { HoldDesk } from './hold-desk.ts';
 import { LocalAppender } from './local-append.ts';
 import { LocalReader } from './local-read.ts';
 import { MembershipDesk } from './membership-desk.ts';
@@ -22,6 +23,7 @@ export interface HostedPartition {
   readonly membership: MembershipDesk;
   readonly durability: DurabilityDesk;
   readonly quarantine: QuarantineDesk;
+  readonly holds: HoldDesk;
 }
 
 /** What hosting needs besides the replica's own options. */
@@ -35,13 +37,19 @@ export interface HostingOptions extends ReplicaOptions {
 /** Makes a replica and what serves it; nothing runs before `replica.begin()`. */
 export function hostPartition(options: HostingOptions): HostedPartition {
   const { clock, entropy, links, turn, limits } = options;
-  const replica = new Replica(options);
+  const replica = new Replica({
+    ...options,
+    faulted: (error, isOfMachine) => {
+      holds.faulted(error, isOfMachine);
+    },
+  });
   const appender = new LocalAppender({ replica, links, turn, clock });
   const reader = new LocalReader({ replica, links, turn, readsMax: limits.readsMax });
   const membership = new MembershipDesk({ replica, links, clock, entropy });
   const durability = new DurabilityDesk({ replica, clock, ...options.device });
   const { recovered, observer } = options;
   const quarantine = new QuarantineDesk({ replica, recovered, links, clock, observer, turn });
+  const holds = new HoldDesk({ replica, clock, observer, turn });
   const feed = {
     source: {
       slice: (firstIndex: LogIndex, lastIndex: LogIndex) =>
@@ -61,11 +69,12 @@ export function hostPartition(options: HostingOptions): HostedPartition {
     membership,
     durability,
     quarantine,
+    holds,
     clock,
     clientId,
     feed,
   });
-  return { replica, partition, appender, reader, membership, durability, quarantine };
+  return { replica, partition, appender, reader, membership, durability, quarantine, holds };
 }
 
 /** Looks again at what waits locally: a leader is known, or another one. */
@@ -86,8 +95,9 @@ export function sweepHosted(
 
 /** Ends everything of a hosted partition: who waits is answered. */
 export function closeHosted(hosted: HostedPartition): void {
-  const { replica, appender, reader, membership, durability, quarantine } = hosted;
+  const { replica, appender, reader, membership, durability, quarantine, holds } = hosted;
   quarantine.close();
+  holds.close();
   appender.close();
   reader.close();
   membership.close();

@@ -56,6 +56,8 @@ interface Watched {
   laggingSinceMs: number | undefined;
   failedHeirs: NodeId[];
   heir: NodeId | undefined;
+  /** Since when heirs that failed are remembered. */
+  failedSinceMs: number;
   steppedDownMs: number;
 }
 
@@ -120,6 +122,7 @@ export class LeadershipWatch {
     if (watched.term !== state.term) {
       watched.term = state.term;
       watched.failedHeirs = [];
+      watched.failedSinceMs = nowMs;
       watched.heir = undefined;
       watched.laggingSinceMs = undefined;
     }
@@ -127,10 +130,16 @@ export class LeadershipWatch {
     if (watched.heir !== undefined) watched.failedHeirs.push(watched.heir);
     watched.heir = undefined;
     const isSomeoneFarBehind = leader.progress.some((row) => isFarBehind(lagOf(replica, row)));
-    if (!this.#device.isSlow && !isSomeoneFarBehind && !state.clockAlarm) {
+    const { isHeld, clockAlarm } = state;
+    if (!this.#device.isSlow && !isSomeoneFarBehind && !clockAlarm && !isHeld) {
       watched.laggingSinceMs = undefined;
       watched.failedHeirs = [];
       return;
+    }
+    if (isHeld && nowMs - watched.failedSinceMs >= stepDownIntervalMs) {
+      // Who was in quarantine as well may be out of it.
+      watched.failedHeirs = [];
+      watched.failedSinceMs = nowMs;
     }
     const peers = this.#peers(replica, leader);
     if (isLagStructural(peers)) watched.laggingSinceMs ??= nowMs;
@@ -162,6 +171,7 @@ export class LeadershipWatch {
       sinceEvacuationMs: nowMs - this.#evacuatedMs,
       structuralLagMs: watched.laggingSinceMs === undefined ? 0 : nowMs - watched.laggingSinceMs,
       hasClockAlarm: state.clockAlarm,
+      isHeld: state.isHeld,
       peers,
       failedHeirs: watched.failedHeirs,
     });
@@ -220,6 +230,7 @@ export class LeadershipWatch {
       laggingSinceMs: undefined,
       failedHeirs: [],
       heir: undefined,
+      failedSinceMs: Number.NEGATIVE_INFINITY,
       steppedDownMs: Number.NEGATIVE_INFINITY,
     };
     this.#watched.set(replica, fresh);

@@ -131,7 +131,7 @@ export class LocalReader implements TurnWork {
         new ClustorError('CLUSTOR_CLOSED', 'the node is closed', { outcome: 'surelyNot' }),
       );
     if (signal?.aborted === true) return Promise.reject(aborted(signal));
-    const refusal = this.#options.replica.quarantineRefusal();
+    const refusal = this.#options.replica.gate.refusal('mayRead');
     if (refusal !== undefined) return Promise.reject(refusal);
     if (this.#pending.size >= this.#options.readsMax)
       return Promise.reject(

@@ -5,7 +5,9 @@ import { ClustorError } from '../base/errors.ts';
 import type { LogIndex, NodeId, PartitionId } from '../base/ids.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { StateMachine } from '../ports/state-machine.ts';
+import type { QuarantineReason } from '../policy/quarantine.ts';
 import type { DurabilityDesk, DurabilityStatus } from './durability-desk.ts';
+import type { HoldDesk } from './hold-desk.ts';
 import type { AppendReceipt, LocalAppend, LocalAppender } from './local-append.ts';
 import type { LocalReader } from './local-read.ts';
 import type {
@@ -15,7 +17,7 @@ import type {
   VoterChange,
   VoterPlan,
 } from './membership-desk.ts';
-import type { QuarantineDesk } from './quarantine-desk.ts';
+import type { QuarantineDesk, QuarantineStatus } from './quarantine-desk.ts';
 import type { Replica } from './replica.ts';
 import { keyMetadata, SessionKeys, type IdempotencyKey } from './session-keys.ts';
 import { partitionStatus, type PartitionStatus } from './status.ts';
@@ -53,6 +55,7 @@ export interface PartitionParts {
   readonly membership: MembershipDesk;
   readonly durability: DurabilityDesk;
   readonly quarantine: QuarantineDesk;
+  readonly holds: HoldDesk;
   readonly clock: Clock;
   readonly clientId: Uint8Array;
   readonly feed: EntryFeed;
@@ -176,6 +179,8 @@ export class Partition {
       const { index } = await reader.readIndex(deadlineAtMs, signal, true);
       await reader.waitApplied(index, deadlineAtMs, signal);
     }
+    const forbidden = replica.gate.refusal('mayRead');
+    if (forbidden !== undefined) throw forbidden;
     return read(this.machine);
   }
 
@@ -265,24 +270,52 @@ export class Partition {
   }
 
   /**
-   * Ends an `Integrity` quarantine of this replica that waits for an operator: everything is repaired, and it was the third
-   * within a day. `ticket` says who looked at it, for the log.
-   * @throws ClustorError `CLUSTOR_QUARANTINED` while entries are missing, `CLUSTOR_INVALID_ARGUMENT` where there is none.
+   * Puts this replica into `Administrative` quarantine (specification §5.6): it applies nothing more, refuses reads and new
+   * entries, and lets others lead; it votes and acknowledges on. Resolves when that is durable; it outlives restarts.
+   * `ticket` and `reason` say who wanted it and why, at most 256 characters each.
+   * @throws ClustorError `CLUSTOR_INVALID_ARGUMENT`, `CLUSTOR_CLOSED`.
    */
-  clearQuarantine(ticket: string): void {
+  setQuarantine(ticket: string, reason: string): Promise<void> {
+    return this.#parts.holds.set(ticket, reason);
+  }
+
+  /**
+   * Ends a quarantine of this replica that waits for an operator: `ApplyFault` once the machine is mended, `Administrative`,
+   * or an `Integrity` one where everything is repaired and it was the third within a day. `ticket` says who looked at it;
+   * `reason` which one is meant where there are several. Resolves when the end is on its way to the disk or there.
+   * @throws ClustorError `CLUSTOR_QUARANTINED` while entries are missing, or where the node must be restarted first;
+   * `CLUSTOR_INVALID_ARGUMENT` where there is none, or several.
+   */
+  async clearQuarantine(ticket: string, reason?: QuarantineReason): Promise<void> {
     if (ticket === '')
       throw new ClustorError('CLUSTOR_INVALID_ARGUMENT', 'name the ticket of this decision');
-    this.#parts.quarantine.clear(ticket);
+    const { quarantine, holds } = this.#parts;
+    const inForce = this.#quarantines().map((row) => row.reason);
+    if (reason === undefined && inForce.length > 1)
+      throw new ClustorError(
+        'CLUSTOR_INVALID_ARGUMENT',
+        `name which quarantine is to end: ${inForce.join(', ')}`,
+      );
+    const [ended = 'Integrity'] = reason === undefined ? inForce : [reason];
+    if (ended === 'Integrity') quarantine.clear(ticket);
+    else await holds.clear(ended, ticket);
   }
 
   /** Role, indexes, members and what is under way. */
   status(): PartitionStatus {
-    const { replica, appender, durability, quarantine } = this.#parts;
+    const { replica, appender, durability } = this.#parts;
     return partitionStatus(replica, {
       localAppendsPending: appender.pendingCount,
       durability: durability.status(),
-      quarantine: quarantine.status,
+      quarantines: this.#quarantines(),
     });
+  }
+
+  /** Those in force, the gravest first. */
+  #quarantines(): readonly QuarantineStatus[] {
+    const { quarantine, holds } = this.#parts;
+    const { status } = quarantine;
+    return status === undefined ? holds.statuses : [status, ...holds.statuses];
   }
 
   #deadlineAtMs(options: ReadOptions): number {

@@ -8,7 +8,7 @@ import type { ReadBarriers } from './read-barriers.ts';
 export function answeringListener(waiting: {
   readonly proposals: ProposalQueue;
   readonly reads: ReadBarriers;
-  readonly faulted: (error: ClustorError) => void;
+  readonly faulted: ApplyListener['faulted'];
   readonly durabilityChanged: ApplyListener['durabilityChanged'];
 }): ApplyListener {
   const { proposals, reads, durabilityChanged } = waiting;
@@ -26,21 +26,29 @@ export function answeringListener(waiting: {
     advanced: (appliedIndex) => {
       reads.applied(appliedIndex);
     },
-    faulted: (error) => {
-      waiting.faulted(error);
-      reads.failApplied(error);
-      // What was appended may be committed, and is then applied once the machine is mended.
-      const { message, details } = error;
-      proposals.failAll({
-        waiting: new ClustorError('CLUSTOR_APPLY_FAULT', message, {
-          outcome: 'surelyNot',
-          details,
-        }),
-        appended: new ClustorError('CLUSTOR_APPLY_FAULT', message, {
-          outcome: 'unknown',
-          details,
-        }),
-      });
+    faulted: (error, isOfMachine) => {
+      waiting.faulted(error, isOfMachine);
+      failUnapplied(waiting, error);
     },
   };
+}
+
+/** Nothing is applied any more: whoever waits for that is told why. */
+export function failUnapplied(
+  {
+    proposals,
+    reads,
+  }: {
+    readonly proposals: ProposalQueue;
+    readonly reads: ReadBarriers;
+  },
+  error: ClustorError,
+): void {
+  reads.failApplied(error);
+  // What was appended may be committed, and is then applied once applying goes on.
+  const { code, message, details } = error;
+  proposals.failAll({
+    waiting: new ClustorError(code, message, { outcome: 'surelyNot', details }),
+    appended: new ClustorError(code, message, { outcome: 'unknown', details }),
+  });
 }

@@ -23,6 +23,7 @@ import type { Clock } from '../ports/clock.ts';
 import type { Observer } from '../ports/observer.ts';
 import { activeConfiguration, allMembers, selfLife } from '../raft/index.ts';
 import type { RecoveredPartition } from '../storage/log-store-types.ts';
+import type { HoldStatus } from './hold-desk.ts';
 import { KnownLog, type LogPosition } from './known-log.ts';
 import type { PeerLinks } from './peer-links.ts';
 import { checkRepair } from './repair-check.ts';
@@ -30,8 +31,8 @@ import { RepairServer, type RepairRequest, type RepairResponse } from './repair-
 import type { Replica } from './replica.ts';
 import type { TurnScheduler } from './turn.ts';
 
-/** How a quarantine stands. @public */
-export interface QuarantineStatus {
+/** How an `Integrity` quarantine stands. @public */
+export interface IntegrityStatus {
   readonly reason: 'Integrity';
   /** For how long, in milliseconds of the wall clock. */
   readonly sinceMs: number;
@@ -47,6 +48,9 @@ export interface QuarantineStatus {
   /** Everything is repaired, and an operator has to end it. */
   readonly awaitsOperator: boolean;
 }
+
+/** How a quarantine of a replica stands. @public */
+export type QuarantineStatus = IntegrityStatus | HoldStatus;
 
 /** What a desk needs. */
 export interface QuarantineDeskOptions {
@@ -109,11 +113,11 @@ export class QuarantineDesk {
     this.#isPartial = true;
     this.#begunMs = row.begunMs;
     this.#sinceMs = row.sinceMs;
-    replica.apply.hold();
+    this.#enter();
   }
 
   /** How the quarantine stands, while there is one. */
-  get status(): QuarantineStatus | undefined {
+  get status(): IntegrityStatus | undefined {
     const known = this.#known;
     if (known === undefined) return undefined;
     return {
@@ -146,7 +150,9 @@ export class QuarantineDesk {
     if (lastIndex < range.firstIndex) return;
     const damaged = { firstIndex: range.firstIndex, lastIndex: lastIndex as LogIndex };
     if (this.#known !== undefined) {
-      if (this.#known.damaged(damaged)) this.#record(true);
+      if (!this.#known.damaged(damaged)) return;
+      this.#enter();
+      this.#record(true);
       return;
     }
     this.#known = KnownLog.ofCore(state);
@@ -157,7 +163,7 @@ export class QuarantineDesk {
     const before = replica.log.quarantine?.begunMs ?? [];
     this.#begunMs = [...before, this.#sinceMs].slice(-quarantinesKept);
     replica.isMuted = true;
-    replica.apply.hold();
+    this.#enter();
     this.#record(true);
     replica.input({ kind: 'quarantine' });
     this.#emit('error', 'quarantined', { reason: 'Integrity', missing: textOf([damaged]) });
@@ -278,6 +284,11 @@ export class QuarantineDesk {
     });
   }
 
+  #enter(): void {
+    const missing = textOf(this.#known?.missing ?? []);
+    this.#options.replica.gate.enter('Integrity', `entries ${missing} cannot be read`);
+  }
+
   #members(): readonly Member[] {
     const { state } = this.#options.replica;
     const self = selfLife(state);
@@ -326,7 +337,7 @@ export class QuarantineDesk {
     this.#attempts = 0;
     const log = this.#isPartial ? known.whole() : undefined;
     replica.input({ kind: 'repaired', log });
-    replica.apply.release();
+    replica.gate.leave('Integrity');
     this.#emit('info', 'quarantineCleared', { repaired: this.#repairedCount, ticket });
     this.#repairedCount = 0;
   }

@@ -2,12 +2,14 @@
 import type { LogIndex, NodeId, PartitionId, Term } from '../base/ids.ts';
 import type { LeafHash } from '../codec/entry-frame.ts';
 import type { DurabilityTransition } from '../codec/system-entry.ts';
+import { campaignsLast } from '../policy/quarantine.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Observer } from '../ports/observer.ts';
 import type { StateMachine } from '../ports/state-machine.ts';
 import type { Input, RaftSettings, RaftStart } from '../raft/index.ts';
 import type { RecoveredPartition } from '../storage/log-store-types.ts';
 import type { PartitionLog } from '../storage/partition-log.ts';
+import type { ApplyListener } from './apply-pipeline.ts';
 import type { NodeLimits } from './limits.ts';
 import type { PeerLinks } from './peer-links.ts';
 import type { Replica } from './replica.ts';
@@ -38,6 +40,11 @@ export interface ReplicaOptions {
   readonly listener: ReplicaListener;
 }
 
+/** What a replica needs besides: who is told that its machine failed. */
+export interface ReplicaParts extends ReplicaOptions {
+  readonly faulted: ApplyListener['faulted'];
+}
+
 /** Inputs that need no more than the core. */
 export type ReplicaInput = Extract<
   Input,
@@ -56,7 +63,8 @@ export type ReplicaInput = Extract<
       | 'transferLeadership'
       | 'stepDown'
       | 'quarantine'
-      | 'repaired';
+      | 'repaired'
+      | 'hold';
   }
 >;
 
@@ -94,6 +102,7 @@ export function raftStart(options: ReplicaOptions): RaftStart {
     ledgerSeq: options.ledgerSeq,
     inDoubt: recovered.doubt !== undefined,
     isQuarantined: recovered.quarantine !== undefined,
+    isHeld: campaignsLast(new Set(options.log.holds.map(({ reason }) => reason))),
     now: options.ticks.now,
     seed: options.seed,
   };

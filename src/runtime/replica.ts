@@ -28,16 +28,17 @@ import type { StateMachine } from '../ports/state-machine.ts';
 import type { HardState } from '../storage/log-store-types.ts';
 import type { PartitionLog } from '../storage/partition-log.ts';
 import { AppendSender } from './append-sender.ts';
-import { answeringListener } from './proposal-answers.ts';
+import { answeringListener, failUnapplied } from './proposal-answers.ts';
 import { ApplyPipeline } from './apply-pipeline.ts';
 import { EntryTail } from './entry-tail.ts';
 import { FrameBuilder } from './frame-builder.ts';
 import { notLeaderError } from './not-leader.ts';
 import { ProposalQueue, type Proposal } from './proposals.ts';
 import { ReadBarriers, type ReadWaiter } from './read-barriers.ts';
+import { QuarantineGate } from './quarantine-gate.ts';
 import type { ReceivedFrames } from './received-frames.ts';
 import { configurationFields, doubtedFields, type EventFields } from './replica-events.ts';
-import { raftStart, type ReplicaInput, type ReplicaOptions } from './replica-options.ts';
+import { raftStart, type ReplicaInput, type ReplicaParts } from './replica-options.ts';
 import type { TurnWork } from './turn.ts';
 import { wireOf } from './wire-mapping.ts';
 
@@ -52,7 +53,9 @@ export class Replica implements TurnWork {
   readonly log: PartitionLog;
   readonly apply: ApplyPipeline;
   readonly reads: ReadBarriers;
-  readonly #options: ReplicaOptions;
+  /** What a quarantine forbids here. */
+  readonly gate: QuarantineGate;
+  readonly #options: ReplicaParts;
   readonly #proposals: ProposalQueue;
   readonly #frames: FrameBuilder;
   readonly #sender: AppendSender;
@@ -71,7 +74,7 @@ export class Replica implements TurnWork {
   /** Why the role is what it is, for explanations. */
   roleReason = 'the process has just started';
 
-  constructor(options: ReplicaOptions) {
+  constructor(options: ReplicaParts) {
     const { recovered, log, limits } = options;
     this.#options = options;
     this.partitionId = recovered.partitionId;
@@ -111,11 +114,10 @@ export class Replica implements TurnWork {
         durabilityChanged: (transition, place) => {
           this.#options.listener.durabilityChanged(this, transition, place);
         },
-        faulted: (error) => {
-          this.#emit('error', 'applyFault', { message: error.message });
-        },
+        faulted: options.faulted,
       }),
     });
+    this.gate = new QuarantineGate(recovered.partitionId, this.apply);
   }
 
   /** Replays what is known to be committed; called once. The first election may be put off, unless somebody asks before. */
@@ -162,9 +164,8 @@ export class Replica implements TurnWork {
   /** Takes an entry in, to be appended at the end of the turn; returns why not. Only at a leader. */
   offer(proposal: Proposal): ClustorError | undefined {
     if (!this.isLeader) return this.askedInVain();
-    const { fault } = this.apply;
-    if (fault !== undefined)
-      return new ClustorError('CLUSTOR_APPLY_FAULT', fault.message, { outcome: 'surelyNot' });
+    const forbidden = this.gate.refusal('mayPropose');
+    if (forbidden !== undefined) return forbidden;
     const tooLarge = this.entryRefusal(proposal.payload.length);
     if (tooLarge !== undefined) return tooLarge;
     const full = this.log.refusal(proposal.payload.length);
@@ -208,13 +209,9 @@ export class Replica implements TurnWork {
     return this.notLeader();
   }
 
-  /** Why nothing is read here, if entries are being repaired. */
-  quarantineRefusal(): ClustorError | undefined {
-    if (!this.state.isQuarantined) return undefined;
-    return new ClustorError(
-      'CLUSTOR_QUARANTINED',
-      `the replica of partition ${this.partitionId} on this node is in Integrity quarantine`,
-    );
+  /** Nothing is applied any more: whoever waits for that is told why. */
+  failUnapplied(error: ClustorError): void {
+    failUnapplied({ proposals: this.#proposals, reads: this.reads }, error);
   }
 
   /** The error that sends a caller to the leader, or to another node. */
@@ -345,8 +342,15 @@ export class Replica implements TurnWork {
     this.#isApplyMarked = false;
     if (this.#isClosed) return;
     this.apply.advanceTo(this.state.appliableIndex);
-    this.tail.trim(Math.min(this.apply.appliedIndex, this.state.durableIndex) as LogIndex);
+    this.tail.trim(this.#unneededUpTo());
   };
+
+  /** Entries that need not be in memory: while nothing is applied, what is durable is read back later. */
+  #unneededUpTo(): LogIndex {
+    const { appliedIndex, isStopped } = this.apply;
+    const { durableIndex } = this.state;
+    return isStopped ? durableIndex : (Math.min(appliedIndex, durableIndex) as LogIndex);
+  }
 
   #run(effect: Exclude<Effect, { kind: 'commitAdvanced' }>): void {
     switch (effect.kind) {
@@ -453,7 +457,7 @@ export class Replica implements TurnWork {
   #hibernationChanged(): void {
     this.#options.listener.hibernationChanged(this);
     if (!this.isHibernating) return;
-    this.tail.rest(this.apply.appliedIndex);
+    this.tail.rest(this.#unneededUpTo());
     this.apply.rest();
   }
 

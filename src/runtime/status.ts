@@ -23,6 +23,7 @@ import {
 import type { DiskStatus } from '../storage/disk-guard.ts';
 import type { LogStoreStatistics } from '../storage/log-store-types.ts';
 import type { DurabilityStatus } from './durability-desk.ts';
+import type { HoldStatus } from './hold-desk.ts';
 import type { QuarantineStatus } from './quarantine-desk.ts';
 import type { Replica } from './replica.ts';
 
@@ -75,8 +76,8 @@ export interface PartitionStatus {
   readonly appliedIndex: LogIndex;
   readonly baseIndex: LogIndex;
   readonly inDoubt: boolean;
-  /** Set while entries of this replica cannot be read (specification §5.6). */
-  readonly quarantine: QuarantineStatus | undefined;
+  /** Quarantines of this replica that are in force, the gravest first (specification §5.6). */
+  readonly quarantines: readonly QuarantineStatus[];
   readonly applyFault: string | undefined;
   readonly proposalsWaiting: number;
   readonly proposalsAppended: number;
@@ -121,7 +122,7 @@ export interface NodeStatus {
 /** Status of a replica. */
 export function partitionStatus(
   replica: Replica,
-  around: Pick<PartitionStatus, 'localAppendsPending' | 'durability' | 'quarantine'>,
+  around: Pick<PartitionStatus, 'localAppendsPending' | 'durability' | 'quarantines'>,
 ): PartitionStatus {
   const { state } = replica;
   const configuration = activeConfiguration(state);
@@ -144,7 +145,7 @@ export function partitionStatus(
     appliedIndex: replica.apply.appliedIndex,
     baseIndex: state.log.baseIndex,
     inDoubt: state.inDoubt,
-    applyFault: replica.apply.fault?.message,
+    applyFault: around.quarantines.find(isApplyFault)?.detail,
     proposalsWaiting: replica.proposalCounts.waiting,
     proposalsAppended: replica.proposalCounts.appended,
     readsWaiting: replica.reads.waitingCount,
@@ -160,6 +161,10 @@ export function partitionStatus(
     isHibernating: replica.isHibernating,
     lease: replica.lease,
   };
+}
+
+function isApplyFault(quarantine: QuarantineStatus): quarantine is HoldStatus {
+  return quarantine.reason === 'ApplyFault';
 }
 
 function memberStatus(state: RaftState, member: Member): MemberStatus {

@@ -323,6 +323,7 @@ export function recordBytesMax(records: readonly LedgerRecord[]): number {
     bytes += 64;
     if (record.kind === 'doubt') bytes += record.reason.length * 3;
     if (record.kind === 'quarantine') bytes += 128 + record.ranges.length * 16;
+    if (record.kind === 'hold') bytes += (record.detail.length + record.ticket.length) * 3;
     if (record.kind !== 'configuration') continue;
     for (const member of [
       ...record.configuration.members,

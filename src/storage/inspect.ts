@@ -117,6 +117,9 @@ export async function inspectDataDirectory(
       ...(row.quarantine?.isActive === true
         ? [`Integrity quarantine of incarnation ${row.quarantine.incarnation}`]
         : []),
+      ...[...row.holds.values()]
+        .filter(({ isActive }) => isActive)
+        .map(({ reason, incarnation }) => `${reason} quarantine of incarnation ${incarnation}`),
     ],
   }));
   return {

@@ -6,6 +6,7 @@ import { ClustorError } from '../base/errors.ts';
 import type { Incarnation, LogIndex, PartitionId, Term } from '../base/ids.ts';
 import { cutRange, withoutRange, type IndexRange } from '../base/index-ranges.ts';
 import type { Configuration } from '../base/membership.ts';
+import type { HoldReason, HoldRow } from '../codec/hold-record.ts';
 import type { LedgerRecord, QuarantineRow } from '../codec/ledger-records.ts';
 import { blockOffset } from '../codec/segment-format.ts';
 import type { HardState } from './log-store-types.ts';
@@ -77,8 +78,10 @@ export interface PartitionRow {
   readonly doubts: Map<Incarnation, string>;
   /** Where entries were moved to, by rising index; a newer move of an entry swallows an older one. */
   moved: readonly MovedRange[];
-  /** The newest quarantine, in force or over. */
+  /** The newest `Integrity` quarantine, in force or over. */
   quarantine: QuarantineRow | undefined;
+  /** The newest hold of each reason, in force or over: whoever ended it stays on record. */
+  readonly holds: Map<HoldReason, HoldRow>;
 }
 
 /** See the file comment. */
@@ -111,6 +114,7 @@ export class LedgerImage {
         doubts: new Map(),
         moved: [],
         quarantine: undefined,
+        holds: new Map(),
       };
       this.partitions.set(partitionId, row);
     }
@@ -180,11 +184,10 @@ export class LedgerImage {
       case 'rangeMoved':
         this.#applyRangeMoved(record);
         return;
-      case 'quarantine': {
-        const { kind: _kind, partitionId, ...quarantine } = record;
-        this.row(partitionId).quarantine = quarantine;
+      case 'quarantine':
+      case 'hold':
+        this.#applyQuarantine(record);
         return;
-      }
     }
   }
 
@@ -233,8 +236,16 @@ export class LedgerImage {
       for (const range of row.moved) records.push({ kind: 'rangeMoved', partitionId, ...range });
       if (row.quarantine !== undefined)
         records.push({ kind: 'quarantine', partitionId, ...row.quarantine });
+      for (const hold of row.holds.values()) records.push({ kind: 'hold', partitionId, ...hold });
     }
     return records;
+  }
+
+  #applyQuarantine(record: Extract<LedgerRecord, { kind: 'quarantine' | 'hold' }>): void {
+    const row = this.row(record.partitionId);
+    const { kind: _kind, partitionId: _partitionId, ...fields } = record;
+    if ('reason' in fields) row.holds.set(fields.reason, fields);
+    else row.quarantine = fields;
   }
 
   /** Kept with its segment, as a sum for each reason. */

@@ -12,7 +12,7 @@
 import { present } from '../base/assert.ts';
 import type { ClustorError } from '../base/errors.ts';
 import type { LogIndex, PartitionId, Term } from '../base/ids.ts';
-import type { LedgerRecord, QuarantineRow } from '../codec/ledger-records.ts';
+import type { LedgerRecord } from '../codec/ledger-records.ts';
 import type { DirectoryLock, IoWriterMode } from '../ports/file-system.ts';
 import { cutAppend, dataRecordBytesMax, fenceParts } from './append-parts.ts';
 import { writeBootRecords } from './boot-records.ts';
@@ -284,8 +284,8 @@ export class LogStore implements PartitionLogOwner {
     this.#pushRecord({ kind: 'durabilityTransition', partitionId, ...change });
   }
 
-  enqueueQuarantine(log: PartitionLog, row: QuarantineRow, done: () => void): void {
-    this.#pushRecord({ kind: 'quarantine', partitionId: log.partitionId, ...row }, { done });
+  enqueueRecord(record: LedgerRecord, done: () => void): void {
+    this.#pushRecord(record, { done });
   }
 
   truncate(log: PartitionLog, fromIndex: LogIndex): void {

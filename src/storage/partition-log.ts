@@ -2,7 +2,8 @@
 import { assert } from '../base/assert.ts';
 import type { DurabilityMode } from '../base/durability-mode.ts';
 import type { Incarnation, LogIndex, PartitionId, ReplicaId } from '../base/ids.ts';
-import type { QuarantineRow } from '../codec/ledger-records.ts';
+import type { HoldReason, HoldRow } from '../codec/hold-record.ts';
+import type { LedgerRecord, QuarantineRow } from '../codec/ledger-records.ts';
 import type { IoWriterMode } from '../ports/file-system.ts';
 import { JournalIndex } from './journal-index.ts';
 import type { FrameBatch, HardState } from './log-store-types.ts';
@@ -25,7 +26,8 @@ export interface PartitionLogOwner {
   enqueueHardState(log: PartitionLog, hardState: HardState): void;
   enqueueDoubt(log: PartitionLog, reason: string, done: () => void): void;
   enqueueDurabilityMode(log: PartitionLog, change: DurabilityModeChange): void;
-  enqueueQuarantine(log: PartitionLog, row: QuarantineRow, done: () => void): void;
+  /** Hands over a record that nothing else goes with; `done` is told when it is durable. */
+  enqueueRecord(record: LedgerRecord, done: () => void): void;
   /** Drops what is not sealed yet from `fromIndex` on, and records the truncation of what is. */
   truncate(log: PartitionLog, fromIndex: LogIndex): void;
   refusal(log: PartitionLog, bytes: number): string | undefined;
@@ -58,6 +60,8 @@ export interface PartitionLogStart {
   readonly hardState: HardState;
   readonly frameBytes: number;
   readonly quarantine: QuarantineRow | undefined;
+  /** Holds of this life of the replica, in force or over. */
+  readonly holds: readonly HoldRow[];
 }
 
 /** See the file comment. */
@@ -75,8 +79,9 @@ export class PartitionLog {
   hardState: HardState;
   /** Bytes of frames held. */
   frameBytes: number;
-  /** What the ledger says, or will say, of quarantines of this replica. */
+  /** What the ledger says, or will say, of `Integrity` quarantines of this replica. */
   quarantine: QuarantineRow | undefined;
+  readonly #holds = new Map<HoldReason, HoldRow>();
   #durabilityMode: DurabilityMode = 'Strict';
 
   constructor(owner: PartitionLogOwner, start: PartitionLogStart) {
@@ -89,6 +94,12 @@ export class PartitionLog {
     this.hardState = start.hardState;
     this.frameBytes = start.frameBytes;
     this.quarantine = start.quarantine;
+    for (const hold of start.holds) this.#holds.set(hold.reason, hold);
+  }
+
+  /** Quarantines other than `Integrity` that are in force, by what the ledger says or will say. */
+  get holds(): readonly HoldRow[] {
+    return [...this.#holds.values()].filter(({ isActive }) => isActive);
   }
 
   /** Whether flushes may be held for this partition (specification §5.2). */
@@ -117,7 +128,16 @@ export class PartitionLog {
   persistQuarantine(quarantine: Omit<QuarantineRow, 'incarnation'>, done: () => void): void {
     const row = { ...quarantine, incarnation: this.incarnation };
     this.quarantine = row;
-    this.#owner.enqueueQuarantine(this, row, done);
+    const { partitionId } = this;
+    this.#owner.enqueueRecord({ kind: 'quarantine', partitionId, ...row }, done);
+  }
+
+  /** Makes it durable that this replica applies and reads nothing, or does again; `done` is told when it is. */
+  persistHold(hold: Omit<HoldRow, 'incarnation'>, done: () => void): void {
+    const { partitionId, incarnation } = this;
+    const row = { ...hold, incarnation };
+    this.#holds.set(row.reason, row);
+    this.#owner.enqueueRecord({ kind: 'hold', partitionId, ...row }, done);
   }
 
   /**

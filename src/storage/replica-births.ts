@@ -45,7 +45,13 @@ export class ReplicaBirths {
     return replicas.map((replica) => {
       const created = newbornPartition(replica, hardState);
       const commitIndex = created.recordedCommitIndex;
-      this.#owner.adopt({ ...created, commitIndex, frameBytes: 0, quarantine: undefined });
+      this.#owner.adopt({
+        ...created,
+        commitIndex,
+        frameBytes: 0,
+        quarantine: undefined,
+        holds: [],
+      });
       return created;
     });
   }

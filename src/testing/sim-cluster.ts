@@ -283,8 +283,9 @@ export class SimCluster {
       const partition = this.node(nodeId)?.partitions.find(
         (one) => one.partitionId === partitionId,
       );
-      if (partition?.status().quarantine?.awaitsOperator === true)
-        partition.clearQuarantine('simulated');
+      const rows = partition?.status().quarantines ?? [];
+      if (rows.some((row) => row.reason === 'Integrity' && row.awaitsOperator))
+        void partition?.clearQuarantine('simulated', 'Integrity');
     });
   }
 

@@ -320,6 +320,7 @@ describe('the judgement before every handler', () => {
       client.transferLeadership({ partitionId: partition, toNodeId: 2n }),
       client.getKeys({}),
       client.rotateKeys({}),
+      client.setQuarantine({ partitionId: partition, ticket: 'OPS-17', reason: 'a trial' }),
       client.clearQuarantine({ partitionId: partition, ticket: 'OPS-17' }),
     ];
     expect(calls).toHaveLength(AdminService.methods.length);
@@ -353,6 +354,7 @@ describe('the judgement before every handler', () => {
       'SetDurability',
       'TransferLeadership',
       'RotateKeys',
+      'SetQuarantine',
       'ClearQuarantine',
     ]);
   });

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 
 import { explain, type WhyAnswer, type WhyKind } from '../../src/admin/why.ts';
 import type { Incarnation, LogIndex, NodeId, ReplicaId, Term } from '../../src/base/ids.ts';
+import type { HoldReason } from '../../src/codec/hold-record.ts';
 import type { Member, MemberRole } from '../../src/base/membership.ts';
 import {
   createRaftState,
@@ -19,6 +20,7 @@ import {
   type RaftState,
 } from '../../src/raft/index.ts';
 import type { DiskStatus } from '../../src/storage/disk-guard.ts';
+import type { QuarantineStatus } from '../../src/runtime/quarantine-desk.ts';
 import type { PartitionStatus } from '../../src/runtime/status.ts';
 import { partition } from './admin-fixture.ts';
 
@@ -65,7 +67,7 @@ class Core {
     refusedWrites: 0,
   };
   appliedIndex: number | undefined;
-  applyFault: string | undefined;
+  quarantines: readonly QuarantineStatus[] = [];
 
   constructor(options: { readonly members?: readonly Member[]; readonly inDoubt?: boolean } = {}) {
     const { members = voters, inDoubt = false } = options;
@@ -174,8 +176,8 @@ class Core {
       appliedIndex: (this.appliedIndex ?? walCommittedIndex(state)) as LogIndex,
       baseIndex: state.log.baseIndex,
       inDoubt: state.inDoubt,
-      quarantine: undefined,
-      applyFault: this.applyFault,
+      quarantines: this.quarantines,
+      applyFault: undefined,
       proposalsWaiting: 0,
       proposalsAppended: 0,
       readsWaiting: 0,
@@ -287,7 +289,30 @@ describe('a follower', () => {
     expect(core.why('quarantined').clause).toBe('InDoubt');
     expect(new Core().why('quarantined').clause).toBe('None');
   });
+
+  test.each([
+    { reason: 'ApplyFault', awaitsOperator: false, says: 'restart the node' },
+    { reason: 'ApplyFault', awaitsOperator: true, says: 'clustor quarantine clear --ticket' },
+    { reason: 'Administrative', awaitsOperator: true, says: 'clustor quarantine clear --ticket' },
+  ] as const)(
+    'held by $reason says since when, and what to do',
+    ({ reason, awaitsOperator, says }) => {
+      const core = new Core();
+      core.quarantines = [held(reason, { awaitsOperator })];
+
+      const answer = core.why('quarantined');
+
+      expect(answer).toMatchObject({ clause: reason, sinceMs: 7_000 });
+      expect(answer.explanation).toContain('no more');
+      expect(answer.advice).toContain(says);
+      expect(core.why('writeBlocked').clause).toBe(reason);
+    },
+  );
 });
+
+function held(reason: HoldReason, seen: { readonly awaitsOperator: boolean }): QuarantineStatus {
+  return { reason, sinceMs: 7_000, index: 2 as LogIndex, detail: 'no more', ticket: 'T', ...seen };
+}
 
 describe('a leader', () => {
   test('serves no reads before an entry of its own term is committed', () => {
@@ -320,7 +345,7 @@ describe('a leader', () => {
     core.appliedIndex = 0;
     expect(core.clauses()).toEqual(['Leads', 'ApplyBehind', 'ApplyBehind']);
 
-    core.applyFault = 'no more';
+    core.quarantines = [held('ApplyFault', { awaitsOperator: false })];
     expect(core.clauses()).toEqual(['Leads', 'ApplyFault', 'ApplyFault']);
   });
 

@@ -132,6 +132,21 @@ const records: readonly (readonly [LedgerRecord, string])[] = [
     '12 4600 101112131415161718191a1b1c1d1e1f 303132333435363738393a3b3c3d3e3f 01 01 2c01000000000000 ' +
       '0100 2c01000000000000 0100 0200000000000000 0300000000000000',
   ],
+  [
+    {
+      kind: 'hold',
+      partitionId: partition,
+      incarnation,
+      reason: 'Administrative',
+      isActive: true,
+      sinceMs: 300,
+      index: logIndex(2),
+      detail: 'ab',
+      ticket: 'c',
+    },
+    '13 3d00 101112131415161718191a1b1c1d1e1f 303132333435363738393a3b3c3d3e3f 03 01 2c01000000000000 ' +
+      '0200000000000000 02000000 6162 01000000 63',
+  ],
 ];
 
 const flushHeader: LedgerFlushHeader = {

@@ -29,6 +29,7 @@ const input = (seen: Partial<StepDownInput> = {}): StepDownInput => ({
   sinceEvacuationMs: Number.POSITIVE_INFINITY,
   structuralLagMs: 0,
   hasClockAlarm: false,
+  isHeld: false,
   peers: [peer(2), peer(3)],
   failedHeirs: [],
   ...seen,
@@ -100,6 +101,26 @@ describe('a leader with a slow disk', () => {
       peers: seen.failedHeirs.map(() => peer(2, { isCaughtUp: false })),
     };
     expect(judgeStepDown(input(untried)), 'nobody was asked').toEqual({ kind: 'stay' });
+  });
+});
+
+describe('a leader in quarantine', () => {
+  const seen = {
+    isHeld: true,
+    device: { isSlow: false, latencyMs: 1, latencyMsMax: 100, unfinishedMs: 0 },
+  };
+
+  test('hands over at once, however young it is', () => {
+    const verdict = judgeStepDown(input({ ...seen, leaderAgeMs: 0, sinceStepDownMs: 0 }));
+
+    expect(verdict).toMatchObject({ kind: 'handOver', to: 2, clause: 'Quarantined' });
+  });
+
+  test('goes on leading where nobody has caught up, or everybody refused', () => {
+    const peers = [peer(2, { isCaughtUp: false }), peer(3, { isActive: false })];
+    expect(judgeStepDown(input({ ...seen, peers }))).toEqual({ kind: 'stay' });
+    const failedHeirs = [nodeId(2), nodeId(3)];
+    expect(judgeStepDown(input({ ...seen, failedHeirs }))).toEqual({ kind: 'stay' });
   });
 });
 

@@ -87,6 +87,7 @@ export interface CoreStart {
   readonly recordedCommitIndex?: number;
   readonly inDoubt?: boolean;
   readonly isQuarantined?: boolean;
+  readonly isHeld?: boolean;
   readonly seed?: number;
   readonly ledgerSeq?: number;
   readonly now?: number;
@@ -117,6 +118,7 @@ export function createCore(options: CoreStart = {}): RaftState {
     ledgerSeq: options.ledgerSeq ?? 0,
     inDoubt: options.inDoubt ?? false,
     isQuarantined: options.isQuarantined ?? false,
+    isHeld: options.isHeld ?? false,
     now:
       options.now ??
       (options.isJustStarted === true ? now : now - settings.electionTimeoutTicksMin),

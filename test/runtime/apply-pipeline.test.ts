@@ -112,6 +112,74 @@ describe('a system entry', () => {
   });
 });
 
+describe('a machine that is fatal three times', () => {
+  const fatal = { kind: 'fatal', appliedCount: 0, message: 'no more' } as const;
+
+  /** A pipeline that has stopped in front of its second entry; another batch is behind it. */
+  async function stopped(): Promise<{ bench: Bench; asked: () => number }> {
+    const bench = new Bench();
+    let asked = 0;
+    bench.outcome = (batch) => {
+      if (utf8Decode(batch.payload(0)) === 'one') return { ...fatal, appliedCount: 1 };
+      asked++;
+      return fatal;
+    };
+    bench.append('one', 'two', noOpPayload, 'three');
+    bench.commit();
+    for (let times = 0; times < 6; times++) await bench.pass();
+    return { bench, asked: () => asked };
+  }
+
+  test('is not asked again, whatever else was committed', async () => {
+    const { bench, asked } = await stopped();
+
+    expect(asked()).toBe(2);
+    expect(bench.pipeline).toMatchObject({
+      appliedIndex: 1,
+      isStopped: true,
+      isMachineKnown: true,
+    });
+    bench.pipeline.release('ApplyFault');
+    expect(asked(), 'a fault is not released').toBe(2);
+  });
+
+  test('is asked again for the same entry when it is forgiven, three times at most', async () => {
+    const { bench, asked } = await stopped();
+
+    bench.pipeline.forgive();
+    bench.pipeline.release('ApplyFault');
+    for (let times = 0; times < 6; times++) await bench.pass();
+    expect(asked()).toBe(5);
+
+    bench.pipeline.forgive();
+    bench.outcome = () => ({ kind: 'ack' });
+    bench.pipeline.release('ApplyFault');
+    expect(bench.applied).toEqual(['one', 'two', 'three']);
+    expect(bench.reported).toEqual([1, 2, 3, 4]);
+  });
+});
+
+describe('a pipeline that is held', () => {
+  test('applies nothing until every reason is gone, also where it was waiting to try again', async () => {
+    const bench = new Bench();
+    bench.outcome = () => ({ kind: 'retryable', reason: 'Backpressure', appliedCount: 0 });
+    bench.append('one', 'two');
+    bench.commit();
+    bench.pipeline.hold('Integrity');
+    bench.pipeline.hold('Administrative');
+    bench.outcome = () => ({ kind: 'ack' });
+
+    await bench.pass();
+    bench.pipeline.release('Integrity');
+    expect(bench.applied).toEqual([]);
+
+    bench.pipeline.release('Administrative');
+    await bench.pass();
+    expect(bench.applied).toEqual(['one', 'two']);
+    expect(bench.reported).toEqual([1, 2]);
+  });
+});
+
 describe('a machine that cannot take an entry yet', () => {
   test.each(['retryable', 'fatal'] as const)('gets it again, after %s', async (kind) => {
     const bench = new Bench();

@@ -15,7 +15,7 @@ import type { StateMachine } from '../../src/ports/state-machine.ts';
 import type { RaftSettings } from '../../src/raft/index.ts';
 import type { AppendReceipt } from '../../src/runtime/local-append.ts';
 import type { AppendOptions, Partition } from '../../src/runtime/partition.ts';
-import type { QuarantineStatus } from '../../src/runtime/quarantine-desk.ts';
+import type { IntegrityStatus, QuarantineStatus } from '../../src/runtime/quarantine-desk.ts';
 import type { Replica } from '../../src/runtime/replica.ts';
 import type { LogStoreLimits } from '../../src/storage/log-store-types.ts';
 import {
@@ -259,9 +259,14 @@ export class ScenarioCluster {
     return this.events.filter(({ nodeId: node, event }) => node === id && event.kind === kind);
   }
 
-  /** How the quarantine of a node stands. */
-  quarantine(id: NodeId): QuarantineStatus | undefined {
-    return this.#simulated.node(id)?.partition(onlyPartition).status().quarantine;
+  /** How the `Integrity` quarantine of a node stands. */
+  quarantine(id: NodeId): IntegrityStatus | undefined {
+    return this.quarantines(id).find((row) => row.reason === 'Integrity');
+  }
+
+  /** How the quarantines of a node stand, the gravest first. */
+  quarantines(id: NodeId): readonly QuarantineStatus[] {
+    return this.#simulated.node(id)?.partition(onlyPartition).status().quarantines ?? [];
   }
 
   /** Cuts or mends what `from` says to `to`. */

@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 
 import { errorCodes } from '../../src/base/error-codes.ts';
+import { quarantineReasons, quarantineRules } from '../../src/policy/quarantine.ts';
 import { decisionIndex, errorReference } from '../../scripts/reference-docs.ts';
 import { filesBelow, lineCountOf, root, textOf } from './repository.ts';
 
@@ -128,6 +129,22 @@ describe('documents', () => {
       .filter((line) => !/\[(exists|partly|planned)\]/.test(line));
 
     expect(unmarked).toEqual([]);
+  });
+
+  test('the specification shows what each quarantine allows', () => {
+    const rules = Object.keys(
+      quarantineRules.Integrity,
+    ) as (keyof typeof quarantineRules.Integrity)[];
+    const rows = rules.map((rule) => {
+      const cells = quarantineReasons.map((reason) => {
+        const value = quarantineRules[reason][rule];
+        if (typeof value === 'string') return value;
+        return value ? 'yes' : 'no';
+      });
+      return `| ${rule} | ${cells.join(' | ')} |`;
+    });
+
+    expect(textOf('docs/specification.md')).toContain(rows.join('\n'));
   });
 
   test('no file speaks of one machine', () => {

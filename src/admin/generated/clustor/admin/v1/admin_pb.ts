@@ -10,7 +10,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file clustor/admin/v1/admin.proto.
  */
 export const file_clustor_admin_v1_admin: GenFile = /*@__PURE__*/
-  fileDesc("ChxjbHVzdG9yL2FkbWluL3YxL2FkbWluLnByb3RvEhBjbHVzdG9yLmFkbWluLnYxIhIKEEdldFN0YXR1c1JlcXVlc3QiqQIKEUdldFN0YXR1c1Jlc3BvbnNlEhIKCmNsdXN0ZXJfaWQYASABKAkSDwoHbm9kZV9pZBgCIAEoBBIPCgdib290X2lkGAMgASgJEg8KB2FkZHJlc3MYBCABKAkSEQoJdXB0aW1lX21zGAUgASgEEhAKCGxpbmtzX3VwGAYgAygEEhAKCHNlc3Npb25zGAcgASgNEioKB2pvdXJuYWwYCCABKAsyGS5jbHVzdG9yLmFkbWluLnYxLkpvdXJuYWwSLwoKcGFydGl0aW9ucxgJIAMoCzIbLmNsdXN0b3IuYWRtaW4udjEuUGFydGl0aW9uEiQKBGRpc2sYCiABKAsyFi5jbHVzdG9yLmFkbWluLnYxLkRpc2sSEwoLY2xvY2tfYWxhcm0YCyABKAgiwQEKBERpc2sSEAoIcHJlc3N1cmUYASABKAkSEAoIc2hvcnRhZ2UYAiABKAkSEAoIc2luY2VfbXMYAyABKAQSEwoLdG90YWxfYnl0ZXMYBCABKAQSEgoKZnJlZV9ieXRlcxgFIAEoBBIRCglsb2dfYnl0ZXMYBiABKAQSFQoNbG9nX2J5dGVzX21heBgHIAEoBBIYChByZXNlcnZlX3NlZ21lbnRzGAggASgNEhYKDnJlZnVzZWRfd3JpdGVzGAkgASgEIvYDCgdKb3VybmFsEg8KB2ZsdXNoZXMYASABKAQSFAoMZGF0YV9mbHVzaGVzGAIgASgEEg8KB2VudHJpZXMYAyABKAQSEwoLZW50cnlfYnl0ZXMYBCABKAQSHQoVam91cm5hbF9ieXRlc193cml0dGVuGAUgASgEEhUKDWpvdXJuYWxfYnl0ZXMYBiABKAQSEwoLc2VnbWVudF9zZXEYByABKAQSEgoKZW5kX29mZnNldBgIIAEoBBIXCg9sZWRnZXJfc2VxdWVuY2UYCSABKAQSGQoRbGVkZ2VyX2dlbmVyYXRpb24YCiABKAQSFgoOaW9fd3JpdGVyX21vZGUYCyABKAkSFQoNZmx1c2hfbXNfbGFzdBgMIAEoARIUCgxmbHVzaF9tc19wNTAYDSABKAESFAoMZmx1c2hfbXNfcDk5GA4gASgBEh0KFW5vbmNlX2Jsb2Nrc19yZXNlcnZlZBgPIAEoBBIaChJub25jZV9ibG9ja3Nfc3BlbnQYECABKAQSHgoWbm9uY2VfYmxvY2tzX2FiYW5kb25lZBgRIAEoBBImCgVzY3J1YhgSIAEoCzIXLmNsdXN0b3IuYWRtaW4udjEuU2NydWISLQoJaW9fd3JpdGVyGBMgASgLMhouY2x1c3Rvci5hZG1pbi52MS5Jb1dyaXRlciKeAQoISW9Xcml0ZXISDAoEbW9kZRgBIAEoCRIRCgliZXN0X21vZGUYAiABKAkSDQoFY2F1c2UYAyABKAkSEAoIc2luY2VfbXMYBCABKAQSDwoHY2hhbmdlcxgFIAEoBBINCgVhbGFybRgGIAEoCRIwCgdsYXRlbmN5GAcgAygLMh8uY2x1c3Rvci5hZG1pbi52MS5MYXRlbmN5V2luZG93ImIKDUxhdGVuY3lXaW5kb3cSEQoJd2luZG93X21zGAEgASgEEg4KBmNoYWlucxgCIAEoBBIOCgZwNTBfbXMYAyABKAESDgoGcDk5X21zGAQgASgBEg4KBm1heF9tcxgFIAEoASJ0CgVTY3J1YhIOCgZwYXNzZXMYASABKAQSEgoKYnl0ZXNfcmVhZBgCIAEoBBIUCgxsYXN0X3Bhc3NfbXMYAyABKAQSFwoPY292ZXJhZ2VfYWdlX21zGAQgASgEEhgKEGRhbWFnZWRfc2VnbWVudHMYBSABKA0ilAgKCVBhcnRpdGlvbhIUCgxwYXJ0aXRpb25faWQYASABKAkSEgoKcmVwbGljYV9pZBgCIAEoBBITCgtpbmNhcm5hdGlvbhgDIAEoCRIMCgRyb2xlGAQgASgJEhUKDXJvbGVfc2luY2VfbXMYBSABKAQSEwoLcm9sZV9yZWFzb24YBiABKAkSDAoEdGVybRgHIAEoBBIbCg5sZWFkZXJfbm9kZV9pZBgIIAEoBEgAiAEBEhsKDmxlYWRlcl9hZGRyZXNzGAkgASgJSAGIAQESEgoKbGFzdF9pbmRleBgKIAEoBBIVCg1kdXJhYmxlX2luZGV4GAsgASgEEhYKDnZlcmlmaWVkX2luZGV4GAwgASgEEhQKDGNvbW1pdF9pbmRleBgNIAEoBBIbChN3YWxfY29tbWl0dGVkX2luZGV4GA4gASgEEhUKDWFwcGxpZWRfaW5kZXgYDyABKAQSEgoKYmFzZV9pbmRleBgQIAEoBBIQCghpbl9kb3VidBgRIAEoCBIYCgthcHBseV9mYXVsdBgSIAEoCUgCiAEBEhkKEXByb3Bvc2Fsc193YWl0aW5nGBMgASgNEhoKEnByb3Bvc2Fsc19hcHBlbmRlZBgUIAEoDRIVCg1yZWFkc193YWl0aW5nGBUgASgNEh0KFWxvY2FsX2FwcGVuZHNfcGVuZGluZxgWIAEoDRIYChBpZGVtcG90ZW5jeV9yb3dzGBcgASgNEhIKCnRhaWxfYnl0ZXMYGCABKAQSKQoHbWVtYmVycxgZIAMoCzIYLmNsdXN0b3IuYWRtaW4udjEuTWVtYmVyEjAKBWpvaW50GBogASgLMhwuY2x1c3Rvci5hZG1pbi52MS5Kb2ludFBoYXNlSAOIAQESIAoTdHJhbnNmZXJfdG9fbm9kZV9pZBgbIAEoBEgEiAEBEhsKE2NvbmZpZ3VyYXRpb25faW5kZXgYHCABKAQSHwoXY29uZmlndXJhdGlvbl9jb21taXR0ZWQYHSABKAgSEQoJaXNfbWVtYmVyGB4gASgIEhYKDmlzX2hpYmVybmF0aW5nGB8gASgIEjAKCmR1cmFiaWxpdHkYICABKAsyHC5jbHVzdG9yLmFkbWluLnYxLkR1cmFiaWxpdHkSJgoFbGVhc2UYISABKAsyFy5jbHVzdG9yLmFkbWluLnYxLkxlYXNlEjUKCnF1YXJhbnRpbmUYKCABKAsyHC5jbHVzdG9yLmFkbWluLnYxLlF1YXJhbnRpbmVIBYgBAUIRCg9fbGVhZGVyX25vZGVfaWRCEQoPX2xlYWRlcl9hZGRyZXNzQg4KDF9hcHBseV9mYXVsdEIICgZfam9pbnRCFgoUX3RyYW5zZmVyX3RvX25vZGVfaWRCDQoLX3F1YXJhbnRpbmUivQEKCkR1cmFiaWxpdHkSDAoEbW9kZRgBIAEoCRITCgt3YW50ZWRfbW9kZRgCIAEoCRINCgVlcG9jaBgDIAEoDRINCgVpbmRleBgEIAEoBBIfChJncm91cF9mc3luY19jbGF1c2UYBSABKAlIAIgBARIfChJncm91cF9mc3luY19yZWFzb24YBiABKAlIAYgBAUIVChNfZ3JvdXBfZnN5bmNfY2xhdXNlQhUKE19ncm91cF9mc3luY19yZWFzb24iPAoFTGVhc2USDQoFc3RhdGUYASABKAkSDgoGcmVhc29uGAIgASgJEhQKDHJlbWFpbmluZ19tcxgDIAEoDSKnAQoKSm9pbnRQaGFzZRIyChBvdXRnb2luZ19tZW1iZXJzGAEgAygLMhguY2x1c3Rvci5hZG1pbi52MS5NZW1iZXISEQoJY29tbWl0dGVkGAIgASgNEg4KBm5lZWRlZBgDIAEoDRIQCghzaW5jZV9tcxgEIAEoBBIcCg9yb2xsYmFja19yZWFzb24YBSABKAlIAIgBAUISChBfcm9sbGJhY2tfcmVhc29uIukBCgZNZW1iZXISEgoKcmVwbGljYV9pZBgBIAEoBBIPCgdub2RlX2lkGAIgASgEEhMKC2luY2FybmF0aW9uGAMgASgJEgwKBHJvbGUYBCABKAkSEQoJYWRkcmVzc2VzGAUgAygJEhgKC21hdGNoX2luZGV4GAYgASgESACIAQESFQoIcHJvZ3Jlc3MYByABKAlIAYgBARIQCghpbl9kb3VidBgIIAEoCBIWCglzaWxlbnRfbXMYCSABKARIAogBAUIOCgxfbWF0Y2hfaW5kZXhCCwoJX3Byb2dyZXNzQgwKCl9zaWxlbnRfbXMiFwoVTGlzdFBhcnRpdGlvbnNSZXF1ZXN0IkkKFkxpc3RQYXJ0aXRpb25zUmVzcG9uc2USLwoKcGFydGl0aW9ucxgBIAMoCzIbLmNsdXN0b3IuYWRtaW4udjEuUGFydGl0aW9uIisKE0dldFBhcnRpdGlvblJlcXVlc3QSFAoMcGFydGl0aW9uX2lkGAEgASgJIkYKFEdldFBhcnRpdGlvblJlc3BvbnNlEi4KCXBhcnRpdGlvbhgBIAEoCzIbLmNsdXN0b3IuYWRtaW4udjEuUGFydGl0aW9uIscBCgpRdWFyYW50aW5lEg4KBnJlYXNvbhgBIAEoCRIQCghzaW5jZV9tcxgCIAEoBBIPCgdtaXNzaW5nGAMgASgJEhUKDW1pc3NpbmdfY291bnQYBCABKAQSFgoOcmVwYWlyZWRfY291bnQYBSABKAQSEAoIYXR0ZW1wdHMYBiABKA0SGgoNYXNrZWRfbm9kZV9pZBgHIAEoBEgAiAEBEhcKD2F3YWl0c19vcGVyYXRvchgIIAEoCEIQCg5fYXNrZWRfbm9kZV9pZCI+ChZDbGVhclF1YXJhbnRpbmVSZXF1ZXN0EhQKDHBhcnRpdGlvbl9pZBgBIAEoCRIOCgZ0aWNrZXQYAiABKAkiGQoXQ2xlYXJRdWFyYW50aW5lUmVzcG9uc2UiMAoKV2h5UmVxdWVzdBIUCgxwYXJ0aXRpb25faWQYASABKAkSDAoEa2luZBgCIAEoCSK7AQoLV2h5UmVzcG9uc2USDgoGY2xhdXNlGAEgASgJEhMKC2V4cGxhbmF0aW9uGAIgASgJEg4KBmFkdmljZRgDIAEoCRIQCghzaW5jZV9tcxgEIAEoBBI3CgVmYWN0cxgFIAMoCzIoLmNsdXN0b3IuYWRtaW4udjEuV2h5UmVzcG9uc2UuRmFjdHNFbnRyeRosCgpGYWN0c0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEibwoQQWRkTWVtYmVyUmVxdWVzdBIUCgxwYXJ0aXRpb25faWQYASABKAkSDwoHbm9kZV9pZBgCIAEoBBIRCglhZGRyZXNzZXMYAyADKAkSDAoEcm9sZRgEIAEoCRITCgtkZWFkbGluZV9tcxgFIAEoDSL8AQoTQ2hhbmdlVm90ZXJzUmVxdWVzdBIUCgxwYXJ0aXRpb25faWQYASABKAkSDwoHcHJvbW90ZRgCIAMoBBIOCgZyZW1vdmUYAyADKAQSQwoHZG9tYWlucxgEIAMoCzIyLmNsdXN0b3IuYWRtaW4udjEuQ2hhbmdlVm90ZXJzUmVxdWVzdC5Eb21haW5zRW50cnkSDgoGcG9saWN5GAUgASgJEhQKDG92ZXJyaWRlX3JlZhgGIAEoCRITCgtkZWFkbGluZV9tcxgHIAEoDRouCgxEb21haW5zRW50cnkSCwoDa2V5GAEgASgEEg0KBXZhbHVlGAIgASgJOgI4ASJWChlSb2xsQmFja01lbWJlcnNoaXBSZXF1ZXN0EhQKDHBhcnRpdGlvbl9pZBgBIAEoCRIOCgZyZWFzb24YAiABKAkSEwoLZGVhZGxpbmVfbXMYAyABKA0iYwoSTWVtYmVyc2hpcFJlc3BvbnNlEhMKC3JvbGxlZF9iYWNrGAEgASgIEg0KBWluZGV4GAIgASgEEikKB21lbWJlcnMYAyADKAsyGC5jbHVzdG9yLmFkbWluLnYxLk1lbWJlciLDAgoSUGxhblZvdGVyc1Jlc3BvbnNlEigKBmJlZm9yZRgBIAMoCzIYLmNsdXN0b3IuYWRtaW4udjEuTWVtYmVyEicKBWFmdGVyGAIgAygLMhguY2x1c3Rvci5hZG1pbi52MS5NZW1iZXISDQoFcGhhc2UYAyABKAkSPQoUc3Vydml2YWJpbGl0eV9iZWZvcmUYBCABKAsyHy5jbHVzdG9yLmFkbWluLnYxLlN1cnZpdmFiaWxpdHkSPAoTc3Vydml2YWJpbGl0eV9hZnRlchgFIAEoCzIfLmNsdXN0b3IuYWRtaW4udjEuU3Vydml2YWJpbGl0eRIPCgd2ZXJkaWN0GAYgASgJEhYKDnZlcmRpY3RfcmVhc29uGAcgASgJEhQKDHJlZnVzYWxfY29kZRgIIAEoCRIPCgdyZWZ1c2FsGAkgASgJIngKDVN1cnZpdmFiaWxpdHkSDgoGdm90ZXJzGAEgASgNEg0KBWFsaXZlGAIgASgNEg4KBnF1b3J1bRgDIAEoDRIXCg9sb3NzZXNfc3Vydml2ZWQYBCABKAESDQoFc2xhY2sYBSABKBESEAoIaGVhZHJvb20YBiABKAEiLAoUR2V0RHVyYWJpbGl0eVJlcXVlc3QSFAoMcGFydGl0aW9uX2lkGAEgASgJIn8KFFNldER1cmFiaWxpdHlSZXF1ZXN0EhQKDHBhcnRpdGlvbl9pZBgBIAEoCRIMCgRtb2RlGAIgASgJEhsKDmV4cGVjdGVkX2Vwb2NoGAMgASgNSACIAQESEwoLZGVhZGxpbmVfbXMYBCABKA1CEQoPX2V4cGVjdGVkX2Vwb2NoIloKGVRyYW5zZmVyTGVhZGVyc2hpcFJlcXVlc3QSFAoMcGFydGl0aW9uX2lkGAEgASgJEhIKCnRvX25vZGVfaWQYAiABKAQSEwoLZGVhZGxpbmVfbXMYAyABKA0iNAoaVHJhbnNmZXJMZWFkZXJzaGlwUmVzcG9uc2USFgoObGVhZGVyX25vZGVfaWQYASABKAQiEAoOR2V0S2V5c1JlcXVlc3QiEwoRUm90YXRlS2V5c1JlcXVlc3QioQIKDEtleXNSZXNwb25zZRIUCgxpc19lbmNyeXB0ZWQYASABKAgSEAoIcHJvdmlkZXIYAiABKAkSKgoGZXBvY2hzGAMgAygLMhouY2x1c3Rvci5hZG1pbi52MS5LZXlFcG9jaBIWCg5wbGFpbl9zZWdtZW50cxgEIAEoBBIbChNzZWdtZW50c190b19yZXdyaXRlGAUgASgEEhoKEnNlZ21lbnRzX3Jld3JpdHRlbhgGIAEoBBIdChVyZXdyaXRpbmdfc2VnbWVudF9zZXEYByABKAQSHQoVcmV3cml0aW5nX2Jsb2Nrc19kb25lGAggASgEEhgKEHJld3JpdGluZ19ibG9ja3MYCSABKAQSFAoMbGFzdF9mYWlsdXJlGAogASgJIl4KCEtleUVwb2NoEg0KBWVwb2NoGAEgASgNEg0KBXN0YXRlGAIgASgJEhIKCmNyZWF0ZWRfbXMYAyABKAQSDgoGa2VrX2lkGAQgASgJEhAKCHNlZ21lbnRzGAUgASgEMswKCgxBZG1pblNlcnZpY2USWQoJR2V0U3RhdHVzEiIuY2x1c3Rvci5hZG1pbi52MS5HZXRTdGF0dXNSZXF1ZXN0GiMuY2x1c3Rvci5hZG1pbi52MS5HZXRTdGF0dXNSZXNwb25zZSIDkAIBEmgKDkxpc3RQYXJ0aXRpb25zEicuY2x1c3Rvci5hZG1pbi52MS5MaXN0UGFydGl0aW9uc1JlcXVlc3QaKC5jbHVzdG9yLmFkbWluLnYxLkxpc3RQYXJ0aXRpb25zUmVzcG9uc2UiA5ACARJiCgxHZXRQYXJ0aXRpb24SJS5jbHVzdG9yLmFkbWluLnYxLkdldFBhcnRpdGlvblJlcXVlc3QaJi5jbHVzdG9yLmFkbWluLnYxLkdldFBhcnRpdGlvblJlc3BvbnNlIgOQAgESRwoDV2h5EhwuY2x1c3Rvci5hZG1pbi52MS5XaHlSZXF1ZXN0Gh0uY2x1c3Rvci5hZG1pbi52MS5XaHlSZXNwb25zZSIDkAIBEloKCUFkZE1lbWJlchIiLmNsdXN0b3IuYWRtaW4udjEuQWRkTWVtYmVyUmVxdWVzdBokLmNsdXN0b3IuYWRtaW4udjEuTWVtYmVyc2hpcFJlc3BvbnNlIgOQAgISYAoMQ2hhbmdlVm90ZXJzEiUuY2x1c3Rvci5hZG1pbi52MS5DaGFuZ2VWb3RlcnNSZXF1ZXN0GiQuY2x1c3Rvci5hZG1pbi52MS5NZW1iZXJzaGlwUmVzcG9uc2UiA5ACAhJeCgpQbGFuVm90ZXJzEiUuY2x1c3Rvci5hZG1pbi52MS5DaGFuZ2VWb3RlcnNSZXF1ZXN0GiQuY2x1c3Rvci5hZG1pbi52MS5QbGFuVm90ZXJzUmVzcG9uc2UiA5ACARJsChJSb2xsQmFja01lbWJlcnNoaXASKy5jbHVzdG9yLmFkbWluLnYxLlJvbGxCYWNrTWVtYmVyc2hpcFJlcXVlc3QaJC5jbHVzdG9yLmFkbWluLnYxLk1lbWJlcnNoaXBSZXNwb25zZSIDkAICEloKDUdldER1cmFiaWxpdHkSJi5jbHVzdG9yLmFkbWluLnYxLkdldER1cmFiaWxpdHlSZXF1ZXN0GhwuY2x1c3Rvci5hZG1pbi52MS5EdXJhYmlsaXR5IgOQAgESWgoNU2V0RHVyYWJpbGl0eRImLmNsdXN0b3IuYWRtaW4udjEuU2V0RHVyYWJpbGl0eVJlcXVlc3QaHC5jbHVzdG9yLmFkbWluLnYxLkR1cmFiaWxpdHkiA5ACAhJ0ChJUcmFuc2ZlckxlYWRlcnNoaXASKy5jbHVzdG9yLmFkbWluLnYxLlRyYW5zZmVyTGVhZGVyc2hpcFJlcXVlc3QaLC5jbHVzdG9yLmFkbWluLnYxLlRyYW5zZmVyTGVhZGVyc2hpcFJlc3BvbnNlIgOQAgISUAoHR2V0S2V5cxIgLmNsdXN0b3IuYWRtaW4udjEuR2V0S2V5c1JlcXVlc3QaHi5jbHVzdG9yLmFkbWluLnYxLktleXNSZXNwb25zZSIDkAIBElEKClJvdGF0ZUtleXMSIy5jbHVzdG9yLmFkbWluLnYxLlJvdGF0ZUtleXNSZXF1ZXN0Gh4uY2x1c3Rvci5hZG1pbi52MS5LZXlzUmVzcG9uc2USawoPQ2xlYXJRdWFyYW50aW5lEiguY2x1c3Rvci5hZG1pbi52MS5DbGVhclF1YXJhbnRpbmVSZXF1ZXN0GikuY2x1c3Rvci5hZG1pbi52MS5DbGVhclF1YXJhbnRpbmVSZXNwb25zZSIDkAICYgZwcm90bzM");
+  fileDesc("ChxjbHVzdG9yL2FkbWluL3YxL2FkbWluLnByb3RvEhBjbHVzdG9yLmFkbWluLnYxIhIKEEdldFN0YXR1c1JlcXVlc3QiqQIKEUdldFN0YXR1c1Jlc3BvbnNlEhIKCmNsdXN0ZXJfaWQYASABKAkSDwoHbm9kZV9pZBgCIAEoBBIPCgdib290X2lkGAMgASgJEg8KB2FkZHJlc3MYBCABKAkSEQoJdXB0aW1lX21zGAUgASgEEhAKCGxpbmtzX3VwGAYgAygEEhAKCHNlc3Npb25zGAcgASgNEioKB2pvdXJuYWwYCCABKAsyGS5jbHVzdG9yLmFkbWluLnYxLkpvdXJuYWwSLwoKcGFydGl0aW9ucxgJIAMoCzIbLmNsdXN0b3IuYWRtaW4udjEuUGFydGl0aW9uEiQKBGRpc2sYCiABKAsyFi5jbHVzdG9yLmFkbWluLnYxLkRpc2sSEwoLY2xvY2tfYWxhcm0YCyABKAgiwQEKBERpc2sSEAoIcHJlc3N1cmUYASABKAkSEAoIc2hvcnRhZ2UYAiABKAkSEAoIc2luY2VfbXMYAyABKAQSEwoLdG90YWxfYnl0ZXMYBCABKAQSEgoKZnJlZV9ieXRlcxgFIAEoBBIRCglsb2dfYnl0ZXMYBiABKAQSFQoNbG9nX2J5dGVzX21heBgHIAEoBBIYChByZXNlcnZlX3NlZ21lbnRzGAggASgNEhYKDnJlZnVzZWRfd3JpdGVzGAkgASgEIvYDCgdKb3VybmFsEg8KB2ZsdXNoZXMYASABKAQSFAoMZGF0YV9mbHVzaGVzGAIgASgEEg8KB2VudHJpZXMYAyABKAQSEwoLZW50cnlfYnl0ZXMYBCABKAQSHQoVam91cm5hbF9ieXRlc193cml0dGVuGAUgASgEEhUKDWpvdXJuYWxfYnl0ZXMYBiABKAQSEwoLc2VnbWVudF9zZXEYByABKAQSEgoKZW5kX29mZnNldBgIIAEoBBIXCg9sZWRnZXJfc2VxdWVuY2UYCSABKAQSGQoRbGVkZ2VyX2dlbmVyYXRpb24YCiABKAQSFgoOaW9fd3JpdGVyX21vZGUYCyABKAkSFQoNZmx1c2hfbXNfbGFzdBgMIAEoARIUCgxmbHVzaF9tc19wNTAYDSABKAESFAoMZmx1c2hfbXNfcDk5GA4gASgBEh0KFW5vbmNlX2Jsb2Nrc19yZXNlcnZlZBgPIAEoBBIaChJub25jZV9ibG9ja3Nfc3BlbnQYECABKAQSHgoWbm9uY2VfYmxvY2tzX2FiYW5kb25lZBgRIAEoBBImCgVzY3J1YhgSIAEoCzIXLmNsdXN0b3IuYWRtaW4udjEuU2NydWISLQoJaW9fd3JpdGVyGBMgASgLMhouY2x1c3Rvci5hZG1pbi52MS5Jb1dyaXRlciKeAQoISW9Xcml0ZXISDAoEbW9kZRgBIAEoCRIRCgliZXN0X21vZGUYAiABKAkSDQoFY2F1c2UYAyABKAkSEAoIc2luY2VfbXMYBCABKAQSDwoHY2hhbmdlcxgFIAEoBBINCgVhbGFybRgGIAEoCRIwCgdsYXRlbmN5GAcgAygLMh8uY2x1c3Rvci5hZG1pbi52MS5MYXRlbmN5V2luZG93ImIKDUxhdGVuY3lXaW5kb3cSEQoJd2luZG93X21zGAEgASgEEg4KBmNoYWlucxgCIAEoBBIOCgZwNTBfbXMYAyABKAESDgoGcDk5X21zGAQgASgBEg4KBm1heF9tcxgFIAEoASJ0CgVTY3J1YhIOCgZwYXNzZXMYASABKAQSEgoKYnl0ZXNfcmVhZBgCIAEoBBIUCgxsYXN0X3Bhc3NfbXMYAyABKAQSFwoPY292ZXJhZ2VfYWdlX21zGAQgASgEEhgKEGRhbWFnZWRfc2VnbWVudHMYBSABKA0igQgKCVBhcnRpdGlvbhIUCgxwYXJ0aXRpb25faWQYASABKAkSEgoKcmVwbGljYV9pZBgCIAEoBBITCgtpbmNhcm5hdGlvbhgDIAEoCRIMCgRyb2xlGAQgASgJEhUKDXJvbGVfc2luY2VfbXMYBSABKAQSEwoLcm9sZV9yZWFzb24YBiABKAkSDAoEdGVybRgHIAEoBBIbCg5sZWFkZXJfbm9kZV9pZBgIIAEoBEgAiAEBEhsKDmxlYWRlcl9hZGRyZXNzGAkgASgJSAGIAQESEgoKbGFzdF9pbmRleBgKIAEoBBIVCg1kdXJhYmxlX2luZGV4GAsgASgEEhYKDnZlcmlmaWVkX2luZGV4GAwgASgEEhQKDGNvbW1pdF9pbmRleBgNIAEoBBIbChN3YWxfY29tbWl0dGVkX2luZGV4GA4gASgEEhUKDWFwcGxpZWRfaW5kZXgYDyABKAQSEgoKYmFzZV9pbmRleBgQIAEoBBIQCghpbl9kb3VidBgRIAEoCBIYCgthcHBseV9mYXVsdBgSIAEoCUgCiAEBEhkKEXByb3Bvc2Fsc193YWl0aW5nGBMgASgNEhoKEnByb3Bvc2Fsc19hcHBlbmRlZBgUIAEoDRIVCg1yZWFkc193YWl0aW5nGBUgASgNEh0KFWxvY2FsX2FwcGVuZHNfcGVuZGluZxgWIAEoDRIYChBpZGVtcG90ZW5jeV9yb3dzGBcgASgNEhIKCnRhaWxfYnl0ZXMYGCABKAQSKQoHbWVtYmVycxgZIAMoCzIYLmNsdXN0b3IuYWRtaW4udjEuTWVtYmVyEjAKBWpvaW50GBogASgLMhwuY2x1c3Rvci5hZG1pbi52MS5Kb2ludFBoYXNlSAOIAQESIAoTdHJhbnNmZXJfdG9fbm9kZV9pZBgbIAEoBEgEiAEBEhsKE2NvbmZpZ3VyYXRpb25faW5kZXgYHCABKAQSHwoXY29uZmlndXJhdGlvbl9jb21taXR0ZWQYHSABKAgSEQoJaXNfbWVtYmVyGB4gASgIEhYKDmlzX2hpYmVybmF0aW5nGB8gASgIEjAKCmR1cmFiaWxpdHkYICABKAsyHC5jbHVzdG9yLmFkbWluLnYxLkR1cmFiaWxpdHkSJgoFbGVhc2UYISABKAsyFy5jbHVzdG9yLmFkbWluLnYxLkxlYXNlEjEKC3F1YXJhbnRpbmVzGCggAygLMhwuY2x1c3Rvci5hZG1pbi52MS5RdWFyYW50aW5lQhEKD19sZWFkZXJfbm9kZV9pZEIRCg9fbGVhZGVyX2FkZHJlc3NCDgoMX2FwcGx5X2ZhdWx0QggKBl9qb2ludEIWChRfdHJhbnNmZXJfdG9fbm9kZV9pZCK9AQoKRHVyYWJpbGl0eRIMCgRtb2RlGAEgASgJEhMKC3dhbnRlZF9tb2RlGAIgASgJEg0KBWVwb2NoGAMgASgNEg0KBWluZGV4GAQgASgEEh8KEmdyb3VwX2ZzeW5jX2NsYXVzZRgFIAEoCUgAiAEBEh8KEmdyb3VwX2ZzeW5jX3JlYXNvbhgGIAEoCUgBiAEBQhUKE19ncm91cF9mc3luY19jbGF1c2VCFQoTX2dyb3VwX2ZzeW5jX3JlYXNvbiI8CgVMZWFzZRINCgVzdGF0ZRgBIAEoCRIOCgZyZWFzb24YAiABKAkSFAoMcmVtYWluaW5nX21zGAMgASgNIqcBCgpKb2ludFBoYXNlEjIKEG91dGdvaW5nX21lbWJlcnMYASADKAsyGC5jbHVzdG9yLmFkbWluLnYxLk1lbWJlchIRCgljb21taXR0ZWQYAiABKA0SDgoGbmVlZGVkGAMgASgNEhAKCHNpbmNlX21zGAQgASgEEhwKD3JvbGxiYWNrX3JlYXNvbhgFIAEoCUgAiAEBQhIKEF9yb2xsYmFja19yZWFzb24i6QEKBk1lbWJlchISCgpyZXBsaWNhX2lkGAEgASgEEg8KB25vZGVfaWQYAiABKAQSEwoLaW5jYXJuYXRpb24YAyABKAkSDAoEcm9sZRgEIAEoCRIRCglhZGRyZXNzZXMYBSADKAkSGAoLbWF0Y2hfaW5kZXgYBiABKARIAIgBARIVCghwcm9ncmVzcxgHIAEoCUgBiAEBEhAKCGluX2RvdWJ0GAggASgIEhYKCXNpbGVudF9tcxgJIAEoBEgCiAEBQg4KDF9tYXRjaF9pbmRleEILCglfcHJvZ3Jlc3NCDAoKX3NpbGVudF9tcyIXChVMaXN0UGFydGl0aW9uc1JlcXVlc3QiSQoWTGlzdFBhcnRpdGlvbnNSZXNwb25zZRIvCgpwYXJ0aXRpb25zGAEgAygLMhsuY2x1c3Rvci5hZG1pbi52MS5QYXJ0aXRpb24iKwoTR2V0UGFydGl0aW9uUmVxdWVzdBIUCgxwYXJ0aXRpb25faWQYASABKAkiRgoUR2V0UGFydGl0aW9uUmVzcG9uc2USLgoJcGFydGl0aW9uGAEgASgLMhsuY2x1c3Rvci5hZG1pbi52MS5QYXJ0aXRpb24i9gEKClF1YXJhbnRpbmUSDgoGcmVhc29uGAEgASgJEhAKCHNpbmNlX21zGAIgASgEEg8KB21pc3NpbmcYAyABKAkSFQoNbWlzc2luZ19jb3VudBgEIAEoBBIWCg5yZXBhaXJlZF9jb3VudBgFIAEoBBIQCghhdHRlbXB0cxgGIAEoDRIaCg1hc2tlZF9ub2RlX2lkGAcgASgESACIAQESFwoPYXdhaXRzX29wZXJhdG9yGAggASgIEg0KBWluZGV4GAkgASgEEg4KBmRldGFpbBgKIAEoCRIOCgZ0aWNrZXQYCyABKAlCEAoOX2Fza2VkX25vZGVfaWQiTAoUU2V0UXVhcmFudGluZVJlcXVlc3QSFAoMcGFydGl0aW9uX2lkGAEgASgJEg4KBnRpY2tldBgCIAEoCRIOCgZyZWFzb24YAyABKAkiFwoVU2V0UXVhcmFudGluZVJlc3BvbnNlIk0KFkNsZWFyUXVhcmFudGluZVJlcXVlc3QSFAoMcGFydGl0aW9uX2lkGAEgASgJEg4KBnRpY2tldBgCIAEoCRINCgV3aGljaBgDIAEoCSIZChdDbGVhclF1YXJhbnRpbmVSZXNwb25zZSIwCgpXaHlSZXF1ZXN0EhQKDHBhcnRpdGlvbl9pZBgBIAEoCRIMCgRraW5kGAIgASgJIrsBCgtXaHlSZXNwb25zZRIOCgZjbGF1c2UYASABKAkSEwoLZXhwbGFuYXRpb24YAiABKAkSDgoGYWR2aWNlGAMgASgJEhAKCHNpbmNlX21zGAQgASgEEjcKBWZhY3RzGAUgAygLMiguY2x1c3Rvci5hZG1pbi52MS5XaHlSZXNwb25zZS5GYWN0c0VudHJ5GiwKCkZhY3RzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJvChBBZGRNZW1iZXJSZXF1ZXN0EhQKDHBhcnRpdGlvbl9pZBgBIAEoCRIPCgdub2RlX2lkGAIgASgEEhEKCWFkZHJlc3NlcxgDIAMoCRIMCgRyb2xlGAQgASgJEhMKC2RlYWRsaW5lX21zGAUgASgNIvwBChNDaGFuZ2VWb3RlcnNSZXF1ZXN0EhQKDHBhcnRpdGlvbl9pZBgBIAEoCRIPCgdwcm9tb3RlGAIgAygEEg4KBnJlbW92ZRgDIAMoBBJDCgdkb21haW5zGAQgAygLMjIuY2x1c3Rvci5hZG1pbi52MS5DaGFuZ2VWb3RlcnNSZXF1ZXN0LkRvbWFpbnNFbnRyeRIOCgZwb2xpY3kYBSABKAkSFAoMb3ZlcnJpZGVfcmVmGAYgASgJEhMKC2RlYWRsaW5lX21zGAcgASgNGi4KDERvbWFpbnNFbnRyeRILCgNrZXkYASABKAQSDQoFdmFsdWUYAiABKAk6AjgBIlYKGVJvbGxCYWNrTWVtYmVyc2hpcFJlcXVlc3QSFAoMcGFydGl0aW9uX2lkGAEgASgJEg4KBnJlYXNvbhgCIAEoCRITCgtkZWFkbGluZV9tcxgDIAEoDSJjChJNZW1iZXJzaGlwUmVzcG9uc2USEwoLcm9sbGVkX2JhY2sYASABKAgSDQoFaW5kZXgYAiABKAQSKQoHbWVtYmVycxgDIAMoCzIYLmNsdXN0b3IuYWRtaW4udjEuTWVtYmVyIsMCChJQbGFuVm90ZXJzUmVzcG9uc2USKAoGYmVmb3JlGAEgAygLMhguY2x1c3Rvci5hZG1pbi52MS5NZW1iZXISJwoFYWZ0ZXIYAiADKAsyGC5jbHVzdG9yLmFkbWluLnYxLk1lbWJlchINCgVwaGFzZRgDIAEoCRI9ChRzdXJ2aXZhYmlsaXR5X2JlZm9yZRgEIAEoCzIfLmNsdXN0b3IuYWRtaW4udjEuU3Vydml2YWJpbGl0eRI8ChNzdXJ2aXZhYmlsaXR5X2FmdGVyGAUgASgLMh8uY2x1c3Rvci5hZG1pbi52MS5TdXJ2aXZhYmlsaXR5Eg8KB3ZlcmRpY3QYBiABKAkSFgoOdmVyZGljdF9yZWFzb24YByABKAkSFAoMcmVmdXNhbF9jb2RlGAggASgJEg8KB3JlZnVzYWwYCSABKAkieAoNU3Vydml2YWJpbGl0eRIOCgZ2b3RlcnMYASABKA0SDQoFYWxpdmUYAiABKA0SDgoGcXVvcnVtGAMgASgNEhcKD2xvc3Nlc19zdXJ2aXZlZBgEIAEoARINCgVzbGFjaxgFIAEoERIQCghoZWFkcm9vbRgGIAEoASIsChRHZXREdXJhYmlsaXR5UmVxdWVzdBIUCgxwYXJ0aXRpb25faWQYASABKAkifwoUU2V0RHVyYWJpbGl0eVJlcXVlc3QSFAoMcGFydGl0aW9uX2lkGAEgASgJEgwKBG1vZGUYAiABKAkSGwoOZXhwZWN0ZWRfZXBvY2gYAyABKA1IAIgBARITCgtkZWFkbGluZV9tcxgEIAEoDUIRCg9fZXhwZWN0ZWRfZXBvY2giWgoZVHJhbnNmZXJMZWFkZXJzaGlwUmVxdWVzdBIUCgxwYXJ0aXRpb25faWQYASABKAkSEgoKdG9fbm9kZV9pZBgCIAEoBBITCgtkZWFkbGluZV9tcxgDIAEoDSI0ChpUcmFuc2ZlckxlYWRlcnNoaXBSZXNwb25zZRIWCg5sZWFkZXJfbm9kZV9pZBgBIAEoBCIQCg5HZXRLZXlzUmVxdWVzdCITChFSb3RhdGVLZXlzUmVxdWVzdCKhAgoMS2V5c1Jlc3BvbnNlEhQKDGlzX2VuY3J5cHRlZBgBIAEoCBIQCghwcm92aWRlchgCIAEoCRIqCgZlcG9jaHMYAyADKAsyGi5jbHVzdG9yLmFkbWluLnYxLktleUVwb2NoEhYKDnBsYWluX3NlZ21lbnRzGAQgASgEEhsKE3NlZ21lbnRzX3RvX3Jld3JpdGUYBSABKAQSGgoSc2VnbWVudHNfcmV3cml0dGVuGAYgASgEEh0KFXJld3JpdGluZ19zZWdtZW50X3NlcRgHIAEoBBIdChVyZXdyaXRpbmdfYmxvY2tzX2RvbmUYCCABKAQSGAoQcmV3cml0aW5nX2Jsb2NrcxgJIAEoBBIUCgxsYXN0X2ZhaWx1cmUYCiABKAkiXgoIS2V5RXBvY2gSDQoFZXBvY2gYASABKA0SDQoFc3RhdGUYAiABKAkSEgoKY3JlYXRlZF9tcxgDIAEoBBIOCgZrZWtfaWQYBCABKAkSEAoIc2VnbWVudHMYBSABKAQyswsKDEFkbWluU2VydmljZRJZCglHZXRTdGF0dXMSIi5jbHVzdG9yLmFkbWluLnYxLkdldFN0YXR1c1JlcXVlc3QaIy5jbHVzdG9yLmFkbWluLnYxLkdldFN0YXR1c1Jlc3BvbnNlIgOQAgESaAoOTGlzdFBhcnRpdGlvbnMSJy5jbHVzdG9yLmFkbWluLnYxLkxpc3RQYXJ0aXRpb25zUmVxdWVzdBooLmNsdXN0b3IuYWRtaW4udjEuTGlzdFBhcnRpdGlvbnNSZXNwb25zZSIDkAIBEmIKDEdldFBhcnRpdGlvbhIlLmNsdXN0b3IuYWRtaW4udjEuR2V0UGFydGl0aW9uUmVxdWVzdBomLmNsdXN0b3IuYWRtaW4udjEuR2V0UGFydGl0aW9uUmVzcG9uc2UiA5ACARJHCgNXaHkSHC5jbHVzdG9yLmFkbWluLnYxLldoeVJlcXVlc3QaHS5jbHVzdG9yLmFkbWluLnYxLldoeVJlc3BvbnNlIgOQAgESWgoJQWRkTWVtYmVyEiIuY2x1c3Rvci5hZG1pbi52MS5BZGRNZW1iZXJSZXF1ZXN0GiQuY2x1c3Rvci5hZG1pbi52MS5NZW1iZXJzaGlwUmVzcG9uc2UiA5ACAhJgCgxDaGFuZ2VWb3RlcnMSJS5jbHVzdG9yLmFkbWluLnYxLkNoYW5nZVZvdGVyc1JlcXVlc3QaJC5jbHVzdG9yLmFkbWluLnYxLk1lbWJlcnNoaXBSZXNwb25zZSIDkAICEl4KClBsYW5Wb3RlcnMSJS5jbHVzdG9yLmFkbWluLnYxLkNoYW5nZVZvdGVyc1JlcXVlc3QaJC5jbHVzdG9yLmFkbWluLnYxLlBsYW5Wb3RlcnNSZXNwb25zZSIDkAIBEmwKElJvbGxCYWNrTWVtYmVyc2hpcBIrLmNsdXN0b3IuYWRtaW4udjEuUm9sbEJhY2tNZW1iZXJzaGlwUmVxdWVzdBokLmNsdXN0b3IuYWRtaW4udjEuTWVtYmVyc2hpcFJlc3BvbnNlIgOQAgISWgoNR2V0RHVyYWJpbGl0eRImLmNsdXN0b3IuYWRtaW4udjEuR2V0RHVyYWJpbGl0eVJlcXVlc3QaHC5jbHVzdG9yLmFkbWluLnYxLkR1cmFiaWxpdHkiA5ACARJaCg1TZXREdXJhYmlsaXR5EiYuY2x1c3Rvci5hZG1pbi52MS5TZXREdXJhYmlsaXR5UmVxdWVzdBocLmNsdXN0b3IuYWRtaW4udjEuRHVyYWJpbGl0eSIDkAICEnQKElRyYW5zZmVyTGVhZGVyc2hpcBIrLmNsdXN0b3IuYWRtaW4udjEuVHJhbnNmZXJMZWFkZXJzaGlwUmVxdWVzdBosLmNsdXN0b3IuYWRtaW4udjEuVHJhbnNmZXJMZWFkZXJzaGlwUmVzcG9uc2UiA5ACAhJQCgdHZXRLZXlzEiAuY2x1c3Rvci5hZG1pbi52MS5HZXRLZXlzUmVxdWVzdBoeLmNsdXN0b3IuYWRtaW4udjEuS2V5c1Jlc3BvbnNlIgOQAgESUQoKUm90YXRlS2V5cxIjLmNsdXN0b3IuYWRtaW4udjEuUm90YXRlS2V5c1JlcXVlc3QaHi5jbHVzdG9yLmFkbWluLnYxLktleXNSZXNwb25zZRJlCg1TZXRRdWFyYW50aW5lEiYuY2x1c3Rvci5hZG1pbi52MS5TZXRRdWFyYW50aW5lUmVxdWVzdBonLmNsdXN0b3IuYWRtaW4udjEuU2V0UXVhcmFudGluZVJlc3BvbnNlIgOQAgISawoPQ2xlYXJRdWFyYW50aW5lEiguY2x1c3Rvci5hZG1pbi52MS5DbGVhclF1YXJhbnRpbmVSZXF1ZXN0GikuY2x1c3Rvci5hZG1pbi52MS5DbGVhclF1YXJhbnRpbmVSZXNwb25zZSIDkAICYgZwcm90bzM");
 
 /**
  * @generated from message clustor.admin.v1.GetStatusRequest
@@ -615,11 +615,11 @@ export type Partition = Message<"clustor.admin.v1.Partition"> & {
   lease?: Lease | undefined;
 
   /**
-   * Set while entries of the replica cannot be read; it neither votes nor acknowledges meanwhile.
+   * Quarantines of the replica that are in force, the gravest first.
    *
-   * @generated from field: optional clustor.admin.v1.Quarantine quarantine = 40;
+   * @generated from field: repeated clustor.admin.v1.Quarantine quarantines = 40;
    */
-  quarantine?: Quarantine | undefined;
+  quarantines: Quarantine[];
 };
 
 /**
@@ -889,7 +889,8 @@ export const GetPartitionResponseSchema: GenMessage<GetPartitionResponse> = /*@_
  */
 export type Quarantine = Message<"clustor.admin.v1.Quarantine"> & {
   /**
-   * `Integrity`.
+   * `Integrity`: entries cannot be read; the replica neither votes nor acknowledges. `ApplyFault`, `Administrative`: nothing is
+   * applied or read, the log goes on.
    *
    * @generated from field: string reason = 1;
    */
@@ -934,11 +935,32 @@ export type Quarantine = Message<"clustor.admin.v1.Quarantine"> & {
   askedNodeId?: bigint | undefined;
 
   /**
-   * Everything is repaired, and ClearQuarantine ends it.
+   * ClearQuarantine ends it: everything is repaired, or this process can go on.
    *
    * @generated from field: bool awaits_operator = 8;
    */
   awaitsOperator: boolean;
+
+  /**
+   * The entry at which applying stopped; 0 where no entry is to blame.
+   *
+   * @generated from field: uint64 index = 9;
+   */
+  index: bigint;
+
+  /**
+   * What the state machine said, or why the operator wanted it.
+   *
+   * @generated from field: string detail = 10;
+   */
+  detail: string;
+
+  /**
+   * Ticket of whoever set it.
+   *
+   * @generated from field: string ticket = 11;
+   */
+  ticket: string;
 };
 
 /**
@@ -947,6 +969,50 @@ export type Quarantine = Message<"clustor.admin.v1.Quarantine"> & {
  */
 export const QuarantineSchema: GenMessage<Quarantine> = /*@__PURE__*/
   messageDesc(file_clustor_admin_v1_admin, 16);
+
+/**
+ * @generated from message clustor.admin.v1.SetQuarantineRequest
+ */
+export type SetQuarantineRequest = Message<"clustor.admin.v1.SetQuarantineRequest"> & {
+  /**
+   * @generated from field: string partition_id = 1;
+   */
+  partitionId: string;
+
+  /**
+   * Names the decision, for the record.
+   *
+   * @generated from field: string ticket = 2;
+   */
+  ticket: string;
+
+  /**
+   * Why, for whoever finds it.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message clustor.admin.v1.SetQuarantineRequest.
+ * Use `create(SetQuarantineRequestSchema)` to create a new message.
+ */
+export const SetQuarantineRequestSchema: GenMessage<SetQuarantineRequest> = /*@__PURE__*/
+  messageDesc(file_clustor_admin_v1_admin, 17);
+
+/**
+ * @generated from message clustor.admin.v1.SetQuarantineResponse
+ */
+export type SetQuarantineResponse = Message<"clustor.admin.v1.SetQuarantineResponse"> & {
+};
+
+/**
+ * Describes the message clustor.admin.v1.SetQuarantineResponse.
+ * Use `create(SetQuarantineResponseSchema)` to create a new message.
+ */
+export const SetQuarantineResponseSchema: GenMessage<SetQuarantineResponse> = /*@__PURE__*/
+  messageDesc(file_clustor_admin_v1_admin, 18);
 
 /**
  * @generated from message clustor.admin.v1.ClearQuarantineRequest
@@ -958,11 +1024,18 @@ export type ClearQuarantineRequest = Message<"clustor.admin.v1.ClearQuarantineRe
   partitionId: string;
 
   /**
-   * Names the decision, for the log.
+   * Names the decision, for the record.
    *
    * @generated from field: string ticket = 2;
    */
   ticket: string;
+
+  /**
+   * Which one, where several are in force: `Integrity`, `ApplyFault` or `Administrative`.
+   *
+   * @generated from field: string which = 3;
+   */
+  which: string;
 };
 
 /**
@@ -970,7 +1043,7 @@ export type ClearQuarantineRequest = Message<"clustor.admin.v1.ClearQuarantineRe
  * Use `create(ClearQuarantineRequestSchema)` to create a new message.
  */
 export const ClearQuarantineRequestSchema: GenMessage<ClearQuarantineRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 17);
+  messageDesc(file_clustor_admin_v1_admin, 19);
 
 /**
  * @generated from message clustor.admin.v1.ClearQuarantineResponse
@@ -983,7 +1056,7 @@ export type ClearQuarantineResponse = Message<"clustor.admin.v1.ClearQuarantineR
  * Use `create(ClearQuarantineResponseSchema)` to create a new message.
  */
 export const ClearQuarantineResponseSchema: GenMessage<ClearQuarantineResponse> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 18);
+  messageDesc(file_clustor_admin_v1_admin, 20);
 
 /**
  * @generated from message clustor.admin.v1.WhyRequest
@@ -1010,7 +1083,7 @@ export type WhyRequest = Message<"clustor.admin.v1.WhyRequest"> & {
  * Use `create(WhyRequestSchema)` to create a new message.
  */
 export const WhyRequestSchema: GenMessage<WhyRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 19);
+  messageDesc(file_clustor_admin_v1_admin, 21);
 
 /**
  * @generated from message clustor.admin.v1.WhyResponse
@@ -1053,7 +1126,7 @@ export type WhyResponse = Message<"clustor.admin.v1.WhyResponse"> & {
  * Use `create(WhyResponseSchema)` to create a new message.
  */
 export const WhyResponseSchema: GenMessage<WhyResponse> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 20);
+  messageDesc(file_clustor_admin_v1_admin, 22);
 
 /**
  * @generated from message clustor.admin.v1.AddMemberRequest
@@ -1096,7 +1169,7 @@ export type AddMemberRequest = Message<"clustor.admin.v1.AddMemberRequest"> & {
  * Use `create(AddMemberRequestSchema)` to create a new message.
  */
 export const AddMemberRequestSchema: GenMessage<AddMemberRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 21);
+  messageDesc(file_clustor_admin_v1_admin, 23);
 
 /**
  * @generated from message clustor.admin.v1.ChangeVotersRequest
@@ -1153,7 +1226,7 @@ export type ChangeVotersRequest = Message<"clustor.admin.v1.ChangeVotersRequest"
  * Use `create(ChangeVotersRequestSchema)` to create a new message.
  */
 export const ChangeVotersRequestSchema: GenMessage<ChangeVotersRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 22);
+  messageDesc(file_clustor_admin_v1_admin, 24);
 
 /**
  * @generated from message clustor.admin.v1.RollBackMembershipRequest
@@ -1180,7 +1253,7 @@ export type RollBackMembershipRequest = Message<"clustor.admin.v1.RollBackMember
  * Use `create(RollBackMembershipRequestSchema)` to create a new message.
  */
 export const RollBackMembershipRequestSchema: GenMessage<RollBackMembershipRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 23);
+  messageDesc(file_clustor_admin_v1_admin, 25);
 
 /**
  * @generated from message clustor.admin.v1.MembershipResponse
@@ -1211,7 +1284,7 @@ export type MembershipResponse = Message<"clustor.admin.v1.MembershipResponse"> 
  * Use `create(MembershipResponseSchema)` to create a new message.
  */
 export const MembershipResponseSchema: GenMessage<MembershipResponse> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 24);
+  messageDesc(file_clustor_admin_v1_admin, 26);
 
 /**
  * @generated from message clustor.admin.v1.PlanVotersResponse
@@ -1274,7 +1347,7 @@ export type PlanVotersResponse = Message<"clustor.admin.v1.PlanVotersResponse"> 
  * Use `create(PlanVotersResponseSchema)` to create a new message.
  */
 export const PlanVotersResponseSchema: GenMessage<PlanVotersResponse> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 25);
+  messageDesc(file_clustor_admin_v1_admin, 27);
 
 /**
  * @generated from message clustor.admin.v1.Survivability
@@ -1322,7 +1395,7 @@ export type Survivability = Message<"clustor.admin.v1.Survivability"> & {
  * Use `create(SurvivabilitySchema)` to create a new message.
  */
 export const SurvivabilitySchema: GenMessage<Survivability> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 26);
+  messageDesc(file_clustor_admin_v1_admin, 28);
 
 /**
  * @generated from message clustor.admin.v1.GetDurabilityRequest
@@ -1339,7 +1412,7 @@ export type GetDurabilityRequest = Message<"clustor.admin.v1.GetDurabilityReques
  * Use `create(GetDurabilityRequestSchema)` to create a new message.
  */
 export const GetDurabilityRequestSchema: GenMessage<GetDurabilityRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 27);
+  messageDesc(file_clustor_admin_v1_admin, 29);
 
 /**
  * @generated from message clustor.admin.v1.SetDurabilityRequest
@@ -1375,7 +1448,7 @@ export type SetDurabilityRequest = Message<"clustor.admin.v1.SetDurabilityReques
  * Use `create(SetDurabilityRequestSchema)` to create a new message.
  */
 export const SetDurabilityRequestSchema: GenMessage<SetDurabilityRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 28);
+  messageDesc(file_clustor_admin_v1_admin, 30);
 
 /**
  * @generated from message clustor.admin.v1.TransferLeadershipRequest
@@ -1402,7 +1475,7 @@ export type TransferLeadershipRequest = Message<"clustor.admin.v1.TransferLeader
  * Use `create(TransferLeadershipRequestSchema)` to create a new message.
  */
 export const TransferLeadershipRequestSchema: GenMessage<TransferLeadershipRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 29);
+  messageDesc(file_clustor_admin_v1_admin, 31);
 
 /**
  * @generated from message clustor.admin.v1.TransferLeadershipResponse
@@ -1421,7 +1494,7 @@ export type TransferLeadershipResponse = Message<"clustor.admin.v1.TransferLeade
  * Use `create(TransferLeadershipResponseSchema)` to create a new message.
  */
 export const TransferLeadershipResponseSchema: GenMessage<TransferLeadershipResponse> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 30);
+  messageDesc(file_clustor_admin_v1_admin, 32);
 
 /**
  * @generated from message clustor.admin.v1.GetKeysRequest
@@ -1434,7 +1507,7 @@ export type GetKeysRequest = Message<"clustor.admin.v1.GetKeysRequest"> & {
  * Use `create(GetKeysRequestSchema)` to create a new message.
  */
 export const GetKeysRequestSchema: GenMessage<GetKeysRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 31);
+  messageDesc(file_clustor_admin_v1_admin, 33);
 
 /**
  * @generated from message clustor.admin.v1.RotateKeysRequest
@@ -1447,7 +1520,7 @@ export type RotateKeysRequest = Message<"clustor.admin.v1.RotateKeysRequest"> & 
  * Use `create(RotateKeysRequestSchema)` to create a new message.
  */
 export const RotateKeysRequestSchema: GenMessage<RotateKeysRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 32);
+  messageDesc(file_clustor_admin_v1_admin, 34);
 
 /**
  * @generated from message clustor.admin.v1.KeysResponse
@@ -1519,7 +1592,7 @@ export type KeysResponse = Message<"clustor.admin.v1.KeysResponse"> & {
  * Use `create(KeysResponseSchema)` to create a new message.
  */
 export const KeysResponseSchema: GenMessage<KeysResponse> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 33);
+  messageDesc(file_clustor_admin_v1_admin, 35);
 
 /**
  * @generated from message clustor.admin.v1.KeyEpoch
@@ -1562,7 +1635,7 @@ export type KeyEpoch = Message<"clustor.admin.v1.KeyEpoch"> & {
  * Use `create(KeyEpochSchema)` to create a new message.
  */
 export const KeyEpochSchema: GenMessage<KeyEpoch> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 34);
+  messageDesc(file_clustor_admin_v1_admin, 36);
 
 /**
  * Looks at a node and changes the membership of its partitions. Every call is judged by the role of the caller's certificate:
@@ -1700,6 +1773,16 @@ export const AdminService: GenService<{
     methodKind: "unary";
     input: typeof RotateKeysRequestSchema;
     output: typeof KeysResponseSchema;
+  },
+  /**
+   * Puts the replica on this node into `Administrative` quarantine; answers when that is durable.
+   *
+   * @generated from rpc clustor.admin.v1.AdminService.SetQuarantine
+   */
+  setQuarantine: {
+    methodKind: "unary";
+    input: typeof SetQuarantineRequestSchema;
+    output: typeof SetQuarantineResponseSchema;
   },
   /**
    * Ends a quarantine of the replica on this node that waits for an operator; refused while entries are missing.
