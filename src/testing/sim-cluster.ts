@@ -54,7 +54,6 @@ interface Life {
 
 /** One in so many advances of the commit index is looked up on the disks. */
 const commitSamples = 8;
-
 const directory = '/data';
 
 /** See the file comment. */
