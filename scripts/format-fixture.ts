@@ -163,7 +163,10 @@ await store.close();
 // A start closes the segment; its trailer is made soon afterwards.
 store = await opened();
 await new Promise<void>((resolve) => (durable = resolve));
-for (const partition of partitions) await append(store, partition, 2, 'the last entry');
+for (const partition of partitions) {
+  await vote(store, partition, 2);
+  await append(store, partition, 2, 'the last entry');
+}
 if (encryption !== undefined) {
   await store.keyDesk.rotate();
   for (const partition of partitions) await append(store, partition, 2, 'under the second key');

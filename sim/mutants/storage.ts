@@ -186,6 +186,19 @@ export const storageMutants: readonly Mutant[] = [
     tests: ['test/scenarios/damaged-store.test.ts'],
   },
   {
+    name: 'lost-term-forgiven',
+    breaks: 'KER-9: a ledger that lacks a term of which the log has entries passes for whole',
+    file: 'src/policy/scrub.ts',
+    edits: [
+      {
+        find: 'if (facts.newestEntryTerm > facts.hardStateTerm)',
+        replace: 'if (facts.newestEntryTerm > facts.hardStateTerm + 1000)',
+      },
+    ],
+    expected: 'tests',
+    tests: ['test/scenarios/damaged-store.test.ts'],
+  },
+  {
     name: 'kept-tail-only-synced',
     breaks: 'KER-11: what is kept behind coverage is synced and not written again',
     file: 'src/storage/renew-tail.ts',

@@ -7,7 +7,7 @@
  * | at or before it, tag wrong | integrity loss of those partitions: quarantine |
  * | at or before it, tag right, frame wrong | three tries, then quarantine |
  * | the ledger covers more than the journal holds | quarantine |
- * | ledger or hard state lost | doubt: this life of the replica never votes again |
+ * | ledger or hard state lost, or older than entries of the log | doubt: this life of the replica never votes again |
  */
 import type { IndexRange } from '../base/index-ranges.ts';
 
@@ -35,6 +35,9 @@ export interface ScrubFacts {
   /** Why the ledger lacks evidence, if it does. */
   readonly ledgerFault: string | undefined;
   readonly hasHardState: boolean;
+  /** Term of the ledger's newest hard state, and of the newest entry that is readable. */
+  readonly hardStateTerm: number;
+  readonly newestEntryTerm: number;
   readonly hasConfiguration: boolean;
   /** The ledger says that this life of the replica is in quarantine. */
   readonly isQuarantined: boolean;
@@ -56,6 +59,12 @@ export function judgeReplica(facts: ScrubFacts): ScrubVerdict {
   if (facts.ledgerFault !== undefined) return { kind: 'doubt', reason: facts.ledgerFault };
   if (!facts.hasHardState)
     return { kind: 'doubt', reason: 'the ledger holds no term and vote of this replica' };
+  // A term is durable before entries of it (KER-2): the hard state that said so was there, and a vote may have gone with it.
+  if (facts.newestEntryTerm > facts.hardStateTerm)
+    return {
+      kind: 'doubt',
+      reason: `the log holds entries of term ${facts.newestEntryTerm}, and the ledger knows of term ${facts.hardStateTerm} only`,
+    };
   if (!facts.hasConfiguration)
     return { kind: 'doubt', reason: 'the ledger holds no configuration of this replica' };
   return facts.isQuarantined || facts.missing.length > 0

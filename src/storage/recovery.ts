@@ -342,10 +342,14 @@ function recoveredPartition(
   const { quarantine } = row;
   const isQuarantined =
     quarantine?.isActive === true && quarantine.incarnation === replica.incarnation;
+  const hardState = row.hardState ?? { term: 0 as Term, votedFor: undefined };
+  const newestEntryTerm = pieces.at(-1)?.term ?? log.baseTerm;
   const verdict = judgeReplica({
     recordedDoubt: row.doubts.get(replica.incarnation),
     ledgerFault,
     hasHardState: row.hardState !== undefined,
+    hardStateTerm: hardState.term,
+    newestEntryTerm,
     hasConfiguration: configurations.length > 0,
     isQuarantined,
     missing,
@@ -356,7 +360,9 @@ function recoveredPartition(
     Math.max(baseIndex, Math.min(row.durability?.commitIndex ?? 0, end)) as LogIndex;
   return {
     ...replica,
-    hardState: row.hardState ?? { term: 0 as Term, votedFor: undefined },
+    // Whoever lacks a term that its log has is in doubt and never votes: no vote is lost by going on from there.
+    hardState:
+      newestEntryTerm > hardState.term ? { term: newestEntryTerm, votedFor: undefined } : hardState,
     baseIndex,
     baseTerm: log.baseTerm,
     lastIndex,

@@ -28,6 +28,8 @@ describe('a replica', () => {
     recordedDoubt: undefined,
     ledgerFault: undefined,
     hasHardState: true,
+    hardStateTerm: 7,
+    newestEntryTerm: 7,
     hasConfiguration: true,
     isQuarantined: false,
     missing: [],
@@ -47,6 +49,7 @@ describe('a replica', () => {
     { recordedDoubt: 'an old one' },
     { ledgerFault: 'a flush is gone' },
     { hasHardState: false },
+    { newestEntryTerm: 8 },
     { hasConfiguration: false },
   ])('that may have forgotten its word is in doubt, whatever else is wrong: %o', (lost) => {
     expect(judgeReplica({ ...whole, missing, isQuarantined: true, ...lost }).kind).toBe('doubt');

@@ -153,6 +153,32 @@ describe('regression 66: rot in the newest synced ledger flush', () => {
   });
 });
 
+describe('a ledger that went back behind the terms of its log', () => {
+  test('leaves the replica in doubt: a vote may have gone with the term', async () => {
+    const world = await settledStore(1);
+    await world.run(5_000);
+    const before = present(world.disk.syncedBytes(ledgerPath), 'the ledger').slice();
+    world.vote(modelAt(world, 0));
+    await flush(world);
+    world.append(modelAt(world, 0), 2, 500);
+    world.killAt({ kind: 'chain', chain: world.disk.chainCount, step: 1 });
+    await flush(world);
+    expect(world.isKilled).toBe(true);
+    world.crash('processKill');
+    const file = present(world.disk.find(ledgerPath), 'the ledger');
+    for (let page = 0; page * 4096 < before.length; page++)
+      file.replaceOnMedium({
+        number: page,
+        bytes: before.subarray(page * 4096, page * 4096 + 4096),
+      });
+
+    await world.open();
+
+    expect(recovered(world, 0)).toMatchObject({ lastIndex: 5, hardState: { term: 2 } });
+    expect(recovered(world, 0).doubt).toContain('entries of term 2');
+  });
+});
+
 describe('a copy of a ledger flush that landed on the first one of its generation', () => {
   /** The newest flush of the ledger, written over copies of the first one. */
   async function misdirected(copies: number): Promise<StoreWorld> {
