@@ -38,6 +38,7 @@ export const markTexts = {
   secondCopyRead: 'a ledger flush was read from its second copy',
   framesKeptBehindCoverage: 'a start kept whole frames that no ledger flush covered',
   stoppedByItsDisk: 'a node stopped because its disk had failed',
+  writerModeChanged: 'the writer of a node went over to another mode',
   // Requests.
   duplicateDropped: 'a keyed entry was committed a second time and had no second effect',
   readForwarded: 'a follower asked its leader for a read index',

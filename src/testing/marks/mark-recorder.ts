@@ -40,6 +40,7 @@ const markOfReason: Readonly<Record<string, MarkName>> = {
 const markOfEvent: Readonly<Record<string, MarkName>> = {
   transferAborted: 'transferAborted',
   stalled: 'loopStalled',
+  ioWriterModeChanged: 'writerModeChanged',
 };
 
 const markOfMessage: ReadonlyMap<number, MarkName> = new Map(
