@@ -9,6 +9,7 @@ import { diskFactsOf } from '../platform/disk-facts.ts';
 import { hostFindings, portFinding, processFinding } from '../platform/host-facts.ts';
 import { certificateFinding } from '../platform/certificate-finding.ts';
 import { openNodeFileSystem } from '../platform/node-file-system.ts';
+import { writerFindings } from '../platform/writer-finding.ts';
 import { judgeDiskHygiene, type DiskFinding } from '../policy/disk-hygiene.ts';
 import { parseAddress } from '../runtime/node-address.ts';
 import { ClusterDirectory } from './cluster-directory.ts';
@@ -90,7 +91,12 @@ async function diskFindings(
         ? { ...row, advice: `${row.advice} Or record the decision in ${overrideFileName}.` }
         : row,
   );
-  return [...found, ...overrideFindings(override), await roomFinding(directory)];
+  return [
+    ...found,
+    ...overrideFindings(override),
+    ...(await writerFindings(directory)),
+    await roomFinding(directory),
+  ];
 }
 
 function overrideFindings(

@@ -1,14 +1,16 @@
 import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-import { afterEach, describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 
 import { createOutput } from '../../src/cli/output.ts';
 import { runDoctor } from '../../src/cli/doctor-command.ts';
 import { admitDisk, overrideFileName, type DiskPolicy } from '../../src/platform/disk-admission.ts';
 import { diskFactsOf, mountOf, parseMounts } from '../../src/platform/disk-facts.ts';
 import { clockFinding, portFinding, versionFinding } from '../../src/platform/host-facts.ts';
+import { writerFindings } from '../../src/platform/writer-finding.ts';
 import { lockDirectory } from '../../src/platform/directory-lock.ts';
 
 const made: string[] = [];
@@ -119,6 +121,23 @@ describe('the doctor', () => {
       await lock.release();
     }
     expect(await runDoctor(folder, createOutput(false))).toBe(0);
+  });
+
+  test('says in which mode a node would write, and leaves nothing behind', async () => {
+    const folder = folderIn(tmpdir());
+    expect(await writerFindings(folder)).toMatchObject([{ finding: 'Writer', verdict: 'Allow' }]);
+
+    const refusal = Object.assign(new Error('EINVAL: invalid argument'), { code: 'EINVAL' });
+    const handle = await open(process.execPath, 'r');
+    vi.spyOn(Object.getPrototypeOf(handle) as typeof handle, 'read').mockRejectedValueOnce(refusal);
+    await handle.close();
+    expect(await writerFindings(folder)).toMatchObject([
+      { finding: 'Writer', verdict: 'Warn', text: expect.stringContaining('Pooled') as string },
+    ]);
+    vi.restoreAllMocks();
+
+    expect(readdirSync(folder)).toEqual([]);
+    expect(await writerFindings(join(folder, 'absent'))).toEqual([]);
   });
 
   test('says that there is no directory', async () => {

@@ -1,8 +1,11 @@
 /** Changing between Direct, Pooled and Blocking on a real disk, with chains, reads and closings under way (specification §5.1). */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { constants } from 'node:fs';
 import { mkdtemp, open, readFile, readlink, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { openNodeFileSystem, type NodeFileSystem } from '../../src/platform/node-file-system.ts';
@@ -279,3 +282,48 @@ test('in Blocking a chain holds up the loop, in the other modes it does not', as
   expect(await turnsDuring('Pooled')).toBeGreaterThan(20);
   expect(await turnsDuring('Blocking')).toBeLessThan(5);
 });
+
+/** A store whose writer's mode goes round, killed after so many acknowledgements: what it recovered, and said to be durable, with the modes. */
+async function killedLife(
+  partition: string,
+  acknowledgements: number,
+): Promise<{ recovered: number; durable: number; modes: ReadonlySet<string> }> {
+  const program = fileURLToPath(new URL('./store-writer.ts', import.meta.url));
+  const child = spawn(
+    process.execPath,
+    ['--import', import.meta.resolve('tsx'), program, join(directory, 'data'), partition],
+    { stdio: ['ignore', 'pipe', 'inherit'], timeout: 60_000 },
+  );
+  let output = '';
+  child.stdout.on('data', (text: Buffer) => {
+    output += text.toString();
+    if (output.split('\n').length > acknowledgements) child.kill('SIGKILL');
+  });
+  expect(await once(child, 'close')).toEqual([null, 'SIGKILL']);
+  // The last line may be half a one.
+  const rows = output
+    .split('\n')
+    .slice(0, -1)
+    .map((line) => line.split(' '));
+  const numberOf = (row: readonly string[] | undefined): number => Number(row?.[1]);
+  return {
+    recovered: numberOf(rows[0]),
+    durable: numberOf(rows.at(-1)),
+    modes: new Set(rows.slice(1).map(([mode = '']) => mode)),
+  };
+}
+
+test('a process that is killed while the mode of its store goes round has everything that it said to be durable', async () => {
+  const partition = '018c0d6c-9c11-7e9d-8000-000000000001';
+  const modesSeen = new Set<string>();
+  let promised = 0;
+  for (let life = 0; life < 3; life++) {
+    const { recovered, durable, modes: seen } = await killedLife(partition, 40 + 17 * life);
+    expect(recovered, `life ${life}`).toBeGreaterThanOrEqual(promised);
+    expect(durable).toBeGreaterThan(recovered);
+    promised = durable;
+    for (const mode of seen) modesSeen.add(mode);
+  }
+
+  expect([...modesSeen].toSorted()).toEqual(['Blocking', 'Direct', 'Pooled']);
+}, 120_000);

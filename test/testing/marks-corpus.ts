@@ -27,4 +27,5 @@ export const marksCorpus: readonly CorpusRow[] = [
     faultKinds: ['memberChange', 'partition', 'crash'],
     reaches: ['rollbackAppended', 'exitByAnotherLeader'],
   },
+  { seed: 10, faultKinds: ['slowDisk', 'stalledDisk'], reaches: ['writerModeChanged'] },
 ];

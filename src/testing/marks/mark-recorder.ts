@@ -43,6 +43,7 @@ const markOfEvent: Readonly<Record<string, MarkName>> = {
   peerInDoubt: 'ledgerWentBack',
   quarantined: 'quarantined',
   quarantineCleared: 'repaired',
+  ioWriterModeChanged: 'writerModeChanged',
 };
 
 const markOfMessage: ReadonlyMap<number, MarkName> = new Map(
