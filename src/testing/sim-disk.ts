@@ -43,7 +43,7 @@ interface ArmedKillPoint {
 }
 
 /** Kinds of one-time failures. */
-export type DiskFailureKind = 'sync' | 'write' | 'read';
+export type DiskFailureKind = 'sync' | 'write' | 'read' | 'rename' | 'directorySync';
 
 /** Directories of a disk at most; a run that makes more is a runaway. */
 const directoriesMax = 10_000;
@@ -71,6 +71,7 @@ export class SimDisk {
   readonly #directories = new Map<string, SimDirectory>([['', emptyDirectory()]]);
   readonly #locks = new Set<string>();
   readonly #failures = new Map<DiskFailureKind, string[]>();
+  readonly #failuresAt = new Map<string, string>();
   #killPoints: ArmedKillPoint[] = [];
   #parked: (() => void)[] = [];
   #isStalled = false;
@@ -112,6 +113,11 @@ export class SimDisk {
     else pending.push(systemCode);
   }
 
+  /** Lets the next operation of a kind on the file at `path` fail; `directorySync` is the last step of replacing it. */
+  failNextAt(path: string, kind: DiskFailureKind, systemCode: string): void {
+    this.#failuresAt.set(`${kind} ${path}`, systemCode);
+  }
+
   /** Flips a bit of a file at rest; whether there was such a byte. */
   flipBit(path: string, position: number, bit: number): boolean {
     const file = this.find(path);
@@ -142,8 +148,11 @@ export class SimDisk {
   }
 
   /** Takes the failure the next step of that kind meets. */
-  takeFailure(kind: DiskFailureKind): string | undefined {
-    return this.#failures.get(kind)?.shift();
+  takeFailure(kind: DiskFailureKind, path?: string): string | undefined {
+    const key = `${kind} ${path ?? ''}`;
+    const systemCode = this.#failuresAt.get(key);
+    this.#failuresAt.delete(key);
+    return systemCode ?? this.#failures.get(kind)?.shift();
   }
 
   /** Tells that a point was reached. */
