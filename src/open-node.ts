@@ -1,5 +1,5 @@
 /** The composition root of a node: the real disk, the real network, the real clock. */
-import { messageOf } from './base/errors.ts';
+import { ClustorError, messageOf } from './base/errors.ts';
 import { clusterId, nodeId, type PartitionId } from './base/ids.ts';
 import { createAdminRoutes, principalKey } from './admin/admin-service.ts';
 import { createAdminHttp, type AdminHttp } from './platform/admin-http.ts';
@@ -11,6 +11,7 @@ import { installPlatformCrc32c } from './platform/node-crc32c.ts';
 import { nodeEntropy } from './platform/node-entropy.ts';
 import { openNodeFileSystem } from './platform/node-file-system.ts';
 import { openTlsTransport } from './platform/tls-transport.ts';
+import { rotateKeysAfterMsMin } from './policy/key-rotation.ts';
 import type { FileSystem, IoWriterMode } from './ports/file-system.ts';
 import type { KeyProvider } from './ports/key-provider.ts';
 import { silentObserver, type Observer } from './ports/observer.ts';
@@ -25,7 +26,16 @@ import type { JournalEncryption } from './storage/key-ring.ts';
 import type { LogStoreLimits } from './storage/log-store-types.ts';
 
 /** Whether and how a data directory is encrypted. @public */
-export type EncryptionOption = { readonly keyProvider: KeyProvider } | 'none';
+export type EncryptionOption =
+  | {
+      readonly keyProvider: KeyProvider;
+      /**
+       * Age at which keys are made anew by themselves, milliseconds, at least an hour; `never` leaves it to operators.
+       * @defaultValue 7 days
+       */
+      readonly rotateAfterMs?: number | 'never';
+    }
+  | 'none';
 
 /** What {@link openNode} needs. @public */
 export interface OpenNodeOptions {
@@ -134,13 +144,21 @@ export async function openNode(options: OpenNodeOptions): Promise<ClustorNode> {
   }
 }
 
-/** What storage encrypts with. */
+/** What storage encrypts with. @throws ClustorError `CLUSTOR_INVALID_ARGUMENT`. */
 export function journalEncryption(
   option: EncryptionOption | undefined,
 ): JournalEncryption | undefined {
-  return option === undefined || option === 'none'
-    ? undefined
-    : { cryptography: nodeCryptography, keyProvider: option.keyProvider };
+  if (option === undefined || option === 'none') return undefined;
+  const { keyProvider, rotateAfterMs } = option;
+  const isWrong =
+    typeof rotateAfterMs === 'number' &&
+    !(Number.isSafeInteger(rotateAfterMs) && rotateAfterMs >= rotateKeysAfterMsMin);
+  if (isWrong)
+    throw new ClustorError(
+      'CLUSTOR_INVALID_ARGUMENT',
+      `rotateAfterMs must be a whole number of at least ${rotateKeysAfterMsMin}, or 'never', got ${rotateAfterMs}`,
+    );
+  return { cryptography: nodeCryptography, keyProvider, rotateAfterMs };
 }
 
 /** An address that others can dial as it is: not all interfaces, not a port that is drawn. */

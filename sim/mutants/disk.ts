@@ -65,4 +65,60 @@ export const diskMutants: readonly Mutant[] = [
     expected: 'tests',
     tests: [hygieneTests],
   },
+  {
+    name: 'padding-not-charged',
+    breaks:
+      'STO-2: a partition of small entries fills the node before it reaches its own bound (regression 69)',
+    file: 'src/storage/data-flush.ts',
+    edits: [
+      {
+        find: 'const factor = flushBytes / frameBytes - 1;',
+        replace: 'const factor = (flushBytes / frameBytes) * 0;',
+      },
+    ],
+    expected: 'tests',
+    tests: ['test/storage/full-disk.test.ts'],
+  },
+  {
+    name: 'partition-without-a-bound',
+    breaks:
+      'STO-2: one partition takes all of the log, and the others of its node are refused (regression 69)',
+    file: 'src/storage/log-admission.ts',
+    edits: [
+      {
+        find: 'log.frameBytes + bytes > partitionLogBytesMax * clientShare',
+        replace: 'log.frameBytes + bytes < 0 * partitionLogBytesMax * clientShare',
+      },
+    ],
+    expected: 'tests',
+    tests: ['test/scenarios/stuck-partition.test.ts'],
+  },
+  {
+    name: 'named-before-it-is-written',
+    breaks:
+      'STO-2: a replica whose registration found no room can never be made again (regression 44)',
+    file: 'src/storage/replica-registry.ts',
+    edits: [
+      {
+        find: 'const registry = withReplicas(this.#registry, replicas);',
+        replace: 'const registry = (this.#registry = withReplicas(this.#registry, replicas));',
+      },
+    ],
+    expected: 'tests',
+    tests: ['test/storage/small-files.test.ts'],
+  },
+  {
+    name: 'keys-kept-that-were-not-written',
+    breaks: '§8.2: keys seal that the ring on the disk does not hold (regression 44)',
+    file: 'src/storage/key-ring.ts',
+    edits: [
+      {
+        find: 'await fileSystem.replaceFile(`${folder}/${keyRingFileName}`, encodeKeyRing(content, mac));\n    this.#content = content;',
+        replace:
+          'this.#content = content;\n    await fileSystem.replaceFile(`${folder}/${keyRingFileName}`, encodeKeyRing(content, mac));',
+      },
+    ],
+    expected: 'tests',
+    tests: ['test/storage/small-files.test.ts'],
+  },
 ];

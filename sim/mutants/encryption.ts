@@ -135,4 +135,38 @@ export const encryptionMutants: readonly Mutant[] = [
     expected: 'tests',
     tests,
   },
+  {
+    name: 'keys-by-wall-clock-alone',
+    breaks: '§8.2: where the wall clock stands, keys are never changed',
+    file: 'src/policy/key-rotation.ts',
+    edits: [{ find: 'Math.min(byWallMs, wholeMs - age.knownMs)', replace: 'byWallMs' }],
+    expected: 'tests',
+    tests: ['test/policy/key-rotation.test.ts'],
+  },
+  {
+    name: 'keys-of-the-future-kept',
+    breaks: '§8.2: keys that a clock made that was ahead never grow old',
+    file: 'src/policy/key-rotation.ts',
+    edits: [{ find: 'isFromTheFuture ? 0 :', replace: 'isFromTheFuture && ageMs > 0 ? 0 :' }],
+    expected: 'tests',
+    tests: ['test/policy/key-rotation.test.ts'],
+  },
+  {
+    name: 'keys-changed-at-once',
+    breaks: '§8.2: a clock that jumps ahead for a moment changes the keys',
+    file: 'src/storage/key-schedule.ts',
+    edits: [
+      { find: 'this.#dueSinceMs = undefined;\n      return lookMs;', replace: 'return lookMs;' },
+    ],
+    expected: 'tests',
+    tests: ['test/storage/key-schedule.test.ts'],
+  },
+  {
+    name: 'keys-changed-with-every-jump',
+    breaks: '§8.2: every jump of the wall clock changes the keys',
+    file: 'src/storage/key-schedule.ts',
+    edits: [{ find: 'this.#changedMs = nowMs;', replace: '' }],
+    expected: 'tests',
+    tests: ['test/storage/key-schedule.test.ts'],
+  },
 ];

@@ -44,5 +44,9 @@ function keysMessage(status: KeyStatus): KeysResponse {
     rewritingBlocksDone: BigInt(status.rewritingBlocksDone),
     rewritingBlocks: BigInt(status.rewritingBlocks),
     lastFailure: status.lastFailure,
+    ageMs: BigInt(status.ageMs),
+    rotateAfterMs: BigInt(status.rotateAfterMs),
+    nextRotationInMs: BigInt(status.nextRotationInMs),
+    rotationFailure: status.rotationFailure,
   });
 }

@@ -9,7 +9,7 @@
  * | `notLeader` | Integrity, InDoubt, NotAVoter, GaveUpLeadership, AnotherLeads, QuorumUnreachable, ElectionUnderWay |
  * | `readBlocked` at a leader | ApplyFault, Administrative, Integrity, InDoubt, QuorumUnconfirmed, TermStartUncommitted, IndexInequality, ApplyBehind |
  * | `readBlocked` elsewhere | ApplyFault, Administrative, Integrity, InDoubt, QuorumUnreachable, NoLeader, LeaderUnreachable, IndexInequality, ApplyBehind |
- * | `writeBlocked` at a leader | ApplyFault, Administrative, Integrity, InDoubt, those of `diskBlocked` that are hard, TransferUnderWay, QuorumUnconfirmed, TermStartUncommitted, NotDurableAtAQuorum |
+ * | `writeBlocked` at a leader | ApplyFault, Administrative, Integrity, InDoubt, those of `diskBlocked` that are hard, PartitionLogHard, TransferUnderWay, QuorumUnconfirmed, TermStartUncommitted, NotDurableAtAQuorum |
  * | `writeBlocked` elsewhere | ApplyFault, Administrative, Integrity, InDoubt, QuorumUnreachable, NoLeader, LeaderUnreachable |
  * | `notReady` | like `readBlocked`, without LeaderUnreachable |
  * | `membershipBlocked` at a leader | TermStartUncommitted, JointMajorityMissing, JointPhase, ChangeUncommitted, TransferUnderWay |
@@ -258,11 +258,24 @@ function writeBlocked(input: WhyInput): Clause | undefined {
   if (leader === undefined) return leaderless(input) ?? leaderUnreachable(input);
   return (
     (input.disk.pressure === 'hard' ? diskBlocked(input) : undefined) ??
+    logFull(input) ??
     transferUnderWay(input) ??
     quorumUnconfirmed(input, leader) ??
     termStartUncommitted(input, leader) ??
     notDurable(input, leader)
   );
+}
+
+/** The log of this partition alone is at its bound. */
+function logFull({ partition }: WhyInput): Clause | undefined {
+  const { logRefusal } = partition;
+  if (logRefusal === undefined) return undefined;
+  return {
+    clause: 'PartitionLogHard',
+    explanation: `${logRefusal}; entries of clients are refused, and other partitions go on`,
+    advice:
+      'Raise storage.partitionLogBytesMax in the configuration and restart the node, if logBytesMax and the disk have the room.',
+  };
 }
 
 /** Entries wait for the disks of a quorum: whose word is missing. */

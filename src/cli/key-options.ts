@@ -28,7 +28,29 @@ export interface KeyConfig {
     readonly tokenFile: string;
     readonly authorityFile?: string;
   };
+  /** Age in days at which keys are made anew by themselves; `never` leaves it to operators. @defaultValue 7 */
+  readonly rotateAfterDays?: number | 'never';
 }
+
+const dayMs = 24 * 60 * 60 * 1000;
+
+/** The schedule that a configuration asks for, if any. @throws ClustorError `CLUSTOR_INVALID_ARGUMENT`. */
+export function rotateAfterMsOf(config: KeyConfig | undefined): {
+  readonly rotateAfterMs?: number | 'never';
+} {
+  const days: unknown = config?.rotateAfterDays;
+  if (days === undefined) return {};
+  if (days === 'never') return { rotateAfterMs: days };
+  if (typeof days !== 'number' || !(days >= 1 && days <= rotateAfterDaysMax))
+    throw wrong(
+      `"encryption.rotateAfterDays" is a number of days from 1 to ${rotateAfterDaysMax}, or "never"`,
+    );
+  return { rotateAfterMs: Math.round(days * dayMs) };
+}
+
+const scheduleName: keyof KeyConfig = 'rotateAfterDays';
+/** Longer is meant as `never`. */
+const rotateAfterDaysMax = 3_650;
 
 /** Adds the options to a command. */
 export function withKeyOptions(command: Command): Command {
@@ -51,7 +73,11 @@ export async function keyProviderOf(
   const named = configOf(options);
   if (named !== undefined) return provider(named, '.');
   const { encryption, path = '.' } = config ?? {};
-  return encryption === undefined ? undefined : provider(encryption, dirname(resolve(path)));
+  // A schedule alone names no place: that of the KEK is then an option, or there is none.
+  const isSchedule = (names: readonly string[]): boolean =>
+    names.length === 1 && names[0] === scheduleName;
+  if (encryption === undefined || isSchedule(Object.keys(encryption))) return undefined;
+  return provider(encryption, dirname(resolve(path)));
 }
 
 function configOf(options: KeyOptions): KeyConfig | undefined {

@@ -93,7 +93,22 @@ function keysText(nodeId: number, keys: Keys): string {
     tableText(['epoch', 'state', 'made', 'wrapped by', 'segments'], rows),
     ...(keys.plainSegments === 0 ? [] : [`${keys.plainSegments} segment(s) not encrypted yet`]),
     rewritingText(keys),
+    scheduleText(keys),
   ].join('\n');
+}
+
+function scheduleText(keys: Keys): string {
+  const age = `the newest keys are ${daysText(keys.ageMs)} old`;
+  if (keys.rotationFailure !== '')
+    return pc.red(`${age}; changing them failed and is tried again: ${keys.rotationFailure}`);
+  return keys.rotateAfterMs === 0
+    ? `${age}; they are changed by \`clustor keys rotate\` only`
+    : `${age}, and are changed by themselves in ${daysText(keys.nextRotationInMs)}`;
+}
+
+function daysText(ms: number): string {
+  const hours = ms / (60 * 60 * 1000);
+  return hours < 48 ? `${Math.round(hours)} hours` : `${(hours / 24).toFixed(1)} days`;
 }
 
 function rewritingText(keys: Keys): string {

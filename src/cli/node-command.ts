@@ -17,7 +17,7 @@ import type { NodeLimits } from '../runtime/limits.ts';
 import { DefaultMachine } from './default-machine.ts';
 import { exitCodeOf, exitCodes } from './exit-codes.ts';
 import { releaseMemoryWhenIdle } from './idle-memory.ts';
-import { keyProviderOf, type KeyConfig, type KeyOptions } from './key-options.ts';
+import { keyProviderOf, rotateAfterMsOf, type KeyConfig, type KeyOptions } from './key-options.ts';
 import type { Output } from './output.ts';
 import { importUserModule } from './user-module.ts';
 
@@ -80,7 +80,8 @@ export async function runNode(options: NodeCommandOptions, output: Output): Prom
     createStateMachine: (partitionId) =>
       product?.createStateMachine(partitionId) ?? new DefaultMachine(),
     observer,
-    encryption: keyProvider === undefined ? 'none' : { keyProvider },
+    encryption:
+      keyProvider === undefined ? 'none' : { keyProvider, ...rotateAfterMsOf(config.encryption) },
     ...(config.limits === undefined ? {} : { limits: config.limits }),
     ...(config.storage === undefined ? {} : { storage: config.storage }),
     ...(config.raft === undefined ? {} : { raft: config.raft }),

@@ -79,6 +79,8 @@ export interface PartitionStatus {
   /** Quarantines of this replica that are in force, the gravest first (specification §5.6). */
   readonly quarantines: readonly QuarantineStatus[];
   readonly applyFault: string | undefined;
+  /** Why this replica's log takes no large entry of a client, if so. */
+  readonly logRefusal: string | undefined;
   readonly proposalsWaiting: number;
   readonly proposalsAppended: number;
   readonly readsWaiting: number;
@@ -119,6 +121,9 @@ export interface NodeStatus {
   readonly partitions: readonly PartitionStatus[];
 }
 
+/** A log that has no room for an entry of so many bytes counts as full. */
+const largeEntryBytes = 1024 * 1024;
+
 /** Status of a replica. */
 export function partitionStatus(
   replica: Replica,
@@ -145,6 +150,7 @@ export function partitionStatus(
     appliedIndex: replica.apply.appliedIndex,
     baseIndex: state.log.baseIndex,
     inDoubt: state.inDoubt,
+    logRefusal: replica.log.refusal(largeEntryBytes),
     applyFault: around.quarantines.find(isApplyFault)?.detail,
     proposalsWaiting: replica.proposalCounts.waiting,
     proposalsAppended: replica.proposalCounts.appended,

@@ -75,7 +75,12 @@ export class DataFlush {
   }
 
   /** The ledger records that cover what was sealed: configurations first, then one record per partition, then moves. */
-  records(sealed: readonly PendingAppend[], endOffset: number): LedgerRecord[] {
+  records(
+    sealed: readonly PendingAppend[],
+    place: { readonly endOffset: number; readonly bytes: number },
+  ): LedgerRecord[] {
+    const { endOffset } = place;
+    chargePadding(sealed, place.bytes);
     const records: LedgerRecord[] = this.#moves.splice(0).map((move) => ({ ...move, endOffset }));
     for (const { log, batch } of sealed) {
       for (const configuration of batch.configurations ?? []) {
@@ -105,4 +110,11 @@ export class DataFlush {
     }
     for (const done of repaired) done();
   }
+}
+
+/** What blocks take besides frames is charged to the partitions of the flush, by their share of the frames (regression 69). */
+function chargePadding(sealed: readonly PendingAppend[], flushBytes: number): void {
+  const frameBytes = sealed.reduce((sum, { batch }) => sum + batch.bytes.length, 0);
+  const factor = flushBytes / frameBytes - 1;
+  for (const { log, batch } of sealed) log.frameBytes += batch.bytes.length * factor;
 }

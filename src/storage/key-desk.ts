@@ -10,9 +10,11 @@ import { ClustorError, isClustorError, messageOf } from '../base/errors.ts';
 import type { LedgerRecord } from '../codec/ledger-records.ts';
 import { blockBytes, blockOffset } from '../codec/segment-format.ts';
 import type { KeyEpochState } from '../codec/key-ring-format.ts';
+import { rotateKeysAfterMsDefault } from '../policy/key-rotation.ts';
 import { closedError } from './chain-failure.ts';
 import { asDiskHard } from './full-disk.ts';
 import { readKeyEvidence, type JournalKeys } from './journal-keys.ts';
+import { KeySchedule } from './key-schedule.ts';
 import { segmentClosedRecord, type LedgerImage } from './ledger-image.ts';
 import type { LogStoreOptions } from './log-store-types.ts';
 import type { TrailerWriter } from './trailer-writer.ts';
@@ -66,6 +68,14 @@ export interface KeyStatus {
   readonly rewritingBlocks: number;
   /** Why the last attempt failed; it is repeated, for a damaged segment at the next start or rotation. */
   readonly lastFailure: string;
+  /** Age of the newest keys by the wall clock, milliseconds. */
+  readonly ageMs: number;
+  /** Age at which they are made anew by themselves, milliseconds; 0 where only operators change keys. */
+  readonly rotateAfterMs: number;
+  /** Milliseconds until that, nodes apart from each other; 0 where it never is. */
+  readonly nextRotationInMs: number;
+  /** Why the last change by schedule failed; it is tried again after ten minutes. */
+  readonly rotationFailure: string;
 }
 
 /** The keys of a node's data directory. @public */
@@ -92,10 +102,21 @@ export class JournalKeyDesk implements NodeKeys {
   #work = { segmentSeq: 0, blocksDone: 0, blocks: 0 };
   #rewritten = 0;
   #lastFailure = '';
+  readonly #schedule: KeySchedule | undefined;
 
   constructor(options: LogStoreOptions, store: KeyDeskStore) {
     this.#options = options;
     this.#store = store;
+    const { encryption, clock, observer, nodeId } = options;
+    const { rotateAfterMs = rotateKeysAfterMsDefault } = encryption ?? { rotateAfterMs: 'never' };
+    if (rotateAfterMs === 'never') return;
+    this.#schedule = new KeySchedule({
+      plan: { nodeId, rotateAfterMs },
+      clock,
+      observer,
+      ring: () => this.keys.ring,
+      rotate: () => this.rotate(),
+    });
   }
 
   /** What seals and opens. */
@@ -127,6 +148,20 @@ export class JournalKeyDesk implements NodeKeys {
       rewritingBlocksDone: this.#work.blocksDone,
       rewritingBlocks: this.#work.blocks,
       lastFailure: this.#lastFailure,
+      ...this.#ages(),
+    };
+  }
+
+  #ages(): Pick<KeyStatus, 'ageMs' | 'rotateAfterMs' | 'nextRotationInMs' | 'rotationFailure'> {
+    const { encryption, clock } = this.#options;
+    const { createdMs } = this.keys.ring?.content.rows.at(-1) ?? {};
+    const { rotateAfterMs = rotateKeysAfterMsDefault } = encryption ?? {};
+    const schedule = this.#schedule;
+    return {
+      ageMs: createdMs === undefined ? 0 : Math.max(0, clock.wallMs() - createdMs),
+      rotateAfterMs: schedule === undefined || rotateAfterMs === 'never' ? 0 : rotateAfterMs,
+      nextRotationInMs: Math.round(schedule?.nextInMs() ?? 0),
+      rotationFailure: schedule?.lastFailure ?? '',
     };
   }
 
@@ -177,6 +212,7 @@ export class JournalKeyDesk implements NodeKeys {
   /** Stops what runs in the background. */
   async close(): Promise<void> {
     this.#isClosed = true;
+    this.#schedule?.close();
     this.#cancelRetry?.();
     await this.#rewriting;
   }

@@ -24,6 +24,8 @@ import type { KeyContext, KeyProvider } from '../ports/key-provider.ts';
 export interface JournalEncryption {
   readonly cryptography: Cryptography;
   readonly keyProvider: KeyProvider;
+  /** Age at which keys are made anew by themselves, milliseconds, at least an hour; `never` leaves it to operators. @defaultValue 7 days */
+  readonly rotateAfterMs?: number | 'never' | undefined;
 }
 
 /** Where a ring lies and what it needs. */

@@ -21,14 +21,21 @@ const clientShare = 0.95;
 /** Left to entries of the system in the segments at hand once the disk gives no more, bytes. */
 const systemRoomBytes = 1024 * 1024;
 
+/** Bytes of the node's journal from which on it refuses entries of clients. */
+export function clientLogBytesMax({
+  logBytesMax,
+  segmentBytes,
+}: Pick<LogStoreLimits, 'logBytesMax' | 'segmentBytes'>): number {
+  return Math.floor(Math.min(logLimitBytes('hard', logBytesMax), logBytesMax - 2 * segmentBytes));
+}
+
 /** Why a client's entry of this size is refused, if so. */
 export function clientRefusal(room: LogRoom, bytes: number): string | undefined {
   const { log, limits, journal, guard } = room;
-  const { logBytesMax, partitionLogBytesMax, segmentBytes } = limits;
+  const { partitionLogBytesMax } = limits;
   if (guard.isHard && guard.shortage !== 'log')
     return "the disk of this node has no room left for entries of clients; 'clustor why diskBlocked' says more";
-  const nodeMax = Math.min(logLimitBytes('hard', logBytesMax), logBytesMax - 2 * segmentBytes);
-  if (guard.isHard || journal.bytes + bytes > nodeMax)
+  if (guard.isHard || journal.bytes + bytes > clientLogBytesMax(limits))
     return 'the log of this node has reached its bound (log_bytes_max)';
   if (log.frameBytes + bytes > partitionLogBytesMax * clientShare)
     return 'the log of this partition has reached its bound (partitionLogBytesMax)';

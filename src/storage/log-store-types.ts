@@ -137,7 +137,10 @@ export interface LogStoreListener {
 export interface LogStoreLimits {
   /** Bytes of the journal on this node (`log_bytes_max`). At 90 %, and two segments before it, appends of clients are refused (`CLUSTOR_DISK_HARD`). */
   readonly logBytesMax: number;
-  /** Bytes of one partition's frames. At 95 % appends of clients are refused for this partition alone. */
+  /**
+   * Bytes that one partition takes of the journal, its share of blocks that are not full included. At 95 % appends of clients
+   * are refused for this partition alone. At most what the node takes of clients. @defaultValue half of `logBytesMax`
+   */
   readonly partitionLogBytesMax: number;
   /** Bytes of one segment file. */
   readonly segmentBytes: number;

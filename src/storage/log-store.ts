@@ -371,7 +371,7 @@ export class LogStore implements PartitionLogOwner {
     const { position, bytes } = writer.end();
     const { file, segmentSeq } = writer.segment;
     const { endOffset } = writer;
-    const records = this.#dataFlush.records(sealed, endOffset);
+    const records = this.#dataFlush.records(sealed, { endOffset, bytes: bytes.length });
     const ledgerSteps = this.#ledger.flush(records, { segmentSeq, endOffset });
     this.#dataFlushes++;
     this.#chains.submit(

@@ -77,7 +77,7 @@ export class PartitionLog {
   commitIndex: LogIndex;
   /** Newest hard state handed over. */
   hardState: HardState;
-  /** Bytes of frames held. */
+  /** Bytes that its entries take in the journal: frames, and once they are sealed their share of what blocks take besides. */
   frameBytes: number;
   /** What the ledger says, or will say, of `Integrity` quarantines of this replica. */
   quarantine: QuarantineRow | undefined;

@@ -67,8 +67,10 @@ export class ReplicaRegistry {
         together.map((replica) => writeReplicaFiles(this.#fileSystem, this.#directory, replica)),
       );
     }
-    this.#registry = withReplicas(this.#registry, replicas);
-    await writeRegistry(this.#fileSystem, this.#directory, this.#registry);
+    // Where that fails nobody is named here, and the caller may try again.
+    const registry = withReplicas(this.#registry, replicas);
+    await writeRegistry(this.#fileSystem, this.#directory, registry);
+    this.#registry = registry;
   }
 }
 

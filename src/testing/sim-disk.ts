@@ -49,7 +49,7 @@ interface ArmedKillPoint {
 export type SyncMishap = (path: string, file: SimFile, before: readonly MediumPage[]) => boolean;
 
 /** Kinds of one-time failures. */
-export type DiskFailureKind = 'sync' | 'write' | 'read';
+export type DiskFailureKind = 'sync' | 'write' | 'read' | 'rename' | 'directorySync';
 
 /** Directories of a disk at most; a run that makes more is a runaway. */
 const directoriesMax = 10_000;
@@ -83,6 +83,7 @@ export class SimDisk {
   readonly #directories = new Map<string, SimDirectory>([['', emptyDirectory()]]);
   readonly #locks = new Set<string>();
   readonly #failures = new Map<DiskFailureKind, string[]>();
+  readonly #failuresAt = new Map<string, string>();
   #killPoints: ArmedKillPoint[] = [];
   #mishaps: SyncMishap[] = [];
   #parked: (() => void)[] = [];
@@ -126,6 +127,11 @@ export class SimDisk {
     const pending = this.#failures.get(kind);
     if (pending === undefined) this.#failures.set(kind, [systemCode]);
     else pending.push(systemCode);
+  }
+
+  /** Lets the next operation of a kind on the file at `path` fail; `directorySync` is the last step of replacing it. */
+  failNextAt(path: string, kind: DiskFailureKind, systemCode: string): void {
+    this.#failuresAt.set(`${kind} ${path}`, systemCode);
   }
 
   /** Flips a bit of a file at rest; whether there was such a byte. */
@@ -175,8 +181,11 @@ export class SimDisk {
   }
 
   /** Takes the failure the next step of that kind meets. */
-  takeFailure(kind: DiskFailureKind): string | undefined {
-    return this.#failures.get(kind)?.shift();
+  takeFailure(kind: DiskFailureKind, path?: string): string | undefined {
+    const key = `${kind} ${path ?? ''}`;
+    const systemCode = this.#failuresAt.get(key);
+    this.#failuresAt.delete(key);
+    return systemCode ?? this.#failures.get(kind)?.shift();
   }
 
   /** Tells that a point was reached. */

@@ -24,7 +24,7 @@ import type {
 } from '../ports/file-system.ts';
 import { assertAligned, checksumOf } from './sim-chain-checks.ts';
 import { SimFile, pageBytes, sectorBytes } from './sim-disk-file.ts';
-import { diskError, type SimDisk } from './sim-disk.ts';
+import { diskError, type DiskFailureKind, type SimDisk } from './sim-disk.ts';
 import { SimWriterMode } from './sim-writer-mode.ts';
 import {
   type LifeScope,
@@ -169,7 +169,10 @@ export class SimFileSystem implements FileSystem {
       this.#meetFullDisk(path);
       this.#meetFailure(path, 'write');
       this.#meetFailure(path, 'sync');
+      this.#meetFailure(path, 'rename');
       write(path);
+      // The new file is in its place, and a power loss may bring the old one back.
+      this.#meetFailure(path, 'directorySync');
       this.#disk.syncDirectory(path.slice(0, Math.max(0, path.lastIndexOf('/'))));
     };
     return this.#operate(path, apply, () => write(`${path}.tmp`));
@@ -478,8 +481,8 @@ export class SimFileSystem implements FileSystem {
     this.#meetFailure(path, 'read');
   }
 
-  #meetFailure(path: string, kind: 'read' | 'write' | 'sync'): void {
-    const systemCode = this.#disk.takeFailure(kind);
+  #meetFailure(path: string, kind: DiskFailureKind): void {
+    const systemCode = this.#disk.takeFailure(kind, path);
     if (systemCode !== undefined) throw diskError(systemCode, path);
   }
 

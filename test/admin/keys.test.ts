@@ -35,6 +35,8 @@ describe('the keys of a node', () => {
     await running.node.partition(partition).append(new Uint8Array(5000));
 
     const before = await client.getKeys();
+    expect(before).toMatchObject({ rotateAfterMs: 7 * 24 * 60 * 60 * 1000, rotationFailure: '' });
+    expect(before.nextRotationInMs).toBeGreaterThan(before.rotateAfterMs);
     expect(before).toMatchObject({
       isEncrypted: true,
       provider: 'the simulated KEK of node 1',

@@ -68,6 +68,7 @@ class Core {
   };
   appliedIndex: number | undefined;
   quarantines: readonly QuarantineStatus[] = [];
+  logRefusal: string | undefined;
 
   constructor(options: { readonly members?: readonly Member[]; readonly inDoubt?: boolean } = {}) {
     const { members = voters, inDoubt = false } = options;
@@ -178,6 +179,7 @@ class Core {
       inDoubt: state.inDoubt,
       quarantines: this.quarantines,
       applyFault: undefined,
+      logRefusal: this.logRefusal,
       proposalsWaiting: 0,
       proposalsAppended: 0,
       readsWaiting: 0,
@@ -347,6 +349,17 @@ describe('a leader', () => {
 
     core.quarantines = [held('ApplyFault', { awaitsOperator: false })];
     expect(core.clauses()).toEqual(['Leads', 'ApplyFault', 'ApplyFault']);
+  });
+
+  test('takes no writes where the log of its partition is full', () => {
+    const core = new Core();
+    core.lead();
+    core.ownDiskDone();
+    core.acknowledgedBy(2);
+    expect(core.why('writeBlocked').clause).toBe('None');
+
+    core.logRefusal = 'the log of this partition has reached its bound';
+    expect(core.why('writeBlocked').clause).toBe('PartitionLogHard');
   });
 
   test('serves reads though it sleeps and hears nobody', () => {

@@ -82,9 +82,9 @@ test('a node whose journal was overwritten in the middle is repaired from its pe
   );
   await eventually('the boot record says what was found', () => {
     const record = JSON.parse(readFileSync(bootRecord, 'utf8')) as {
-      readonly quarantines: readonly { readonly reason: string }[];
+      readonly quarantine?: { readonly reason: string };
     };
-    return record.quarantines.some(({ reason }) => reason === 'Integrity');
+    return record.quarantine?.reason === 'Integrity';
   });
   await eventually('the quarantine ends', async () => {
     const { answer } = await operator.run(['why', 'quarantined', '--node', `${damaged}`]);

@@ -6,7 +6,14 @@
  */
 import { present } from '../../src/base/assert.ts';
 import { utf8Decode, utf8Encode } from '../../src/base/bytes.ts';
-import { clusterId, nodeId, partitionId, uuidToBytes, type NodeId } from '../../src/base/ids.ts';
+import {
+  clusterId,
+  nodeId,
+  partitionId,
+  uuidToBytes,
+  type NodeId,
+  type PartitionId,
+} from '../../src/base/ids.ts';
 import { blockBytes } from '../../src/codec/segment-format.ts';
 import { explain, type WhyKind } from '../../src/admin/why.ts';
 import { openClientCore } from '../../src/client/client-core.ts';
@@ -61,6 +68,9 @@ export interface ScenarioOptions {
   readonly startApartMs?: number;
   /** Versions that nodes begin with. */
   readonly versions?: readonly (readonly [NodeId, SimVersion])[];
+  /** Partitions besides the first one. */
+  readonly further?: readonly PartitionId[];
+  readonly storage?: Partial<LogStoreLimits>;
 }
 
 /** See the file comment. */
@@ -78,9 +88,9 @@ export class ScenarioCluster {
     this.#simulated = new SimCluster({
       world: this.world,
       clusterId: cluster,
-      partitionIds: [onlyPartition],
+      partitionIds: [onlyPartition, ...(options.further ?? [])],
       voterIds: nodeIds.slice(0, nodes),
-      storage: smallStorage,
+      storage: { ...smallStorage, ...options.storage },
       raft: options.raft ?? {},
       encryption,
       versions: this.versions,
@@ -136,8 +146,8 @@ export class ScenarioCluster {
   }
 
   /** The partition as a product on that node sees it. */
-  partition(id: NodeId): Partition {
-    return present(this.#simulated.node(id), 'a node that is up').partition(onlyPartition);
+  partition(id: NodeId, of: PartitionId = onlyPartition): Partition {
+    return present(this.#simulated.node(id), 'a node that is up').partition(of);
   }
 
   /** Value of a register in the machine of a node, without asking anybody. */

@@ -4,6 +4,8 @@ import { describe, expect, test } from 'vitest';
 import { present } from '../../src/base/assert.ts';
 import { isClustorError } from '../../src/base/errors.ts';
 import { incarnation, partitionId, replicaId, term, logIndex } from '../../src/base/ids.ts';
+import { clientLogBytesMax } from '../../src/storage/log-admission.ts';
+import { logStoreLimits } from '../../src/storage/log-store-limits.ts';
 import type { LogStore } from '../../src/storage/log-store.ts';
 import { StoreWorld, type PartitionModel } from './store-world.ts';
 
@@ -160,6 +162,37 @@ test('a ledger rotates on a full disk, into the file of the generation before', 
   expect(storeOf(world).statistics().ledgerGeneration).toBeGreaterThan(before + 2);
   expect(model.durableHardState).toBe(model.hardState);
   expect(world.failures).toBe(0);
+});
+
+describe('the bound of a partition (regression 69)', () => {
+  test('counts what small entries take of the journal, not only their frames, also after a restart', async () => {
+    const { world, model } = await openStore(69);
+    for (let writes = 0; writes < 100; writes++) {
+      world.append(model, 1, 10);
+      storeOf(world).flush();
+      await world.run(20);
+    }
+    const charged = (): number => present(storeOf(world).partition(model.id), 'its log').frameBytes;
+    const least = 100 * 4096;
+    expect(charged()).toBeGreaterThanOrEqual(least);
+    expect(charged()).toBeLessThanOrEqual(storeOf(world).statistics().journalBytes);
+
+    // Twice: the first start reads the segment that was in use frame by frame, the second one by its index.
+    for (let restarts = 0; restarts < 2; restarts++) {
+      await world.settle(storeOf(world).close());
+      await world.open();
+    }
+    expect(charged()).toBeGreaterThanOrEqual(least * 0.9);
+  });
+
+  test('is half of the bound of the node, and never above what the node takes of clients', () => {
+    expect(logStoreLimits(limits).partitionLogBytesMax).toBe(128 * mib);
+    const most = clientLogBytesMax(limits);
+    expect(logStoreLimits({ ...limits, partitionLogBytesMax: most })).toBeDefined();
+    expect(() => logStoreLimits({ ...limits, partitionLogBytesMax: most + 1 })).toThrow(
+      'partitionLogBytesMax must be at most',
+    );
+  });
 });
 
 test('a further replica is refused before anything of it is written', async () => {

@@ -139,6 +139,10 @@ export class StoreWorld {
   readonly ioWriterMode: IoWriterMode;
   /** In place of the usual provider. */
   keyProvider: KeyProvider | undefined;
+  /** Age at which keys change by themselves. */
+  rotateAfterMs: number | 'never' | undefined;
+  /** The clock of the machine in all lives. */
+  readonly clock = new SimHardwareClock(this.scheduler, 0);
   store: LogStore | undefined;
   failures = 0;
   /** What the background scrub found. */
@@ -222,11 +226,7 @@ export class StoreWorld {
         clusterId: cluster,
         nodeId: node,
         fileSystem,
-        clock: new SimClock({
-          ...parts,
-          hardware: new SimHardwareClock(this.scheduler, 0),
-          random: this.random,
-        }),
+        clock: new SimClock({ ...parts, hardware: this.clock, random: this.random }),
         entropy,
         encryption: this.isEncrypted ? this.#encryptionOf(entropy) : undefined,
         observer: silentObserver,
@@ -240,7 +240,8 @@ export class StoreWorld {
 
   #encryptionOf(entropy: SimEntropy): JournalEncryption {
     const usual = this.encryption.of(node, entropy);
-    return this.keyProvider === undefined ? usual : { ...usual, keyProvider: this.keyProvider };
+    const { keyProvider = usual.keyProvider, rotateAfterMs } = this;
+    return { ...usual, keyProvider, rotateAfterMs };
   }
 
   /** The data directory, for tools that look at it when its store has ended. */
