@@ -100,3 +100,4 @@ export {
   type LogStoreStatistics,
   type ScrubStatistics,
 } from './storage/log-store-types.ts';
+export type { NodeScrub, ScrubStatus } from './storage/scrubber.ts';

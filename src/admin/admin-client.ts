@@ -1,6 +1,6 @@
 /** Asks the admin service of one node, over whatever transport it is given. */
 import type { MessageInitShape } from '@bufbuild/protobuf';
-import { Code, ConnectError, createClient, type Transport } from '@connectrpc/connect';
+import { Code, ConnectError, createClient, type Client, type Transport } from '@connectrpc/connect';
 
 import { errorCodes, type ErrorCode } from '../base/error-codes.ts';
 import { ClustorError } from '../base/errors.ts';
@@ -17,6 +17,7 @@ import {
   type Partition,
   type PlanVotersResponse,
   type RollBackMembershipRequestSchema,
+  type ScrubResponse,
   type SetDurabilityRequestSchema,
   type TransferLeadershipRequestSchema,
   type TransferLeadershipResponse,
@@ -79,6 +80,9 @@ export interface AdminClient {
   ): Promise<Plain<Durability>>;
   getKeys(): Promise<Plain<KeysResponse>>;
   rotateKeys(): Promise<Plain<KeysResponse>>;
+  getScrub(): Promise<Plain<ScrubResponse>>;
+  pauseScrub(): Promise<Plain<ScrubResponse>>;
+  resumeScrub(): Promise<Plain<ScrubResponse>>;
   clearQuarantine(request: MessageInitShape<typeof ClearQuarantineRequestSchema>): Promise<void>;
   close(): Promise<void>;
 }
@@ -150,6 +154,7 @@ export function createAdminClient(channel: AdminChannel): AdminClient {
             await client.rotateKeys({}, { timeoutMs: rotateDeadlineMs }),
           ) as Plain<KeysResponse>,
       ),
+    ...scrubCalls(client, call),
     clearQuarantine: (request) =>
       call(async () => {
         await client.clearQuarantine(request);
@@ -159,6 +164,19 @@ export function createAdminClient(channel: AdminChannel): AdminClient {
       channel.close();
       return Promise.resolve();
     },
+  };
+}
+
+function scrubCalls(
+  client: Client<typeof AdminService>,
+  call: <T>(run: () => Promise<T>) => Promise<T>,
+): Pick<AdminClient, 'getScrub' | 'pauseScrub' | 'resumeScrub'> {
+  const asked = (ask: () => Promise<ScrubResponse>): Promise<Plain<ScrubResponse>> =>
+    call(async () => plain(await ask()) as Plain<ScrubResponse>);
+  return {
+    getScrub: () => asked(() => client.getScrub({})),
+    pauseScrub: () => asked(() => client.pauseScrub({})),
+    resumeScrub: () => asked(() => client.resumeScrub({})),
   };
 }
 

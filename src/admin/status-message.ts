@@ -8,13 +8,13 @@ import type {
   PartitionStatus,
 } from '../runtime/status.ts';
 import { durabilityMessage } from './durability-routes.ts';
+import { scrubMessage } from './scrub-routes.ts';
 import {
   DiskSchema,
   GetStatusResponseSchema,
   JointPhaseSchema,
   JournalSchema,
   LeaseSchema,
-  ScrubSchema,
   MemberSchema,
   PartitionSchema,
   QuarantineSchema,
@@ -55,13 +55,7 @@ export function statusMessage(status: NodeStatus): GetStatusResponse {
       nonceBlocksReserved: BigInt(journal.nonceBlocksReserved),
       nonceBlocksSpent: BigInt(journal.nonceBlocksSpent),
       nonceBlocksAbandoned: BigInt(journal.nonceBlocksAbandoned),
-      scrub: create(ScrubSchema, {
-        passes: BigInt(journal.scrub.passes),
-        bytesRead: BigInt(journal.scrub.bytesRead),
-        lastPassMs: BigInt(Math.floor(journal.scrub.lastPassMs)),
-        coverageAgeMs: BigInt(Math.floor(journal.scrub.coverageAgeMs)),
-        damagedSegments: journal.scrub.damagedSegments,
-      }),
+      scrub: scrubMessage(journal.scrub),
     }),
     partitions: status.partitions.map(partitionMessage),
     disk: create(DiskSchema, {

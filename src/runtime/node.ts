@@ -26,6 +26,7 @@ import {
 } from '../raft/index.ts';
 import type { JournalKeys } from '../storage/journal-keys.ts';
 import type { NodeKeys } from '../storage/key-desk.ts';
+import type { NodeScrub } from '../storage/scrubber.ts';
 import { LogStore } from '../storage/log-store.ts';
 import type { RecoveredPartition } from '../storage/log-store-types.ts';
 import { ClientRequests } from './client-requests.ts';
@@ -108,13 +109,9 @@ export class ClustorNode {
     this.#turn = new TurnScheduler(parts.clock, (error) => {
       this.#fail(error);
     });
-    this.#handshake = ownHandshake({
-      clusterId: parts.clusterId,
-      nodeId: parts.nodeId,
-      bootId: this.bootId,
-      address: parts.advertisedAddress ?? '',
-    });
-    const { transport, clock, observer } = parts;
+    const { transport, clock, observer, advertisedAddress: address = '' } = parts;
+    const { clusterId, nodeId, bootId } = this;
+    this.#handshake = ownHandshake({ clusterId, nodeId, bootId, address });
     this.#clockWatch = this.#watchClocks();
     this.#creator = this.#replicaCreator();
     this.#timer = new NodeTimer({
@@ -153,9 +150,7 @@ export class ClustorNode {
     const node = new ClustorNode(parts);
     try {
       await node.#recover();
-      node.#address = await parts.transport.listen((connection) =>
-        node.#sessions.accept(connection),
-      );
+      node.#address = await parts.transport.listen((peer) => node.#sessions.accept(peer));
       node.#begin();
     } catch (error) {
       await node.close();
@@ -219,6 +214,11 @@ export class ClustorNode {
   /** Keys of the data directory. */
   get keys(): NodeKeys {
     return present(this.#store, 'an open node has its store').keyDesk;
+  }
+
+  /** The background scrub of the data directory. */
+  get scrub(): NodeScrub {
+    return present(this.#store, 'an open node has its store').scrub;
   }
 
   /** What signs and opens the journal, for checkers. */

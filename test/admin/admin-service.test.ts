@@ -278,6 +278,11 @@ describe('the judgement before every handler', () => {
       },
       rotate: () => Promise.reject(new Error('a secret of the inside')),
     },
+    scrub: {
+      status: () => Promise.reject(new Error('a secret of the inside')),
+      pause: () => Promise.reject(new Error('a secret of the inside')),
+      resume: () => Promise.reject(new Error('a secret of the inside')),
+    },
     partition: () => {
       throw new Error('a secret of the inside');
     },
@@ -320,6 +325,9 @@ describe('the judgement before every handler', () => {
       client.transferLeadership({ partitionId: partition, toNodeId: 2n }),
       client.getKeys({}),
       client.rotateKeys({}),
+      client.getScrub({}),
+      client.pauseScrub({}),
+      client.resumeScrub({}),
       client.clearQuarantine({ partitionId: partition, ticket: 'OPS-17' }),
     ];
     expect(calls).toHaveLength(AdminService.methods.length);
@@ -353,6 +361,8 @@ describe('the judgement before every handler', () => {
       'SetDurability',
       'TransferLeadership',
       'RotateKeys',
+      'PauseScrub',
+      'ResumeScrub',
       'ClearQuarantine',
     ]);
   });
