@@ -103,3 +103,4 @@ export {
 export type { IoWriterStatus } from './storage/io-writer-desk.ts';
 export type { IoWriterAlarm, IoWriterCause } from './policy/io-writer-mode.ts';
 export type { LatencyWindow } from './policy/latency-windows.ts';
+export type { NodeScrub, ScrubStatus } from './storage/scrubber.ts';

@@ -148,4 +148,25 @@ export const integrityMutants: readonly Mutant[] = [
     expected: 'tests',
     tests: ['test/storage/node-registry.test.ts'],
   },
+  {
+    name: 'scrub-goes-on-while-paused',
+    breaks: '§5.4: a scrub that an operator made to pause reads on',
+    file: 'src/storage/scrubber.ts',
+    edits: [
+      {
+        find: 'while (this.#pausedSinceMs !== undefined && !this.#isStopped)',
+        replace: 'while (this.#pausedSinceMs === -1 && !this.#isStopped)',
+      },
+    ],
+    expected: 'tests',
+    tests: ['test/storage/scrub.test.ts'],
+  },
+  {
+    name: 'rotten-ledger-copy-left',
+    breaks: '§5.4: a copy in the ledger that is found bad is told of and left as it is',
+    file: 'src/storage/scrubber.ts',
+    edits: [{ find: 'await renewLedger();', replace: 'void renewLedger;' }],
+    expected: 'tests',
+    tests: ['test/storage/scrub.test.ts'],
+  },
 ];

@@ -18,6 +18,7 @@ import {
   type Partition,
   type PlanVotersResponse,
   type RollBackMembershipRequestSchema,
+  type ScrubResponse,
   type SetDurabilityRequestSchema,
   type TransferLeadershipRequestSchema,
   type TransferLeadershipResponse,
@@ -81,6 +82,9 @@ export interface AdminClient {
   getKeys(): Promise<Plain<KeysResponse>>;
   rotateKeys(): Promise<Plain<KeysResponse>>;
   setQuarantine(request: MessageInitShape<typeof SetQuarantineRequestSchema>): Promise<void>;
+  getScrub(): Promise<Plain<ScrubResponse>>;
+  pauseScrub(): Promise<Plain<ScrubResponse>>;
+  resumeScrub(): Promise<Plain<ScrubResponse>>;
   clearQuarantine(request: MessageInitShape<typeof ClearQuarantineRequestSchema>): Promise<void>;
   close(): Promise<void>;
 }
@@ -153,6 +157,7 @@ export function createAdminClient(channel: AdminChannel): AdminClient {
             await client.rotateKeys({}, { timeoutMs: rotateDeadlineMs }),
           ) as Plain<KeysResponse>,
       ),
+    ...scrubCalls(client, call),
     close: () => {
       isClosed = true;
       channel.close();
@@ -174,6 +179,19 @@ function quarantineCalls(
       call(async () => {
         await client.clearQuarantine(request);
       }),
+  };
+}
+
+function scrubCalls(
+  client: Client<typeof AdminService>,
+  call: <T>(run: () => Promise<T>) => Promise<T>,
+): Pick<AdminClient, 'getScrub' | 'pauseScrub' | 'resumeScrub'> {
+  const asked = (ask: () => Promise<ScrubResponse>): Promise<Plain<ScrubResponse>> =>
+    call(async () => plain(await ask()) as Plain<ScrubResponse>);
+  return {
+    getScrub: () => asked(() => client.getScrub({})),
+    pauseScrub: () => asked(() => client.pauseScrub({})),
+    resumeScrub: () => asked(() => client.resumeScrub({})),
   };
 }
 

@@ -29,6 +29,7 @@ import { durabilityRoutes } from './durability-routes.ts';
 import { keyRoutes, type KeySubject } from './key-routes.ts';
 import { membershipRoutes, type MembershipSubject } from './membership-routes.ts';
 import { quarantineRoutes } from './quarantine-routes.ts';
+import { scrubRoutes, type ScrubSubject } from './scrub-routes.ts';
 import { partitionMessage, statusMessage } from './status-message.ts';
 import { explain, type WhyKind } from './why.ts';
 
@@ -38,7 +39,7 @@ export const principalKey: ContextKey<PeerIdentity | undefined> = createContextK
 >(undefined, { description: 'principal' });
 
 /** What the service looks at: a `ClustorNode`. */
-export interface AdminSubject extends MembershipSubject, KeySubject {
+export interface AdminSubject extends MembershipSubject, KeySubject, ScrubSubject {
   status(): NodeStatus;
   replicas(): readonly { readonly partitionId: PartitionId; readonly state: RaftState }[];
 }
@@ -65,6 +66,9 @@ const actions: Readonly<Record<string, AccessAction>> = {
   GetKeys: 'adminRead',
   RotateKeys: 'adminWrite',
   SetQuarantine: 'adminWrite',
+  GetScrub: 'adminRead',
+  PauseScrub: 'adminWrite',
+  ResumeScrub: 'adminWrite',
   ClearQuarantine: 'adminWrite',
 };
 
@@ -125,6 +129,7 @@ export function createAdminRoutes({
         ...durabilityRoutes(node),
         ...keyRoutes(node),
         ...quarantineRoutes(node),
+        ...scrubRoutes(node),
       },
       { interceptors: [judging(observer)] },
     );

@@ -8,6 +8,7 @@ import type {
   PartitionStatus,
 } from '../runtime/status.ts';
 import { durabilityMessage } from './durability-routes.ts';
+import { scrubMessage } from './scrub-routes.ts';
 import {
   DiskSchema,
   GetStatusResponseSchema,
@@ -16,7 +17,6 @@ import {
   JournalSchema,
   LatencyWindowSchema,
   LeaseSchema,
-  ScrubSchema,
   MemberSchema,
   PartitionSchema,
   QuarantineSchema,
@@ -69,13 +69,7 @@ export function statusMessage(status: NodeStatus): GetStatusResponse {
           }),
         ),
       }),
-      scrub: create(ScrubSchema, {
-        passes: BigInt(journal.scrub.passes),
-        bytesRead: BigInt(journal.scrub.bytesRead),
-        lastPassMs: BigInt(Math.floor(journal.scrub.lastPassMs)),
-        coverageAgeMs: BigInt(Math.floor(journal.scrub.coverageAgeMs)),
-        damagedSegments: journal.scrub.damagedSegments,
-      }),
+      scrub: scrubMessage(journal.scrub),
     }),
     partitions: status.partitions.map(partitionMessage),
     disk: create(DiskSchema, {

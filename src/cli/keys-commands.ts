@@ -1,22 +1,11 @@
 /** `clustor keys status` and `clustor keys rotate`: the keys of data directories of running nodes. */
 import type { Command } from 'commander';
 import pc from 'picocolors';
-import type { AdminClient, Plain } from '../admin/admin-client.ts';
+import type { Plain } from '../admin/admin-client.ts';
 import type { KeysResponse } from '../admin/generated/clustor/admin/v1/admin_pb.ts';
-import { ClustorError } from '../base/errors.ts';
-import { connect, openAdminClient } from '../client/index.ts';
-import { parseCertificateMaterial } from '../platform/certificate-files.ts';
-import { parseAddress } from '../runtime/node-address.ts';
-import { connectionOf, type ConnectionOptions } from './connection.ts';
-import { exitCodes } from './exit-codes.ts';
+import { eachNode, type EachNodeOptions } from './each-node.ts';
 import type { CommandKit } from './member-options.ts';
 import { tableText, type Output } from './output.ts';
-
-interface KeysOptions extends ConnectionOptions {
-  /** Which node; all without it. */
-  readonly node?: number;
-  readonly json?: boolean;
-}
 
 type Keys = Plain<KeysResponse>;
 
@@ -30,52 +19,23 @@ export function addKeyCommands(root: Command, kit: CommandKit): void {
       .withConnection(keys.command(name).description(description))
       .option('--node <id>', 'only this node', kit.wholeNumber);
   one('status', 'show key epochs, and how far old segments are sealed anew').action(
-    (options: KeysOptions) =>
+    (options: EachNodeOptions) =>
       kit.run(options.json === true, (output) =>
-        eachNode(options, output, (admin) => admin.getKeys()),
+        eachNode(options, async ({ nodeId, admin }) => show(output, nodeId, await admin.getKeys())),
       ),
   );
   one('rotate', 'make new keys; old segments are sealed anew in the background').action(
-    (options: KeysOptions) =>
+    (options: EachNodeOptions) =>
       kit.run(options.json === true, (output) =>
-        eachNode(options, output, (admin) => admin.rotateKeys()),
+        eachNode(options, async ({ nodeId, admin }) =>
+          show(output, nodeId, await admin.rotateKeys()),
+        ),
       ),
   );
 }
 
-/** One node after the other: a key service that is away stops the first one, and the others go on as they are. */
-async function eachNode(
-  options: KeysOptions,
-  output: Output,
-  ask: (admin: AdminClient) => Promise<Keys>,
-): Promise<number> {
-  const connection = await connectionOf(options, 'operator');
-  const client = await connect(connection);
-  try {
-    const { nodes } = await client.describe();
-    const chosen = nodes.filter((row) => options.node === undefined || row.nodeId === options.node);
-    if (chosen.length === 0)
-      throw new ClustorError(
-        'CLUSTOR_INVALID_ARGUMENT',
-        `there is no node ${options.node ?? ''}; there are ${nodes.map((row) => row.nodeId).join(', ')}`,
-      );
-    for (const { nodeId, address } of chosen) {
-      const admin = openAdminClient({
-        address: parseAddress(address),
-        material: parseCertificateMaterial(connection),
-        expected: nodeId,
-      });
-      try {
-        const keys = await ask(admin);
-        output.result({ nodeId, ...keys }, keysText(nodeId, keys));
-      } finally {
-        await admin.close();
-      }
-    }
-    return exitCodes.done;
-  } finally {
-    await client.close();
-  }
+function show(output: Output, nodeId: number, keys: Keys): void {
+  output.result({ nodeId, ...keys }, keysText(nodeId, keys));
 }
 
 function keysText(nodeId: number, keys: Keys): string {

@@ -17,6 +17,7 @@ import { runInit, type InitOptions } from './init-command.ts';
 import { withKeyOptions } from './key-options.ts';
 import { addKeyCommands } from './keys-commands.ts';
 import { addQuarantineCommand } from './quarantine-command.ts';
+import { addScrubCommands } from './scrub-commands.ts';
 import { addMemberCommands } from './member-options.ts';
 import { addJournalCommands } from './journal-options.ts';
 import { runNode, type NodeCommandOptions } from './node-command.ts';
@@ -90,6 +91,7 @@ function program(): Command {
   addMemberCommands(root, { withConnection, wholeNumber, run });
   addDurabilityCommands(root, { withConnection, wholeNumber, run });
   addKeyCommands(root, { withConnection, wholeNumber, run });
+  addScrubCommands(root, { withConnection, wholeNumber, run });
   addJournalCommands(root, { wholeNumber, run });
   addSimulatorCommands(root);
   return root;

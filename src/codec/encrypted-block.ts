@@ -14,6 +14,7 @@
  */
 import { ByteWriter, utf8Encode, writeU64 } from '../base/bytes.ts';
 import type { BlockCipher, Cryptography } from '../ports/cryptography.ts';
+import { layoutBytes, writeLayout, type Layout } from './layout.ts';
 import {
   blockHeaderBytes,
   claimedPlainBytes,
@@ -26,6 +27,26 @@ import {
 const keyLabel = utf8Encode('clustor wal segment v1');
 const sealVersion = 1;
 
+/** Which segment it is, in the information of its key and in what is authenticated with each block. */
+const segmentNameLayout: Layout = [
+  { name: 'clusterId', type: 'uuid', note: 'the cluster' },
+  { name: 'nodeId', type: 'u64', note: 'the node' },
+  { name: 'segmentSeq', type: 'u64', note: 'number of the segment' },
+  { name: 'dekEpoch', type: 'u32', note: 'epoch of the data key' },
+];
+
+/** Information of the key derivation (HKDF) of a segment's key. */
+export const segmentKeyInfoLayout: Layout = [
+  { name: 'label', type: 'constant', bytes: keyLabel, note: '`clustor wal segment v1`' },
+  ...segmentNameLayout,
+];
+
+/** What is authenticated with a block besides its plaintext; the header of the block follows it. */
+export const blockAssociatedLayout: Layout = [
+  { name: 'version', type: 'u8', note: 'of the sealing: 1' },
+  ...segmentNameLayout,
+];
+
 /** The key of one segment. */
 export function segmentKey(
   cryptography: Cryptography,
@@ -33,16 +54,8 @@ export function segmentKey(
   header: SegmentHeader,
 ): Uint8Array {
   const info = new ByteWriter(64);
-  info.raw(keyLabel);
-  writeSegmentName(info, header);
+  writeLayout(info, segmentKeyInfoLayout, header);
   return cryptography.hkdfSha256({ key: dataKey, salt: header.salt, info: info.take() });
-}
-
-function writeSegmentName(writer: ByteWriter, header: SegmentHeader): void {
-  writer.uuid(header.clusterId);
-  writer.u64(header.nodeId);
-  writer.u64(header.segmentSeq);
-  writer.u32(header.dekEpoch);
 }
 
 /** Seals and opens the blocks of one encrypted segment. */
@@ -56,9 +69,8 @@ export class EncryptedBlockSealer implements BlockSuite {
   constructor(cipher: BlockCipher, header: SegmentHeader) {
     this.#cipher = cipher;
     const writer = new ByteWriter(64);
-    writer.u8(sealVersion);
-    writeSegmentName(writer, header);
-    this.#blockHeaderAt = writer.length;
+    writeLayout(writer, blockAssociatedLayout, { ...header, version: sealVersion });
+    this.#blockHeaderAt = layoutBytes(blockAssociatedLayout);
     writer.zeros(blockHeaderBytes);
     this.#associated = writer.take();
   }

@@ -20,6 +20,34 @@ import {
   type PartitionId,
   type Term,
 } from '../base/ids.ts';
+import type { Layout } from './layout.ts';
+
+/** Header of a frame. Frames are written and read by hand, field by field as this and the next tables say. */
+export const entryHeaderLayout: Layout = [
+  { name: 'version', type: 'u8', note: 'of the format: 1' },
+  { name: 'codec', type: 'u8', note: 'of the payload: 0, as it is' },
+  { name: 'flags', type: 'u16', note: "bit 0: an entry of the system's own" },
+  { name: 'bodyBytes', type: 'u32', note: 'bytes of the body' },
+  { name: 'trailerBytes', type: 'u32', note: 'bytes of the trailer: 4, or 36 with a leaf' },
+];
+
+/** Beginning of a frame's body; metadata and payload follow. */
+export const entryBodyLayout: Layout = [
+  { name: 'partitionId', type: 'uuid', note: 'the partition' },
+  { name: 'term', type: 'u64', note: 'term of the entry' },
+  { name: 'index', type: 'u64', note: 'its place in the log of the partition' },
+  {
+    name: 'metadataBytes',
+    type: 'u16',
+    note: 'bytes of metadata; the rest of the body is payload',
+  },
+];
+
+/** Trailer of a frame; without a leaf it ends behind the CRC. */
+export const entryTrailerLayout: Layout = [
+  { name: 'crc', type: 'u32', note: 'CRC-32C over header and body' },
+  { name: 'leaf', type: 'bytes', count: 32, note: 'SHA-256 over header, body and CRC' },
+];
 
 /** Bytes of the header. */
 export const entryHeaderBytes = 12;

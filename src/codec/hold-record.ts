@@ -1,17 +1,13 @@
 /** The body of a `hold` record: a quarantine in which the log goes on, begun or over (specification §5.6). */
-import type { ByteReader, ByteWriter } from '../base/bytes.ts';
-import { ClustorError } from '../base/errors.ts';
 import type { Incarnation, LogIndex } from '../base/ids.ts';
+import type { Layout } from './layout.ts';
 
-const holdReasons = ['ApplyFault', 'Administrative'] as const;
-/** Number of the first of these reasons; 1 is `Integrity`, which has a record of its own. */
-const holdReasonFirst = 2;
 /** Longer texts are cut when they are written; a UTF-16 unit has at most three bytes. */
 const holdTextLengthMax = 256;
 const holdTextBytesMax = 1024;
 
 /** Reasons that stop applying and reading, and nothing else. @public */
-export type HoldReason = (typeof holdReasons)[number];
+export type HoldReason = 'ApplyFault' | 'Administrative';
 
 /** What the ledger says of one. */
 export interface HoldRow {
@@ -28,34 +24,42 @@ export interface HoldRow {
   readonly ticket: string;
 }
 
-/** Writes one. */
-export function writeHold(writer: ByteWriter, row: HoldRow): void {
-  writer.uuid(row.incarnation);
-  writer.u8(holdReasonFirst + holdReasons.indexOf(row.reason));
-  writer.bool(row.isActive);
-  writer.u64(row.sinceMs);
-  writer.u64(row.index);
-  writer.text(row.detail.slice(0, holdTextLengthMax));
-  writer.text(row.ticket.slice(0, holdTextLengthMax));
-}
+/** Its fields, behind the partition. */
+export const holdLayout: Layout = [
+  { name: 'incarnation', type: 'uuid', note: 'which life of the replica' },
+  {
+    name: 'reason',
+    type: 'enum',
+    // 1 is `Integrity`, which has a record of its own.
+    values: { ApplyFault: 2, Administrative: 3 },
+    note: '2 ApplyFault, 3 Administrative',
+  },
+  { name: 'isActive', type: 'bool', note: '0 when it is over' },
+  { name: 'sinceMs', type: 'u64', note: 'wall time of its beginning' },
+  {
+    name: 'index',
+    type: 'u64',
+    note: 'the entry at which applying stopped; 0 where none is to blame',
+  },
+  {
+    name: 'detail',
+    type: 'text',
+    bytesMax: holdTextBytesMax,
+    note: 'what the machine or the operator said',
+  },
+  {
+    name: 'ticket',
+    type: 'text',
+    bytesMax: holdTextBytesMax,
+    note: 'of whoever set or ended it; may be empty',
+  },
+];
 
-/** Reads one. @throws ClustorError `CLUSTOR_FORMAT_UNSUPPORTED` for an unknown reason. */
-export function readHold(reader: ByteReader): HoldRow {
-  const incarnation = reader.uuid() as Incarnation;
-  const number = reader.u8();
-  const reason = holdReasons[number - holdReasonFirst];
-  if (reason === undefined)
-    throw new ClustorError(
-      'CLUSTOR_FORMAT_UNSUPPORTED',
-      `a ledger record holds a replica for the unknown reason ${number}`,
-    );
+/** The texts as they are written. */
+export function cutTexts<Row extends HoldRow>(row: Row): Row {
   return {
-    incarnation,
-    reason,
-    isActive: reader.bool(),
-    sinceMs: reader.u64(),
-    index: reader.u64() as LogIndex,
-    detail: reader.text(holdTextBytesMax),
-    ticket: reader.text(holdTextBytesMax),
+    ...row,
+    detail: row.detail.slice(0, holdTextLengthMax),
+    ticket: row.ticket.slice(0, holdTextLengthMax),
   };
 }

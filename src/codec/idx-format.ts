@@ -14,6 +14,7 @@ import { ByteReader, ByteWriter } from '../base/bytes.ts';
 import { crc32c } from '../base/crc32c.ts';
 import { ClustorError } from '../base/errors.ts';
 import type { LogIndex, PartitionId, Term } from '../base/ids.ts';
+import { layoutBytes, readLayout, storedSource, writeLayout, type Layout } from './layout.ts';
 
 /** Frames of one partition and one term that follow each other in a segment. */
 export interface SegmentIndexRow {
@@ -34,8 +35,38 @@ export interface SegmentIndex {
 
 const magic = Uint8Array.of(0x43, 0x4c, 0x53, 0x54, 0x52, 0x49, 0x44, 0x58);
 const formatVersion = 1;
-const headerBytes = 40;
-const rowBytes = 32;
+
+/** In front of the slots and rows of an index. */
+export const indexHeaderLayout: Layout = [
+  { name: 'magic', type: 'constant', bytes: magic, note: '`CLSTRIDX`' },
+  { name: 'version', type: 'u8', note: 'of the format: 1' },
+  { name: 'reserved', type: 'zeros', count: 7, note: '0' },
+  { name: 'segmentSeq', type: 'u64', note: 'number of the segment' },
+  { name: 'endOffset', type: 'u64', note: 'where its blocks end' },
+  { name: 'slotCount', type: 'u32', note: 'partitions named' },
+  { name: 'rowCount', type: 'u32', note: 'rows behind them' },
+];
+
+/** A partition that rows name by its number, from 0. */
+export const indexSlotLayout: Layout = [{ name: 'partitionId', type: 'uuid', note: 'a partition' }];
+
+/** Frames of one partition and one term that follow each other. */
+export const indexRowLayout: Layout = [
+  { name: 'slot', type: 'u32', note: 'whose they are' },
+  { name: 'term', type: 'u64', note: 'their term' },
+  { name: 'firstIndex', type: 'u64', note: 'index of the first' },
+  { name: 'block', type: 'u32', note: 'block in which it starts' },
+  { name: 'offset', type: 'u32', note: 'where in the plaintext of that block' },
+  { name: 'count', type: 'u32', note: 'how many there are' },
+];
+
+/** Behind the rows. */
+export const indexTailLayout: Layout = [
+  { name: 'crc', type: 'u32', note: 'CRC-32C over everything before it' },
+];
+
+const headerBytes = layoutBytes(indexHeaderLayout);
+const rowBytes = layoutBytes(indexRowLayout);
 
 /** Name of a segment's index file. */
 export function segmentIndexFileName(segmentSeq: number): string {
@@ -48,13 +79,13 @@ export function encodeSegmentIndex(index: SegmentIndex): Uint8Array {
   for (const row of index.rows)
     if (!slots.has(row.partitionId)) slots.set(row.partitionId, slots.size);
   const writer = new ByteWriter(headerBytes + slots.size * 16 + index.rows.length * rowBytes + 4);
-  writer.raw(magic);
-  writer.u8(formatVersion);
-  writer.zeros(7);
-  writer.u64(index.segmentSeq);
-  writer.u64(index.endOffset);
-  writer.u32(slots.size);
-  writer.u32(index.rows.length);
+  writeLayout(writer, indexHeaderLayout, {
+    ...index,
+    version: formatVersion,
+    slotCount: slots.size,
+    rowCount: index.rows.length,
+  });
+  // As many as there were flushes: without a table.
   for (const partitionId of slots.keys()) writer.uuid(partitionId);
   for (const row of index.rows) {
     writer.u32(slots.get(row.partitionId) ?? 0);
@@ -85,7 +116,7 @@ export function decodeSegmentIndex(
   )
     return undefined;
   try {
-    const index = readSegmentIndex(new ByteReader(bytes, 16, end));
+    const index = readSegmentIndex(new ByteReader(bytes, 0, end));
     const isExpected =
       index.segmentSeq === expected.segmentSeq && index.endOffset === expected.endOffset;
     return isExpected ? index : undefined;
@@ -96,12 +127,17 @@ export function decodeSegmentIndex(
   }
 }
 
+interface IndexHeader {
+  readonly segmentSeq: number;
+  readonly endOffset: number;
+  readonly slotCount: number;
+  readonly rowCount: number;
+}
+
 /** @throws ClustorError when the bytes are not exactly one index */
 function readSegmentIndex(reader: ByteReader): SegmentIndex {
-  const segmentSeq = reader.u64();
-  const endOffset = reader.u64();
-  const slotCount = reader.u32();
-  const rowCount = reader.u32();
+  const header = readLayout(reader, indexHeaderLayout, storedSource('a segment index'));
+  const { segmentSeq, endOffset, slotCount, rowCount } = header as unknown as IndexHeader;
   if (reader.remaining !== slotCount * 16 + rowCount * rowBytes) throw notAnIndex();
   const slots = Array.from({ length: slotCount }, () => reader.uuid() as PartitionId);
   const rows: SegmentIndexRow[] = [];

@@ -19,6 +19,15 @@ import { crc32c } from '../base/crc32c.ts';
 import { ClustorError } from '../base/errors.ts';
 import type { ClusterId, NodeId } from '../base/ids.ts';
 import type { IoWriterMode } from '../ports/file-system.ts';
+import {
+  layoutBytes,
+  numbered,
+  offsetOf,
+  readLayout,
+  storedSource,
+  writeLayout,
+  type Layout,
+} from './layout.ts';
 import { readLedgerRecords, type LedgerRecord } from './ledger-records.ts';
 import { readStored } from './stored-fields.ts';
 
@@ -28,16 +37,85 @@ export const ledgerBlockBytes = 4096;
 export const ledgerHeaderBytes: number = 2 * ledgerBlockBytes;
 
 const fileMagic = Uint8Array.of(0x43, 0x4c, 0x53, 0x54, 0x52, 0x4c, 0x44, 0x47);
-const flushMagic = 0x4853_4c46;
+const flushMagic = Uint8Array.of(0x46, 0x4c, 0x53, 0x48);
+const flushMagicNumber = 0x4853_4c46;
 const formatVersion = 1;
-const flushHeaderBytes = 56;
-const crcOffset = 52;
 const two32 = 0x1_0000_0000;
 const noCrc = new Uint8Array(4);
-const fileCrcOffset = 52;
-const fileMacOffset = 56;
 const fileMacBytes = 32;
 const modes: readonly IoWriterMode[] = ['Direct', 'Pooled', 'Blocking'];
+
+/** Fields of the file's header that its CRC covers. */
+const fileFields: Layout = [
+  { name: 'magic', type: 'constant', bytes: fileMagic, note: '`CLSTRLDG`' },
+  { name: 'version', type: 'u8', note: 'of the format: 1' },
+  { name: 'reserved', type: 'zeros', count: 7, note: '0' },
+  { name: 'clusterId', type: 'uuid', note: 'whose ledger it is: the cluster' },
+  { name: 'nodeId', type: 'u64', note: 'and the node' },
+  { name: 'generation', type: 'u64', note: 'rises by one with each new file' },
+  { name: 'macEpoch', type: 'u32', note: 'epoch of the MAC key; 0 without encryption' },
+];
+const fileFieldBytes = layoutBytes(fileFields);
+
+/** One copy of the header in front of a ledger's flushes. */
+export const ledgerFileHeaderLayout: Layout = [
+  ...fileFields,
+  { name: 'crc', type: 'u32', note: 'CRC-32C over everything before it' },
+  {
+    name: 'hmac',
+    type: 'bytes',
+    count: fileMacBytes,
+    note: 'HMAC-SHA256 over everything before it; zeros without encryption',
+  },
+  {
+    name: 'unused',
+    type: 'zeros',
+    count: ledgerBlockBytes - fileFieldBytes - 4 - fileMacBytes,
+    note: 'zeros to the end of the block',
+  },
+];
+
+/** Fields of a flush's header that are known when it begins. */
+const flushFields: Layout = [
+  { name: 'magic', type: 'constant', bytes: flushMagic, note: '`FLSH`' },
+  {
+    name: 'generation',
+    type: 'u64',
+    note: 'of the file; another one is left from a file that was used again',
+  },
+  { name: 'flushSeq', type: 'u64', note: 'rises by one with each flush' },
+  {
+    name: 'syncedFlushSeq',
+    type: 'u64',
+    note: 'the newest flush that was known to be synced when this one was written',
+  },
+  { name: 'segmentSeq', type: 'u64', note: 'the flush covers the journal up to this segment' },
+  {
+    name: 'endOffset',
+    type: 'u64',
+    note: 'and this offset in it: all before it was synced before',
+  },
+  {
+    name: 'ioWriterMode',
+    type: 'enum',
+    values: numbered(modes),
+    note: 'how it was written: 0 Direct, 1 Pooled, 2 Blocking',
+  },
+  { name: 'reserved', type: 'zeros', count: 3, note: '0' },
+];
+
+/** In front of the records of a flush. */
+export const ledgerFlushLayout: Layout = [
+  ...flushFields,
+  { name: 'recordBytes', type: 'u32', note: 'bytes of the records behind this header' },
+  { name: 'crc', type: 'u32', note: 'CRC-32C over this header, with zeros here, and the records' },
+];
+const flushSource = storedSource('the ledger');
+const flushHeaderBytes = layoutBytes(ledgerFlushLayout);
+const lengthOffset = offsetOf(ledgerFlushLayout, 'recordBytes');
+const crcOffset = offsetOf(ledgerFlushLayout, 'crc');
+const fileMacOffset = offsetOf(ledgerFileHeaderLayout, 'hmac');
+const fileVersionOffset = offsetOf(fileFields, 'version');
 
 /** What the ledger file's header says. */
 export interface LedgerFileHeader {
@@ -72,14 +150,8 @@ export function writeLedgerFileHeader(
   sign?: (bytes: Uint8Array) => Uint8Array,
 ): void {
   const fields = new ByteWriter(fileMacOffset);
-  fields.raw(fileMagic);
-  fields.u8(formatVersion);
-  fields.zeros(7);
-  fields.uuid(header.clusterId);
-  fields.u64(header.nodeId);
-  fields.u64(header.generation);
-  fields.u32(header.macEpoch);
-  fields.u32(fields.crc(0, fileCrcOffset));
+  writeLayout(fields, fileFields, { ...header, version: formatVersion });
+  fields.u32(fields.crc(0, fileFieldBytes));
   const signed = fields.take();
   writer.raw(signed);
   writer.raw(sign?.(signed) ?? new Uint8Array(fileMacBytes));
@@ -102,48 +174,39 @@ export function readLedgerFileHeader(
   offset: number,
 ): LedgerFileHeader | undefined {
   if (bytes.length < offset + ledgerBlockBytes) return undefined;
-  const reader = new ByteReader(bytes, offset);
-  if (!fileMagic.every((value) => reader.u8() === value)) return undefined;
+  if (!fileMagic.every((value, at) => bytes[offset + at] === value)) return undefined;
   const stored = new DataView(bytes.buffer, bytes.byteOffset + offset).getUint32(
-    fileCrcOffset,
+    fileFieldBytes,
     true,
   );
-  if (crc32c(bytes, offset, offset + fileCrcOffset) !== stored) return undefined;
-  const version = reader.u8();
+  if (crc32c(bytes, offset, offset + fileFieldBytes) !== stored) return undefined;
+  const version = bytes[offset + fileVersionOffset];
   if (version !== formatVersion)
     throw new ClustorError(
       'CLUSTOR_FORMAT_UNSUPPORTED',
-      `the ledger has format ${version}, this version reads ${formatVersion}`,
+      `the ledger has format ${version ?? 0}, this version reads ${formatVersion}`,
     );
-  reader.take(7);
-  return readStored('a ledger header', () => ({
-    clusterId: reader.uuid() as ClusterId,
-    nodeId: reader.u64() as NodeId,
-    generation: reader.u64(),
-    macEpoch: reader.u32(),
-  }));
+  const what = 'a ledger header';
+  const values = readStored(what, () =>
+    readLayout(new ByteReader(bytes, offset), fileFields, storedSource(what)),
+  );
+  const { version: _, ...header } = values;
+  return header as unknown as LedgerFileHeader;
 }
 
 /** Begins a flush: the header, to be completed by {@link endLedgerFlush}. Returns where it starts. */
 export function beginLedgerFlush(writer: ByteWriter, header: LedgerFlushHeader): number {
   const start = writer.length;
-  writer.u32(flushMagic);
-  writer.u64(header.generation);
-  writer.u64(header.flushSeq);
-  writer.u64(header.syncedFlushSeq);
-  writer.u64(header.segmentSeq);
-  writer.u64(header.endOffset);
-  writer.u8(modes.indexOf(header.ioWriterMode));
-  writer.zeros(3);
-  writer.u32(0);
-  writer.u32(0);
+  writeLayout(writer, flushFields, header);
+  // Length and CRC, when the records are there.
+  writer.zeros(flushHeaderBytes - (writer.length - start));
   return start;
 }
 
 /** Completes one copy of a flush: length, CRC, zeros to the end of its last block. */
 export function endLedgerFlush(writer: ByteWriter, start: number): void {
   const end = writer.length;
-  writer.patchU32(start + 48, end - start - flushHeaderBytes);
+  writer.patchU32(start + lengthOffset, end - start - flushHeaderBytes);
   writer.patchU32(start + crcOffset, writer.crc(start, end));
   const used = (end - start) % ledgerBlockBytes;
   if (used > 0) writer.zeros(ledgerBlockBytes - used);
@@ -160,11 +223,11 @@ export function readLedgerFlush(
 ): LedgerFlush | undefined {
   if (bytes.length < offset + ledgerBlockBytes) return undefined;
   const view = new DataView(bytes.buffer, bytes.byteOffset + offset);
-  if (view.getUint32(0, true) !== flushMagic) return undefined;
+  if (view.getUint32(0, true) !== flushMagicNumber) return undefined;
   // A file that is used again is full of flushes of older generations: those are not even checked.
   if (wantedGeneration !== undefined && view.getUint32(4, true) !== wantedGeneration % two32)
     return undefined;
-  const length = view.getUint32(48, true);
+  const length = view.getUint32(lengthOffset, true);
   const total = flushHeaderBytes + length;
   if (offset + total > bytes.length) return undefined;
   // The CRC is over the flush with zeros in the place of the CRC.
@@ -172,32 +235,17 @@ export function readLedgerFlush(
   const crcBefore = crc32c(noCrc, 0, noCrc.length, crc32c(bytes, offset, crcStart));
   if (crc32c(bytes, crcStart + 4, offset + total, crcBefore) !== view.getUint32(crcOffset, true))
     return undefined;
-  const reader = new ByteReader(bytes, offset + 4, offset + total);
+  const reader = new ByteReader(bytes, offset, offset + total);
   const blocks = Math.ceil(total / ledgerBlockBytes);
   return readStored('a ledger flush', () => readFlush(reader, blocks));
 }
 
 function readFlush(reader: ByteReader, blocks: number): LedgerFlush {
-  const generation = reader.u64();
-  const flushSeq = reader.u64();
-  const syncedFlushSeq = reader.u64();
-  const segmentSeq = reader.u64();
-  const endOffset = reader.u64();
-  const ioWriterMode = modes[reader.u8()];
-  if (ioWriterMode === undefined) throw unknown('writer mode');
-  reader.take(flushHeaderBytes - 45);
+  const values = readLayout(reader, ledgerFlushLayout, flushSource);
+  const { recordBytes: _, crc: __, ...header } = values;
   return {
-    generation,
-    flushSeq,
-    syncedFlushSeq,
-    segmentSeq,
-    endOffset,
-    ioWriterMode,
+    ...(header as unknown as LedgerFlushHeader),
     blocks,
     records: readLedgerRecords(reader),
   };
-}
-
-function unknown(what: string): ClustorError {
-  return new ClustorError('CLUSTOR_FORMAT_UNSUPPORTED', `the ledger has an unknown ${what}`);
 }

@@ -1,7 +1,9 @@
 /**
  * The records of the durability ledger: what each kind says, and its bytes.
  *
- * A record is `kind u8 · len u16 · payload`; where it stands and what covers it is the business of `ledger-format`.
+ * A record is `kind u8 · len u16 · payload`; where it stands and what covers it is the business of `ledger-format`. Payloads
+ * are written and read by the table {@link ledgerRecordRows}; most records have the fields of their row, the others are
+ * spread out before they are written and put together after they are read.
  */
 import { assert } from '../base/assert.ts';
 import type { ByteReader, ByteWriter } from '../base/bytes.ts';
@@ -10,17 +12,21 @@ import { ClustorError } from '../base/errors.ts';
 import type { Incarnation, LogIndex, PartitionId, ReplicaId, Term } from '../base/ids.ts';
 import type { IndexRange } from '../base/index-ranges.ts';
 import type { Configuration } from '../base/membership.ts';
-import { readHold, writeHold, type HoldRow } from './hold-record.ts';
-import { readConfiguration, writeConfiguration } from './system-entry.ts';
+import { cutTexts, holdLayout, type HoldRow } from './hold-record.ts';
+import {
+  numbered,
+  readLayout,
+  storedSource,
+  writeLayout,
+  type Layout,
+  type LayoutValues,
+} from './layout.ts';
+import { configurationLayout } from './system-entry.ts';
 
 const recordBytesMax = 0xffff;
 /** A longer reason is cut when it is written; a UTF-16 unit has at most three bytes. */
 const doubtReasonLengthMax = 256;
 const doubtReasonBytesMax = 1024;
-/** Cause of a `rangeMoved`; 1 is kept for copies made by compaction. */
-const movedByRepair = 2;
-/** Reason of a `quarantine` record: the others have records of their own. */
-const integrityReason = 1;
 
 /** A vote as it stands in the ledger. */
 export interface LedgerVote {
@@ -131,158 +137,229 @@ export type NonceAbandonReason = 'uncleanEnd' | 'rewriteInterrupted';
 
 const abandonReasons: readonly NonceAbandonReason[] = ['uncleanEnd', 'rewriteInterrupted'];
 
-const kinds: Readonly<Record<LedgerRecord['kind'], number>> = {
-  hardState: 1,
-  durability: 2,
-  truncated: 3,
-  configuration: 4,
-  snapshotBase: 5,
-  segmentOpened: 6,
-  segmentClosed: 7,
-  doubt: 8,
-  durabilityTransition: 16,
-  rangeMoved: 17,
-  quarantine: 18,
-  hold: 19,
-  nonceAbandon: 20,
-  segmentRewriting: 21,
+/** What the pages say of a kind of record, its number and its fields. */
+export interface LedgerRecordRow {
+  readonly number: number;
+  readonly note: string;
+  readonly fields: Layout;
+}
+
+const ofPartition = { name: 'partitionId', type: 'uuid', note: 'the partition' } as const;
+const ofSegment = { name: 'segmentSeq', type: 'u64', note: 'the segment' } as const;
+const termOf = (note: string): Layout[number] => ({ name: 'term', type: 'u64', note });
+const indexOf = (note: string): Layout[number] => ({ name: 'index', type: 'u64', note });
+
+/** Every kind of record. */
+export const ledgerRecordRows: Readonly<Record<LedgerRecord['kind'], LedgerRecordRow>> = {
+  hardState: {
+    number: 1,
+    note: 'a replica enters a term, or votes in it; synced before it says so',
+    fields: [
+      ofPartition,
+      termOf('its term'),
+      { name: 'hasVote', type: 'bool', note: '1 when it has voted in that term' },
+      { name: 'votedForReplica', type: 'u64', note: 'for which replica; 0 without a vote' },
+      {
+        name: 'votedForIncarnation',
+        type: 'uuid',
+        note: 'and which life of it; zeros without a vote',
+      },
+      { name: 'durabilityModeEpoch', type: 'u32', note: 'epoch of the durability mode it knew' },
+    ],
+  },
+  durability: {
+    number: 2,
+    note: 'entries up to an index are synced; written behind the sync of their blocks and before anybody is told',
+    fields: [
+      ofPartition,
+      termOf('term of the last entry'),
+      indexOf('index of the last entry'),
+      { name: 'commitIndex', type: 'u64', note: 'what the replica knew as committed' },
+    ],
+  },
+  truncated: {
+    number: 3,
+    note: 'entries from an index on are dead where they stand before a position of the journal; synced before what replaces them',
+    fields: [
+      ofPartition,
+      { name: 'fromIndex', type: 'u64', note: 'the first dead index' },
+      { ...ofSegment, note: 'the position: the segment' },
+      { name: 'offset', type: 'u64', note: 'and the offset in it' },
+    ],
+  },
+  configuration: {
+    number: 4,
+    note: 'a configuration that stands in the log of a partition, or began it',
+    fields: [ofPartition, ...configurationLayout],
+  },
+  snapshotBase: {
+    number: 5,
+    note: 'the log of a partition begins behind this entry',
+    fields: [ofPartition, indexOf('the last entry that a snapshot holds'), termOf('its term')],
+  },
+  segmentOpened: {
+    number: 6,
+    note: 'a segment is begun; block numbers are reserved before the first one is sealed',
+    fields: [ofSegment, { name: 'reservedBlocks', type: 'u64', note: 'how many block numbers' }],
+  },
+  segmentClosed: {
+    number: 7,
+    note: 'nothing more is sealed in a segment; once more when it has its trailer',
+    fields: [
+      ofSegment,
+      { name: 'endOffset', type: 'u64', note: 'behind its last block' },
+      { name: 'trailerOffset', type: 'u64', note: 'where its trailer stands; 0 while it has none' },
+      { name: 'blocksSpent', type: 'u64', note: 'block numbers that were sealed' },
+    ],
+  },
+  doubt: {
+    number: 8,
+    note: 'a life of a replica cannot prove what it once said; it never votes again',
+    fields: [
+      ofPartition,
+      { name: 'incarnation', type: 'uuid', note: 'which life' },
+      { name: 'reason', type: 'text', bytesMax: doubtReasonBytesMax, note: 'for people' },
+    ],
+  },
+  durabilityTransition: {
+    number: 16,
+    note: 'the durability mode of a partition changes behind an entry',
+    fields: [
+      ofPartition,
+      {
+        name: 'mode',
+        type: 'enum',
+        values: numbered(durabilityModes),
+        note: durabilityModes.map((mode, at) => `${at} ${mode}`).join(', '),
+      },
+      { name: 'epoch', type: 'u32', note: 'epoch of the mode' },
+      indexOf('the entry'),
+    ],
+  },
+  rangeMoved: {
+    number: 17,
+    note: 'entries were written anew in another place; changes no last index and no commit',
+    fields: [
+      ofPartition,
+      { name: 'firstIndex', type: 'u64', note: 'the first of them' },
+      { name: 'lastIndex', type: 'u64', note: 'the last' },
+      { name: 'lastTerm', type: 'u64', note: 'its term' },
+      { name: 'toSegment', type: 'u64', note: 'where they are now: the segment' },
+      { name: 'endOffset', type: 'u64', note: 'and behind them in it' },
+      // 1 is kept for copies made by compaction.
+      { name: 'cause', type: 'enum', values: { repair: 2 }, note: '2 repair from a peer' },
+    ],
+  },
+  quarantine: {
+    number: 18,
+    note: 'a quarantine of a replica begins, goes on with other ranges, or is over',
+    fields: [
+      ofPartition,
+      { name: 'incarnation', type: 'uuid', note: 'which life of the replica' },
+      { name: 'reason', type: 'enum', values: { integrity: 1 }, note: '1 integrity' },
+      { name: 'isActive', type: 'bool', note: '0 when it is over' },
+      { name: 'sinceMs', type: 'u64', note: 'wall time of its beginning' },
+      {
+        name: 'begunMs',
+        type: 'numbers',
+        countMax: quarantinesKept,
+        note: 'wall times at which quarantines of it began',
+      },
+      {
+        name: 'ranges',
+        type: 'rows',
+        countMax: quarantineRangesMax,
+        of: [
+          { name: 'firstIndex', type: 'u64', note: 'first entry that cannot be read' },
+          { name: 'lastIndex', type: 'u64', note: 'last one' },
+        ],
+        note: 'what cannot be read',
+      },
+    ],
+  },
+  hold: {
+    number: 19,
+    note: 'a quarantine in which the log goes on begins or is over',
+    fields: [ofPartition, ...holdLayout],
+  },
+  nonceAbandon: {
+    number: 20,
+    note: 'block numbers that were reserved are never used',
+    fields: [
+      ofSegment,
+      {
+        name: 'reason',
+        type: 'enum',
+        values: numbered(abandonReasons),
+        note: '0 its process ended without closing it, 1 sealing anew was interrupted',
+      },
+      { name: 'reservedBlocks', type: 'u64', note: 'how many were reserved' },
+      { name: 'blocksSpent', type: 'u64', note: 'of these, sealed' },
+    ],
+  },
+  segmentRewriting: {
+    number: 21,
+    note: 'a closed segment is sealed anew under another key, in a file beside it',
+    fields: [
+      ofSegment,
+      { name: 'dekEpoch', type: 'u32', note: 'epoch of the new key' },
+      { name: 'reservedBlocks', type: 'u64', note: 'block numbers reserved for it' },
+    ],
+  },
 };
+
+/** In front of each record. */
+export const ledgerRecordHeadLayout: Layout = [
+  { name: 'kind', type: 'u8', note: 'number of the kind' },
+  { name: 'payloadBytes', type: 'u16', note: 'bytes of the fields behind it' },
+];
+
+const recordSource = storedSource('a ledger record');
+const kindsByNumber = new Map(
+  Object.entries(ledgerRecordRows).map(([kind, { number }]) => [
+    number,
+    kind as LedgerRecord['kind'],
+  ]),
+);
+const noVote = { replicaId: 0, incarnation: '00000000-0000-0000-0000-000000000000' };
+
 /** Writes a record into a flush that has begun. */
 export function writeLedgerRecord(writer: ByteWriter, record: LedgerRecord): void {
+  const { number, fields } = ledgerRecordRows[record.kind];
   const start = writer.length;
-  writer.u8(kinds[record.kind]);
+  writer.u8(number);
   writer.u16(0);
-  writePayload(writer, record);
+  writeLayout(writer, fields, fieldsOf(record));
   const payloadBytes = writer.length - start - 3;
   assert(payloadBytes <= recordBytesMax, 'a record fits its length field');
   writer.patchU16(start + 1, payloadBytes);
 }
 
-function writePayload(writer: ByteWriter, record: LedgerRecord): void {
+/** A record as its row has it; the record itself where both are the same, as for the one of every flush. */
+function fieldsOf(record: LedgerRecord): object {
   switch (record.kind) {
-    case 'hardState':
-      writer.uuid(record.partitionId);
-      writer.u64(record.term);
-      writer.bool(record.votedFor !== undefined);
-      writer.u64(record.votedFor?.replicaId ?? 0);
-      if (record.votedFor === undefined) writer.zeros(16);
-      else writer.uuid(record.votedFor.incarnation);
-      writer.u32(record.durabilityModeEpoch);
-      return;
-    case 'durability':
-      writer.uuid(record.partitionId);
-      writer.u64(record.term);
-      writer.u64(record.index);
-      writer.u64(record.commitIndex);
-      return;
-    case 'truncated':
-      writer.uuid(record.partitionId);
-      writer.u64(record.fromIndex);
-      writer.u64(record.segmentSeq);
-      writer.u64(record.offset);
-      return;
+    case 'hardState': {
+      const { votedFor } = record;
+      const { replicaId, incarnation } = votedFor ?? noVote;
+      return {
+        ...record,
+        hasVote: votedFor !== undefined,
+        votedForReplica: replicaId,
+        votedForIncarnation: incarnation,
+      };
+    }
     case 'configuration':
-      writer.uuid(record.partitionId);
-      writeConfiguration(writer, record.configuration);
-      return;
-    case 'snapshotBase':
-      writer.uuid(record.partitionId);
-      writer.u64(record.index);
-      writer.u64(record.term);
-      return;
-    case 'segmentOpened':
-      writer.u64(record.segmentSeq);
-      writer.u64(record.reservedBlocks);
-      return;
-    case 'segmentClosed':
-      writer.u64(record.segmentSeq);
-      writer.u64(record.endOffset);
-      writer.u64(record.trailerOffset);
-      writer.u64(record.blocksSpent);
-      return;
+      return { partitionId: record.partitionId, ...record.configuration };
     case 'doubt':
-      writer.uuid(record.partitionId);
-      writer.uuid(record.incarnation);
-      writer.text(record.reason.slice(0, doubtReasonLengthMax));
-      return;
-    case 'durabilityTransition':
-      writeTransition(writer, record);
-      return;
-    case 'nonceAbandon':
-      writeNonceAbandon(writer, record);
-      return;
-    case 'segmentRewriting':
-      writeSegmentRewriting(writer, record);
-      return;
+      return { ...record, reason: record.reason.slice(0, doubtReasonLengthMax) };
     case 'rangeMoved':
-      writeRangeMoved(writer, record);
-      return;
+      return { ...record, cause: 'repair' };
     case 'quarantine':
-      writer.uuid(record.partitionId);
-      writeQuarantine(writer, record);
-      return;
+      return { ...record, reason: 'integrity' };
     case 'hold':
-      writer.uuid(record.partitionId);
-      writeHold(writer, record);
-      return;
-  }
-}
-
-function writeNonceAbandon(
-  writer: ByteWriter,
-  record: Extract<LedgerRecord, { kind: 'nonceAbandon' }>,
-): void {
-  writer.u64(record.segmentSeq);
-  writer.u8(abandonReasons.indexOf(record.reason));
-  writer.u64(record.reservedBlocks);
-  writer.u64(record.blocksSpent);
-}
-
-function writeSegmentRewriting(
-  writer: ByteWriter,
-  record: Extract<LedgerRecord, { kind: 'segmentRewriting' }>,
-): void {
-  writer.u64(record.segmentSeq);
-  writer.u32(record.dekEpoch);
-  writer.u64(record.reservedBlocks);
-}
-
-function writeTransition(
-  writer: ByteWriter,
-  record: Extract<LedgerRecord, { kind: 'durabilityTransition' }>,
-): void {
-  writer.uuid(record.partitionId);
-  writer.u8(durabilityModes.indexOf(record.mode));
-  writer.u32(record.epoch);
-  writer.u64(record.index);
-}
-
-function writeRangeMoved(
-  writer: ByteWriter,
-  record: Extract<LedgerRecord, { kind: 'rangeMoved' }>,
-): void {
-  writer.uuid(record.partitionId);
-  writer.u64(record.firstIndex);
-  writer.u64(record.lastIndex);
-  writer.u64(record.lastTerm);
-  writer.u64(record.toSegment);
-  writer.u64(record.endOffset);
-  writer.u8(movedByRepair);
-}
-
-function writeQuarantine(writer: ByteWriter, row: QuarantineRow): void {
-  assert(row.ranges.length <= quarantineRangesMax, 'the ranges of a quarantine are few');
-  assert(row.begunMs.length <= quarantinesKept, 'few quarantines are remembered');
-  writer.uuid(row.incarnation);
-  writer.u8(integrityReason);
-  writer.bool(row.isActive);
-  writer.u64(row.sinceMs);
-  writer.u16(row.begunMs.length);
-  for (const begunMs of row.begunMs) writer.u64(begunMs);
-  writer.u16(row.ranges.length);
-  for (const { firstIndex, lastIndex } of row.ranges) {
-    writer.u64(firstIndex);
-    writer.u64(lastIndex);
+      return cutTexts(record);
+    default:
+      return record;
   }
 }
 
@@ -290,179 +367,41 @@ function writeQuarantine(writer: ByteWriter, row: QuarantineRow): void {
 export function readLedgerRecords(reader: ByteReader): LedgerRecord[] {
   const records: LedgerRecord[] = [];
   while (reader.remaining > 0) {
-    const kind = reader.u8();
+    const number = reader.u8();
     const payload = reader.section(reader.u16());
-    records.push(readPayload(kind, payload));
+    const kind = kindsByNumber.get(number);
+    if (kind === undefined)
+      throw new ClustorError(
+        'CLUSTOR_FORMAT_UNSUPPORTED',
+        `the ledger has a record of the unknown kind ${number}`,
+      );
+    const { fields } = ledgerRecordRows[kind];
+    records.push(recordOf(kind, readLayout(payload, fields, recordSource)));
   }
   return records;
 }
 
-function readPayload(kind: number, reader: ByteReader): LedgerRecord {
+/** The inverse of {@link fieldsOf}. */
+function recordOf(kind: LedgerRecord['kind'], values: LayoutValues): LedgerRecord {
   switch (kind) {
-    case kinds.hardState:
-      return readHardState(reader);
-    case kinds.durability:
-      return {
-        kind: 'durability',
-        partitionId: reader.uuid() as PartitionId,
-        term: reader.u64() as Term,
-        index: reader.u64() as LogIndex,
-        commitIndex: reader.u64() as LogIndex,
-      };
-    case kinds.truncated:
-      return {
-        kind: 'truncated',
-        partitionId: reader.uuid() as PartitionId,
-        fromIndex: reader.u64() as LogIndex,
-        segmentSeq: reader.u64(),
-        offset: reader.u64(),
-      };
-    case kinds.configuration:
-      return {
-        kind: 'configuration',
-        partitionId: reader.uuid() as PartitionId,
-        configuration: readConfiguration(reader),
-      };
-    case kinds.snapshotBase:
-      return {
-        kind: 'snapshotBase',
-        partitionId: reader.uuid() as PartitionId,
-        index: reader.u64() as LogIndex,
-        term: reader.u64() as Term,
-      };
-    case kinds.segmentOpened:
-      return { kind: 'segmentOpened', segmentSeq: reader.u64(), reservedBlocks: reader.u64() };
-    case kinds.segmentClosed:
-      return readSegmentClosed(reader);
-    case kinds.doubt:
-      return {
-        kind: 'doubt',
-        partitionId: reader.uuid() as PartitionId,
-        incarnation: reader.uuid() as Incarnation,
-        reason: reader.text(doubtReasonBytesMax),
-      };
-    case kinds.durabilityTransition:
-      return readTransition(reader);
-    case kinds.nonceAbandon:
-      return readNonceAbandon(reader);
-    case kinds.segmentRewriting:
-      return readSegmentRewriting(reader);
-    case kinds.rangeMoved:
-      return readRangeMoved(reader);
-    case kinds.quarantine:
-      return {
-        kind: 'quarantine',
-        partitionId: reader.uuid() as PartitionId,
-        ...readQuarantine(reader),
-      };
-    case kinds.hold:
-      return { kind: 'hold', partitionId: reader.uuid() as PartitionId, ...readHold(reader) };
+    case 'hardState': {
+      const { hasVote, votedForReplica, votedForIncarnation, ...rest } = values;
+      const vote = { replicaId: votedForReplica, incarnation: votedForIncarnation };
+      return { kind, ...rest, votedFor: hasVote === true ? vote : undefined } as LedgerRecord;
+    }
+    case 'configuration': {
+      const { partitionId, ...configuration } = values;
+      return { kind, partitionId, configuration } as unknown as LedgerRecord;
+    }
+    case 'rangeMoved': {
+      const { cause: _, ...rest } = values;
+      return { kind, ...rest } as LedgerRecord;
+    }
+    case 'quarantine': {
+      const { reason: _, ...rest } = values;
+      return { kind, ...rest } as LedgerRecord;
+    }
     default:
-      throw new ClustorError(
-        'CLUSTOR_FORMAT_UNSUPPORTED',
-        `the ledger has a record of the unknown kind ${kind}`,
-      );
+      return { kind, ...values } as LedgerRecord;
   }
-}
-
-function readSegmentClosed(reader: ByteReader): LedgerRecord {
-  return {
-    kind: 'segmentClosed',
-    segmentSeq: reader.u64(),
-    endOffset: reader.u64(),
-    trailerOffset: reader.u64(),
-    blocksSpent: reader.u64(),
-  };
-}
-
-function readTransition(reader: ByteReader): LedgerRecord {
-  const partitionId = reader.uuid() as PartitionId;
-  const mode = durabilityModes[reader.u8()];
-  if (mode === undefined)
-    throw new ClustorError(
-      'CLUSTOR_FORMAT_UNSUPPORTED',
-      'the ledger has an unknown durability mode',
-    );
-  const epoch = reader.u32();
-  return {
-    kind: 'durabilityTransition',
-    partitionId,
-    mode,
-    epoch,
-    index: reader.u64() as LogIndex,
-  };
-}
-
-function readSegmentRewriting(reader: ByteReader): LedgerRecord {
-  return {
-    kind: 'segmentRewriting',
-    segmentSeq: reader.u64(),
-    dekEpoch: reader.u32(),
-    reservedBlocks: reader.u64(),
-  };
-}
-
-function readNonceAbandon(reader: ByteReader): LedgerRecord {
-  const segmentSeq = reader.u64();
-  const reason = abandonReasons[reader.u8()];
-  if (reason === undefined)
-    throw new ClustorError(
-      'CLUSTOR_FORMAT_UNSUPPORTED',
-      'the ledger abandons block numbers for an unknown reason',
-    );
-  return {
-    kind: 'nonceAbandon',
-    segmentSeq,
-    reason,
-    reservedBlocks: reader.u64(),
-    blocksSpent: reader.u64(),
-  };
-}
-
-function readRangeMoved(reader: ByteReader): LedgerRecord {
-  const record: LedgerRecord = {
-    kind: 'rangeMoved',
-    partitionId: reader.uuid() as PartitionId,
-    firstIndex: reader.u64() as LogIndex,
-    lastIndex: reader.u64() as LogIndex,
-    lastTerm: reader.u64() as Term,
-    toSegment: reader.u64(),
-    endOffset: reader.u64(),
-  };
-  const cause = reader.u8();
-  if (cause === movedByRepair) return record;
-  throw unsupported(`moves entries for the unknown cause ${cause}`);
-}
-
-function readQuarantine(reader: ByteReader): QuarantineRow {
-  const incarnation = reader.uuid() as Incarnation;
-  const reason = reader.u8();
-  if (reason !== integrityReason)
-    throw unsupported(`has a quarantine of the unknown reason ${reason}`);
-  const isActive = reader.bool();
-  const sinceMs = reader.u64();
-  const begunMs = Array.from({ length: reader.u16() }, () => reader.u64());
-  const ranges = Array.from({ length: reader.u16() }, () => ({
-    firstIndex: reader.u64() as LogIndex,
-    lastIndex: reader.u64() as LogIndex,
-  }));
-  return { incarnation, isActive, sinceMs, begunMs, ranges };
-}
-
-function unsupported(what: string): ClustorError {
-  return new ClustorError('CLUSTOR_FORMAT_UNSUPPORTED', `a ledger record ${what}`);
-}
-
-function readHardState(reader: ByteReader): LedgerRecord {
-  const partitionId = reader.uuid() as PartitionId;
-  const term = reader.u64() as Term;
-  const hasVote = reader.bool();
-  const vote = { replicaId: reader.u64() as ReplicaId, incarnation: reader.uuid() as Incarnation };
-  return {
-    kind: 'hardState',
-    partitionId,
-    term,
-    votedFor: hasVote ? vote : undefined,
-    durabilityModeEpoch: reader.u32(),
-  };
 }

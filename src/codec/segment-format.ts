@@ -20,6 +20,14 @@ import { ByteReader, ByteWriter, writeU64 } from '../base/bytes.ts';
 import { crc32c } from '../base/crc32c.ts';
 import { ClustorError } from '../base/errors.ts';
 import type { ClusterId, NodeId } from '../base/ids.ts';
+import {
+  layoutBytes,
+  offsetOf,
+  readLayout,
+  storedSource,
+  writeLayout,
+  type Layout,
+} from './layout.ts';
 import { readStored } from './stored-fields.ts';
 
 /** Bytes of a block on disk. */
@@ -38,9 +46,65 @@ export const flagFirstOfFlush = 2;
 const magic = Uint8Array.of(0x43, 0x4c, 0x53, 0x54, 0x52, 0x53, 0x45, 0x47);
 const formatVersion = 1;
 const encryptionAesGcm = 1;
-const headerFieldBytes = 76;
-const headerMacOffset = headerFieldBytes + 4;
 const headerMacBytes = 32;
+
+/** Fields of a segment's header that its CRC covers. */
+const headerFields: Layout = [
+  { name: 'magic', type: 'constant', bytes: magic, note: '`CLSTRSEG`' },
+  { name: 'version', type: 'u8', note: 'of the format: 1' },
+  { name: 'encryption', type: 'u8', note: '0 none, 1 AES-256-GCM' },
+  { name: 'blockBytes', type: 'u16', note: 'bytes of a block: 4,096' },
+  { name: 'clusterId', type: 'uuid', note: 'whose segment it is: the cluster' },
+  { name: 'nodeId', type: 'u64', note: 'and the node' },
+  { name: 'segmentSeq', type: 'u64', note: 'number of the segment, as in its name' },
+  { name: 'dekEpoch', type: 'u32', note: 'epoch of the data key; 0 without encryption' },
+  { name: 'integrityMacEpoch', type: 'u32', note: 'epoch of the MAC key; 0 without encryption' },
+  {
+    name: 'salt',
+    type: 'bytes',
+    count: 16,
+    note: 'drawn for this file; part of its key and of every tag',
+  },
+  { name: 'createdMs', type: 'u64', note: 'wall time, in milliseconds since 1970' },
+];
+
+/** The block in front of a segment's blocks. */
+export const segmentHeaderLayout: Layout = [
+  ...headerFields,
+  { name: 'crc', type: 'u32', note: 'CRC-32C over everything before it' },
+  {
+    name: 'hmac',
+    type: 'bytes',
+    count: headerMacBytes,
+    note: 'HMAC-SHA256 over everything before it; zeros without encryption',
+  },
+  {
+    name: 'unused',
+    type: 'zeros',
+    count: blockBytes - layoutBytes(headerFields) - 4 - headerMacBytes,
+    note: 'zeros to the end of the block',
+  },
+];
+
+/** In front of the plaintext of a block. */
+export const blockHeaderLayout: Layout = [
+  {
+    name: 'plainBytes',
+    type: 'u16',
+    note: 'bytes of plaintext, at most 4,072; 0 in a block that was never written',
+  },
+  {
+    name: 'firstFrame',
+    type: 'u16',
+    note: 'where in the plaintext the first frame starts; 0xFFFF where none does',
+  },
+  { name: 'flags', type: 'u16', note: 'bit 0: last block of its flush; bit 1: first one' },
+  { name: 'reserved', type: 'zeros', count: 2, note: '0' },
+];
+
+const headerFieldBytes = layoutBytes(headerFields);
+const headerMacOffset = offsetOf(segmentHeaderLayout, 'hmac');
+const versionOffset = offsetOf(headerFields, 'version');
 
 /** What a segment's header says. */
 export interface SegmentHeader {
@@ -93,17 +157,12 @@ export interface BlockToSeal {
 /** Writes a header into the 4,096 zeroed bytes at the start of `target`. */
 export function writeSegmentHeader(target: Uint8Array, header: SegmentHeader): void {
   const writer = new ByteWriter(128);
-  writer.raw(magic);
-  writer.u8(formatVersion);
-  writer.u8(header.isEncrypted ? encryptionAesGcm : 0);
-  writer.u16(blockBytes);
-  writer.uuid(header.clusterId);
-  writer.u64(header.nodeId);
-  writer.u64(header.segmentSeq);
-  writer.u32(header.dekEpoch);
-  writer.u32(header.integrityMacEpoch);
-  writer.raw(header.salt);
-  writer.u64(header.createdMs);
+  writeLayout(writer, headerFields, {
+    ...header,
+    version: formatVersion,
+    encryption: header.isEncrypted ? encryptionAesGcm : 0,
+    blockBytes,
+  });
   const fields = writer.take();
   target.fill(0, 0, blockBytes);
   target.set(fields, 0);
@@ -112,37 +171,31 @@ export function writeSegmentHeader(target: Uint8Array, header: SegmentHeader): v
 
 /** Reads a header. @throws ClustorError `CLUSTOR_INTEGRITY` or `CLUSTOR_FORMAT_UNSUPPORTED`. */
 export function readSegmentHeader(bytes: Uint8Array): SegmentHeader {
-  const reader = new ByteReader(bytes);
-  if (bytes.length < blockBytes || !magic.every((value) => reader.u8() === value)) {
+  if (bytes.length < blockBytes || !magic.every((value, at) => bytes[at] === value)) {
     throw new ClustorError('CLUSTOR_INTEGRITY', 'a segment does not begin with its magic bytes');
   }
   const crc = new DataView(bytes.buffer, bytes.byteOffset).getUint32(headerFieldBytes, true);
   if (crc32c(bytes, 0, headerFieldBytes) !== crc)
     throw new ClustorError('CLUSTOR_INTEGRITY', 'the CRC of a segment header is wrong');
-  const version = reader.u8();
+  const version = bytes[versionOffset];
   if (version !== formatVersion)
     throw new ClustorError(
       'CLUSTOR_FORMAT_UNSUPPORTED',
-      `a segment has format ${version}, this version reads ${formatVersion}`,
+      `a segment has format ${version ?? 0}, this version reads ${formatVersion}`,
     );
-  const encryption = reader.u8();
-  if (encryption > encryptionAesGcm || reader.u16() !== blockBytes) {
+  const what = 'a segment header';
+  const values = readStored(what, () =>
+    readLayout(new ByteReader(bytes), headerFields, storedSource(what)),
+  );
+  const { encryption, blockBytes: blocksHave, version: _, ...fields } = values;
+  if (Number(encryption) > encryptionAesGcm || blocksHave !== blockBytes) {
     throw new ClustorError(
       'CLUSTOR_FORMAT_UNSUPPORTED',
       'a segment is encrypted in another way or has other blocks than this version reads',
     );
   }
   const isEncrypted = encryption === encryptionAesGcm;
-  const header = readStored('a segment header', () => ({
-    clusterId: reader.uuid() as ClusterId,
-    nodeId: reader.u64() as NodeId,
-    segmentSeq: reader.u64(),
-    isEncrypted,
-    dekEpoch: reader.u32(),
-    integrityMacEpoch: reader.u32(),
-    salt: reader.take(16).slice(),
-    createdMs: reader.u64(),
-  }));
+  const header = { ...fields, isEncrypted } as SegmentHeader;
   if (isEncrypted !== header.dekEpoch > 0 || isEncrypted !== header.integrityMacEpoch > 0)
     throw new ClustorError('CLUSTOR_INTEGRITY', 'the key epochs of a segment header make no sense');
   return header;

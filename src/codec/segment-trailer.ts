@@ -18,15 +18,50 @@
 import { assert } from '../base/assert.ts';
 import { ByteReader, ByteWriter, utf8Encode, writeU64 } from '../base/bytes.ts';
 import { crc32c } from '../base/crc32c.ts';
+import { layoutBytes, writeLayout, type Layout } from './layout.ts';
 import { blockBytes } from './segment-format.ts';
 
-/** Bytes of a trailer. */
-export const segmentTrailerBytes = 94;
 /** Bytes of four lanes. */
 export const laneBytes = 16;
 
 const trailerVersion = 1;
 const macBytes = 32;
+
+/** Fields of a trailer that its MAC covers, behind the prefix. */
+const trailerFields: Layout = [
+  { name: 'segmentSeq', type: 'u64', note: 'number of the segment' },
+  { name: 'firstIndex', type: 'u64', note: 'index of its first frame' },
+  { name: 'lastIndex', type: 'u64', note: 'index of its last frame' },
+  { name: 'entryCount', type: 'u32', note: 'whole frames in it' },
+  {
+    name: 'entries',
+    type: 'bytes',
+    count: laneBytes,
+    note: 'CRC-32C of each of four lanes over header and body of all frames',
+  },
+  {
+    name: 'offsets',
+    type: 'bytes',
+    count: laneBytes,
+    note: 'the same over the positions of the frames, u64 each',
+  },
+];
+
+/** The last block of a closed segment. */
+export const segmentTrailerLayout: Layout = [
+  { name: 'version', type: 'u8', note: 'of the trailer: 1' },
+  { name: 'macSuite', type: 'u8', note: '0 none, 1 HMAC-SHA256' },
+  ...trailerFields,
+  {
+    name: 'mac',
+    type: 'bytes',
+    count: macBytes,
+    note: 'over `segment-mac-v1` and the six fields before it; zeros with suite 0',
+  },
+];
+
+/** Bytes of a trailer. */
+export const segmentTrailerBytes: number = layoutBytes(segmentTrailerLayout);
 const laneCount = 4;
 const wordBytes = 4;
 const gatherBytes = 16 * 1024;
@@ -49,7 +84,7 @@ export type SegmentMac = (input: Uint8Array) => Uint8Array;
 export function segmentMacInput(fields: SegmentTrailerFields): Uint8Array {
   const writer = new ByteWriter(128);
   writer.raw(macPrefix);
-  writeFields(writer, fields);
+  writeLayout(writer, trailerFields, fields);
   return writer.take();
 }
 
@@ -60,13 +95,14 @@ export function writeSegmentTrailer(
   mac: SegmentMac | undefined,
 ): void {
   const writer = new ByteWriter(128);
-  writer.u8(trailerVersion);
-  writer.u8(mac === undefined ? 0 : 1);
-  writeFields(writer, fields);
   const code = mac === undefined ? new Uint8Array(macBytes) : mac(segmentMacInput(fields));
-  assert(code.length === macBytes, 'a MAC has 32 bytes');
-  writer.raw(code);
-  assert(writer.length === segmentTrailerBytes, 'a trailer has 94 bytes');
+  writeLayout(writer, segmentTrailerLayout, {
+    ...fields,
+    version: trailerVersion,
+    macSuite: mac === undefined ? 0 : 1,
+    mac: code,
+  });
+  assert(writer.length === 94, 'a trailer has 94 bytes');
   target.fill(0, 0, blockBytes);
   target.set(writer.take(), 0);
 }
@@ -93,7 +129,7 @@ export function segmentTrailerFault(
   if (suite !== (mac === 'none' ? 0 : 1))
     return `the trailer has MAC suite ${suite}, which is not the segment's`;
   const wanted = new ByteWriter(128);
-  writeFields(wanted, expected);
+  writeLayout(wanted, trailerFields, expected);
   const fields = wanted.take();
   if (!isSame(reader.take(fields.length), fields)) return 'the trailer is not that of the frames';
   if (mac === 'unchecked') return undefined;
@@ -190,15 +226,6 @@ export class TrailerTally {
       offsets: this.#offsets.finish(),
     };
   }
-}
-
-function writeFields(writer: ByteWriter, fields: SegmentTrailerFields): void {
-  writer.u64(fields.segmentSeq);
-  writer.u64(fields.firstIndex);
-  writer.u64(fields.lastIndex);
-  writer.u32(fields.entryCount);
-  writer.raw(fields.entries);
-  writer.raw(fields.offsets);
 }
 
 /** Compares in a time that does not tell where the difference is. */

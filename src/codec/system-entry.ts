@@ -15,8 +15,9 @@ import {
   type DurabilityMode,
 } from '../base/durability-mode.ts';
 import { ClustorError } from '../base/errors.ts';
-import type { Incarnation, LogIndex, NodeId, ReplicaId, Term } from '../base/ids.ts';
+import type { LogIndex, NodeId } from '../base/ids.ts';
 import type { Configuration, Member, MemberRole } from '../base/membership.ts';
+import { numbered, readLayout, writeLayout, type Layout, type LayoutSource } from './layout.ts';
 import {
   frameIndex,
   frameIsSystem,
@@ -70,6 +71,35 @@ const addressesMax = 16;
 const addressBytesMax = 256;
 const reasonBytesMax = 1024;
 const roles: readonly MemberRole[] = ['voter', 'learner', 'observer'];
+/** A member, in entries and in the ledger. */
+export const memberLayout: Layout = [
+  { name: 'replicaId', type: 'u64', note: 'the replica' },
+  { name: 'nodeId', type: 'u64', note: 'the node that hosts it' },
+  { name: 'incarnation', type: 'uuid', note: 'which life of the replica' },
+  { name: 'role', type: 'enum', values: numbered(roles), note: '0 voter, 1 learner, 2 observer' },
+  {
+    name: 'addresses',
+    type: 'texts',
+    countMax: addressesMax,
+    bytesMax: addressBytesMax,
+    note: 'where the node is reached',
+  },
+];
+
+/** A configuration, in the ledger and on the wire. */
+export const configurationLayout: Layout = [
+  { name: 'term', type: 'u64', note: 'term of the entry that brought it' },
+  { name: 'index', type: 'u64', note: 'index of that entry; 0 for the first one' },
+  { name: 'members', type: 'rows', countMax: membersMax, of: memberLayout, note: 'who is in it' },
+  {
+    name: 'outgoingMembers',
+    type: 'rows',
+    countMax: membersMax,
+    of: memberLayout,
+    note: 'who was in the one before, in a joint phase',
+  },
+];
+const source: LayoutSource = { what: 'a member', unknownCode: 'CLUSTOR_WIRE_UNKNOWN_FIELD' };
 const phases: readonly MembershipPhase[] = ['learners', 'joint', 'final'];
 
 /** Reads the system entry in `bytes[start, end)`. */
@@ -154,49 +184,14 @@ export function writeSystemEntry(
   writer.raw(entry.placementDigest);
 }
 
-/** Writes one member. */
-export function writeMember(writer: ByteWriter, member: Member): void {
-  writer.u64(member.replicaId);
-  writer.u64(member.nodeId);
-  writer.uuid(member.incarnation);
-  writer.u8(roles.indexOf(member.role));
-  writer.u16(member.addresses.length);
-  for (const address of member.addresses) writer.text(address);
-}
-
-/** Reads one member. */
-export function readMember(reader: ByteReader): Member {
-  const replicaId = reader.u64() as ReplicaId;
-  const nodeId = reader.u64() as NodeId;
-  const incarnation = reader.uuid() as Incarnation;
-  const role = roles[reader.u8()];
-  if (role === undefined)
-    throw new ClustorError('CLUSTOR_WIRE_UNKNOWN_FIELD', 'an unknown role of a member');
-  const count = reader.u16();
-  if (count > addressesMax)
-    throw new ClustorError(
-      'CLUSTOR_WIRE_BAD_VALUE',
-      `a member has at most ${addressesMax} addresses`,
-    );
-  const addresses: string[] = [];
-  for (let position = 0; position < count; position++) addresses.push(reader.text(addressBytesMax));
-  return { replicaId, nodeId, incarnation, role, addresses };
-}
-
-/** Writes a configuration: term u64, index u64, both member lists. */
+/** Writes a configuration. */
 export function writeConfiguration(writer: ByteWriter, configuration: Configuration): void {
-  writer.u64(configuration.term);
-  writer.u64(configuration.index);
-  writeMembers(writer, configuration.members);
-  writeMembers(writer, configuration.outgoingMembers);
+  writeLayout(writer, configurationLayout, configuration);
 }
 
-/** Reads a configuration. */
+/** Reads a configuration. @throws ClustorError `CLUSTOR_WIRE_*`. */
 export function readConfiguration(reader: ByteReader): Configuration {
-  const term = reader.u64() as Term;
-  const index = reader.u64() as LogIndex;
-  const members = readMembers(reader);
-  return { term, index, members, outgoingMembers: readMembers(reader) };
+  return readLayout(reader, configurationLayout, source) as unknown as Configuration;
 }
 
 function readRollback(reader: ByteReader): SystemEntry {
@@ -235,7 +230,7 @@ function readTransition(reader: ByteReader): SystemEntry {
 
 function writeMembers(writer: ByteWriter, members: readonly Member[]): void {
   writer.u16(members.length);
-  for (const member of members) writeMember(writer, member);
+  for (const member of members) writeLayout(writer, memberLayout, member);
 }
 
 function readMembers(reader: ByteReader): Member[] {
@@ -246,6 +241,7 @@ function readMembers(reader: ByteReader): Member[] {
       `a configuration has at most ${membersMax} members`,
     );
   const members: Member[] = [];
-  for (let position = 0; position < count; position++) members.push(readMember(reader));
+  for (let position = 0; position < count; position++)
+    members.push(readLayout(reader, memberLayout, source) as unknown as Member);
   return members;
 }

@@ -26,6 +26,7 @@ import {
 } from '../raft/index.ts';
 import type { JournalKeys } from '../storage/journal-keys.ts';
 import type { NodeKeys } from '../storage/key-desk.ts';
+import type { NodeScrub } from '../storage/scrubber.ts';
 import { LogStore } from '../storage/log-store.ts';
 import type { RecoveredPartition } from '../storage/log-store-types.ts';
 import { ClientRequests } from './client-requests.ts';
@@ -148,9 +149,7 @@ export class ClustorNode {
     const node = new ClustorNode(parts);
     try {
       await node.#recover();
-      node.#address = await parts.transport.listen((connection) =>
-        node.#sessions.accept(connection),
-      );
+      node.#address = await parts.transport.listen((peer) => node.#sessions.accept(peer));
       node.#begin();
     } catch (error) {
       await node.close();
@@ -214,6 +213,11 @@ export class ClustorNode {
   /** Keys of the data directory. */
   get keys(): NodeKeys {
     return present(this.#store, 'an open node has its store').keyDesk;
+  }
+
+  /** The background scrub of the data directory. */
+  get scrub(): NodeScrub {
+    return present(this.#store, 'an open node has its store').scrub;
   }
 
   /** What signs and opens the journal, for checkers. */

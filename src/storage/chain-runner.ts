@@ -41,6 +41,8 @@ export class ChainRunner {
   #busySinceMs: number | undefined;
   #failure: ClustorError | undefined;
   #isClosing = false;
+  /** Who waits for a new generation of the ledger. */
+  #renewals: (() => void)[] = [];
   #flushes = 0;
 
   constructor(options: ChainRunnerOptions) {
@@ -123,6 +125,24 @@ export class ChainRunner {
         this.#fail(rotationFailure(error));
       },
     );
+  }
+
+  /** Begins a new ledger generation as soon as no chain is under way; rejects when that will never be. */
+  renewLedger(): Promise<void> {
+    return this.settled((done) => {
+      this.#renewals.push(done);
+    });
+  }
+
+  /** Begins the generation that was asked for, if one was and a chain may start; whether it did. */
+  renewsLedger(): boolean {
+    if (this.#renewals.length === 0) return false;
+    const waiters = this.#renewals;
+    this.#renewals = [];
+    this.rotateLedger(() => {
+      for (const done of waiters) done();
+    });
+    return true;
   }
 
   /** Starts something that calls back once it is durable; rejects when that will never be. */

@@ -28,6 +28,7 @@ import { paceOf } from './fill-pace.ts';
 import { isDiskFull, type PatientDisk } from './full-disk.ts';
 import type { JournalKeys } from './journal-keys.ts';
 import type { JournalPosition, LedgerImage } from './ledger-image.ts';
+import type { LedgerExtent } from './scrub-ledger.ts';
 
 /** What the writer needs. */
 export interface DurabilityLedgerOptions {
@@ -67,7 +68,11 @@ export class DurabilityLedger {
   /** Where this generation ends: not quite the same at all nodes, so that a majority does not rotate at one time. */
   #rotateAtBytes = 0;
   #position = 0;
+  /** Behind the newest flush that is synced. */
+  #syncedPosition = 0;
   #generation: number;
+  /** The generation whose file has the ledger's name; behind `#generation` while that is being written. */
+  #generationInUse: number;
   #flushSeq: number;
   #syncedFlushSeq: number;
   #preparing: Promise<void> | undefined;
@@ -79,6 +84,7 @@ export class DurabilityLedger {
   constructor(options: DurabilityLedgerOptions) {
     this.#options = options;
     this.#generation = options.generation;
+    this.#generationInUse = options.generation;
     this.#flushSeq = options.flushSeq;
     this.#syncedFlushSeq = options.flushSeq;
     this.#staging = options.fileSystem.allocateStaging(stagingBytesMin);
@@ -87,6 +93,11 @@ export class DurabilityLedger {
   /** Number of the newest synced flush: `ledger_seq` of acknowledgements. */
   get syncedFlushSeq(): number {
     return this.#syncedFlushSeq;
+  }
+
+  /** What of it is on stable storage, for the scrub. */
+  get extent(): LedgerExtent {
+    return { generation: this.#generationInUse, endOffset: this.#syncedPosition };
   }
 
   /** Number of the generation in use. */
@@ -147,6 +158,7 @@ export class DurabilityLedger {
   /** The flush under way is on stable storage. */
   synced(): void {
     this.#syncedFlushSeq = this.#flushSeq;
+    this.#syncedPosition = this.#position;
   }
 
   /** Begins a new generation with everything in the image; resolves once it counts. Nothing else may be flushed meanwhile. */
@@ -196,6 +208,8 @@ export class DurabilityLedger {
     this.#fileBytes = nextBytes;
     this.#rotateAtBytes = nextBytes - Math.floor((nextBytes / 5) * (entropy.uint32() / 2 ** 32));
     this.#position = second + secondBytes.length;
+    this.#syncedPosition = this.#position;
+    this.#generationInUse = this.#generation;
     if (old !== undefined) await fileSystem.close(old);
   }
 

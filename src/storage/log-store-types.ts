@@ -114,6 +114,8 @@ export interface ScrubStatistics {
   readonly coverageAgeMs: number;
   /** Segments with damage when they were last read. */
   readonly damagedSegments: number;
+  /** How often the ledger was written anew because a copy of something in it was bad. */
+  readonly ledgerRenewals: number;
 }
 
 /** Receives completions, in order. */

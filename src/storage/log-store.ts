@@ -52,6 +52,7 @@ import { ReplicaBirths } from './replica-births.ts';
 import type { ReplicaToCreate } from './replica-files.ts';
 import { ReplicaRegistry } from './replica-registry.ts';
 import { scrubberOf } from './scrub-segments.ts';
+import type { NodeScrub } from './scrubber.ts';
 import type { SegmentReader } from './segment-reader.ts';
 import type { SegmentReserve } from './segment-reserve.ts';
 
@@ -62,6 +63,8 @@ export class LogStore implements PartitionLogOwner {
   readonly bootReport: BootReport;
   /** Keys of this directory: what they seal, and how they are changed. */
   readonly keyDesk: JournalKeyDesk;
+  /** Reads everything back in the background. */
+  readonly scrub: NodeScrub;
   readonly #options: LogStoreOptions;
   readonly #limits: LogStoreLimits;
   readonly #lock: DirectoryLock;
@@ -143,8 +146,8 @@ export class LogStore implements PartitionLogOwner {
     });
     for (const log of recoveredPartitionLogs(this, parts.recovery))
       this.#logs.set(log.partitionId, log);
-    const { image } = parts.recovery;
-    this.#journal.scrubber = scrubberOf(options, { ...parts, image, logs: this.#logs });
+    const scrubbed = { ...parts, image: this.#image, logs: this.#logs, chains: this.#chains };
+    this.scrub = this.#journal.scrubber = scrubberOf(options, scrubbed);
     this.#journal.trailers.begin((record) => {
       if (this.#isClosing) return;
       this.#pushRecord(record);
@@ -206,7 +209,7 @@ export class LogStore implements PartitionLogOwner {
 
   /** Starts a chain unless one is under way or nothing waits. */
   flush(): void {
-    if (!this.#chains.isReady) return;
+    if (!this.#chains.isReady || this.#chains.renewsLedger()) return;
     const isKeyChange = this.#keyWaiters.length > 0 && !this.#isClosing;
     if (isKeyChange && !this.#journal.isNextReady) this.#prepareSegment(true);
     if (isKeyChange && this.#journal.isNextReady) this.#enterNewKeys();
@@ -386,14 +389,12 @@ export class LogStore implements PartitionLogOwner {
 
   /** Whether what waits is held for more to come; not while the store closes. */
   #isHeld(): boolean {
-    if (this.#isClosing) {
-      this.#hold.release();
-      return false;
+    if (!this.#isClosing) {
+      this.#hold.isWriterDegraded = this.#chains.isWriterDegraded;
+      return this.#hold.holds(this.#appends, this.flush.bind(this));
     }
-    this.#hold.isWriterDegraded = this.#chains.isWriterDegraded;
-    return this.#hold.holds(this.#appends, () => {
-      this.flush();
-    });
+    this.#hold.release();
+    return false;
   }
 
   #switchSegment(): void {

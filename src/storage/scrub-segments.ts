@@ -1,7 +1,9 @@
-/** What a store's scrub reads: closed segments, and the one in use up to where the ledger covers it. */
+/** What a store's scrub reads: the ledger, closed segments, and the one in use up to where the ledger covers it. */
 import type { PartitionId } from '../base/ids.ts';
 import type { IndexRange } from '../base/index-ranges.ts';
 import { blockOffset } from '../codec/segment-format.ts';
+import type { ChainRunner } from './chain-runner.ts';
+import type { DurabilityLedger } from './durability-ledger.ts';
 import type { Journal } from './journal.ts';
 import type { JournalKeys } from './journal-keys.ts';
 import { isBefore, type LedgerImage } from './ledger-image.ts';
@@ -15,6 +17,8 @@ interface Scrubbed {
   readonly journal: Journal;
   readonly keys: JournalKeys;
   readonly logs: ReadonlyMap<PartitionId, PartitionLog>;
+  readonly ledger: DurabilityLedger;
+  readonly chains: ChainRunner;
 }
 
 /** Makes the scrub of a store; it begins by itself. */
@@ -29,6 +33,8 @@ export function scrubberOf(options: LogStoreOptions, scrubbed: Scrubbed): Scrubb
     keys: scrubbed.keys,
     leafHash: options.leafHash,
     segments: () => segmentsOf(scrubbed),
+    ledger: () => scrubbed.ledger.extent,
+    renewLedger: () => scrubbed.chains.renewLedger(),
     onDamage: (damage) => {
       listener.damageFound(damage);
       for (const { partitionId, ...range } of damage.ranges) {

@@ -1,17 +1,20 @@
 /**
- * Reads the journal back in the background, so that damage is found while other replicas still have the data (specification
- * §5.4). When it read what is kept in `wal/scrub.json`, so that starts do not make it begin from the front each time; the
- * file is written after each pass, and one that is lost or damaged only makes segments count as never read.
+ * Reads the journal and the ledger back in the background, so that damage is found while other replicas, or the memory of
+ * this process, still have the data (specification §5.4). When it read what, and whether an operator made it pause, is kept
+ * in `wal/scrub.json`, so that starts do not make it begin from the front each time; the file is written after each pass.
  */
-import { utf8Decode, utf8Encode } from '../base/bytes.ts';
 import { messageOf } from '../base/errors.ts';
 import { restMsAfter, scrubIntervalMs, unitsOfPass, type ScrubUnit } from '../policy/scrub-pace.ts';
 import { judgeDamage, repairDelayMs } from '../policy/scrub.ts';
 import type { CancelTimer, Clock } from '../ports/clock.ts';
 import type { FileSystem } from '../ports/file-system.ts';
 import type { Observer } from '../ports/observer.ts';
+import { closedError } from './chain-failure.ts';
+import { ledgerFileName } from './durability-ledger.ts';
 import type { ScrubStatistics, SegmentDamage } from './log-store-types.ts';
 import { checkSegment, type SegmentToCheck } from './scrub-check.ts';
+import { checkLedger, type LedgerExtent } from './scrub-ledger.ts';
+import { readScrubState, writeScrubState } from './scrub-state.ts';
 
 /** A segment as the store knows it now. */
 export type ScrubSegment = Pick<
@@ -27,18 +30,44 @@ export interface ScrubberOptions extends Omit<SegmentToCheck, keyof ScrubSegment
   /** Everything covered, oldest first. */
   readonly segments: () => readonly ScrubSegment[];
   readonly onDamage: (damage: SegmentDamage) => void;
+  /** What of the ledger is synced. */
+  readonly ledger: () => LedgerExtent;
+  /** Begins a new generation of the ledger, written from memory; resolves once it is in use. */
+  readonly renewLedger: () => Promise<void>;
 }
 
-const stateFileName = 'scrub.json';
+/** The scrub of a node's data directory, to be looked at and paused. @public */
+export interface NodeScrub {
+  /** How it stands. */
+  status(): Promise<ScrubStatus>;
+  /** Nothing more is read, through restarts too, until it is resumed. Durable when it resolves. */
+  pause(): Promise<ScrubStatus>;
+  /** It goes on where it was. */
+  resume(): Promise<ScrubStatus>;
+}
+
+/** How a scrub stands. @public */
+export interface ScrubStatus extends ScrubStatistics {
+  /** Since when it pauses, milliseconds since 1970; `undefined` when it does not. */
+  readonly pausedSinceMs: number | undefined;
+}
+
+/** The ledger among the units of a pass; segments begin with 1. */
+const ledgerUnit = 0;
 /** The first pass waits for a start to be over. */
 const firstPassMs = 10 * 60 * 1000;
 
 /** See the file comment. */
-export class Scrubber {
+export class Scrubber implements NodeScrub {
   readonly #options: ScrubberOptions;
   /** When each segment was last read; those that are gone are forgotten after each pass. */
   #verified = new Map<number, number>();
   readonly #damaged = new Set<number>();
+  #ledgerRenewals = 0;
+  #pausedSinceMs: number | undefined;
+  #resumed: (() => void) | undefined;
+  #loaded: Promise<void> | undefined;
+  #saving: Promise<void> = Promise.resolve();
   #passes = 0;
   #bytesRead = 0;
   #lastPassMs = 0;
@@ -62,7 +91,44 @@ export class Scrubber {
       lastPassMs: this.#lastPassMs,
       coverageAgeMs: ages.reduce((oldest, age) => Math.max(oldest, age), 0),
       damagedSegments: this.#damaged.size,
+      ledgerRenewals: this.#ledgerRenewals,
     };
+  }
+
+  async status(): Promise<ScrubStatus> {
+    await this.#load();
+    return { ...this.statistics(), pausedSinceMs: this.#pausedSinceMs };
+  }
+
+  async pause(): Promise<ScrubStatus> {
+    await this.#load();
+    return this.#setPaused(this.#pausedSinceMs ?? this.#options.clock.wallMs());
+  }
+
+  async resume(): Promise<ScrubStatus> {
+    await this.#load();
+    const status = await this.#setPaused(undefined);
+    this.#resumed?.();
+    return status;
+  }
+
+  async #setPaused(sinceMs: number | undefined): Promise<ScrubStatus> {
+    if (this.#isStopped) throw closedError();
+    if (this.#pausedSinceMs !== sinceMs) {
+      this.#pausedSinceMs = sinceMs;
+      await this.#save();
+      const kind = sinceMs === undefined ? 'scrubResumed' : 'scrubPaused';
+      this.#options.observer.emit({ level: 'info', kind, fields: {} });
+    }
+    return this.status();
+  }
+
+  /** Waits while it pauses. */
+  async #whilePaused(): Promise<void> {
+    while (this.#pausedSinceMs !== undefined && !this.#isStopped)
+      await new Promise<void>((resolve) => {
+        this.#resumed = resolve;
+      });
   }
 
   /** Ends after the slice under way. */
@@ -70,7 +136,9 @@ export class Scrubber {
     this.#isStopped = true;
     this.#cancel?.();
     this.#wake?.();
+    this.#resumed?.();
     await this.#work;
+    await this.#saving;
   }
 
   #schedule(delayMs: number): void {
@@ -88,20 +156,34 @@ export class Scrubber {
   }
 
   #units(nowMs: number): readonly ScrubUnit[] {
-    return this.#options.segments().map(({ segmentSeq, endOffset }) => {
+    const { segments, ledger } = this.#options;
+    const units = [{ segmentSeq: ledgerUnit, endOffset: ledger().endOffset }, ...segments()];
+    return units.map(({ segmentSeq, endOffset }) => {
       const verifiedMs = this.#verified.get(segmentSeq) ?? nowMs;
       return { segmentSeq, bytes: endOffset, verifiedMs };
     });
   }
 
+  /** What was never read counts from when it was first seen; what is gone is forgotten. */
+  #noteUnits(): Map<number, number> {
+    const units = this.#units(this.#options.clock.wallMs());
+    this.#verified = new Map(units.map((unit) => [unit.segmentSeq, unit.verifiedMs]));
+    return this.#verified;
+  }
+
   async #pass(): Promise<void> {
     const { clock } = this.#options;
-    if (this.#passes === 0) await this.#load();
+    await this.#load();
+    await this.#whilePaused();
+    if (this.#isStopped) return;
+    const present = this.#noteUnits();
     const nowMs = clock.wallMs();
-    // What was never read counts from when it was first seen.
-    const present = new Map(this.#units(nowMs).map((unit) => [unit.segmentSeq, unit.verifiedMs]));
-    this.#verified = present;
     for (const { segmentSeq } of unitsOfPass(this.#units(nowMs), nowMs)) {
+      if (segmentSeq === ledgerUnit) {
+        if (await this.#checkLedger()) present.set(ledgerUnit, clock.wallMs());
+        if (this.#isStopped) return;
+        continue;
+      }
       const segment = this.#options.segments().find((row) => row.segmentSeq === segmentSeq);
       if (segment === undefined) continue;
       const damage = await this.#check(segment);
@@ -118,6 +200,32 @@ export class Scrubber {
     this.#passes++;
     this.#lastPassMs = clock.wallMs();
     await this.#save();
+  }
+
+  /** Whether the ledger was read; where a copy of something in it is bad, it is written anew. */
+  async #checkLedger(): Promise<boolean> {
+    const { fileSystem, folder, keys, ledger: extent, observer, renewLedger } = this.#options;
+    const path = `${folder}/${ledgerFileName}`;
+    const { endOffset } = extent();
+    try {
+      const reasons = await checkLedger({ fileSystem, path, keys, extent, pace: this.#pace() });
+      if (this.#isStopped) return false;
+      if (reasons.length > 0) {
+        observer.emit({
+          level: 'error',
+          kind: 'ledgerDamaged',
+          fields: { reasons: reasons.join('; ') },
+        });
+        await renewLedger();
+        this.#ledgerRenewals++;
+      }
+      this.#bytesRead += endOffset;
+      return true;
+    } catch (error) {
+      const fields = { file: ledgerFileName, message: messageOf(error) };
+      observer.emit({ level: 'warn', kind: 'scrubFailed', fields });
+      return false;
+    }
   }
 
   /** Damage must be there as often as it is read (SCR-4); a segment that the disk refuses is left to the next pass. */
@@ -160,28 +268,32 @@ export class Scrubber {
             resolve();
           };
         });
+      await this.#whilePaused();
       startedMs = clock.monotonicMs();
       return !this.#isStopped;
     };
   }
 
-  async #load(): Promise<void> {
+  #load(): Promise<void> {
     const { fileSystem, folder } = this.#options;
-    const bytes = await fileSystem.readFile(`${folder}/${stateFileName}`);
-    if (bytes === undefined) return;
-    try {
-      const rows: unknown = JSON.parse(utf8Decode(bytes));
-      for (const [segmentSeq, verifiedMs] of Object.entries(rows ?? {}))
-        if (typeof verifiedMs === 'number') this.#verified.set(Number(segmentSeq), verifiedMs);
-    } catch {
-      // Torn or not ours: every segment counts as first seen now.
-      this.#verified.clear();
-    }
+    this.#loaded ??= readScrubState(fileSystem, folder).then(({ verifiedMs, pausedSinceMs }) => {
+      this.#verified = new Map(verifiedMs);
+      this.#pausedSinceMs = pausedSinceMs;
+      this.#noteUnits();
+    });
+    return this.#loaded;
   }
 
+  /** One after the other: a pass may end while an operator makes it pause. */
   #save(): Promise<void> {
     const { fileSystem, folder } = this.#options;
-    const rows = JSON.stringify(Object.fromEntries(this.#verified));
-    return fileSystem.replaceFile(`${folder}/${stateFileName}`, utf8Encode(`${rows}\n`));
+    const write = (): Promise<void> =>
+      writeScrubState(fileSystem, folder, {
+        verifiedMs: this.#verified,
+        pausedSinceMs: this.#pausedSinceMs,
+      });
+    const saved = this.#saving.then(write);
+    this.#saving = saved.catch(() => undefined);
+    return saved;
   }
 }

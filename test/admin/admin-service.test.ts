@@ -278,6 +278,11 @@ describe('the judgement before every handler', () => {
       },
       rotate: () => Promise.reject(new Error('a secret of the inside')),
     },
+    scrub: {
+      status: () => Promise.reject(new Error('a secret of the inside')),
+      pause: () => Promise.reject(new Error('a secret of the inside')),
+      resume: () => Promise.reject(new Error('a secret of the inside')),
+    },
     partition: () => {
       throw new Error('a secret of the inside');
     },
@@ -321,6 +326,9 @@ describe('the judgement before every handler', () => {
       client.getKeys({}),
       client.rotateKeys({}),
       client.setQuarantine({ partitionId: partition, ticket: 'OPS-17', reason: 'a trial' }),
+      client.getScrub({}),
+      client.pauseScrub({}),
+      client.resumeScrub({}),
       client.clearQuarantine({ partitionId: partition, ticket: 'OPS-17' }),
     ];
     expect(calls).toHaveLength(AdminService.methods.length);
@@ -355,6 +363,8 @@ describe('the judgement before every handler', () => {
       'TransferLeadership',
       'RotateKeys',
       'SetQuarantine',
+      'PauseScrub',
+      'ResumeScrub',
       'ClearQuarantine',
     ]);
   });

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 
 import { present } from '../../src/base/assert.ts';
 import { logIndex } from '../../src/base/ids.ts';
+import { readLedgerFileHeader, readLedgerFlush } from '../../src/codec/ledger-format.ts';
 import { segmentFileName } from '../../src/codec/segment-format.ts';
 import { scrubIntervalMs } from '../../src/policy/scrub-pace.ts';
 import { StoreWorld } from './store-world.ts';
@@ -148,5 +149,99 @@ describe('the scrub', () => {
     expect(present(world.store, 'open').keyDesk.status().segmentsRewritten).toBeGreaterThan(2);
     expect(world.damages).toEqual([]);
     expect(world.reusedNonces).toEqual([]);
+  });
+});
+
+describe('the scrub of the ledger', () => {
+  const ledgerPath = '/data/wal/durability.log';
+  /** Offsets of flushes of one block each, with their copies behind them. */
+  const flushAt = (number: number): number => 2 * 4096 + number * 2 * 4096;
+
+  test.each([
+    ['a copy of the header', [20]],
+    ['both copies of the header', [20, 4096 + 20]],
+    ['the first copy of a flush', [flushAt(3) + 60]],
+    ['the second copy of a flush', [flushAt(3) + 4096 + 60]],
+    ['both copies of a flush', [flushAt(3) + 60, flushAt(3) + 4096 + 60]],
+    ['both copies of the last flush', [-2 * 4096 + 60, -4096 + 60]],
+  ])('finds %s that rotted and writes a new generation from memory', async (_, offsets) => {
+    const world = await filled();
+    const { ledgerGeneration } = statistics(world);
+    const pages = world.disk.syncedPageNumbers(ledgerPath).length;
+    const newest = present(world.disk.findSynced(ledgerPath), 'a ledger');
+    const end = endOfFlushes(newest.read(0, pages * 4096, 'synced'));
+    for (const offset of offsets)
+      expect(world.disk.flipBit(ledgerPath, offset < 0 ? end + offset : offset, 1)).toBe(true);
+
+    await world.run(7 * dayMs);
+
+    expect(statistics(world).scrub.ledgerRenewals).toBe(1);
+    expect(statistics(world).ledgerGeneration).toBe(ledgerGeneration + 1);
+    world.crash('powerLoss');
+    await world.open();
+    await world.verify();
+    expect(world.store?.bootReport.ledgerFlushesFromSecondCopy).toBe(0);
+    expect(world.failures).toBe(0);
+  });
+
+  test('leaves a whole one as it is, also while it is written and begun anew', async () => {
+    const world = await filled();
+    for (let round = 0; round < 40; round++) {
+      for (const model of world.partitions) world.append(model, 2, 300);
+      world.store?.flush();
+      await world.run(scrubIntervalMs / 8 + round);
+    }
+
+    expect(statistics(world).scrub).toMatchObject({ ledgerRenewals: 0, damagedSegments: 0 });
+    expect(statistics(world).scrub.passes).toBeGreaterThan(3);
+  });
+
+  /** Behind the newest flush of the generation in use: what follows is of an older one, or zeros. */
+  function endOfFlushes(bytes: Uint8Array): number {
+    let end = 2 * 4096;
+    const generation = readLedgerFileHeader(bytes, 0)?.generation;
+    for (;;) {
+      const flush = readLedgerFlush(bytes, end, generation);
+      if (flush === undefined) return end;
+      end += flush.blocks * 2 * 4096;
+    }
+  }
+});
+
+describe('a scrub that was made to pause', () => {
+  const scrubOf = (world: StoreWorld): NonNullable<StoreWorld['store']>['scrub'] =>
+    present(world.store, 'the store is open').scrub;
+
+  test('reads nothing, through a restart too, and goes on at once when it is resumed', async () => {
+    const world = await filled();
+    const paused = await world.settle(scrubOf(world).pause());
+    expect(paused?.pausedSinceMs).toBeGreaterThan(0);
+    await world.run(2 * dayMs);
+    expect(statistics(world).scrub).toMatchObject({ passes: 0, bytesRead: 0 });
+
+    world.crash('powerLoss');
+    await world.open();
+    await world.run(3 * dayMs);
+    const still = await world.settle(scrubOf(world).status());
+    expect(still).toMatchObject({ passes: 0, bytesRead: 0, pausedSinceMs: paused?.pausedSinceMs });
+    expect(still?.coverageAgeMs).toBeGreaterThan(2 * dayMs);
+
+    const resumed = await world.settle(scrubOf(world).resume());
+    await world.run(60_000);
+    expect(resumed?.pausedSinceMs).toBeUndefined();
+    expect(statistics(world).scrub.passes).toBe(1);
+    expect(world.damages).toEqual([]);
+  });
+
+  test('stops between two slices of a segment', async () => {
+    const world = await filled();
+    await world.run(10 * 60_000);
+    for (let ms = 0; ms < 5_000 && statistics(world).scrub.passes === 0; ms++) await world.run(1);
+    await world.settle(scrubOf(world).pause());
+    const { bytesRead } = statistics(world).scrub;
+    await world.run(7 * dayMs);
+
+    expect(statistics(world).scrub.bytesRead).toBe(bytesRead);
+    await world.settle(present(world.store, 'open').close());
   });
 });
