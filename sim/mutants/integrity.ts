@@ -37,6 +37,14 @@ export const integrityMutants: readonly Mutant[] = [
     tests: [recoveryTests],
   },
   {
+    name: 'log-newer-than-ledger',
+    breaks: 'KER-9: a log of a newer term than the ledger knows of is no sign of lost evidence',
+    file: scrub,
+    edits: [{ find: 'if (facts.isLogOfNewerTerm)', replace: 'if (false)' }],
+    expected: 'tests',
+    tests: [recoveryTests],
+  },
+  {
     name: 'cut-at-first-bad-record',
     breaks: 'SCR-2: the log ends at the first record that cannot be read, covered or not',
     file: 'src/storage/recovered-log.ts',

@@ -35,6 +35,8 @@ export interface ScrubFacts {
   /** Why the ledger lacks evidence, if it does. */
   readonly ledgerFault: string | undefined;
   readonly hasHardState: boolean;
+  /** Its log ends in a newer term than the ledger knows of: whoever wrote that entry had synced the term before. */
+  readonly isLogOfNewerTerm: boolean;
   readonly hasConfiguration: boolean;
   /** The ledger says that this life of the replica is in quarantine. */
   readonly isQuarantined: boolean;
@@ -56,6 +58,8 @@ export function judgeReplica(facts: ScrubFacts): ScrubVerdict {
   if (facts.ledgerFault !== undefined) return { kind: 'doubt', reason: facts.ledgerFault };
   if (!facts.hasHardState)
     return { kind: 'doubt', reason: 'the ledger holds no term and vote of this replica' };
+  if (facts.isLogOfNewerTerm)
+    return { kind: 'doubt', reason: 'the ledger has lost the term of an entry that is in the log' };
   if (!facts.hasConfiguration)
     return { kind: 'doubt', reason: 'the ledger holds no configuration of this replica' };
   return facts.isQuarantined || facts.missing.length > 0

@@ -343,6 +343,7 @@ function recoveredPartition(
     recordedDoubt: row.doubts.get(replica.incarnation),
     ledgerFault,
     hasHardState: row.hardState !== undefined,
+    isLogOfNewerTerm: log.endTerm > (row.hardState?.term ?? 0),
     hasConfiguration: configurations.length > 0,
     isQuarantined,
     missing,

@@ -60,8 +60,8 @@ export function unsafeEntry({
  * a tail that no other log has, which proves nothing of what is missing before it (a snapshot would be needed, specification §5.6).
  */
 export function isOutForGood(
-  state: RaftState,
-  { logs, terms }: Committed,
+  state: Pick<RaftState, 'inDoubt' | 'hasLostEvidence'>,
+  { logs, terms }: Pick<Committed, 'logs' | 'terms'>,
   nodeId: NodeId,
 ): boolean {
   if (!state.inDoubt || state.hasLostEvidence) return state.inDoubt;

@@ -28,6 +28,7 @@ describe('a replica', () => {
     recordedDoubt: undefined,
     ledgerFault: undefined,
     hasHardState: true,
+    isLogOfNewerTerm: false,
     hasConfiguration: true,
     isQuarantined: false,
     missing: [],
@@ -47,6 +48,7 @@ describe('a replica', () => {
     { recordedDoubt: 'an old one' },
     { ledgerFault: 'a flush is gone' },
     { hasHardState: false },
+    { isLogOfNewerTerm: true },
     { hasConfiguration: false },
   ])('that may have forgotten its word is in doubt, whatever else is wrong: %o', (lost) => {
     expect(judgeReplica({ ...whole, missing, isQuarantined: true, ...lost }).kind).toBe('doubt');

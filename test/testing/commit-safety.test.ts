@@ -4,6 +4,7 @@ import { nodeId, replicaId, type LogIndex, type Term } from '../../src/base/ids.
 import { appendTerms, emptyLogTerms } from '../../src/raft/log-terms.ts';
 import type { Configuration, Member } from '../../src/base/membership.ts';
 import { findThief, type VoterLog } from '../../src/testing/commit-safety.ts';
+import { isOutForGood } from '../../src/testing/committed-row.ts';
 import { configurationOf, lifeOf, member } from '../raft/core-driver.ts';
 
 function voter(id: number, terms: readonly number[], durable: number = terms.length): VoterLog {
@@ -90,5 +91,34 @@ describe('a committed entry', () => {
     ];
     expect(thiefAmong(logs, configurations)).toBe(2);
     expect(thiefAmong(logs.slice(0, 3), configurations)).toBeUndefined();
+  });
+});
+
+describe('a replica in doubt', () => {
+  const committed = new Map([1, 1, 2].map((term, at) => [at + 1, term] as [LogIndex, Term]));
+  const logs = new Map([
+    [nodeId(1), voter(1, [1, 1, 2])],
+    [nodeId(2), voter(2, [1, 1])],
+    [nodeId(3), voter(3, [1, 1, 1])],
+    [nodeId(4), voter(4, [1, 1, 2, 2])],
+  ]);
+
+  test.each([
+    { id: 1, is: false, why: 'it has what is committed' },
+    { id: 2, is: false, why: 'it has a part of it' },
+    { id: 3, is: true, why: 'its last entry was overwritten elsewhere' },
+    { id: 4, is: true, why: 'its last entry was never committed' },
+    { id: 5, is: false, why: 'nothing is known of its log' },
+  ])('that is in quarantine is out for good: $is, because $why', ({ id, is }) => {
+    const state = { inDoubt: true, hasLostEvidence: false };
+
+    expect(isOutForGood(state, { logs, terms: committed }, nodeId(id))).toBe(is);
+  });
+
+  test('that has lost evidence is out whatever its log, one without doubt is not', () => {
+    const row = { logs, terms: committed };
+
+    expect(isOutForGood({ inDoubt: true, hasLostEvidence: true }, row, nodeId(1))).toBe(true);
+    expect(isOutForGood({ inDoubt: false, hasLostEvidence: false }, row, nodeId(3))).toBe(false);
   });
 });
