@@ -95,30 +95,28 @@ describe('a committed entry', () => {
 });
 
 describe('a replica in doubt', () => {
-  const committed = new Map([1, 1, 2].map((term, at) => [at + 1, term] as [LogIndex, Term]));
-  const logs = new Map([
-    [nodeId(1), voter(1, [1, 1, 2])],
-    [nodeId(2), voter(2, [1, 1])],
-    [nodeId(3), voter(3, [1, 1, 1])],
-    [nodeId(4), voter(4, [1, 1, 2, 2])],
-  ]);
+  const terms = new Map([1, 1, 2].map((term, at) => [at + 1, term] as [LogIndex, Term]));
 
   test.each([
-    { id: 1, is: false, why: 'it has what is committed' },
-    { id: 2, is: false, why: 'it has a part of it' },
-    { id: 3, is: true, why: 'its last entry was overwritten elsewhere' },
-    { id: 4, is: true, why: 'its last entry was never committed' },
-    { id: 5, is: false, why: 'nothing is known of its log' },
-  ])('that is in quarantine is out for good: $is, because $why', ({ id, is }) => {
-    const state = { inDoubt: true, hasLostEvidence: false };
+    { end: [3, 2], is: false, why: 'it ends as what is committed' },
+    { end: [2, 1], is: false, why: 'it ends within it' },
+    { end: [3, 1], is: true, why: 'its last entry was overwritten elsewhere' },
+    { end: [4, 2], is: true, why: 'its last entry was never committed' },
+  ])('that is in quarantine is out for good: $is, because $why', ({ end, is }) => {
+    const [index, term] = end as [LogIndex, Term];
+    const state = { inDoubt: true, hasLostEvidence: false, quarantineEnd: { index, term } };
 
-    expect(isOutForGood(state, { logs, terms: committed }, nodeId(id))).toBe(is);
+    expect(isOutForGood(state, { terms })).toBe(is);
   });
 
   test('that has lost evidence is out whatever its log, one without doubt is not', () => {
-    const row = { logs, terms: committed };
+    const quarantineEnd = undefined;
 
-    expect(isOutForGood({ inDoubt: true, hasLostEvidence: true }, row, nodeId(1))).toBe(true);
-    expect(isOutForGood({ inDoubt: false, hasLostEvidence: false }, row, nodeId(3))).toBe(false);
+    expect(isOutForGood({ inDoubt: true, hasLostEvidence: true, quarantineEnd }, { terms })).toBe(
+      true,
+    );
+    expect(isOutForGood({ inDoubt: false, hasLostEvidence: false, quarantineEnd }, { terms })).toBe(
+      false,
+    );
   });
 });
