@@ -20,6 +20,7 @@ export interface CorpusRow {
 export const marksCorpus: readonly CorpusRow[] = [
   { seed: 6, reaches: ['jointEntered', 'leaderLeaves', 'replicaCreated', 'lateCompletionDropped'] },
   { seed: 14, reaches: ['sleeperWokenByCampaign', 'secondCopyRead'] },
+  { seed: 24, reaches: ['nameLost', 'sleeperLostItsLeader'] },
   { seed: 25, reaches: ['rollbackAppended', 'exitByAnotherLeader', 'replicaCreated'] },
   { seed: 31, reaches: ['voteLost', 'transferAborted'] },
   { seed: 55, reaches: ['ledgerWentBack', 'replicaCreated'] },
