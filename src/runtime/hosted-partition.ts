@@ -1,4 +1,5 @@
 /** A replica with everything that serves it on its node. */
+import { ClustorError } from '../base/errors.ts';
 import type { LogIndex, NodeId } from '../base/ids.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Entropy } from '../ports/entropy.ts';
@@ -34,9 +35,21 @@ export interface HostingOptions extends ReplicaOptions {
   readonly device: Pick<DurabilityDeskOptions, 'deviceViolations' | 'ioWriterModeOf'>;
 }
 
-/** Makes a replica and what serves it; nothing runs before `replica.begin()`. */
+/**
+ * Makes a replica and what serves it; nothing runs before `replica.begin()`.
+ *
+ * @throws ClustorError `CLUSTOR_INTEGRITY` when the ledger has lost every configuration of the partition (KER-9): not even its
+ * peers are known.
+ */
 export function hostPartition(options: HostingOptions): HostedPartition {
   const { clock, entropy, links, turn, limits } = options;
+  const { partitionId, configurations, doubt } = options.recovered;
+  if (configurations.length === 0)
+    throw new ClustorError(
+      'CLUSTOR_INTEGRITY',
+      `the ledger has lost the members of partition ${partitionId} (${doubt ?? 'no reason is known'}); replace this node's replicas on another node`,
+      { details: { partitionId } },
+    );
   const replica = new Replica({
     ...options,
     faulted: (error, isOfMachine) => {

@@ -39,6 +39,8 @@ export interface IntegrityStatus {
   /** Entries that are still missing. */
   readonly missing: readonly IndexRange[];
   readonly missingCount: number;
+  /** The last entry of the log, missing or not: only who has it, or one nearer to the damage, can help. */
+  readonly end: LogPosition;
   /** Entries repaired by this process. */
   readonly repairedCount: number;
   /** Rounds over all members in vain since the last success. */
@@ -125,6 +127,7 @@ export class QuarantineDesk {
       sinceMs: Math.max(0, Math.round(this.#options.clock.wallMs() - this.#sinceMs)),
       missing: known.missing,
       missingCount: countOf(known.missing),
+      end: known.end,
       repairedCount: this.#repairedCount,
       attempts: this.#attempts,
       askedNodeId: this.#asked?.member.nodeId,

@@ -343,7 +343,7 @@ function recoveredPartition(
   const isQuarantined =
     quarantine?.isActive === true && quarantine.incarnation === replica.incarnation;
   const hardState = row.hardState ?? { term: 0 as Term, votedFor: undefined };
-  const newestEntryTerm = pieces.at(-1)?.term ?? log.baseTerm;
+  const newestEntryTerm = log.endTerm;
   const verdict = judgeReplica({
     recordedDoubt: row.doubts.get(replica.incarnation),
     ledgerFault,

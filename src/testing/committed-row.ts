@@ -1,7 +1,7 @@
 /** What a simulated run has seen of one partition: the past that no replica may contradict. */
 import type { LogIndex, NodeId, Term } from '../base/ids.ts';
 import type { Configuration } from '../base/membership.ts';
-import { termAt, type RaftState } from '../raft/index.ts';
+import type { RaftState } from '../raft/index.ts';
 import { findThief, type VoterLog } from './commit-safety.ts';
 
 /** See the file comment. */
@@ -60,11 +60,15 @@ export function unsafeEntry({
  * a tail that no other log has, which proves nothing of what is missing before it (a snapshot would be needed, specification §5.6).
  */
 export function isOutForGood(
-  state: RaftState,
-  { logs, terms }: Committed,
-  nodeId: NodeId,
+  {
+    inDoubt,
+    hasLostEvidence,
+    quarantineEnd,
+  }: Pick<RaftState, 'inDoubt' | 'hasLostEvidence'> & {
+    readonly quarantineEnd: { readonly index: LogIndex; readonly term: Term } | undefined;
+  },
+  { terms }: Pick<Committed, 'terms'>,
 ): boolean {
-  if (!state.inDoubt || state.hasLostEvidence) return state.inDoubt;
-  const log = logs.get(nodeId)?.log;
-  return log !== undefined && termAt(log, log.lastIndex) !== terms.get(log.lastIndex);
+  if (!inDoubt || hasLostEvidence) return inDoubt;
+  return quarantineEnd !== undefined && terms.get(quarantineEnd.index) !== quarantineEnd.term;
 }

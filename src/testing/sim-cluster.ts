@@ -238,10 +238,12 @@ export class SimCluster {
   /** Whether a replica is out of the game because its disk was damaged: for good, or on a node that does not start. */
   isOut(nodeId: NodeId, partitionId: PartitionId): boolean {
     if (this.#options.atlas?.isDamaged(nodeId, partitionId) !== true) return false;
-    const replica = this.node(nodeId)
-      ?.replicas()
-      .find((row) => row.partitionId === partitionId);
-    return replica === undefined || isOutForGood(replica.state, this.#row(partitionId), nodeId);
+    const node = this.node(nodeId);
+    const replica = node?.replicas().find((row) => row.partitionId === partitionId);
+    if (node === undefined || replica === undefined) return true;
+    const rows = node.partition(partitionId).status().quarantines;
+    const quarantineEnd = rows.find((row) => row.reason === 'Integrity')?.end;
+    return isOutForGood({ ...replica.state, quarantineEnd }, this.#row(partitionId));
   }
 
   #isDamaged(nodeId: NodeId): boolean {

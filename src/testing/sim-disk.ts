@@ -156,7 +156,9 @@ export class SimDisk {
     if (before.length === 0) return;
     const path = this.paths().find((name) => this.find(name) === file);
     if (path === undefined) return;
-    this.#mishaps = this.#mishaps.filter((mishap) => !mishap(path, file, before));
+    // One a sync: two could take away what each of them leaves.
+    const spent = this.#mishaps.find((mishap) => mishap(path, file, before));
+    this.#mishaps = this.#mishaps.filter((mishap) => mishap !== spent);
   }
 
   /** Calls back exactly when the named point is reached; before the next step begins and before anybody is told. */

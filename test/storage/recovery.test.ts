@@ -10,6 +10,7 @@ import { systemEntryOf } from '../../src/runtime/configuration-entry.ts';
 import { FrameBuilder } from '../../src/runtime/frame-builder.ts';
 import type { RecoveredPartition } from '../../src/storage/log-store-types.ts';
 import type { PartitionLog } from '../../src/storage/partition-log.ts';
+import { pageBytes } from '../../src/testing/sim-disk-file.ts';
 import type { CrashKind } from '../../src/testing/sim-file-system.ts';
 import { frames, StoreWorld, type PartitionModel } from './store-world.ts';
 
@@ -183,6 +184,30 @@ describe('a doubt that was recorded (KER-9)', () => {
     for (const kind of kinds) {
       await restart(settled.world, kind);
       expect(recoveredOf(settled).doubt).toBe('a test');
+    }
+  });
+});
+
+describe('a ledger whose newest flushes never reached the disk, though it said so (KER-9)', () => {
+  test('is behind its own log, which tells: the replica may have voted in the term that is gone', async () => {
+    const settled = await settledStore();
+    const { world, model } = settled;
+    const ledger = present(world.disk.find(ledgerPath), 'the ledger');
+    const pages = Array.from({ length: ledger.sizeBytes / pageBytes }, (_, number) => ({
+      number,
+      bytes: ledger.syncedPage(number),
+    }));
+    world.vote(model);
+    await flush(world);
+    world.append(model, 1, 500);
+    await flush(world);
+    expect(model).toMatchObject({ durableIndex: 4, durableHardState: 2 });
+
+    for (const page of pages) ledger.replaceOnMedium(page);
+    for (const kind of kinds) {
+      await restart(world, kind);
+      expect(recoveredOf(settled)).toMatchObject({ lastIndex: 4, hardState: { term: 1 } });
+      expect(recoveredOf(settled).doubt).toContain('has lost the term');
     }
   });
 });

@@ -4,6 +4,7 @@ import { nodeId, replicaId, type LogIndex, type Term } from '../../src/base/ids.
 import { appendTerms, emptyLogTerms } from '../../src/raft/log-terms.ts';
 import type { Configuration, Member } from '../../src/base/membership.ts';
 import { findThief, type VoterLog } from '../../src/testing/commit-safety.ts';
+import { isOutForGood } from '../../src/testing/committed-row.ts';
 import { configurationOf, lifeOf, member } from '../raft/core-driver.ts';
 
 function voter(id: number, terms: readonly number[], durable: number = terms.length): VoterLog {
@@ -90,5 +91,32 @@ describe('a committed entry', () => {
     ];
     expect(thiefAmong(logs, configurations)).toBe(2);
     expect(thiefAmong(logs.slice(0, 3), configurations)).toBeUndefined();
+  });
+});
+
+describe('a replica in doubt', () => {
+  const terms = new Map([1, 1, 2].map((term, at) => [at + 1, term] as [LogIndex, Term]));
+
+  test.each([
+    { end: [3, 2], is: false, why: 'it ends as what is committed' },
+    { end: [2, 1], is: false, why: 'it ends within it' },
+    { end: [3, 1], is: true, why: 'its last entry was overwritten elsewhere' },
+    { end: [4, 2], is: true, why: 'its last entry was never committed' },
+  ])('that is in quarantine is out for good: $is, because $why', ({ end, is }) => {
+    const [index, term] = end as [LogIndex, Term];
+    const state = { inDoubt: true, hasLostEvidence: false, quarantineEnd: { index, term } };
+
+    expect(isOutForGood(state, { terms })).toBe(is);
+  });
+
+  test('that has lost evidence is out whatever its log, one without doubt is not', () => {
+    const quarantineEnd = undefined;
+
+    expect(isOutForGood({ inDoubt: true, hasLostEvidence: true, quarantineEnd }, { terms })).toBe(
+      true,
+    );
+    expect(isOutForGood({ inDoubt: false, hasLostEvidence: false, quarantineEnd }, { terms })).toBe(
+      false,
+    );
   });
 });

@@ -18,14 +18,11 @@ export interface CorpusRow {
 
 /** The corpus. */
 export const marksCorpus: readonly CorpusRow[] = [
-  { seed: 6, reaches: ['transferAborted', 'jointEntered', 'leaderLeaves', 'replicaCreated'] },
-  { seed: 13, reaches: ['secondCopyRead', 'windowFull', 'replicaCreated'] },
-  { seed: 14, reaches: ['sleeperWokenByCampaign', 'sleeperLostItsLeader', 'transferAborted'] },
-  { seed: 19, reaches: ['voteLost', 'lateCompletionDropped'] },
-  {
-    seed: 22,
-    faultKinds: ['memberChange', 'partition', 'crash'],
-    reaches: ['rollbackAppended', 'exitByAnotherLeader'],
-  },
+  { seed: 6, reaches: ['jointEntered', 'leaderLeaves', 'replicaCreated', 'lateCompletionDropped'] },
+  { seed: 14, reaches: ['sleeperWokenByCampaign', 'secondCopyRead'] },
+  { seed: 24, reaches: ['nameLost', 'sleeperLostItsLeader'] },
+  { seed: 25, reaches: ['rollbackAppended', 'exitByAnotherLeader', 'replicaCreated'] },
+  { seed: 31, reaches: ['voteLost', 'transferAborted'] },
+  { seed: 55, reaches: ['ledgerWentBack', 'replicaCreated'] },
   { seed: 10, faultKinds: ['slowDisk', 'stalledDisk'], reaches: ['writerModeChanged'] },
 ];

@@ -49,13 +49,13 @@ describe('simulated clusters', () => {
 });
 
 // Seeds whose damage is met by a reader, at a start or while the node runs.
-describe('data at rest that rots on a minority of nodes', () => {
-  test.each([240])('is repaired from the others, seed %i', { timeout: 120_000 }, async (seed) => {
+describe('data that rots, or is lost or misdirected on its way, on a minority of nodes', () => {
+  test.each([4])('is repaired from the others, seed %i', { timeout: 120_000 }, async (seed) => {
     let cleared = 0;
     const report = await runSimulation({
       seed,
       drainMicrotasks,
-      faultKinds: ['bitRot', 'crash'],
+      faultKinds: ['bitRot', 'lostWrite', 'misdirectedWrite', 'crash'],
       onEvent: ({ event }) => {
         if (event.kind === 'quarantineCleared') cleared++;
       },
