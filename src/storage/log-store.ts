@@ -389,10 +389,8 @@ export class LogStore implements PartitionLogOwner {
 
   /** Whether what waits is held for more to come; not while the store closes. */
   #isHeld(): boolean {
-    if (!this.#isClosing) {
-      this.#hold.isWriterDegraded = this.#chains.isWriterDegraded;
-      return this.#hold.holds(this.#appends, this.flush.bind(this));
-    }
+    this.#hold.isWriterDegraded = this.#chains.isWriterDegraded;
+    if (!this.#isClosing) return this.#hold.holds(this.#appends, this.flush.bind(this));
     this.#hold.release();
     return false;
   }

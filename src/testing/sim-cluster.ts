@@ -255,11 +255,7 @@ export class SimCluster {
     return this.#committed.get(partitionId)?.highest ?? (0 as LogIndex);
   }
 
-  #identity(nodeId: NodeId): {
-    readonly directory: string;
-    readonly clusterId: ClusterId;
-    readonly nodeId: NodeId;
-  } {
+  #identity(nodeId: NodeId): { directory: string; clusterId: ClusterId; nodeId: NodeId } {
     return { directory, clusterId: this.#options.clusterId, nodeId };
   }
 

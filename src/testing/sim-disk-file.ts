@@ -47,6 +47,12 @@ export interface UnsyncedSector {
 /** Whose eyes a file is read with. */
 export type FileView = 'cache' | 'device' | 'synced';
 
+/**
+ * Called right after a sync put pages of a file on the medium, before anybody is told: it may leave there what was there before,
+ * or do other harm. Whether it did all that it was armed for.
+ */
+export type SyncMishap = (path: string, file: SimFile, before: readonly MediumPage[]) => boolean;
+
 /** Content of a file, whatever names lead to it. */
 export class SimFile {
   readonly #pages = new Map<number, SimPage>();

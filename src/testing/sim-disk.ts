@@ -12,7 +12,7 @@ import { assert, present } from '../base/assert.ts';
 import { ClustorError } from '../base/errors.ts';
 import { nextBelow, type PrngState } from '../base/prng.ts';
 import type { DiskSpace } from '../ports/file-system.ts';
-import type { MediumPage, SimFile, UnsyncedSector } from './sim-disk-file.ts';
+import type { SimFile, SyncMishap, UnsyncedSector } from './sim-disk-file.ts';
 
 type DirectoryChange =
   | { readonly kind: 'link'; readonly name: string; readonly file: SimFile }
@@ -41,12 +41,6 @@ interface ArmedKillPoint {
   readonly point: KillPoint;
   readonly callback: () => void;
 }
-
-/**
- * Called right after a sync put pages of a file on the medium, before anybody is told: it may leave there what was there before,
- * or do other harm. Whether it did all that it was armed for.
- */
-export type SyncMishap = (path: string, file: SimFile, before: readonly MediumPage[]) => boolean;
 
 /** Kinds of one-time failures. */
 export type DiskFailureKind = 'sync' | 'write' | 'read' | 'rename' | 'directorySync';
