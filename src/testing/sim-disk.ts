@@ -286,10 +286,10 @@ export class SimDisk {
   losePower(random: PrngState): void {
     const files = new Set<SimFile>();
     for (const directory of this.#directories.values()) {
-      const files = new Set(directory.names.values());
+      const before = new Set(directory.names.values());
       losePowerOfDirectory(directory, random);
       const left = new Set(directory.names.values());
-      for (const file of files) if (!left.has(file)) this.namesLost++;
+      for (const file of before) if (!left.has(file)) this.namesLost++;
       for (const file of directory.names.values()) files.add(file);
     }
     for (const file of files) file.losePower(random);
