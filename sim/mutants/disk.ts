@@ -13,8 +13,8 @@ export const diskMutants: readonly Mutant[] = [
     edits: [
       { find: "if (guard.isHard && guard.shortage !== 'log')", replace: 'if (bytes < 0)' },
       {
-        find: 'if (guard.isHard || journal.bytes + bytes > nodeMax)',
-        replace: 'if (journal.bytes + bytes > nodeMax)',
+        find: 'if (guard.isHard || journal.bytes + bytes > clientLogBytesMax(limits))',
+        replace: 'if (journal.bytes + bytes > clientLogBytesMax(limits))',
       },
     ],
     expected: 'tests',

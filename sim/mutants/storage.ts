@@ -110,8 +110,9 @@ export const storageMutants: readonly Mutant[] = [
     file: 'src/storage/ledger-replay.ts',
     edits: [
       {
-        find: 'if (isWanted(second) && second.blocks === blocks)',
-        replace: 'if (isWanted(second) && second.blocks < blocks)',
+        find: 'if (second?.blocks === blocks && isWanted(second, { generation, flushSeq })) return second;',
+        replace:
+          'if (second?.blocks === -1 && isWanted(second, { generation, flushSeq })) return second;',
       },
     ],
     expected: 'tests',

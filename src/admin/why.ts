@@ -314,13 +314,13 @@ function held({ partition }: WhyInput): Clause | undefined {
   const goesOn = 'it votes and acknowledges on, applies nothing and serves no reads';
   if (reason === 'Administrative')
     return {
-      clause: reason,
+      clause: 'Administrative',
       explanation: `an operator wanted this replica in quarantine (${ticket}): ${detail}; ${goesOn}`,
       advice: 'When the reason is gone, end it with `clustor quarantine clear --ticket`.',
       sinceMs,
     };
   return {
-    clause: reason,
+    clause: 'ApplyFault',
     explanation: `the state machine stopped applying: ${detail}; ${goesOn}`,
     advice: hold.awaitsOperator
       ? 'Mend the state machine, start the node with it, then end the quarantine with `clustor quarantine clear --ticket`.'

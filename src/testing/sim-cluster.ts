@@ -24,6 +24,7 @@ import {
   type RaftState,
 } from '../raft/index.ts';
 import { initializeNode, planPartition, type PartitionPlan } from '../runtime/bootstrap.ts';
+import type { LogPosition } from '../runtime/known-log.ts';
 import { ClustorNode } from '../runtime/node.ts';
 import type { Replica } from '../runtime/replica.ts';
 import { isOutForGood, nothingCommitted, unsafeEntry, type Committed } from './committed-row.ts';
@@ -235,6 +236,11 @@ export class SimCluster {
     return Math.max(0, count);
   }
 
+  /** Whether exactly this entry is known to be committed. */
+  isCommitted(partitionId: PartitionId, { index, term }: LogPosition): boolean {
+    return this.#row(partitionId).terms.get(index) === term;
+  }
+
   /** Whether a replica is out of the game because its disk was damaged: for good, or on a node that does not start. */
   isOut(nodeId: NodeId, partitionId: PartitionId): boolean {
     if (this.#options.atlas?.isDamaged(nodeId, partitionId) !== true) return false;
@@ -294,15 +300,9 @@ export class SimCluster {
     const isOfDisk =
       isClustorError(error, 'CLUSTOR_STORAGE_FAILED') || isClustorError(error, 'CLUSTOR_DISK_HARD');
     if (isRefusal && this.#isDamaged(nodeId)) {
-      this.#options.onEvent?.({
-        atMs: this.world.nowMs,
-        nodeId,
-        event: {
-          level: 'error',
-          kind: 'refusedDamage',
-          fields: { code: error.code, message: error.message },
-        },
-      });
+      const fields = { code: error.code, message: error.message };
+      const event = { level: 'error', kind: 'refusedDamage', fields } as const;
+      this.#options.onEvent?.({ atMs: this.world.nowMs, nodeId, event });
     } else if (!isOfDisk) {
       this.#deferViolation(
         `node ${nodeId} stopped: ${error instanceof Error ? (error.cause instanceof Error ? (error.cause.stack ?? '') : (error.stack ?? '')) : messageOf(error)}`,

@@ -8,7 +8,7 @@ import { createPrng, forkPrng, nextBelow, nextBetween, type PrngState } from '..
 import type { ClustorClient } from '../client/client-core.ts';
 import { openClientCore } from '../client/client-core.ts';
 import type { StateMachine } from '../ports/state-machine.ts';
-import { isJoint } from '../raft/index.ts';
+import { isJoint, lastTerm } from '../raft/index.ts';
 import { bothTaps } from './both-taps.ts';
 import { rangesAt, type DiskPlace } from './damage-map.ts';
 import { FaultAtlas, wholeLog } from './fault-atlas.ts';
@@ -134,6 +134,7 @@ class SimulationRun {
   readonly #atlas = new FaultAtlas({
     configurations: (id) => this.#cluster.configurationsToCome(id),
     doubtTakes: 'entries',
+    isCommitted: (id, position) => this.#cluster.isCommitted(id, position),
   });
   readonly #versions = new Map<NodeId, SimVersion>();
   readonly #verdicts: Record<string, number> = {};
@@ -271,7 +272,15 @@ class SimulationRun {
       places === undefined
         ? this.#partitionIds.map(wholeLog)
         : places.flatMap((place) => rangesAt(this.world.disk(id), place, this.#partitionIds));
-    return this.#atlas.claim(id, ranges);
+    return this.#atlas.claim(id, ranges, (partitionId) => {
+      const replica = this.#cluster
+        .node(id)
+        ?.replicas()
+        .find((row) => row.partitionId === partitionId);
+      if (replica === undefined) return undefined;
+      const { log } = replica.state;
+      return { index: log.lastIndex, term: lastTerm(log) };
+    });
   }
 
   #rollback(id: NodeId): (() => boolean) | undefined {

@@ -206,8 +206,8 @@ describe('a ledger whose newest flushes never reached the disk, though it said s
     for (const page of pages) ledger.replaceOnMedium(page);
     for (const kind of kinds) {
       await restart(world, kind);
-      expect(recoveredOf(settled)).toMatchObject({ lastIndex: 4, hardState: { term: 1 } });
-      expect(recoveredOf(settled).doubt).toContain('has lost the term');
+      expect(recoveredOf(settled)).toMatchObject({ lastIndex: 4, hardState: { term: 2 } });
+      expect(recoveredOf(settled).doubt).toContain('the ledger knows of term 1 only');
     }
   });
 });
