@@ -18,11 +18,24 @@ export interface CorpusRow {
 
 /** The corpus. */
 export const marksCorpus: readonly CorpusRow[] = [
-  { seed: 6, reaches: ['jointEntered', 'leaderLeaves', 'replicaCreated', 'lateCompletionDropped'] },
-  { seed: 14, reaches: ['sleeperWokenByCampaign', 'secondCopyRead'] },
-  { seed: 24, reaches: ['nameLost', 'sleeperLostItsLeader'] },
-  { seed: 25, reaches: ['rollbackAppended', 'exitByAnotherLeader', 'replicaCreated'] },
-  { seed: 31, reaches: ['voteLost', 'transferAborted'] },
-  { seed: 55, reaches: ['ledgerWentBack', 'replicaCreated'] },
-  { seed: 10, faultKinds: ['slowDisk', 'stalledDisk'], reaches: ['writerModeChanged'] },
+  {
+    seed: 6,
+    reaches: [
+      'jointEntered',
+      'leaderLeaves',
+      'replicaCreated',
+      'lateCompletionDropped',
+      'voteLost',
+    ],
+  },
+  { seed: 7, reaches: ['sleeperWokenByCampaign', 'transferAborted'] },
+  { seed: 14, reaches: ['secondCopyRead'] },
+  {
+    seed: 22,
+    faultKinds: ['memberChange', 'partition', 'crash'],
+    reaches: ['rollbackAppended', 'exitByAnotherLeader'],
+  },
+  { seed: 24, reaches: ['sleeperLostItsLeader', 'writerModeChanged'] },
+  { seed: 50, reaches: ['nameLost'] },
+  { seed: 106, reaches: ['ledgerWentBack'] },
 ];
