@@ -154,7 +154,7 @@ describe('a replica in quarantine', () => {
 
     await cluster.until('it waits', () => cluster.quarantine(damaged)?.awaitsOperator === true);
     expect(cluster.replica(damaged).state.inDoubt).toBe(true);
-    cluster.partition(damaged).clearQuarantine('OPS-17');
+    await cluster.settle(cluster.partition(damaged).clearQuarantine('OPS-17'));
     await allEqual(cluster);
 
     expect(cluster.eventsOf(damaged, 'quarantineCleared').at(-1)?.event.fields).toMatchObject({

@@ -50,20 +50,24 @@ describe('simulated clusters', () => {
 
 // Seeds whose damage is met by a reader, at a start or while the node runs.
 describe('data that rots, or is lost or misdirected on its way, on a minority of nodes', () => {
-  test.each([16, 20])('is repaired from the others, seed %i', { timeout: 120_000 }, async (seed) => {
-    let cleared = 0;
-    const report = await runSimulation({
-      seed,
-      drainMicrotasks,
-      faultKinds: ['bitRot', 'lostWrite', 'misdirectedWrite', 'crash'],
-      onEvent: ({ event }) => {
-        if (event.kind === 'quarantineCleared') cleared++;
-      },
-    });
+  test.each([16, 20])(
+    'is repaired from the others, seed %i',
+    { timeout: 120_000 },
+    async (seed) => {
+      let cleared = 0;
+      const report = await runSimulation({
+        seed,
+        drainMicrotasks,
+        faultKinds: ['bitRot', 'lostWrite', 'misdirectedWrite', 'crash'],
+        onEvent: ({ event }) => {
+          if (event.kind === 'quarantineCleared') cleared++;
+        },
+      });
 
-    expect(report.violation).toBeUndefined();
-    expect(cleared).toBeGreaterThan(0);
-  });
+      expect(report.violation).toBeUndefined();
+      expect(cleared).toBeGreaterThan(0);
+    },
+  );
 });
 
 describe('mutants', () => {
