@@ -138,7 +138,14 @@ export class SegmentReader {
     segment: ClosedSegment,
     wanted: IndexRange & { readonly partitionId: PartitionId },
   ): Promise<RunPlace> {
-    const rows = (await this.#indexOf(segment)).get(wanted.partitionId) ?? [];
+    const range = { firstIndex: wanted.firstIndex, lastIndex: wanted.lastIndex };
+    const index = await this.#indexOf(segment).catch((error: unknown) => {
+      // The disk may have it at the next try.
+      throw isReadFailure(error)
+        ? new DamagedEntries(error.message, { range, isTagRight: true })
+        : error;
+    });
+    const rows = index.get(wanted.partitionId) ?? [];
     // A later row supersedes an earlier one for the same index: the earlier entry was truncated in between.
     const run = rows.findLast(
       ({ firstIndex, count }) =>
@@ -147,10 +154,7 @@ export class SegmentReader {
     if (run === undefined)
       throw new DamagedEntries(
         `segment ${segment.segmentSeq} lacks entry ${wanted.firstIndex} of partition ${wanted.partitionId}`,
-        {
-          range: { firstIndex: wanted.firstIndex, lastIndex: wanted.lastIndex },
-          isTagRight: false,
-        },
+        { range, isTagRight: false },
       );
     return { ...segment, run };
   }

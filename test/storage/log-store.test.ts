@@ -89,3 +89,23 @@ describe('a sync that failed (KER-10)', () => {
     expect(model.entries.length).toBeGreaterThanOrEqual(3);
   });
 });
+
+describe('a disk that fails to read', () => {
+  test.each([1, 2])(
+    'the index of a closed segment and then %i of its blocks is asked again',
+    async (failures) => {
+      const { world, model } = await openStore();
+      world.append(model, 3, 500);
+      world.store?.flush();
+      await world.run(50);
+      world.crash('processKill');
+      await world.open();
+
+      world.disk.failNext('read', 'EIO');
+      for (let count = 0; count < failures; count++) world.disk.failNext('read', 'EIO');
+
+      await world.verify();
+      expect(world.lost).toEqual([]);
+    },
+  );
+});
