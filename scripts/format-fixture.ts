@@ -126,6 +126,13 @@ async function vote(store: LogStore, partition: PartitionId, inTerm: number): Pr
   await done;
 }
 
+function recorded(store: LogStore, persist: (done: () => void) => void): Promise<void> {
+  return new Promise((resolve) => {
+    persist(resolve);
+    store.flush();
+  });
+}
+
 let store = await opened();
 for (const partition of partitions) {
   const life = { replicaId: replicaId(1), incarnation: incarnation(partition) };
@@ -166,6 +173,27 @@ await new Promise<void>((resolve) => (durable = resolve));
 for (const partition of partitions) {
   await vote(store, partition, 2);
   await append(store, partition, 2, 'the last entry');
+}
+// Quarantines that are over, of either kind, with what is remembered of them.
+for (const partition of partitions) {
+  const log = store.partition(partition);
+  const begun = { sinceMs: 1_700_000_000_000, isActive: false } as const;
+  await recorded(store, (done) =>
+    log?.persistHold(
+      {
+        ...begun,
+        reason: 'Administrative',
+        index: logIndex(0),
+        detail: 'a trial',
+        ticket: 'OPS-1',
+      },
+      done,
+    ),
+  );
+  const ranges = [{ firstIndex: logIndex(2), lastIndex: logIndex(3) }];
+  await recorded(store, (done) =>
+    log?.persistQuarantine({ ...begun, begunMs: [begun.sinceMs], ranges }, done),
+  );
 }
 if (encryption !== undefined) {
   await store.keyDesk.rotate();
