@@ -133,7 +133,7 @@ export const encryptionMutants: readonly Mutant[] = [
       },
     ],
     expected: 'tests',
-    tests,
+    tests: ['test/storage/small-files.test.ts'],
   },
   {
     name: 'keys-by-wall-clock-alone',
