@@ -413,8 +413,9 @@ class SimulationRun {
     const active = this.#cluster.committedConfiguration(id);
     if (active === undefined || isJoint(active)) return false;
     const highest = this.#cluster.highestCommitted(id);
-    return active.members.every(({ nodeId: node }) => {
-      if (this.#cluster.isOut(node, id)) return true;
+    return active.members.every(({ nodeId: node, role }) => {
+      // An observer has no bound: its stream may be a trickle (§3).
+      if (role === 'observer' || this.#cluster.isOut(node, id)) return true;
       const partition = this.#cluster.node(node)?.partition(id);
       return partition !== undefined && partition.appliedIndex >= highest;
     });
