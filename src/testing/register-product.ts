@@ -4,6 +4,7 @@ import type { PartitionId } from '../base/ids.ts';
 import type { ClustorClient } from '../client/client-core.ts';
 import { HistoryRecorder } from './history-recorder.ts';
 import { judgeHistoryFile } from './history-judge.ts';
+import { isLateObserver } from './late-observer.ts';
 import type { MachineParts, SimCluster } from './sim-cluster.ts';
 import { encodeCommand, RegisterMachine } from './sim-machine.ts';
 import type { SimLoad, SimLoadParts, SimProduct } from './sim-product.ts';
@@ -52,8 +53,10 @@ class RegisterProduct implements SimProduct {
     for (const { partitionId } of cluster.plans) {
       const members = cluster.committedConfiguration(partitionId)?.members ?? [];
       const digests = new Set(
-        members.flatMap(({ nodeId }) => {
+        members.flatMap((member) => {
+          const { nodeId } = member;
           if (cluster.isOut(nodeId, partitionId)) return [];
+          if (isLateObserver(cluster, member, partitionId)) return [];
           const machine = cluster.machine(nodeId, partitionId);
           return [machine instanceof RegisterMachine ? machine.digest() : 'none'];
         }),

@@ -22,6 +22,7 @@ import {
 } from './fault-plan.ts';
 import type { MarkCounts } from './marks/mark-names.ts';
 import { MarkRecorder } from './marks/mark-recorder.ts';
+import { isLateObserver } from './late-observer.ts';
 import { registerProduct } from './register-product.ts';
 import { SimEncryption } from './sim-encryption.ts';
 import { SimCluster, SimViolation, type MachineParts, type TimelineEvent } from './sim-cluster.ts';
@@ -413,9 +414,9 @@ class SimulationRun {
     const active = this.#cluster.committedConfiguration(id);
     if (active === undefined || isJoint(active)) return false;
     const highest = this.#cluster.highestCommitted(id);
-    return active.members.every(({ nodeId: node, role }) => {
-      // An observer has no bound: its stream may be a trickle (§3).
-      if (role === 'observer' || this.#cluster.isOut(node, id)) return true;
+    return active.members.every((member) => {
+      const { nodeId: node } = member;
+      if (this.#cluster.isOut(node, id) || isLateObserver(this.#cluster, member, id)) return true;
       const partition = this.#cluster.node(node)?.partition(id);
       return partition !== undefined && partition.appliedIndex >= highest;
     });

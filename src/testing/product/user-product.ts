@@ -1,5 +1,6 @@
 /** A user's state machine and workload as the product of a simulated run. */
 import type { PartitionId } from '../../base/ids.ts';
+import { isLateObserver } from '../late-observer.ts';
 import { forkPrng, type PrngState } from '../../base/prng.ts';
 import type { ClustorClient } from '../../client/client-core.ts';
 import type { StateMachine } from '../../ports/state-machine.ts';
@@ -111,9 +112,13 @@ class UserProduct implements SimProduct {
       record,
       appends: load.appends,
       reads: load.reads,
-      replicas: members.flatMap(({ nodeId }) => {
+      replicas: members.flatMap((member) => {
+        const { nodeId } = member;
+        const isLeftBehind =
+          cluster.isOut(nodeId, record.partitionId) ||
+          isLateObserver(cluster, member, record.partitionId);
         const machine = cluster.machine(nodeId, record.partitionId);
-        return machine === undefined ? [] : [{ name: `node ${nodeId}`, machine }];
+        return machine === undefined || isLeftBehind ? [] : [{ name: `node ${nodeId}`, machine }];
       }),
       surroundings: new Surroundings({
         wallMs: () => judgeWallMs,
