@@ -24,7 +24,7 @@ const redirectsMax = 3;
 export interface Route {
   readonly partitionId: PartitionId;
   leaderNodeId: NodeId | undefined;
-  /** Highest term heard of. */
+  /** Highest term heard of in which somebody leads. */
   term: Term;
   /** Highest commit index heard of; 0 before anything was heard. */
   commitIndex: LogIndex;
@@ -231,6 +231,11 @@ export class LeaderFinder {
 
   #weigh(route: Route, fromNodeId: NodeId, claim: Description['partitions'][number]): void {
     if (claim.term < route.term) return;
+    // Who only campaigned may be gone with its term, and a leader of an older one go on.
+    if (!claim.isLeader && claim.leaderNodeId === 0) {
+      if (route.leaderNodeId === fromNodeId) this.deposed(route, fromNodeId);
+      return;
+    }
     const isNewTerm = claim.term > route.term;
     if (isNewTerm) {
       route.term = claim.term;

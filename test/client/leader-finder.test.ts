@@ -93,6 +93,26 @@ describe('finding the leader', () => {
     expect(cluster.node(2).payloads).toEqual([1]);
   });
 
+  test('a term in which a node only campaigned, and went with it, hides no leader of an older one', () => {
+    cluster.node(1).isSilent = true;
+    const settled = appendAll(client, [1, 2]);
+    cluster.clock.settle();
+    for (const node of cluster.nodes) node.leaderNodeId = 0;
+    cluster.node(3).term = 9;
+    cluster.node(1).isReachable = false;
+    cluster.node(1).disconnect();
+    cluster.clock.advance(60);
+    cluster.node(3).isReachable = false;
+    cluster.node(3).disconnect();
+
+    cluster.node(2).leaderNodeId = 2;
+    cluster.node(2).term = 3;
+    cluster.clock.advance(60);
+
+    expect(cluster.node(2).payloads).toEqual([1, 2]);
+    expect(indexes(settled)).toEqual([1, 2]);
+  });
+
   test('a leader that fell silent without closing is left for one of a higher term', () => {
     cluster.node(1).isSilent = true;
     const settled = appendAll(client, [1, 2]);
