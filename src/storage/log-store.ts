@@ -196,15 +196,16 @@ export class LogStore implements PartitionLogOwner {
   }
 
   /**
-   * Puts a replica's new life in the place of one that nobody counts any more: the old life is in doubt for good, its entries
-   * are dead, its term is kept. Until the registry names the new life, the old one comes back, in doubt.
-   */
+   * Puts a new life in the place of one that nobody counts any more: that one is in doubt for good, its entries are dead, its
+   * term is kept. Until the registry names the new life, the old one comes back, in doubt. */
   async replaceReplica(replica: ReplicaToCreate): Promise<RecoveredPartition> {
     this.#guard.assertRoom('a further replica');
     const old = present(this.#logs.get(replica.partitionId), 'only a hosted replica is replaced');
-    this.#appends = this.#appends.filter((append) => append.log !== old);
-    const { segment, endOffset } = this.#journal.writer;
-    return this.#births.replace(old, replica, { segmentSeq: segment.segmentSeq, endOffset });
+    return this.#births.replace(old, replica, () => {
+      this.#appends = this.#appends.filter((append) => append.log !== old);
+      const { segment, endOffset } = this.#journal.writer;
+      return { segmentSeq: segment.segmentSeq, endOffset };
+    });
   }
 
   /** Starts a chain unless one is under way or nothing waits. */

@@ -32,13 +32,16 @@ export class ReplicaBirths {
     this.#owner = owner;
   }
 
-  /** Creates replicas, all or none. */
+  /** Creates replicas, all or none; `retire` hands over what ends earlier lives, in the same flush as the first records. */
   async create(
     replicas: readonly ReplicaToCreate[],
     hardState: HardState,
+    retire?: () => void,
   ): Promise<readonly RecoveredPartition[]> {
     try {
-      await this.#owner.registry.add(replicas, (together) => this.#record(together, hardState));
+      await this.#owner.registry.add(replicas, (together) =>
+        this.#record(together, hardState, retire),
+      );
     } catch (error) {
       throw asDiskHard(error);
     }
@@ -56,31 +59,41 @@ export class ReplicaBirths {
     });
   }
 
-  /** Puts a new life in the place of an old one, whose entries are dead: they stand before `end`. */
+  /**
+   * Puts a new life in the place of an old one, whose entries are dead: they stand before what `end` says when the records
+   * are made. The configurations of the old life go with its entries, so those of the new one come in the same flush:
+   * whoever starts in between knows members.
+   */
   async replace(
     old: PartitionLog,
     replica: ReplicaToCreate,
-    end: JournalPosition,
+    end: () => JournalPosition,
   ): Promise<RecoveredPartition> {
     const { partitionId, incarnation } = replica;
     const reason = `replaced by incarnation ${incarnation}`;
-    this.#owner.record(
-      { kind: 'doubt', partitionId, incarnation: old.incarnation, reason },
-      undefined,
-    );
-    const { segmentSeq, endOffset: offset } = end;
-    const fromIndex = 1 as LogIndex;
-    this.#owner.record(
-      { kind: 'truncated', partitionId, fromIndex, segmentSeq, offset },
-      undefined,
-    );
-    const [created] = await this.create([replica], old.hardState);
+    const [created] = await this.create([replica], old.hardState, () => {
+      const { segmentSeq, endOffset: offset } = end();
+      const fromIndex = 1 as LogIndex;
+      this.#owner.record(
+        { kind: 'doubt', partitionId, incarnation: old.incarnation, reason },
+        undefined,
+      );
+      this.#owner.record(
+        { kind: 'truncated', partitionId, fromIndex, segmentSeq, offset },
+        undefined,
+      );
+    });
     return present(created, 'a replaced replica');
   }
 
   /** Resolves when the first records of the replicas are durable. */
-  #record(replicas: readonly ReplicaToCreate[], hardState: HardState): Promise<void> {
+  #record(
+    replicas: readonly ReplicaToCreate[],
+    hardState: HardState,
+    retire: (() => void) | undefined,
+  ): Promise<void> {
     return this.#owner.settled((done) => {
+      retire?.();
       for (const [at, { partitionId, configuration }] of replicas.entries()) {
         const durabilityModeEpoch = this.#owner.durabilityModeEpoch(partitionId);
         this.#owner.record(
