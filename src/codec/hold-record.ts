@@ -24,6 +24,11 @@ export interface HoldRow {
   readonly ticket: string;
 }
 
+/** Rows of which the newest of each reason counts, with one more. */
+export function withHold(rows: readonly HoldRow[], row: HoldRow): readonly HoldRow[] {
+  return [...rows.filter(({ reason }) => reason !== row.reason), row];
+}
+
 /** Its fields, behind the partition. */
 export const holdLayout: Layout = [
   { name: 'incarnation', type: 'uuid', note: 'which life of the replica' },

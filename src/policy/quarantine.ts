@@ -5,7 +5,8 @@
  * log is whole. `Administrative`: an operator wants neither entries applied nor reads answered here. The last two leave the log
  * going: what was appended is replicated, acknowledged and committed.
  *
- * This table is the only place that says so; the replica, its core and its desks ask it.
+ * The replica and its desks ask this table. The core knows nothing of it: it has two flags, in doubt and held, and tests hold
+ * what it does under them to the rows about votes, acknowledgements, leases and campaigns.
  */
 
 /** Reasons of a quarantine, the gravest first. */

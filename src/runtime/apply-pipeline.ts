@@ -72,6 +72,8 @@ export interface ApplyOptions {
   readonly appliedIndex: LogIndex;
 }
 
+/** Of most pipelines, always. */
+const nobody: readonly QuarantineReason[] = [];
 const retryDelayMs = 20;
 const fatalRetryDelayMs = 1_000;
 
@@ -86,7 +88,8 @@ export class ApplyPipeline {
   #targetIndex: LogIndex;
   #isRunning = false;
   #isClosed = false;
-  readonly #holds = new Set<QuarantineReason>();
+  /** Reasons for which somebody holds it. */
+  #holds: readonly QuarantineReason[] = nobody;
   #timeMs = 0;
   #fatalsMs: readonly number[] = [];
   #fault: ClustorError | undefined;
@@ -118,7 +121,7 @@ export class ApplyPipeline {
 
   /** Whether nothing is applied, by a fault or because somebody holds it. */
   get isStopped(): boolean {
-    return this.#fault !== undefined || this.#holds.size > 0;
+    return this.#fault !== undefined || this.#holds.length > 0;
   }
 
   /** Whether the machine holds what its applied entries made of it: it never threw in this process. */
@@ -128,12 +131,12 @@ export class ApplyPipeline {
 
   /** Nothing more is applied until {@link ApplyPipeline.release} with the same reason (specification §5.6). */
   hold(reason: QuarantineReason): void {
-    this.#holds.add(reason);
+    if (!this.#holds.includes(reason)) this.#holds = [...this.#holds, reason];
   }
 
   /** Goes on where {@link ApplyPipeline.hold} stopped it, unless something else holds it. */
   release(reason: QuarantineReason): void {
-    this.#holds.delete(reason);
+    this.#holds = this.#holds.filter((other) => other !== reason);
     if (!this.#isRunning) this.#run();
   }
 

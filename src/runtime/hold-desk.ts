@@ -42,6 +42,11 @@ export interface HoldDeskOptions {
   readonly turn: TurnScheduler;
 }
 
+type Hold = Omit<HoldRow, 'incarnation'>;
+
+const none: readonly Hold[] = [];
+const nobody: readonly ((error: ClustorError) => void)[] = [];
+
 /** Units of a ticket and of an operator's reason at most; a record keeps no more. */
 export const holdTextLengthMax = 256;
 
@@ -49,8 +54,8 @@ export const holdTextLengthMax = 256;
 export class HoldDesk {
   readonly #options: HoldDeskOptions;
   /** In force, with what the ledger says or would say of them. */
-  readonly #rows = new Map<HoldReason, Omit<HoldRow, 'incarnation'>>();
-  readonly #waiting = new Set<(error: ClustorError) => void>();
+  #rows: readonly Hold[] = none;
+  #waiting: readonly ((error: ClustorError) => void)[] = nobody;
   /** The fault of this process is not the machine's; nobody but another version ends it. */
   #isForeignFault = false;
 
@@ -58,7 +63,7 @@ export class HoldDesk {
     this.#options = options;
     const { replica } = options;
     for (const row of replica.log.holds) {
-      this.#rows.set(row.reason, row);
+      this.#rows = [...this.#rows, row];
       replica.gate.enter(row.reason, row.detail);
       this.#emitBegun(row);
     }
@@ -67,7 +72,7 @@ export class HoldDesk {
   /** Those in force. */
   get statuses(): readonly HoldStatus[] {
     const { clock } = this.#options;
-    return [...this.#rows.values()].map(({ reason, sinceMs, index, detail, ticket }) => ({
+    return this.#rows.map(({ reason, sinceMs, index, detail, ticket }) => ({
       reason,
       sinceMs: Math.max(0, Math.round(clock.wallMs() - sinceMs)),
       index,
@@ -80,7 +85,7 @@ export class HoldDesk {
   /** Applying stopped; `isOfMachine` where the machine failed. Whoever waited has been answered. */
   faulted(error: ClustorError, isOfMachine: boolean): void {
     const { replica, clock } = this.#options;
-    const row: Omit<HoldRow, 'incarnation'> = {
+    const row: Hold = {
       reason: 'ApplyFault',
       isActive: true,
       sinceMs: clock.wallMs(),
@@ -101,10 +106,10 @@ export class HoldDesk {
     checkText('the ticket of this decision', ticket);
     checkText('the reason of this decision', detail);
     const { replica, clock } = this.#options;
-    const row: Omit<HoldRow, 'incarnation'> = {
+    const row: Hold = {
       reason: 'Administrative',
       isActive: true,
-      sinceMs: this.#rows.get('Administrative')?.sinceMs ?? clock.wallMs(),
+      sinceMs: this.#rowOf('Administrative')?.sinceMs ?? clock.wallMs(),
       index: 0 as LogIndex,
       detail,
       ticket,
@@ -121,7 +126,7 @@ export class HoldDesk {
   async clear(reason: HoldReason, ticket: string): Promise<void> {
     checkText('the ticket of this decision', ticket);
     const { replica } = this.#options;
-    const row = this.#rows.get(reason);
+    const row = this.#rowOf(reason);
     if (row === undefined)
       throw new ClustorError(
         'CLUSTOR_INVALID_ARGUMENT',
@@ -130,8 +135,13 @@ export class HoldDesk {
     const obstacle = this.#obstacle(reason);
     if (obstacle !== undefined) throw new ClustorError('CLUSTOR_QUARANTINED', obstacle);
     await this.#record({ ...row, isActive: false, ticket });
-    // It may have been set again while the record was under way.
+    // It may have been set again, or have failed again, while the record was under way.
     if (replica.log.holds.some((hold) => hold.reason === reason)) return;
+    const later = this.#obstacle(reason);
+    if (later !== undefined) {
+      await this.#record(row);
+      throw new ClustorError('CLUSTOR_QUARANTINED', later);
+    }
     this.#end(row, ticket);
   }
 
@@ -139,21 +149,21 @@ export class HoldDesk {
   close(): void {
     const error = new ClustorError('CLUSTOR_CLOSED', 'the node closed before it was recorded');
     for (const reject of this.#waiting) reject(error);
-    this.#waiting.clear();
+    this.#waiting = nobody;
   }
 
-  #begin(row: Omit<HoldRow, 'incarnation'>): void {
+  #begin(row: Hold): void {
     const { gate } = this.#options.replica;
-    this.#rows.set(row.reason, row);
+    this.#rows = [...this.#without(row.reason), row];
     gate.enter(row.reason, row.detail);
     this.#tellCore();
     this.#emitBegun(row);
   }
 
-  #end(row: Omit<HoldRow, 'incarnation'>, ticket: string): void {
+  #end(row: Hold, ticket: string): void {
     const { replica } = this.#options;
     const { reason, index } = row;
-    this.#rows.delete(reason);
+    this.#rows = this.#without(reason);
     if (reason === 'ApplyFault') replica.apply.forgive();
     replica.gate.leave(reason);
     this.#tellCore();
@@ -171,12 +181,20 @@ export class HoldDesk {
       : `${apply.fault.message}; what the machine holds now is not known: mend it, restart the node, then end the quarantine`;
   }
 
-  #record(row: Omit<HoldRow, 'incarnation'>): Promise<void> {
+  #rowOf(reason: HoldReason): Hold | undefined {
+    return this.#rows.find((row) => row.reason === reason);
+  }
+
+  #without(reason: HoldReason): readonly Hold[] {
+    return this.#rows.filter((row) => row.reason !== reason);
+  }
+
+  #record(row: Hold): Promise<void> {
     const { replica, turn } = this.#options;
     return new Promise<void>((resolve, reject) => {
-      this.#waiting.add(reject);
+      this.#waiting = [...this.#waiting, reject];
       replica.log.persistHold(row, () => {
-        this.#waiting.delete(reject);
+        this.#waiting = this.#waiting.filter((other) => other !== reject);
         resolve();
       });
       turn.schedule();
@@ -189,7 +207,7 @@ export class HoldDesk {
     if (replica.state.isHeld !== isHeld) replica.input({ kind: 'hold', isHeld });
   }
 
-  #emitBegun({ reason, index, detail, ticket }: Omit<HoldRow, 'incarnation'>): void {
+  #emitBegun({ reason, index, detail, ticket }: Hold): void {
     this.#emit('error', 'quarantined', { reason, index, detail, ticket });
   }
 

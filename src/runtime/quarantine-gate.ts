@@ -12,11 +12,19 @@ import {
 } from '../policy/quarantine.ts';
 import type { ApplyPipeline } from './apply-pipeline.ts';
 
+interface Entered {
+  readonly reason: QuarantineReason;
+  readonly detail: string;
+}
+
+const none: readonly Entered[] = [];
+
 /** See the file comment. */
 export class QuarantineGate {
   readonly #partitionId: PartitionId;
   readonly #apply: ApplyPipeline;
-  readonly #details = new Map<QuarantineReason, string>();
+  /** In force, with what else there is to say; most replicas never have any. */
+  #rows: readonly Entered[] = none;
 
   constructor(partitionId: PartitionId, apply: ApplyPipeline) {
     this.#partitionId = partitionId;
@@ -25,36 +33,36 @@ export class QuarantineGate {
 
   /** Reasons that are in force. */
   get reasons(): ReadonlySet<QuarantineReason> {
-    return new Set(this.#details.keys());
+    return new Set(this.#rows.map(({ reason }) => reason));
   }
 
   /** The gravest reason in force, for explanations. */
   get gravest(): QuarantineReason | undefined {
-    return quarantineReasons.find((reason) => this.#details.has(reason));
+    return quarantineReasons.find((reason) => this.#has(reason));
   }
 
   /** A quarantine began; `detail` says more of it, for whoever is refused. */
   enter(reason: QuarantineReason, detail: string): void {
-    this.#details.set(reason, detail);
+    this.#rows = [...this.#without(reason), { reason, detail }];
     if (forbiddenBy(new Set([reason]), 'mayApply') !== undefined) this.#apply.hold(reason);
   }
 
   /** It is over: what waited is applied. */
   leave(reason: QuarantineReason): void {
-    this.#details.delete(reason);
+    this.#rows = this.#without(reason);
     this.#apply.release(reason);
   }
 
   /** Why an action is refused, if so. It surely has no effect: it never began. */
   refusal(action: QuarantineAction): ClustorError | undefined {
-    if (this.#details.size === 0) return undefined;
+    if (this.#rows.length === 0) return undefined;
     const reason = forbiddenBy(this.reasons, action);
     return reason === undefined ? undefined : this.errorOf(reason);
   }
 
   /** What somebody is told who is refused for this reason. */
   errorOf(reason: QuarantineReason): ClustorError {
-    const detail = this.#details.get(reason) ?? '';
+    const detail = this.#rows.find((row) => row.reason === reason)?.detail ?? '';
     const options = { outcome: 'surelyNot' as const };
     if (reason === 'ApplyFault') return new ClustorError('CLUSTOR_APPLY_FAULT', detail, options);
     return new ClustorError(
@@ -62,5 +70,13 @@ export class QuarantineGate {
       `the replica of partition ${this.#partitionId} on this node is in ${reason} quarantine: ${detail}`,
       options,
     );
+  }
+
+  #has(reason: QuarantineReason): boolean {
+    return this.#rows.some((row) => row.reason === reason);
+  }
+
+  #without(reason: QuarantineReason): readonly Entered[] {
+    return this.#rows.filter((row) => row.reason !== reason);
   }
 }

@@ -117,7 +117,7 @@ export async function inspectDataDirectory(
       ...(row.quarantine?.isActive === true
         ? [`Integrity quarantine of incarnation ${row.quarantine.incarnation}`]
         : []),
-      ...[...row.holds.values()]
+      ...row.holds
         .filter(({ isActive }) => isActive)
         .map(({ reason, incarnation }) => `${reason} quarantine of incarnation ${incarnation}`),
     ],

@@ -23,7 +23,7 @@ import type { DiskGuard } from './disk-guard.ts';
 import { paceOf } from './fill-pace.ts';
 import { fullDiskRetryMs, isDiskFull } from './full-disk.ts';
 import type { JournalKeys } from './journal-keys.ts';
-import { segmentClosedRecord } from './ledger-image.ts';
+import { segmentClosedRecord, type JournalPosition } from './ledger-image.ts';
 import type { ScrubStatistics } from './log-store-types.ts';
 import type { PartitionLog } from './partition-log.ts';
 import type { Scrubber } from './scrubber.ts';
@@ -95,6 +95,12 @@ export class Journal {
     if (this.#writer === undefined)
       throw new ClustorError('CLUSTOR_STORAGE_FAILED', 'no segment is open');
     return this.#writer;
+  }
+
+  /** Behind every block that was sealed so far. */
+  get end(): JournalPosition {
+    const { segment, endOffset } = this.writer;
+    return { segmentSeq: segment.segmentSeq, endOffset };
   }
 
   /** Bytes of all segments that are in use. */

@@ -6,7 +6,7 @@ import { ClustorError } from '../base/errors.ts';
 import type { Incarnation, LogIndex, PartitionId, Term } from '../base/ids.ts';
 import { cutRange, withoutRange, type IndexRange } from '../base/index-ranges.ts';
 import type { Configuration } from '../base/membership.ts';
-import type { HoldReason, HoldRow } from '../codec/hold-record.ts';
+import { withHold, type HoldRow } from '../codec/hold-record.ts';
 import type { LedgerRecord, QuarantineRow } from '../codec/ledger-records.ts';
 import { blockOffset } from '../codec/segment-format.ts';
 import type { HardState } from './log-store-types.ts';
@@ -81,7 +81,8 @@ export interface PartitionRow {
   /** The newest `Integrity` quarantine, in force or over. */
   quarantine: QuarantineRow | undefined;
   /** The newest hold of each reason, in force or over: whoever ended it stays on record. */
-  readonly holds: Map<HoldReason, HoldRow>;
+  /** The newest of each reason. */
+  holds: readonly HoldRow[];
 }
 
 /** See the file comment. */
@@ -114,7 +115,7 @@ export class LedgerImage {
         doubts: new Map(),
         moved: [],
         quarantine: undefined,
-        holds: new Map(),
+        holds: [],
       };
       this.partitions.set(partitionId, row);
     }
@@ -236,7 +237,7 @@ export class LedgerImage {
       for (const range of row.moved) records.push({ kind: 'rangeMoved', partitionId, ...range });
       if (row.quarantine !== undefined)
         records.push({ kind: 'quarantine', partitionId, ...row.quarantine });
-      for (const hold of row.holds.values()) records.push({ kind: 'hold', partitionId, ...hold });
+      for (const hold of row.holds) records.push({ kind: 'hold', partitionId, ...hold });
     }
     return records;
   }
@@ -244,7 +245,7 @@ export class LedgerImage {
   #applyQuarantine(record: Extract<LedgerRecord, { kind: 'quarantine' | 'hold' }>): void {
     const row = this.row(record.partitionId);
     const { kind: _kind, partitionId: _partitionId, ...fields } = record;
-    if ('reason' in fields) row.holds.set(fields.reason, fields);
+    if ('reason' in fields) row.holds = withHold(row.holds, fields);
     else row.quarantine = fields;
   }
 

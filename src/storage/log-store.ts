@@ -197,14 +197,14 @@ export class LogStore implements PartitionLogOwner {
 
   /**
    * Puts a new life in the place of one that nobody counts any more: that one is in doubt for good, its entries are dead, its
-   * term is kept. Until the registry names the new life, the old one comes back, in doubt. */
+   * term is kept. Until the registry names the new life, the old one comes back, in doubt.
+   */
   async replaceReplica(replica: ReplicaToCreate): Promise<RecoveredPartition> {
     this.#guard.assertRoom('a further replica');
     const old = present(this.#logs.get(replica.partitionId), 'only a hosted replica is replaced');
     return this.#births.replace(old, replica, () => {
       this.#appends = this.#appends.filter((append) => append.log !== old);
-      const { segment, endOffset } = this.#journal.writer;
-      return { segmentSeq: segment.segmentSeq, endOffset };
+      return this.#journal.end;
     });
   }
 

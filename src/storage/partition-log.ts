@@ -2,7 +2,7 @@
 import { assert } from '../base/assert.ts';
 import type { DurabilityMode } from '../base/durability-mode.ts';
 import type { Incarnation, LogIndex, PartitionId, ReplicaId } from '../base/ids.ts';
-import type { HoldReason, HoldRow } from '../codec/hold-record.ts';
+import { withHold, type HoldRow } from '../codec/hold-record.ts';
 import type { LedgerRecord, QuarantineRow } from '../codec/ledger-records.ts';
 import type { IoWriterMode } from '../ports/file-system.ts';
 import { JournalIndex } from './journal-index.ts';
@@ -81,7 +81,7 @@ export class PartitionLog {
   frameBytes: number;
   /** What the ledger says, or will say, of `Integrity` quarantines of this replica. */
   quarantine: QuarantineRow | undefined;
-  readonly #holds = new Map<HoldReason, HoldRow>();
+  #holds: readonly HoldRow[];
   #durabilityMode: DurabilityMode = 'Strict';
 
   constructor(owner: PartitionLogOwner, start: PartitionLogStart) {
@@ -94,12 +94,12 @@ export class PartitionLog {
     this.hardState = start.hardState;
     this.frameBytes = start.frameBytes;
     this.quarantine = start.quarantine;
-    for (const hold of start.holds) this.#holds.set(hold.reason, hold);
+    this.#holds = start.holds;
   }
 
   /** Quarantines other than `Integrity` that are in force, by what the ledger says or will say. */
   get holds(): readonly HoldRow[] {
-    return [...this.#holds.values()].filter(({ isActive }) => isActive);
+    return this.#holds.filter(({ isActive }) => isActive);
   }
 
   /** Whether flushes may be held for this partition (specification §5.2). */
@@ -136,7 +136,7 @@ export class PartitionLog {
   persistHold(hold: Omit<HoldRow, 'incarnation'>, done: () => void): void {
     const { partitionId, incarnation } = this;
     const row = { ...hold, incarnation };
-    this.#holds.set(row.reason, row);
+    this.#holds = withHold(this.#holds, row);
     this.#owner.enqueueRecord({ kind: 'hold', partitionId, ...row }, done);
   }
 

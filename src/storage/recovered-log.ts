@@ -250,9 +250,7 @@ function recoveredPartitionLog(
       recovered.row.quarantine?.incarnation === found.incarnation
         ? recovered.row.quarantine
         : undefined,
-    holds: [...recovered.row.holds.values()].filter(
-      ({ incarnation }) => incarnation === found.incarnation,
-    ),
+    holds: recovered.row.holds.filter(({ incarnation }) => incarnation === found.incarnation),
   });
   const end = quarantine === undefined ? found.lastIndex : quarantine.endIndex;
   const behind = {

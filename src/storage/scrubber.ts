@@ -114,9 +114,17 @@ export class Scrubber implements NodeScrub {
 
   async #setPaused(sinceMs: number | undefined): Promise<ScrubStatus> {
     if (this.#isStopped) throw closedError();
-    if (this.#pausedSinceMs !== sinceMs) {
+    const before = this.#pausedSinceMs;
+    if (before !== sinceMs) {
       this.#pausedSinceMs = sinceMs;
-      await this.#save();
+      try {
+        await this.#save();
+      } catch (error) {
+        // What a restart would not know is not said; who asks again has it written.
+        this.#pausedSinceMs = before;
+        if (before === undefined) this.#resumed?.();
+        throw error;
+      }
       const kind = sinceMs === undefined ? 'scrubResumed' : 'scrubPaused';
       this.#options.observer.emit({ level: 'info', kind, fields: {} });
     }
@@ -276,11 +284,18 @@ export class Scrubber implements NodeScrub {
 
   #load(): Promise<void> {
     const { fileSystem, folder } = this.#options;
-    this.#loaded ??= readScrubState(fileSystem, folder).then(({ verifiedMs, pausedSinceMs }) => {
-      this.#verified = new Map(verifiedMs);
-      this.#pausedSinceMs = pausedSinceMs;
-      this.#noteUnits();
-    });
+    this.#loaded ??= readScrubState(fileSystem, folder).then(
+      ({ verifiedMs, pausedSinceMs }) => {
+        this.#verified = new Map(verifiedMs);
+        this.#pausedSinceMs = pausedSinceMs;
+        this.#noteUnits();
+      },
+      (error: unknown) => {
+        // The disk may have it at the next try.
+        this.#loaded = undefined;
+        throw error;
+      },
+    );
     return this.#loaded;
   }
 

@@ -233,6 +233,33 @@ describe('a scrub that was made to pause', () => {
     expect(world.damages).toEqual([]);
   });
 
+  test('does not pause where that cannot be kept, and is asked again in earnest', async () => {
+    const world = await filled();
+    await world.settle(scrubOf(world).status());
+    world.disk.failNext('sync', 'EIO');
+    await expect(world.settle(scrubOf(world).pause())).rejects.toThrow(/EIO/);
+    expect((await world.settle(scrubOf(world).status()))?.pausedSinceMs).toBeUndefined();
+
+    const paused = await world.settle(scrubOf(world).pause());
+    world.crash('powerLoss');
+    await world.open();
+
+    const found = await world.settle(scrubOf(world).status());
+    expect(found?.pausedSinceMs).toBe(paused?.pausedSinceMs);
+    expect(found?.pausedSinceMs).toBeGreaterThan(0);
+  });
+
+  test('asks the disk again for what it remembers when that could not be read', async () => {
+    const world = await filled();
+    await world.settle(scrubOf(world).pause());
+    world.crash('powerLoss');
+    await world.open();
+
+    world.disk.failNext('read', 'EIO');
+    await expect(world.settle(scrubOf(world).status())).rejects.toThrow(/EIO/);
+    expect((await world.settle(scrubOf(world).status()))?.pausedSinceMs).toBeGreaterThan(0);
+  });
+
   test('stops between two slices of a segment', async () => {
     const world = await filled();
     await world.run(10 * 60_000);
