@@ -54,8 +54,8 @@ export const quarantineMutants: readonly Mutant[] = [
     file: 'src/storage/recovered-log.ts',
     edits: [
       {
-        find: 'incarnation === found.incarnation,\n    ),',
-        replace: 'incarnation !== found.incarnation,\n    ),',
+        find: '.filter(({ incarnation }) => incarnation === found.incarnation)',
+        replace: '.filter(({ incarnation }) => incarnation !== found.incarnation)',
       },
     ],
     expected: 'tests',
