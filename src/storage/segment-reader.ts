@@ -118,7 +118,7 @@ export class SegmentReader {
   async leave(segmentSeq: number): Promise<void> {
     const opening = this.#open.get(segmentSeq);
     this.#open.delete(segmentSeq);
-    if (opening !== undefined) await this.#leave(await opening);
+    if (opening !== undefined) await this.#leave(opening);
   }
 
   /** Takes in the rows of a segment that was just closed. */
@@ -218,9 +218,9 @@ export class SegmentReader {
 
   /** Closes all files. */
   async close(): Promise<void> {
-    const opened = [...this.#open.values()];
+    const openings = [...this.#open.values()];
     this.#open.clear();
-    for (const one of opened) await this.#fileSystem.close((await one).file);
+    for (const opening of openings) await this.#leave(opening);
   }
 
   /** The segment's file, held open for one reader, or why that is not possible: without its salt no block can be told from another. */
@@ -244,8 +244,10 @@ export class SegmentReader {
     if (known !== undefined) return known;
     const opening = this.#openSegment(segmentSeq);
     this.#open.set(segmentSeq, opening);
-    opening.catch(() => this.#open.delete(segmentSeq));
-    if (this.#open.size > openSegmentsMax) void this.#closeOldest(segmentSeq);
+    opening.catch(() => {
+      if (this.#open.get(segmentSeq) === opening) this.#open.delete(segmentSeq);
+    });
+    if (this.#open.size > openSegmentsMax) this.#leaveOldest(segmentSeq);
     return opening;
   }
 
@@ -273,16 +275,20 @@ export class SegmentReader {
     );
   }
 
-  async #closeOldest(except: number): Promise<void> {
-    for (const [segmentSeq, opened] of this.#open) {
+  /** Closes the file that was opened first. A file that does not let itself be closed is of no more use, and does no harm. */
+  #leaveOldest(except: number): void {
+    for (const [segmentSeq, opening] of this.#open) {
       if (segmentSeq === except) continue;
       this.#open.delete(segmentSeq);
-      await this.#leave(await opened);
+      this.#leave(opening).catch(() => undefined);
       return;
     }
   }
 
-  async #leave(opened: OpenForReading): Promise<void> {
+  /** Closes a file behind its last reader. One that could not be opened has told that to whoever wanted it. */
+  async #leave(opening: Promise<OpenForReading>): Promise<void> {
+    const opened = await opening.catch(() => undefined);
+    if (opened === undefined) return;
     opened.isLeft = true;
     if (opened.readers === 0) await this.#fileSystem.close(opened.file);
   }

@@ -1,7 +1,8 @@
 /** What a store says of its disk's failures (KER-10). */
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 
 import { present } from '../../src/base/assert.ts';
+import { logIndex } from '../../src/base/ids.ts';
 import { StoreWorld, type PartitionModel } from './store-world.ts';
 
 /** A store with one partition in term 1. */
@@ -108,4 +109,34 @@ describe('a disk that fails to read', () => {
       expect(world.lost).toEqual([]);
     },
   );
+
+  // The simulator found it (seed 8338): nobody heard the failure, and a process with a failure that nobody hears ends.
+  test('a file that is left while it fails to open harms nobody but its reader', async () => {
+    const { world, model } = await openStore();
+    const segments = 20;
+    for (let life = 0; life < segments; life++) {
+      world.append(model, 1, 500);
+      world.store?.flush();
+      await world.run(50);
+      world.crash('processKill');
+      await world.open();
+    }
+    const log = present(world.store?.partition(model.id), 'a log');
+    const unheard = vi.fn();
+    process.on('unhandledRejection', unheard);
+    for (const path of world.disk.paths().filter((name) => /\/segment-\d+\.log$/.test(name)))
+      world.disk.failNextAt(path, 'read', 'EIO');
+
+    const reads = Array.from({ length: segments }, (_, at) =>
+      log.read(logIndex(at + 1), logIndex(at + 1), 1),
+    );
+    const batches = await world.settle(Promise.all(reads));
+    await new Promise(setImmediate);
+    process.off('unhandledRejection', unheard);
+
+    expect(batches?.map(({ lastIndex }) => lastIndex)).toEqual(
+      model.entries.map((_, at) => at + 1),
+    );
+    expect(unheard).not.toHaveBeenCalled();
+  });
 });
