@@ -28,8 +28,14 @@ const youngSpaceMegabytes = 32;
 /** What a process ends with that was stopped from outside. */
 const stoppedExitCode = 130;
 
+/** What is said of a seed whose process ended before it did: an error that nobody caught, as it would end a node. */
+const fatalViolation = 'its process ended; run it alone with --seed for the error';
+
 const usage = `npm run sim -- --seeds 1..500 [--json] [--workers N] [--mutant name] [--faults kind,kind]
 npm run sim -- --seed 42 [--faults kind,kind]`;
+
+/** A process that runs seeds. */
+type Worker = ChildProcessByStdio<Writable, Readable, null>;
 
 const values = toolArguments(usage, {
   seeds: { type: 'string' },
@@ -98,6 +104,8 @@ async function sweep(range: string): Promise<void> {
   const folder = mutant === undefined ? root : plantMutant(root, mutant);
   const workers = wholeNumber('workers', values.workers ?? `${availableParallelism()}`, usage);
   const reports: SimRunReport[] = [];
+  /** Seeds that ended their process. */
+  const fatalSeeds: number[] = [];
   const total = to - from + 1;
   const seeds = seedsOf(from, to);
   const startedMs = performance.now();
@@ -107,42 +115,75 @@ async function sweep(range: string): Promise<void> {
     write: (text) => process.stderr.write(text),
     nowMs: () => performance.now(),
   });
+  const children = new Set<Worker>();
   let isStopped = false;
-  const children = Array.from({ length: Math.min(workers, total) }, () => startWorker(folder));
+  let isCaught = false;
+  const stop = (): void => {
+    for (const child of children) child.kill();
+  };
   for (const signal of ['SIGINT', 'SIGTERM'] as const)
     process.on(signal, () => {
       isStopped = true;
-      for (const child of children) child.kill();
+      stop();
     });
-  await Promise.all(
-    children.map(async (child) => {
-      // Who is done gets the next seed: one that takes long holds nobody up. One more waits, so that no worker does.
-      for (let ahead = 0; ahead < 2; ahead++) giveSeed(child, seeds);
-      for await (const line of createInterface({ input: child.stdout })) {
-        giveSeed(child, seeds);
-        const report = JSON.parse(line) as SimRunReport;
-        reports.push(report);
-        progress.cameBack(report);
-        if (report.violation === undefined || mutant === undefined) continue;
-        // One seed that catches it is what a mutant is run for.
-        for (const other of children) other.kill();
+  /** Runs seeds in one process until there are no more. Returns those that it was given and did not bring back. */
+  const runWorker = async (first: readonly number[]): Promise<readonly number[]> => {
+    const child = startWorker(folder);
+    children.add(child);
+    const given: number[] = [];
+    const waiting = [...first];
+    const give = (): void => {
+      const seed = waiting.shift() ?? seeds.next().value;
+      if (seed === undefined) child.stdin.end();
+      else {
+        given.push(seed);
+        child.stdin.write(`${seed}\n`);
       }
-    }),
-  );
+    };
+    // Who is done gets the next seed: one that takes long holds nobody up. One more waits, so that no worker does.
+    for (let ahead = 0; ahead < 2; ahead++) give();
+    for await (const line of createInterface({ input: child.stdout })) {
+      given.shift();
+      give();
+      const report = JSON.parse(line) as SimRunReport;
+      reports.push(report);
+      progress.cameBack(report);
+      if (report.violation !== undefined) isCaught = true;
+      // One seed that catches it is what a mutant is run for.
+      if (isCaught && mutant !== undefined) stop();
+    }
+    children.delete(child);
+    return [...given, ...waiting];
+  };
+  /** Starts the next process where a seed ended one: a node's process would have ended too. */
+  const runSeeds = async (): Promise<void> => {
+    let left = await runWorker([]);
+    while (left.length > 0 && !isStopped && !(isCaught && mutant !== undefined)) {
+      const [fatal = 0, ...others] = left;
+      fatalSeeds.push(fatal);
+      progress.cameBack({ seed: fatal, violation: fatalViolation });
+      isCaught = true;
+      if (mutant !== undefined) {
+        stop();
+        return;
+      }
+      left = await runWorker(others);
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(workers, total) }, runSeeds));
   progress.ended();
   if (mutant !== undefined) rmSync(folder, { recursive: true, force: true });
-  if (!isStopped && mutant === undefined && reports.length !== total)
-    fail(`only ${reports.length} of ${total} seeds came back`);
   const seconds = (performance.now() - startedMs) / 1000;
-  finish(reports, { seconds, mutant: mutant?.name, isPartial: isStopped });
+  finish(reports, { seconds, mutant: mutant?.name, isPartial: isStopped, fatalSeeds });
 }
 
-function* seedsOf(from: number, to: number): Generator<number> {
+function* seedsOf(from: number, to: number): Generator<number, undefined> {
   for (let seed = from; seed <= to; seed++) yield seed;
+  return undefined;
 }
 
 /** A process that runs the seeds it is given, and ends with its input. */
-function startWorker(folder: string): ChildProcessByStdio<Writable, Readable, null> {
+function startWorker(folder: string): Worker {
   const flags = [...process.execArgv, `--max-semi-space-size=${youngSpaceMegabytes}`];
   const child = spawn(
     process.execPath,
@@ -152,19 +193,9 @@ function startWorker(folder: string): ChildProcessByStdio<Writable, Readable, nu
     ],
     { stdio: ['pipe', 'pipe', 'inherit'], cwd: folder },
   );
-  // A worker that died is missed by the number of its reports.
+  // A worker that died is known by the seeds that it did not bring back.
   child.stdin.on('error', () => undefined);
   return child;
-}
-
-/** Names the next seed to a worker, or that there is none. */
-function giveSeed(
-  child: ChildProcessByStdio<Writable, Readable, null>,
-  seeds: Generator<number>,
-): void {
-  const next = seeds.next();
-  if (next.done === true) child.stdin.end();
-  else child.stdin.write(`${next.value}\n`);
 }
 
 function finish(
@@ -173,17 +204,21 @@ function finish(
     readonly seconds: number;
     readonly mutant: string | undefined;
     readonly isPartial: boolean;
+    readonly fatalSeeds: readonly number[];
   },
 ): void {
   reports.sort((left, right) => left.seed - right.seed);
-  const failed = reports.filter((report) => report.violation !== undefined);
-  for (const report of failed)
-    process.stdout.write(`seed ${report.seed}: ${report.violation ?? ''}\n`);
+  const failed = [
+    ...reports,
+    ...run.fatalSeeds.map((seed) => ({ seed, violation: fatalViolation })),
+  ].filter(({ violation }) => violation !== undefined);
+  for (const { seed, violation } of failed)
+    process.stdout.write(`seed ${seed}: ${violation ?? ''}\n`);
   const faults = sumByName(reports.map((report) => report.faults));
   const marks = sumByName(reports.map((report) => report.marks));
   const verdicts = sumByName(reports.map((report) => report.verdicts));
   const summary = {
-    seeds: reports.length,
+    seeds: reports.length + run.fatalSeeds.length,
     ...(run.isPartial ? { isPartial: true } : {}),
     failed: failed.length,
     operations: sumOf(reports, (report) => report.operations),
@@ -300,9 +335,4 @@ function medianOf(
 ): number {
   const sorted = reports.map(read).sort((left, right) => left - right);
   return sorted[sorted.length >> 1] ?? 0;
-}
-
-function fail(message: string): never {
-  process.stderr.write(`${message}\n`);
-  process.exit(2);
 }
