@@ -469,6 +469,7 @@ export const wireCatalog = [
       { name: 'incarnation', type: 'incarnation' },
       { name: 'configuration', type: 'bytes', max: 65_536 },
       { name: 'asOfIndex', type: 'logIndex' },
+      { name: 'term', type: 'term' },
     ],
   },
   {

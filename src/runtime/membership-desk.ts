@@ -108,6 +108,8 @@ const aliveTicks = 100;
 export class MembershipDesk {
   readonly #options: MembershipDeskOptions;
   readonly #waiters = new Set<Waiter>();
+  /** Nodes that make files for a replica of this partition. */
+  readonly #adding = new Set<NodeId>();
   #isClosed = false;
 
   constructor(options: MembershipDeskOptions) {
@@ -134,7 +136,15 @@ export class MembershipDesk {
       role: wanted.role,
       addresses: wanted.addresses,
     };
-    await this.#createReplica(member, Math.min(deadlineMs, reachMsMax));
+    // A second wish would make another life of the replica than the one that becomes a member.
+    if (this.#adding.has(wanted.nodeId))
+      throw blocked(`node ${wanted.nodeId} is being added already`);
+    this.#adding.add(wanted.nodeId);
+    try {
+      await this.#createReplica(member, Math.min(deadlineMs, reachMsMax));
+    } finally {
+      this.#adding.delete(wanted.nodeId);
+    }
     // The world may have moved on while the node made its files.
     this.#mustNotBeBlocked();
     if (this.#memberOn(wanted.nodeId) !== undefined)
@@ -347,6 +357,7 @@ export class MembershipDesk {
       incarnation: member.incarnation,
       members: [...members, member],
       asOfIndex: index,
+      term: replica.state.term,
     });
   }
 

@@ -178,9 +178,10 @@ export class NodeSessions implements SessionOwner {
     session: WireSession,
     message: Extract<Message, { readonly kind: 'createReplicaRequest' }>,
   ): void {
-    const { requestId, routingEpoch, partitionId, replicaId, incarnation, asOfIndex } = message;
+    const { requestId, routingEpoch, partitionId, replicaId, incarnation, asOfIndex, term } =
+      message;
     const configuration = readConfiguration(new ByteReader(message.configuration));
-    const wanted = { partitionId, replicaId, incarnation, configuration, asOfIndex };
+    const wanted = { partitionId, replicaId, incarnation, configuration, asOfIndex, term };
     this.#options.createReplica(wanted).then(
       () => {
         session.send({ kind: 'createReplicaResponse', requestId, deadlineMs: 0, routingEpoch });

@@ -135,8 +135,9 @@ export class PeerLink implements SessionOwner, TurnWork {
     readonly incarnation: Incarnation;
     readonly members: readonly Member[];
     readonly asOfIndex: LogIndex;
+    readonly term: Term;
   }): Promise<void> {
-    const { partitionId, replicaId, incarnation, members, asOfIndex } = replica;
+    const { partitionId, replicaId, incarnation, members, asOfIndex, term } = replica;
     const writer = new ByteWriter();
     writeConfiguration(writer, {
       term: 0 as Term,
@@ -164,6 +165,7 @@ export class PeerLink implements SessionOwner, TurnWork {
           incarnation,
           configuration,
           asOfIndex,
+          term,
         }),
         (answer) => {
           if (answer instanceof ClustorError) reject(answer);

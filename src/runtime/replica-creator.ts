@@ -5,7 +5,7 @@
  * another life takes the place of a replica that nobody counts any more, and is refused otherwise.
  */
 import { ClustorError } from '../base/errors.ts';
-import type { LogIndex, NodeId, PartitionId } from '../base/ids.ts';
+import type { LogIndex, NodeId, PartitionId, Term } from '../base/ids.ts';
 import type { Observer } from '../ports/observer.ts';
 import { activeConfiguration } from '../raft/index.ts';
 import type { LogStore } from '../storage/log-store.ts';
@@ -27,12 +27,16 @@ export interface ReplicaCreatorOptions {
 export interface WantedReplica extends ReplicaToCreate {
   /** The committed configuration that the wish rests on: the entry that brought it. */
   readonly asOfIndex: LogIndex;
+  /** Of the leader that wishes. */
+  readonly term: Term;
 }
 
 /** See the file comment. */
 export class ReplicaCreator {
   readonly #options: ReplicaCreatorOptions;
   readonly #creating = new Set<PartitionId>();
+  /** Terms of the newest wishes: one of an older term that comes late must not end the life that the newer leader counts. */
+  readonly #wishTerms = new Map<PartitionId, Term>();
 
   constructor(options: ReplicaCreatorOptions) {
     this.#options = options;
@@ -44,6 +48,13 @@ export class ReplicaCreator {
     const { partitionId, incarnation } = wanted;
     const known = hosted.get(partitionId);
     if (known?.replica.incarnation === incarnation) return;
+    const newestTerm = this.#wishTerms.get(partitionId) ?? wanted.term;
+    if (wanted.term < newestTerm)
+      throw new ClustorError(
+        'CLUSTOR_LEADERSHIP_LOST',
+        `node ${nodeId} was asked for a replica of partition ${partitionId} in term ${wanted.term}, and in term ${newestTerm} since; ask the leader of now`,
+      );
+    this.#wishTerms.set(partitionId, wanted.term);
     const refusal = known === undefined ? undefined : replacementRefusal(known, wanted);
     if (refusal !== undefined) throw refusal;
     if (this.#creating.has(partitionId))

@@ -217,6 +217,7 @@ export const messageSamples: {
     incarnation: sender.fromIncarnation,
     configuration: Uint8Array.of(0xca, 0xfe),
     asOfIndex: logIndex(301),
+    term: term(7),
   },
   createReplicaResponse: { kind: 'createReplicaResponse', ...request },
 };

@@ -164,6 +164,7 @@ const golden: Readonly<Record<MessageKind, readonly string[]>> = {
     life3,
     '02000000 cafe',
     index301,
+    term7,
   ],
   createReplicaResponse: ['76 00 0000', request],
 };
