@@ -154,6 +154,8 @@ export class QuarantineDesk {
     const damaged = { firstIndex: range.firstIndex, lastIndex: lastIndex as LogIndex };
     if (this.#known !== undefined) {
       if (!this.#known.damaged(damaged)) return;
+      // The operator who was called would be refused now; one is called again when this is repaired too.
+      this.#awaitsOperator = false;
       this.#enter();
       this.#record(true);
       return;

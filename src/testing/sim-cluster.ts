@@ -288,7 +288,11 @@ export class SimCluster {
       );
       const rows = partition?.status().quarantines ?? [];
       if (rows.some((row) => row.reason === 'Integrity' && row.awaitsOperator))
-        void partition?.clearQuarantine('simulated', 'Integrity');
+        partition?.clearQuarantine('simulated', 'Integrity').catch((error: unknown) => {
+          this.#violated(
+            `node ${nodeId} waits for an operator and refused one: ${messageOf(error)}`,
+          );
+        });
     });
   }
 

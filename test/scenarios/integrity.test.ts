@@ -161,6 +161,37 @@ describe('a replica in quarantine', () => {
       ticket: 'OPS-17',
     });
   });
+
+  // The simulator found it (seed 618): the operator was called once, refused for the new damage, and not called again.
+  test('that waits for an operator and meets more damage calls the operator again once that is repaired', async () => {
+    const cluster = await filled(9);
+    const damaged = follower(cluster);
+    for (let round = 1; round <= 3; round++) {
+      cluster.crash(damaged);
+      expect(cluster.rot(damaged, 2 + round)).toBeGreaterThan(0);
+      cluster.start(damaged);
+      await cluster.until(
+        'it says so',
+        () => cluster.eventsOf(damaged, 'quarantined').length === round,
+      );
+      if (round < 3) await allEqual(cluster);
+    }
+    await cluster.until('it waits', () => cluster.quarantine(damaged)?.awaitsOperator === true);
+
+    cluster.isolate(damaged);
+    expect(cluster.rot(damaged, 9)).toBeGreaterThan(0);
+    await cluster.ending(cluster.replica(damaged).log.read(logIndex(9), logIndex(9), 1));
+    expect(cluster.quarantine(damaged)).toMatchObject({ missingCount: 1, awaitsOperator: false });
+
+    for (const other of cluster.others(damaged)) {
+      cluster.link(damaged, other, true);
+      cluster.link(other, damaged, true);
+    }
+    await cluster.until('it waits', () => cluster.quarantine(damaged)?.awaitsOperator === true);
+    expect(cluster.eventsOf(damaged, 'quarantineAwaitsOperator')).toHaveLength(2);
+    await cluster.settle(cluster.partition(damaged).clearQuarantine('OPS-18'));
+    await allEqual(cluster);
+  });
 });
 
 describe('damage that is met while the node runs', () => {
