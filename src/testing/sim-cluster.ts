@@ -289,9 +289,7 @@ export class SimCluster {
       const rows = partition?.status().quarantines ?? [];
       if (rows.some((row) => row.reason === 'Integrity' && row.awaitsOperator))
         partition?.clearQuarantine('simulated', 'Integrity').catch((error: unknown) => {
-          this.#violated(
-            `node ${nodeId} waits for an operator and refused one: ${messageOf(error)}`,
-          );
+          this.#violated(`node ${nodeId} refused who it waits for: ${messageOf(error)}`);
         });
     });
   }
