@@ -20,6 +20,30 @@ export const hibernationMutants: readonly Mutant[] = [
     tests,
   },
   {
+    name: 'late-echoes-end-the-quiet',
+    breaks:
+      'HIB-1: the quiet time begins anew with each late echo, and thousands of partitions keep each other awake',
+    file: hibernation,
+    edits: [
+      {
+        find: 'leader.restRound = undefined;\n  else if',
+        replace: 'noteWork(state, leader);\n  else if',
+      },
+    ],
+    expected: 'tests',
+    tests,
+  },
+  {
+    name: 'recovery-is-silence',
+    breaks: '§2.5: elections behind a long recovery begin all at once, at the first tick',
+    file: 'src/raft/step.ts',
+    edits: [
+      { find: '  state.now = now;\n  resetElectionDeadline', replace: '  resetElectionDeadline' },
+    ],
+    expected: 'tests',
+    tests: ['test/scenarios/slow-start.test.ts'],
+  },
+  {
     name: 'rests-with-entries-missing',
     breaks: 'HIB-1: a follower agrees to sleep though its leader has committed more than it holds',
     file: hibernation,

@@ -30,9 +30,13 @@ export function noteWork(state: RaftState, leader: LeaderState): void {
   leader.restRound = undefined;
 }
 
-/** Looks whether the quiet time is over; called when a heartbeat is due. */
+/**
+ * Looks whether the quiet time is over; called when a heartbeat is due. Quiet time passes while a follower's echoes are late:
+ * a node that is late because thousands of its partitions are awake gets rest by letting them sleep.
+ */
 export function considerRest(state: RaftState, leader: LeaderState): void {
   if (!isQuiet(state, leader)) noteWork(state, leader);
+  else if (!isEverybodyThere(state, leader)) leader.restRound = undefined;
   else if (state.now - leader.busyTick >= state.settings.hibernateTicks)
     leader.restRound ??= leader.round + 1;
 }
@@ -141,7 +145,6 @@ export function nodeDown(
 
 function isQuiet(state: RaftState, leader: LeaderState): boolean {
   const { lastIndex } = state.log;
-  const heardSince = state.now - 2 * state.settings.heartbeatTicks;
   return (
     leader.isSettled &&
     leader.joint === undefined &&
@@ -150,11 +153,15 @@ function isQuiet(state: RaftState, leader: LeaderState): boolean {
     !state.inDoubt &&
     isAllDone(state) &&
     leader.progress.every(
-      (row) =>
-        isExcused(state, row) ||
-        (!row.inDoubt && row.matchIndex === lastIndex && row.heardTick >= heardSince),
+      (row) => isExcused(state, row) || (!row.inDoubt && row.matchIndex === lastIndex),
     )
   );
+}
+
+/** Whether all whose agreement is asked for were heard not long ago: nobody else begins to sleep without them. */
+function isEverybodyThere(state: RaftState, leader: LeaderState): boolean {
+  const heardSince = state.now - state.settings.electionTimeoutTicksMin;
+  return leader.progress.every((row) => isExcused(state, row) || row.heardTick >= heardSince);
 }
 
 /** An observer that is gone keeps nobody awake; its return, a new connection, wakes its leader. */

@@ -164,8 +164,14 @@ function quarantine(
   }
 }
 
-/** Begins the first election period, put off by `delayTicks`; called once after {@link createRaftState}. @public */
-export function start(state: RaftState, delayTicks = 0): void {
+/**
+ * Begins the first election period at tick `now`, put off by `delayTicks`; called once after {@link createRaftState}. Time that
+ * passed since then, while files were read, is nobody's silence.
+ * @public
+ */
+export function start(state: RaftState, delayTicks = 0, now: number = state.now): void {
+  assert(now >= state.now, 'time does not go back');
+  state.now = now;
   resetElectionDeadline(state);
   state.electionDeadlineTick += delayTicks;
 }

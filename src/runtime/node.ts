@@ -315,6 +315,7 @@ export class ClustorNode {
 
   #begin(): void {
     let begun = 0;
+    this.#ticks.now = this.#nowTick();
     for (const hosted of this.#hosted.values())
       this.#beginHosted(hosted, Math.floor(begun++ / electionsPerTick));
     this.#timer.start();

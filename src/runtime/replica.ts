@@ -122,7 +122,7 @@ export class Replica implements TurnWork {
 
   /** Replays what is known to be committed; called once. The first election may be put off, unless somebody asks before. */
   begin(delayTicks = 0): void {
-    start(this.state, delayTicks);
+    start(this.state, delayTicks, this.#options.ticks.now);
     this.apply.advanceTo(this.state.appliableIndex);
   }
 

@@ -7,7 +7,8 @@ import { defaultRaftSettings, nextTickDue } from '../../src/raft/index.ts';
 import { heartbeat as plainHeartbeat, preVoteRequest } from '../scenarios/scenario-words.ts';
 import { appendOf, CoreDriver, sentOf, wordOf } from './core-driver.ts';
 
-const { hibernateTicks, heartbeatTicks, electionTimeoutTicksMax } = defaultRaftSettings;
+const { hibernateTicks, heartbeatTicks, electionTimeoutTicksMin, electionTimeoutTicksMax } =
+  defaultRaftSettings;
 
 /** A leader whose term-start entry is durable at all. */
 function settledLeader(): CoreDriver {
@@ -97,6 +98,21 @@ describe('a leader', () => {
     quietTime(driver, 3 * heartbeatTicks, []);
 
     expect(driver.state.leader?.restRound).toBeDefined();
+  });
+
+  test('has its quiet time also while echoes are late, and asks for rest once all are there', () => {
+    const driver = settledLeader();
+    const lateTicks = electionTimeoutTicksMin - heartbeatTicks;
+    for (let passed = 0; passed < hibernateTicks; passed += lateTicks) {
+      let round = 0;
+      for (let tick = 0; tick < lateTicks; tick++)
+        for (const beat of sentOf(driver.tick(), 'heartbeat')) round = beat.round;
+      for (const peer of [2, 3]) driver.receive(echoOf(peer, round, false));
+    }
+
+    quietTime(driver, 3 * heartbeatTicks, [2, 3]);
+
+    expect(driver.state.isHibernating).toBe(true);
   });
 
   test('sleeps when all have agreed, and then says nothing and needs no timer', () => {

@@ -35,7 +35,7 @@ describe('regression 48: a hibernating partition whose leader dies elects within
     );
     await scenario.settle(write);
 
-    expect(scenario.value(asked!, 'key')).toBe('after');
+    await scenario.until('it has it too', () => scenario.value(asked!, 'key') === 'after');
   });
 
   test.each([1, 2, 3])('a leader is elected though nobody asks, seed %i', async (seed) => {

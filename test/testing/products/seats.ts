@@ -89,11 +89,11 @@ export class Seats implements StateMachine {
     const isTaken =
       known !== undefined && known.holder !== who && (known.isBought || known.untilMs > nowMs);
     if (isTaken && !(this.#mistake === 'overbooks' && verb === 'buy')) return 'taken';
+    if (known?.isBought === true && known.holder === who) return 'yours';
     if (verb === 'hold') {
       this.#seats.set(seat, { holder: who, untilMs: nowMs + holdMs, isBought: false });
       return this.#mistake === 'chance' ? `held ${Math.random() < 0.5}` : 'held';
     }
-    if (known?.isBought === true && known.holder === who) return 'yours';
     this.#seats.set(seat, { holder: who, untilMs: 0, isBought: true });
     this.#sold++;
     Seats.shared++;
