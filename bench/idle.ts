@@ -16,7 +16,8 @@ const usage = 'npm run bench:idle -- --partitions N [--seconds S] [--settle S] [
 const values = toolArguments(usage, {
   partitions: { type: 'string', default: '100' },
   seconds: { type: 'string', default: '10' },
-  settle: { type: 'string', default: '15' },
+  /** Behind the last collection of garbage that a sleeping node does. */
+  settle: { type: 'string', default: '45' },
   json: { type: 'boolean', default: false },
 });
 const nodeCount = 3;

@@ -29,6 +29,10 @@ export const hibernationMutants: readonly Mutant[] = [
         find: 'leader.restRound = undefined;\n  else if',
         replace: 'noteWork(state, leader);\n  else if',
       },
+      {
+        find: 'heardSince = state.now - state.settings.electionTimeoutTicksMin',
+        replace: 'heardSince = state.now - 2 * state.settings.heartbeatTicks',
+      },
     ],
     expected: 'tests',
     tests,
