@@ -24,6 +24,7 @@ function configurationOf(name: string, declarations: string): ExtractorConfig {
   return ExtractorConfig.prepare({
     configObject: {
       projectFolder: root,
+      newlineKind: 'lf',
       mainEntryPointFilePath: join(root, 'dist', declarations),
       compiler: {
         overrideTsconfig: {
