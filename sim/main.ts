@@ -117,14 +117,19 @@ async function sweep(range: string): Promise<void> {
   });
   const children = new Set<Worker>();
   let isStopped = false;
-  let isCaught = false;
-  const stop = (): void => {
+  let isOver = false;
+  const end = (): void => {
+    isOver = true;
     for (const child of children) child.kill();
+  };
+  /** One seed that catches it is what a mutant is run for. */
+  const failed = (): void => {
+    if (mutant !== undefined) end();
   };
   for (const signal of ['SIGINT', 'SIGTERM'] as const)
     process.on(signal, () => {
       isStopped = true;
-      stop();
+      end();
     });
   /** Runs seeds in one process until there are no more. Returns those that it was given and did not bring back. */
   const runWorker = async (first: readonly number[]): Promise<readonly number[]> => {
@@ -148,26 +153,22 @@ async function sweep(range: string): Promise<void> {
       const report = JSON.parse(line) as SimRunReport;
       reports.push(report);
       progress.cameBack(report);
-      if (report.violation !== undefined) isCaught = true;
-      // One seed that catches it is what a mutant is run for.
-      if (isCaught && mutant !== undefined) stop();
+      if (report.violation !== undefined) failed();
     }
     children.delete(child);
     return [...given, ...waiting];
   };
   /** Starts the next process where a seed ended one: a node's process would have ended too. */
   const runSeeds = async (): Promise<void> => {
-    let left = await runWorker([]);
-    while (left.length > 0 && !isStopped && !(isCaught && mutant !== undefined)) {
-      const [fatal = 0, ...others] = left;
+    let waiting: readonly number[] = [];
+    while (!isOver) {
+      // Who runs next waits for how this process ends.
+      const [fatal, ...others] = await runWorker(waiting);
+      if (fatal === undefined || isOver) return;
       fatalSeeds.push(fatal);
       progress.cameBack({ seed: fatal, violation: fatalViolation });
-      isCaught = true;
-      if (mutant !== undefined) {
-        stop();
-        return;
-      }
-      left = await runWorker(others);
+      failed();
+      waiting = others;
     }
   };
   await Promise.all(Array.from({ length: Math.min(workers, total) }, runSeeds));

@@ -81,7 +81,6 @@ export interface PartitionRow {
   /** The newest `Integrity` quarantine, in force or over. */
   quarantine: QuarantineRow | undefined;
   /** The newest hold of each reason, in force or over: whoever ended it stays on record. */
-  /** The newest of each reason. */
   holds: readonly HoldRow[];
 }
 

@@ -47,6 +47,21 @@ function follower(cluster: ScenarioCluster): NodeId {
   );
 }
 
+/** Damages a node's files three times within a day: it waits for an operator then. */
+async function damagedThrice(cluster: ScenarioCluster, damaged: NodeId): Promise<void> {
+  for (let round = 1; round <= 3; round++) {
+    cluster.crash(damaged);
+    expect(cluster.rot(damaged, 2 + round)).toBeGreaterThan(0);
+    cluster.start(damaged);
+    await cluster.until(
+      'it says so',
+      () => cluster.eventsOf(damaged, 'quarantined').length === round,
+    );
+    if (round < 3) await allEqual(cluster);
+  }
+  await cluster.until('it waits', () => cluster.quarantine(damaged)?.awaitsOperator === true);
+}
+
 describe('regression 32: a bit that flipped in the middle of the log is mended from the peers, and nothing is cut', () => {
   test.each([1, 2, 3])('seed %i', async (seed) => {
     const cluster = await filled(seed);
@@ -141,18 +156,7 @@ describe('a replica in quarantine', () => {
   test('ends by itself twice within a day, and waits for an operator the third time', async () => {
     const cluster = await filled(7);
     const damaged = follower(cluster);
-    for (let round = 1; round <= 3; round++) {
-      cluster.crash(damaged);
-      expect(cluster.rot(damaged, 2 + round)).toBeGreaterThan(0);
-      cluster.start(damaged);
-      await cluster.until(
-        'it says so',
-        () => cluster.eventsOf(damaged, 'quarantined').length === round,
-      );
-      if (round < 3) await allEqual(cluster);
-    }
-
-    await cluster.until('it waits', () => cluster.quarantine(damaged)?.awaitsOperator === true);
+    await damagedThrice(cluster, damaged);
     expect(cluster.replica(damaged).state.inDoubt).toBe(true);
     await cluster.settle(cluster.partition(damaged).clearQuarantine('OPS-17'));
     await allEqual(cluster);
@@ -166,17 +170,7 @@ describe('a replica in quarantine', () => {
   test('that waits for an operator and meets more damage calls the operator again once that is repaired', async () => {
     const cluster = await filled(9);
     const damaged = follower(cluster);
-    for (let round = 1; round <= 3; round++) {
-      cluster.crash(damaged);
-      expect(cluster.rot(damaged, 2 + round)).toBeGreaterThan(0);
-      cluster.start(damaged);
-      await cluster.until(
-        'it says so',
-        () => cluster.eventsOf(damaged, 'quarantined').length === round,
-      );
-      if (round < 3) await allEqual(cluster);
-    }
-    await cluster.until('it waits', () => cluster.quarantine(damaged)?.awaitsOperator === true);
+    await damagedThrice(cluster, damaged);
 
     cluster.isolate(damaged);
     expect(cluster.rot(damaged, 9)).toBeGreaterThan(0);

@@ -1,9 +1,11 @@
 /** What a sweep over seeds tells while it runs, and when it is stopped. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 
+import { present } from '../../src/base/assert.ts';
 import { SweepProgress } from '../../sim/sweep-progress.ts';
 
 function progressOf(isTerminal: boolean): {
@@ -75,3 +77,34 @@ test.each(['SIGINT', 'SIGTERM'] as const)(
     expect(summary.seeds).toBeLessThan(100);
   },
 );
+
+test('a seed that ends its process is told as failed, and the others are run', async () => {
+  const script = ['--import', 'tsx', 'sim/main.ts', '--seeds', '1..3', '--workers', '1'];
+  const sweep = spawn(process.execPath, [...script, '--faults', 'connectionReset', '--json'], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const lines: string[] = [];
+  createInterface({ input: sweep.stdout }).on('line', (line) => lines.push(line));
+  const ended = once(sweep, 'close');
+
+  await vi.waitFor(
+    () => {
+      const worker = childrenOf(sweep.pid).find((pid) => commandOf(pid).includes('--worker'));
+      process.kill(present(worker, 'a process that runs seeds'), 'SIGKILL');
+    },
+    { timeout: 30_000, interval: 20 },
+  );
+
+  expect(await ended).toEqual([1, null]);
+  expect(lines[0]).toMatch(/^seed 1: its process ended/);
+  expect(JSON.parse(lines.at(-1) ?? '')).toMatchObject({ seeds: 3, failed: 1 });
+}, 60_000);
+
+function childrenOf(pid: number | undefined): readonly number[] {
+  const text = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim();
+  return text === '' ? [] : text.split(' ').map(Number);
+}
+
+function commandOf(pid: number): readonly string[] {
+  return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+}
