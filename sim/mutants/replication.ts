@@ -6,6 +6,7 @@ const follower = 'src/raft/follower.ts';
 const commitTests = 'test/raft/commit.test.ts';
 const followerTests = 'test/raft/follower-log.test.ts';
 const scenarioTests = 'test/scenarios/replication.test.ts';
+const behaviourTests = 'test/scenarios/behaviour-replication.test.ts';
 
 /** Mutants of replication. */
 export const replicationMutants: readonly Mutant[] = [
@@ -228,5 +229,32 @@ export const replicationMutants: readonly Mutant[] = [
     ],
     expected: 'tests',
     tests: ['test/raft/doubt.test.ts'],
+  },
+  {
+    name: 'refusal-ends-the-wait-for-a-snapshot',
+    breaks: '§2.4: a refusal, late or expected, makes a leader ask its owner for another snapshot',
+    file: 'src/raft/replication.ts',
+    edits: [
+      {
+        find: `  // No append of earlier entries can help it: the snapshot that it waits for decides.
+  if (progress.state === 'snapshot') return;`,
+        replace: '',
+      },
+    ],
+    expected: 'tests',
+    tests: [behaviourTests],
+  },
+  {
+    name: 'nobody-asks-for-a-snapshot-that-came',
+    breaks: '§2.4: a follower whose word of an installed snapshot was lost is never asked again',
+    file: 'src/raft/replication.ts',
+    edits: [
+      {
+        find: 'emitEmptyAppend(state, context, progress, state.log.baseIndex);',
+        replace: '',
+      },
+    ],
+    expected: 'tests',
+    tests: [behaviourTests],
   },
 ];

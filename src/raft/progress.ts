@@ -2,7 +2,8 @@
  * What a leader knows of one follower, and how much it may have in flight to it.
  *
  * probe: one append at a time until the logs are known to meet. replicate: appends are pipelined within a window of
- * entries and bytes. snapshot: the entries it needs are gone; nothing is sent until a snapshot was installed.
+ * entries and bytes. snapshot: the entries it needs are gone; it is only asked, once a heartbeat, whether it has come to
+ * the start of the log by a snapshot.
  * A probe's next index is no evidence of a match (the match index moves only by a DurabilityAck of this term).
  */
 import { assert } from '../base/assert.ts';

@@ -45,15 +45,14 @@ export function replicate(state: RaftState, context: StepContext, progress: Prog
 /** The heartbeat's empty append: asks for an answer while the match is unknown or behind (specification §2.4). */
 export function probe(state: RaftState, context: StepContext, progress: Progress): void {
   if (progress.inDoubt) {
-    emitAppend(state, context, {
-      progress,
-      prevIndex: progress.matchIndex,
-      lastIndex: progress.matchIndex,
-      bytes: 0,
-    });
+    emitEmptyAppend(state, context, progress, progress.matchIndex);
     return;
   }
-  if (progress.state === 'snapshot') return;
+  // Whether what it needs has been installed; a refusal says that it has not.
+  if (progress.state === 'snapshot') {
+    emitEmptyAppend(state, context, progress, state.log.baseIndex);
+    return;
+  }
   if (progress.state === 'probe') {
     progress.isProbeSent = false;
     replicate(state, context, progress);
@@ -62,8 +61,7 @@ export function probe(state: RaftState, context: StepContext, progress: Progress
   // An observer goes on where its credit had run out.
   replicate(state, context, progress);
   const prevIndex = (progress.nextIndex - 1) as LogIndex;
-  if (prevIndex >= state.log.baseIndex)
-    emitAppend(state, context, { progress, prevIndex, lastIndex: prevIndex, bytes: 0 });
+  if (prevIndex >= state.log.baseIndex) emitEmptyAppend(state, context, progress, prevIndex);
 }
 
 /**
@@ -109,6 +107,8 @@ export function rejected(
     doubtPeer(state, context, progress);
     return;
   }
+  // No append of earlier entries can help it: the snapshot that it waits for decides.
+  if (progress.state === 'snapshot') return;
   const isStale =
     progress.state === 'probe'
       ? message.rejectedPrevIndex !== progress.nextIndex - 1
@@ -164,12 +164,7 @@ function doubtPeer(state: RaftState, context: StepContext, progress: Progress): 
     member: progress.member,
     matchIndex: progress.matchIndex,
   });
-  emitAppend(state, context, {
-    progress,
-    prevIndex: progress.matchIndex,
-    lastIndex: progress.matchIndex,
-    bytes: 0,
-  });
+  emitEmptyAppend(state, context, progress, progress.matchIndex);
 }
 
 function sendProbe(state: RaftState, context: StepContext, progress: Progress): void {
@@ -189,6 +184,15 @@ function lastIndexThatFits(state: RaftState, context: StepContext, firstIndex: L
     firstIndex + state.settings.appendEntriesMax - 1,
   ) as LogIndex;
   return context.log.fit(firstIndex, lastIndexMax, state.settings.appendBytesMax);
+}
+
+function emitEmptyAppend(
+  state: RaftState,
+  context: StepContext,
+  progress: Progress,
+  prevIndex: LogIndex,
+): void {
+  emitAppend(state, context, { progress, prevIndex, lastIndex: prevIndex, bytes: 0 });
 }
 
 function emitAppend(

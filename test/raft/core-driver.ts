@@ -63,14 +63,15 @@ export function configurationOf(
 /** Three voters. */
 export const threeVoters: Configuration = configurationOf([member(1), member(2), member(3)]);
 
-/** Terms of a log from index 1 on, as runs. */
+/** Terms of a log behind `baseIndex`, as runs. */
 export function runsOf(
   terms: readonly number[],
+  baseIndex = 0,
 ): { readonly firstIndex: LogIndex; readonly term: ReturnType<typeof term> }[] {
   return terms.flatMap((value, position) =>
     terms[position - 1] === value
       ? []
-      : [{ firstIndex: logIndex(position + 1), term: term(value) }],
+      : [{ firstIndex: logIndex(baseIndex + position + 1), term: term(value) }],
   );
 }
 
@@ -82,7 +83,9 @@ export interface CoreStart {
   readonly configurations?: readonly Configuration[];
   readonly term?: number;
   readonly votedFor?: Vote;
-  /** Term of each entry from index 1 on. */
+  /** What a snapshot stands for; nothing unless told. */
+  readonly base?: { readonly index: number; readonly term: number };
+  /** Term of each entry behind the base, from index 1 on where there is none. */
   readonly log?: readonly number[];
   readonly recordedCommitIndex?: number;
   readonly inDoubt?: boolean;
@@ -100,6 +103,7 @@ export interface CoreStart {
 export function createCore(options: CoreStart = {}): RaftState {
   const self = options.self ?? 1;
   const log = options.log ?? [];
+  const base = options.base ?? { index: 0, term: 0 };
   const now = options.now ?? 0;
   const settings = { ...defaultRaftSettings, ...options.settings };
   const state = createRaftState({
@@ -107,13 +111,13 @@ export function createCore(options: CoreStart = {}): RaftState {
     selfReplica: replicaId(self),
     selfIncarnation: lifeOf(self, options.life),
     settings,
-    term: term(options.term ?? log.at(-1) ?? 0),
+    term: term(options.term ?? log.at(-1) ?? base.term),
     votedFor: options.votedFor,
-    baseIndex: logIndex(0),
-    baseTerm: term(0),
-    termRuns: runsOf(log),
-    lastIndex: logIndex(log.length),
-    recordedCommitIndex: logIndex(options.recordedCommitIndex ?? 0),
+    baseIndex: logIndex(base.index),
+    baseTerm: term(base.term),
+    termRuns: runsOf(log, base.index),
+    lastIndex: logIndex(base.index + log.length),
+    recordedCommitIndex: logIndex(options.recordedCommitIndex ?? base.index),
     configurations: options.configurations ?? [options.configuration ?? threeVoters],
     ledgerSeq: options.ledgerSeq ?? 0,
     inDoubt: options.inDoubt ?? false,
@@ -227,10 +231,11 @@ export class CoreDriver {
     return this.#now;
   }
 
-  /** Terms of the log from index 1 on. */
+  /** Terms of the log behind its base. */
   get terms(): number[] {
-    return Array.from({ length: this.state.log.lastIndex }, (_, position) =>
-      present(termAt(this.state.log, logIndex(position + 1)), 'within the log'),
+    const { baseIndex, lastIndex } = this.state.log;
+    return Array.from({ length: lastIndex - baseIndex }, (_, position) =>
+      present(termAt(this.state.log, logIndex(baseIndex + position + 1)), 'within the log'),
     );
   }
 

@@ -1,6 +1,7 @@
 /** How replication behaves, step by step: probing, pipelining, windows, catching up, storage that answers late. */
 import { describe, expect, test } from 'vitest';
 
+import { nodeId } from '../../src/base/ids.ts';
 import type { Effect } from '../../src/raft/index.ts';
 import {
   appendOf,
@@ -292,6 +293,96 @@ describe('a slow follower', () => {
 
     expect(leader.applied).toBe(11);
     expect(fast!.disk.terms).toHaveLength(11);
+  });
+});
+
+describe('a follower that needs entries from before the start of the log', () => {
+  const compacted: CoreStart = {
+    base: { index: 10, term: 2 },
+    log: [2, 2],
+    recordedCommitIndex: 12,
+  };
+  const pairBehind = (): CorePair => {
+    const pair = pairOf(compacted, { log: [1, 1, 1, 2], recordedCommitIndex: 4 });
+    pair.exchange();
+    return pair;
+  };
+  /** The follower installed a snapshot up to `index`, which is of term 2, and begins anew. */
+  const installed = (index: number): CoreStart => ({ self: 3, base: { index, term: 2 }, term: 3 });
+
+  test('is asked for a snapshot once, and gets no entries meanwhile', () => {
+    const pair = pairOf(compacted, { log: [1, 1, 1, 2], recordedCommitIndex: 4 });
+    const effects: Effect[] = [];
+    pair.lead((leader) => {
+      const said = leader.receive(
+        appendRejected(3, { term: 3, rejectedPrevIndex: 12, lastIndex: 4 }),
+      );
+      effects.push(...said);
+      return said;
+    });
+    expect(effectsOf(effects, 'snapshotNeeded')).toMatchObject([{ to: { replicaId: 3 } }]);
+    expect(progressOf(pair.leader, 3).state).toBe('snapshot');
+
+    const later = [
+      ...pair.leader.input({ kind: 'propose', count: 5 }),
+      ...pair.leader.sync(),
+      ...pair.leader.receive(appendRejected(3, { term: 3, rejectedPrevIndex: 12, lastIndex: 4 })),
+      ...pair.leader.tick(5),
+      ...pair.leader.input({ kind: 'peerConnected', nodeId: nodeId(3), newBoot: false }),
+      ...pair.leader.tick(5),
+    ];
+
+    expect(effectsOf(later, 'snapshotNeeded')).toEqual([]);
+    expect(spansTo(3, later)).toEqual([
+      [10, 10],
+      [10, 10],
+    ]);
+  });
+
+  test('is asked with every heartbeat whether the snapshot has come; no is no refusal', () => {
+    const pair = pairBehind();
+    pair.lead((leader) => leader.tick(5));
+
+    expect(pair.exchange()).toMatchObject({
+      appends: [{ prevIndex: 10, entries: 0 }],
+      answers: ['heartbeatEcho', 'appendRejected'],
+    });
+
+    expect(progressOf(pair.leader, 3).state).toBe('snapshot');
+    expect(pair.isQuiet).toBe(true);
+  });
+
+  test('replicates once it acknowledges the snapshot', () => {
+    const pair = pairBehind().restartFollower(installed(12));
+    pair.lead((leader) => leader.tick(5));
+    pair.exchange();
+    expect(progressOf(pair.leader, 3)).toMatchObject({ state: 'replicate', matchIndex: 12 });
+
+    pair.exchange();
+
+    expect(pair.follower.terms).toEqual([3]);
+    expect(pair.matchIndex).toBe(13);
+  });
+
+  test('replicates from an older snapshot, as long as the log reaches back to it', () => {
+    const pair = pairBehind().restartFollower(installed(10));
+    pair.lead((leader) => leader.tick(5));
+    pair.exchange();
+    expect(progressOf(pair.leader, 3)).toMatchObject({ state: 'replicate', matchIndex: 10 });
+
+    pair.exchange();
+
+    expect(pair.follower.terms).toEqual([2, 2, 3]);
+    expect(pair.matchIndex).toBe(13);
+  });
+
+  test('waits on when the snapshot that it has is older than that', () => {
+    const pair = pairBehind();
+
+    pair.lead((leader) => leader.acknowledge(3, 9));
+
+    expect(progressOf(pair.leader, 3)).toMatchObject({ state: 'snapshot', matchIndex: 9 });
+    expect(pair.isQuiet).toBe(true);
   });
 });
 

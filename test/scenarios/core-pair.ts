@@ -23,7 +23,7 @@ export interface Exchange {
 /** See the file comment. */
 export class CorePair {
   readonly leader: CoreDriver;
-  readonly follower: CoreDriver;
+  follower: CoreDriver;
   readonly #followerNumber: number;
   #toFollower: PeerMessage[] = [];
 
@@ -60,6 +60,13 @@ export class CorePair {
   /** Lets the leader do something; what it says is on its way. */
   lead(act: (leader: CoreDriver) => readonly Effect[]): void {
     this.#post(act(this.leader));
+  }
+
+  /** The follower begins anew, with what its disk holds now; what was on its way is lost. */
+  restartFollower(start: CoreStart): this {
+    this.follower = new CoreDriver(start);
+    this.lose();
+    return this;
   }
 
   /** What is on its way is lost. */

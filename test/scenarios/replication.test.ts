@@ -1,22 +1,15 @@
 /** Accidents with replication and commit that other systems had; none of them may happen here. */
 import { describe, expect, test } from 'vitest';
 
-import { logIndex, nodeId, replicaId, term } from '../../src/base/ids.ts';
-import {
-  createRaftState,
-  defaultRaftSettings,
-  start,
-  termAt,
-  type Effect,
-  type RaftState,
-} from '../../src/raft/index.ts';
+import { logIndex, term } from '../../src/base/ids.ts';
+import { termAt, type Effect, type RaftState } from '../../src/raft/index.ts';
 import {
   appendOf,
   checkedStep,
   configurationOf,
   CoreDriver,
+  createCore,
   effectsOf,
-  lifeOf,
   member,
   sentOf,
   tenBytesEach,
@@ -27,28 +20,7 @@ import { RaftWorld } from '../raft/raft-world.ts';
 import { appendRejected, heartbeat, leaderOf, progressOf } from './scenario-words.ts';
 
 /** Replica 1 whose log begins behind a snapshot up to index 10 of term 2, and has two entries more. */
-function behindSnapshot(): RaftState {
-  const state = createRaftState({
-    selfNode: nodeId(1),
-    selfReplica: replicaId(1),
-    selfIncarnation: lifeOf(1),
-    settings: defaultRaftSettings,
-    term: term(2),
-    votedFor: undefined,
-    baseIndex: logIndex(10),
-    baseTerm: term(2),
-    termRuns: [{ firstIndex: logIndex(11), term: term(2) }],
-    lastIndex: logIndex(12),
-    recordedCommitIndex: logIndex(10),
-    configurations: [threeVoters],
-    ledgerSeq: 0,
-    inDoubt: false,
-    now: 0,
-    seed: 1,
-  });
-  start(state);
-  return state;
-}
+const behindSnapshot = (): RaftState => createCore({ base: { index: 10, term: 2 }, log: [2, 2] });
 
 const kindsOf = (effects: readonly Effect[]): string[] => effects.map(({ kind }) => kind);
 
