@@ -1,16 +1,17 @@
 /**
  * `npm run bench:compare -- [--rounds N] [--seconds S]`: a real cluster of this package against a three-member
- * etcd with TLS on its ports and against the bare pipeline, on the same machine in the same run.
+ * etcd with TLS on its ports and against two bare pipelines, on the same machine in the same run.
  *
- * Each round starts each of the three afresh, alone on the machine, in an order that rotates, warms it up with 64
+ * Each round starts each of the four afresh, alone on the machine, in an order that rotates, warms it up with 64
  * outstanding for 4 s, and loads it in a closed
  * loop of 256-byte writes at 1, 64 and 256 outstanding. Every figure is the median over the rounds. A table goes to
  * standard error; the last line of standard output is JSON: acks/s (`ratio…`) and latencies (`p50…`, `p99…`), ours
- * divided by etcd's, and `p50Ratio1Bare`, ours divided by the bare pipeline's. Ratios of acks/s are better above 1,
+ * divided by etcd's. `p50Ratio1Pool` and `p50Ratio1Bare` are ours divided by those of a pipeline that seals its blocks, as ours
+ * do, and syncs through libuv's pool, and of one that does not seal and writes by the product's own thread. Ratios of acks/s are better above 1,
  * those of latencies below.
  */
 import { join } from 'node:path';
-import { startBarePipeline } from './bare-pipeline/target.ts';
+import { nameOfBarePipeline, startBarePipeline } from './bare-pipeline/target.ts';
 import { startClustor } from './clustor-target.ts';
 import { startEtcd } from './etcd/target.ts';
 import { runLoad, type LoadResult, type RunningTarget } from './load/generator.ts';
@@ -22,13 +23,15 @@ const warmSeconds = 1;
 const warmUpSeconds = 3;
 const warmUpOutstanding = 64;
 const valueBytes = 256;
+const pooled = { isSealed: true, syncs: 'pool' } as const;
 
 type Start = (directory: string) => Promise<RunningTarget>;
 
 const starts: readonly Start[] = [
   (directory) => startEtcd({ directory, valueBytes, hasTls: true }),
   (directory) => startClustor({ directory, valueBytes }),
-  (directory) => startBarePipeline({ directory, valueBytes, hasFeatures: false }),
+  (directory) => startBarePipeline({ directory, valueBytes }),
+  (directory) => startBarePipeline({ directory, valueBytes, ...pooled }),
 ];
 
 exitOnSignals();
@@ -41,7 +44,7 @@ for (let round = 0; round < options.rounds; round++) {
     const start = starts[position];
     if (start === undefined) continue;
     const target = await start(join(directory, `${String(round)}-${String(position)}`));
-    // A server that has run for a while is what is compared: all three get the same work first.
+    // A server that has run for a while is what is compared: all of them get the same work first.
     await runLoad(target, { warmSeconds, seconds: warmUpSeconds, outstanding: warmUpOutstanding });
     for (const outstanding of options.outstanding) {
       results.push(await runLoad(target, { warmSeconds, seconds: options.seconds, outstanding }));
@@ -72,6 +75,7 @@ function ratios(): Readonly<Record<string, number>> {
     ratio256: ratio(etcd, 256, acks),
     p50Ratio1: ratio(etcd, 1, p50),
     p99Ratio256: ratio(etcd, 256, p99),
-    p50Ratio1Bare: ratio('bare pipeline', 1, p50),
+    p50Ratio1Pool: ratio(nameOfBarePipeline(pooled), 1, p50),
+    p50Ratio1Bare: ratio(nameOfBarePipeline({}), 1, p50),
   };
 }

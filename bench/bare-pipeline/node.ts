@@ -27,6 +27,8 @@ export interface BareNodeSettings {
   readonly directory: string;
   readonly certificateDirectory: string;
   readonly hasFeatures: boolean;
+  readonly isSealed: boolean;
+  readonly syncs: 'thread' | 'pool';
   /** Ports of the followers; empty for a follower. */
   readonly followerPorts: readonly number[];
 }
@@ -47,7 +49,7 @@ await (settings.followerPorts.length === 0 ? runFollower() : runLeader());
 
 async function runFollower(): Promise<void> {
   const writers: FrameWriter[] = [];
-  const journal = await BareJournal.open(settings.directory, (index) => {
+  const journal = await BareJournal.open(settings, (index) => {
     for (const writer of writers) {
       const at = writer.begin(frameKind.durable, 8);
       writer.slab.writeDoubleLE(index, at);
@@ -109,7 +111,7 @@ async function runLeader(): Promise<void> {
       writer.slab.writeUInt32LE(waitingIds[place] ?? 0, at);
     }
   };
-  const journal = await BareJournal.open(settings.directory, (index) => {
+  const journal = await BareJournal.open(settings, (index) => {
     advance(0, index);
   });
   const followers = await Promise.all(

@@ -13,14 +13,35 @@ export interface BarePipelineOptions {
   readonly directory: string;
   readonly valueBytes: number;
   /** CRC per entry, a map as state machine and a session table. */
-  readonly hasFeatures: boolean;
+  readonly hasFeatures?: boolean;
+  /** Blocks are sealed with AES-256-GCM. */
+  readonly isSealed?: boolean;
+  /** Direct writes by a thread, as the product does it, or `fdatasync` in libuv's pool. @defaultValue thread */
+  readonly syncs?: 'thread' | 'pool';
+}
+
+/** What results of a pipeline are called. */
+export function nameOfBarePipeline(options: Partial<BarePipelineOptions>): string {
+  const { hasFeatures = false, isSealed = false, syncs = 'thread' } = options;
+  return [
+    'bare pipeline',
+    ...(isSealed ? ['sealed'] : []),
+    ...(syncs === 'pool' ? ['by the pool'] : []),
+    ...(hasFeatures ? ['with CRC and map'] : []),
+  ].join(' ');
 }
 
 type Answered = (slot: number, isOk: boolean) => void;
 
 /** Starts the pipeline and connects to its leader. */
 export async function startBarePipeline(options: BarePipelineOptions): Promise<RunningTarget> {
-  const { directory, hasFeatures, valueBytes } = options;
+  const {
+    directory,
+    valueBytes,
+    hasFeatures = false,
+    isSealed = false,
+    syncs = 'thread',
+  } = options;
   mkdirSync(directory, { recursive: true });
   const certificateDirectory = join(directory, 'certificates');
   const { client } = makeCertificates(certificateDirectory);
@@ -29,6 +50,8 @@ export async function startBarePipeline(options: BarePipelineOptions): Promise<R
       directory: join(directory, name),
       certificateDirectory,
       hasFeatures,
+      isSealed,
+      syncs,
       followerPorts,
     };
     const words = [JSON.stringify(settings)];
@@ -68,7 +91,7 @@ export async function startBarePipeline(options: BarePipelineOptions): Promise<R
   const writer = new FrameWriter(socket);
   const value = Buffer.alloc(valueBytes, 'abcdefghijklmnopqrstuvwxyz0123456789');
   return {
-    name: hasFeatures ? 'bare pipeline with CRC and map' : 'bare pipeline',
+    name: nameOfBarePipeline(options),
     serverPids: children.map((child) => child.pid ?? 0),
     send(slot, answered) {
       answers[slot] = answered;
