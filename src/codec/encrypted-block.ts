@@ -75,6 +75,11 @@ export class EncryptedBlockSealer implements BlockSuite {
     this.#associated = writer.take();
   }
 
+  prepare(number: number): void {
+    writeU64(this.#nonceView, 4, number);
+    this.#cipher.prepare(this.#nonce);
+  }
+
   seal(target: Uint8Array, offset: number, block: BlockToSeal): void {
     writeBlockHeader(target, offset, block);
     this.#cipher.seal(target, this.#place(target, offset, block));

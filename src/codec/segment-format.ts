@@ -137,6 +137,8 @@ export function blockOffset(block: number): number {
 
 /** Seals and opens the blocks of one segment: one class per way of sealing. */
 export interface BlockSuite {
+  /** Block `number` will be sealed next, probably. */
+  prepare(number: number): void;
   /** Finishes the block at `offset` of `target`, whose plaintext stands in place already; the rest is zeroed. */
   seal(target: Uint8Array, offset: number, block: BlockToSeal): void;
   /**
@@ -213,6 +215,10 @@ export function segmentHeaderMac(bytes: Uint8Array): Uint8Array {
 
 /** Seals and opens blocks of one segment without encryption. */
 export class BlockSealer implements BlockSuite {
+  prepare(): void {
+    // A sum needs no preparation.
+  }
+
   readonly #saltCrc: number;
   readonly #number = new Uint8Array(8);
   readonly #numberView = new DataView(this.#number.buffer);

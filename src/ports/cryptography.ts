@@ -28,6 +28,8 @@ export const cipherKeyBytes = 32;
 
 /** AES-256-GCM under one key. @public */
 export interface BlockCipher {
+  /** The nonce of the next {@link BlockCipher.seal}, probably: what can be made ahead is. Another one is right as well. */
+  prepare(nonce: Uint8Array): void;
   /** Encrypts the text in place and writes the tag behind it. */
   seal(target: Uint8Array, place: CipherPlace): void;
   /** Decrypts the text in place; returns whether the tag verified, and leaves zeros in place of the text when it did not. */

@@ -47,33 +47,42 @@ export class FrameBuilder {
   /** What an effect of the core appends, with the configurations that stand in it. */
   batchOf(effect: AppendEffect, material: BatchMaterial): FrameBatch {
     const { firstIndex, lastIndex, term } = effect;
+    const lastTerm = term;
     const place = { term, firstIndex };
-    const batch = { firstIndex, lastIndex, lastTerm: term };
     switch (effect.source) {
       case 'noOp':
-        return { ...batch, bytes: this.noOps(place, lastIndex - firstIndex + 1) };
+        return {
+          firstIndex,
+          lastIndex,
+          lastTerm,
+          bytes: this.noOps(place, lastIndex - firstIndex + 1),
+        };
       case 'configuration':
         return {
-          ...batch,
+          firstIndex,
+          lastIndex,
+          lastTerm,
           bytes: this.system(place, systemEntryOf(effect)),
           configurations: [effect.configuration],
         };
       case 'proposals': {
         const { proposals, ingestMs } = material;
         const [first] = proposals;
-        if (first?.isSystem === true)
-          return { ...batch, bytes: this.#system(place, 1, first.payload), fences: [firstIndex] };
-        return { ...batch, bytes: this.proposals(proposals, { ...place, ingestMs }) };
+        if (first?.isSystem === true) {
+          const bytes = this.#system(place, 1, first.payload);
+          return { firstIndex, lastIndex, lastTerm, bytes, fences: [firstIndex] };
+        }
+        const bytes = this.proposals(proposals, { term, firstIndex, ingestMs });
+        return { firstIndex, lastIndex, lastTerm, bytes };
       }
       case 'received': {
         const received = present(material.received, 'a received append has its frames');
         const fences = received.fencesFrom(firstIndex);
-        return {
-          ...batch,
-          bytes: received.from(firstIndex),
-          configurations: received.configurationsFrom(firstIndex),
-          ...(fences.length === 0 ? {} : { fences }),
-        };
+        const bytes = received.from(firstIndex);
+        const configurations = received.configurationsFrom(firstIndex);
+        return fences.length === 0
+          ? { firstIndex, lastIndex, lastTerm, bytes, configurations }
+          : { firstIndex, lastIndex, lastTerm, bytes, configurations, fences };
       }
       default:
         return unreachable(effect);

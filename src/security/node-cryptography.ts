@@ -5,10 +5,11 @@
 import {
   createCipheriv,
   createDecipheriv,
-  createHash,
   createHmac,
   createSecretKey,
+  hash,
   hkdfSync,
+  type CipherGCM,
   type KeyObject,
 } from 'node:crypto';
 import { assert } from '../base/assert.ts';
@@ -25,7 +26,7 @@ const tagOptions = { authTagLength: cipherTagBytes } as const;
 
 /** See the file comment. */
 export const nodeCryptography: Cryptography = {
-  sha256: (bytes) => new Uint8Array(createHash('sha256').update(bytes).digest()),
+  sha256: (bytes) => new Uint8Array(hash('sha256', bytes, 'buffer')),
   hmacSha256: (key, bytes) => new Uint8Array(createHmac('sha256', key).update(bytes).digest()),
   hkdfSha256: ({ key, salt, info }) =>
     new Uint8Array(hkdfSync('sha256', key, salt, info, cipherKeyBytes)),
@@ -37,17 +38,33 @@ export const nodeCryptography: Cryptography = {
 
 class GcmCipher implements BlockCipher {
   readonly #key: KeyObject;
+  /** Made ahead, for one nonce and one use. */
+  #ready: { readonly nonce: Uint8Array; readonly cipher: CipherGCM } | undefined;
 
   constructor(key: KeyObject) {
     this.#key = key;
   }
 
+  prepare(nonce: Uint8Array): void {
+    this.#ready = {
+      nonce: nonce.slice(),
+      cipher: createCipheriv(algorithm, this.#key, nonce, tagOptions),
+    };
+  }
+
   seal(target: Uint8Array, { start, length, nonce, associated }: CipherPlace): void {
-    const cipher = createCipheriv(algorithm, this.#key, nonce, tagOptions);
+    const cipher = this.#take(nonce);
     cipher.setAAD(associated);
     target.set(cipher.update(target.subarray(start, start + length)), start);
     cipher.final();
     target.set(cipher.getAuthTag(), start + length);
+  }
+
+  #take(nonce: Uint8Array): CipherGCM {
+    const ready = this.#ready;
+    this.#ready = undefined;
+    if (ready?.nonce.every((byte, at) => nonce[at] === byte) === true) return ready.cipher;
+    return createCipheriv(algorithm, this.#key, nonce, tagOptions);
   }
 
   open(target: Uint8Array, { start, length, nonce, associated }: CipherPlace): boolean {

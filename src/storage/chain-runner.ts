@@ -26,6 +26,8 @@ export interface ChainRunnerOptions extends Omit<IoWriterDeskOptions, 'deviceLat
   readonly flushEnded: (tookMs: number) => void;
   /** The next chain may start. */
   readonly next: () => void;
+  /** A chain has ended, and no next one has started. */
+  readonly idle: () => void;
   /** No chain starts any more. */
   readonly failed: (error: ClustorError) => void;
 }
@@ -174,9 +176,10 @@ export class ChainRunner {
 
   /** A chain or a rotation ended: first the mode is changed, if that is wanted, then the next one may start. */
   #goOn(): void {
-    const { clock, next } = this.#options;
+    const { clock, next, idle } = this.#options;
     if (!this.#isIdle || !this.#isChangeDue) {
       next();
+      if (this.isReady) idle();
       return;
     }
     this.#busySinceMs = clock.monotonicMs();

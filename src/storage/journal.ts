@@ -97,6 +97,11 @@ export class Journal {
     return this.#writer;
   }
 
+  /** Nothing is being written: the next flush can be made shorter. */
+  readonly prepareSeal = (): void => {
+    this.#writer?.prepare();
+  };
+
   /** Behind every block that was sealed so far. */
   get end(): JournalPosition {
     const { segment, endOffset } = this.writer;

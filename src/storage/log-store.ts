@@ -102,9 +102,7 @@ export class LogStore implements PartitionLogOwner {
     this.#ledger = parts.ledger;
     this.#image = parts.recovery.image;
     this.#reader = parts.reader;
-    this.#hold = new GroupHold(options.clock, (log) => {
-      options.listener.groupFsyncOverrun?.(log);
-    });
+    this.#hold = new GroupHold(options.clock, (log) => options.listener.groupFsyncOverrun?.(log));
     this.#guard = parts.guard;
     this.#disk = parts.disk;
     this.#reserve = parts.reserve;
@@ -113,6 +111,7 @@ export class LogStore implements PartitionLogOwner {
       ...options,
       flushEnded: options.listener.flushEnded.bind(options.listener),
       next: this.flush.bind(this),
+      idle: parts.journal.prepareSeal,
       failed: this.#failed.bind(this),
     });
     this.#guard.logBytes = () => this.#journal.bytes;

@@ -56,6 +56,8 @@ export class SegmentWriter {
   #firstFrame = noFirstFrame;
   #flags = 0;
   #isOpen = false;
+  /** The block that the cipher is ready for. */
+  #preparedBlock = -1;
 
   constructor(segment: OpenSegment, memory: FlushMemory, suite: BlockSuite) {
     this.segment = segment;
@@ -85,6 +87,13 @@ export class SegmentWriter {
   /** Bytes laid out in the flush so far. */
   get flushBytes(): number {
     return this.#isOpen ? this.#blockStart + blockBytes : 0;
+  }
+
+  /** Nothing else is to be done now: the next flush can be made shorter. */
+  prepare(): void {
+    if (this.#isOpen || this.#preparedBlock === this.#nextBlock) return;
+    this.#preparedBlock = this.#nextBlock;
+    this.#suite.prepare(this.#nextBlock);
   }
 
   /** Begins a flush on a fresh block. */

@@ -37,6 +37,9 @@ export class NonceWatch implements Cryptography {
     const nonces = this.#nonces.get(name) ?? new Set<string>();
     this.#nonces.set(name, nonces);
     return {
+      prepare: (nonce) => {
+        cipher.prepare(nonce);
+      },
       open: (target, place) => cipher.open(target, place),
       seal: (target, place) => {
         const nonce = place.nonce.join(',');

@@ -95,6 +95,29 @@ describe('an encrypted block', () => {
     expect(plain.every((value) => value === 0x61)).toBe(true);
   });
 
+  test('is the same whether its number, another one or none was expected', () => {
+    const block = { plainBytes: 50, firstFrame: 0, flags: flagFirstOfFlush | flagLastOfFlush };
+    const blocks = [4, 5, 6, 7, 8];
+    const expecting = sealer();
+    const plain = (): Uint8Array =>
+      new Uint8Array(blockBytes).fill(0x61, blockHeaderBytes, blockHeaderBytes + 50);
+
+    const got = blocks.map((number) => {
+      const target = plain();
+      if (number === 5 || number === 6) expecting.prepare(number);
+      if (number === 7) expecting.prepare(9);
+      expecting.seal(target, 0, { ...block, number });
+      return hexOf(target);
+    });
+
+    const wanted = blocks.map((number) => {
+      const target = plain();
+      sealer().seal(target, 0, { ...block, number });
+      return hexOf(target);
+    });
+    expect(got).toEqual(wanted);
+  });
+
   test.each([
     ['another block number', () => sealer().open(sealed(4, 50), 0, 5)],
     ['another segment', () => sealer({ segmentSeq: 8 }).open(sealed(4, 50), 0, 4)],

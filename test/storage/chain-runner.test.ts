@@ -81,6 +81,7 @@ beforeEach(() => {
     ledger: { synced: () => undefined } as unknown as ChainRunnerOptions['ledger'],
     flushEnded: start,
     next: start,
+    idle: () => undefined,
     failed: (error) => (failure = error),
   });
   start();
