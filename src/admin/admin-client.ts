@@ -83,6 +83,7 @@ export interface AdminClient {
   rotateKeys(): Promise<Plain<KeysResponse>>;
   setQuarantine(request: MessageInitShape<typeof SetQuarantineRequestSchema>): Promise<void>;
   getScrub(): Promise<Plain<ScrubResponse>>;
+  startScrub(): Promise<Plain<ScrubResponse>>;
   pauseScrub(): Promise<Plain<ScrubResponse>>;
   resumeScrub(): Promise<Plain<ScrubResponse>>;
   clearQuarantine(request: MessageInitShape<typeof ClearQuarantineRequestSchema>): Promise<void>;
@@ -185,11 +186,12 @@ function quarantineCalls(
 function scrubCalls(
   client: Client<typeof AdminService>,
   call: <T>(run: () => Promise<T>) => Promise<T>,
-): Pick<AdminClient, 'getScrub' | 'pauseScrub' | 'resumeScrub'> {
+): Pick<AdminClient, 'getScrub' | 'startScrub' | 'pauseScrub' | 'resumeScrub'> {
   const asked = (ask: () => Promise<ScrubResponse>): Promise<Plain<ScrubResponse>> =>
     call(async () => plain(await ask()) as Plain<ScrubResponse>);
   return {
     getScrub: () => asked(() => client.getScrub({})),
+    startScrub: () => asked(() => client.startScrub({})),
     pauseScrub: () => asked(() => client.pauseScrub({})),
     resumeScrub: () => asked(() => client.resumeScrub({})),
   };

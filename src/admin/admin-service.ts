@@ -67,6 +67,7 @@ const actions: Readonly<Record<string, AccessAction>> = {
   RotateKeys: 'adminWrite',
   SetQuarantine: 'adminWrite',
   GetScrub: 'adminRead',
+  StartScrub: 'adminWrite',
   PauseScrub: 'adminWrite',
   ResumeScrub: 'adminWrite',
   ClearQuarantine: 'adminWrite',

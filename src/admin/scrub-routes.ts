@@ -18,13 +18,14 @@ export interface ScrubSubject {
 
 type ScrubRoutes = Pick<
   ServiceImpl<typeof AdminService>,
-  'getScrub' | 'pauseScrub' | 'resumeScrub'
+  'getScrub' | 'startScrub' | 'pauseScrub' | 'resumeScrub'
 >;
 
 /** The handlers of these calls. */
 export function scrubRoutes(node: ScrubSubject): ScrubRoutes {
   return {
     getScrub: async () => responseOf(await node.scrub.status()),
+    startScrub: async () => responseOf(await node.scrub.start()),
     pauseScrub: async () => responseOf(await node.scrub.pause()),
     resumeScrub: async () => responseOf(await node.scrub.resume()),
   };
@@ -39,6 +40,8 @@ export function scrubMessage(scrub: ScrubStatistics): Scrub {
     coverageAgeMs: BigInt(Math.floor(scrub.coverageAgeMs)),
     damagedSegments: scrub.damagedSegments,
     ledgerRenewals: scrub.ledgerRenewals,
+    busyMs: BigInt(Math.floor(scrub.busyMs)),
+    passBytesLeft: BigInt(scrub.passBytesLeft),
   });
 }
 

@@ -1,4 +1,4 @@
-/** `clustor scrub status`, `pause` and `resume`: the background scrub of running nodes. */
+/** `clustor scrub status`, `start`, `pause` and `resume`: the background scrub of running nodes. */
 import type { Command } from 'commander';
 import pc from 'picocolors';
 import type { AdminClient, Plain } from '../admin/admin-client.ts';
@@ -12,7 +12,7 @@ import type { Output } from './output.ts';
 export function addScrubCommands(root: Command, kit: CommandKit): void {
   const scrub = root
     .command('scrub')
-    .description('look at the background scrub of nodes, make it pause, let it go on');
+    .description('look at the background scrub of nodes, start it, make it pause, let it go on');
   const one = (
     name: string,
     description: string,
@@ -30,6 +30,7 @@ export function addScrubCommands(root: Command, kit: CommandKit): void {
   one('status', 'show what it has read, how old the oldest reading is, what it found', (admin) =>
     admin.getScrub(),
   );
+  one('start', 'read everything now, at the usual pace', (admin) => admin.startScrub());
   one('pause', 'read nothing more, through restarts too, until it is resumed', (admin) =>
     admin.pauseScrub(),
   );
@@ -47,13 +48,23 @@ function scrubText(nodeId: number, { pausedSinceMs, scrub }: Plain<ScrubResponse
       ? 'at work'
       : pc.yellow(`pauses since ${new Date(pausedSinceMs).toISOString()}`);
   if (scrub === undefined) return `${title}  ${state}`;
-  const { passes, bytesRead, lastPassMs, coverageAgeMs, damagedSegments, ledgerRenewals } = scrub;
+  const {
+    passes,
+    bytesRead,
+    busyMs,
+    passBytesLeft,
+    lastPassMs,
+    coverageAgeMs,
+    damagedSegments,
+    ledgerRenewals,
+  } = scrub;
   const last = lastPassMs === 0 ? '' : `, the last one ended ${new Date(lastPassMs).toISOString()}`;
   const hours = (coverageAgeMs / 3_600_000).toFixed(1);
   const found = `${damagedSegments} segment(s) damaged, ledger written anew ${ledgerRenewals} time(s)`;
   return [
     `${title}  ${state}`,
-    `${passes} passes since the start, ${bytesText(bytesRead)} read${last}`,
+    `${passes} passes since the start, ${bytesText(bytesRead)} read in ${(busyMs / 1000).toFixed(1)} s of work${last}`,
+    ...(passBytesLeft === 0 ? [] : [`a pass is under way, ${bytesText(passBytesLeft)} left`]),
     `every byte was read or first seen within the last ${hours} h`,
     damagedSegments + ledgerRenewals === 0 ? pc.green('nothing found') : pc.red(found),
   ].join('\n');

@@ -108,6 +108,10 @@ export interface SegmentDamage {
 export interface ScrubStatistics {
   readonly passes: number;
   readonly bytesRead: number;
+  /** How long it was at work, reads included, milliseconds. */
+  readonly busyMs: number;
+  /** What the pass under way still has to read; 0 when none is. */
+  readonly passBytesLeft: number;
   /** End of the newest pass, milliseconds since 1970; 0 before the first one. */
   readonly lastPassMs: number;
   /** How long ago the byte that waits longest was read or first seen, milliseconds. */

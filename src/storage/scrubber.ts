@@ -40,6 +40,11 @@ export interface ScrubberOptions extends Omit<SegmentToCheck, keyof ScrubSegment
 export interface NodeScrub {
   /** How it stands. */
   status(): Promise<ScrubStatus>;
+  /**
+   * Begins a pass over everything now, at the usual pace; behind the one under way, if there is one, and behind a pause. A restart
+   * forgets it.
+   */
+  start(): Promise<ScrubStatus>;
   /** Nothing more is read, through restarts too, until it is resumed. Durable when it resolves. */
   pause(): Promise<ScrubStatus>;
   /** It goes on where it was. */
@@ -70,6 +75,10 @@ export class Scrubber implements NodeScrub {
   #saving: Promise<void> = Promise.resolve();
   #passes = 0;
   #bytesRead = 0;
+  #busyMs = 0;
+  #passBytesLeft = 0;
+  /** The next pass reads everything. */
+  #wantsAll = false;
   #lastPassMs = 0;
   #isStopped = false;
   #cancel: CancelTimer | undefined;
@@ -88,6 +97,8 @@ export class Scrubber implements NodeScrub {
     return {
       passes: this.#passes,
       bytesRead: this.#bytesRead,
+      busyMs: this.#busyMs,
+      passBytesLeft: this.#passBytesLeft,
       lastPassMs: this.#lastPassMs,
       coverageAgeMs: ages.reduce((oldest, age) => Math.max(oldest, age), 0),
       damagedSegments: this.#damaged.size,
@@ -98,6 +109,17 @@ export class Scrubber implements NodeScrub {
   async status(): Promise<ScrubStatus> {
     await this.#load();
     return { ...this.statistics(), pausedSinceMs: this.#pausedSinceMs };
+  }
+
+  async start(): Promise<ScrubStatus> {
+    await this.#load();
+    if (this.#isStopped) throw closedError();
+    this.#wantsAll = true;
+    if (this.#work === undefined) {
+      this.#cancel?.();
+      this.#begin();
+    }
+    return this.status();
   }
 
   async pause(): Promise<ScrubStatus> {
@@ -151,16 +173,25 @@ export class Scrubber implements NodeScrub {
 
   #schedule(delayMs: number): void {
     this.#cancel = this.#options.clock.setTimer(delayMs, () => {
-      this.#work = this.#pass()
-        .catch((error: unknown) => {
-          const fields = { message: messageOf(error) };
-          this.#options.observer.emit({ level: 'warn', kind: 'scrubFailed', fields });
-        })
-        .then(() => {
-          this.#work = undefined;
-          if (!this.#isStopped) this.#schedule(scrubIntervalMs);
-        });
+      this.#begin();
     });
+  }
+
+  #begin(): void {
+    let isFailed = false;
+    this.#work = this.#pass()
+      .catch((error: unknown) => {
+        isFailed = true;
+        const fields = { message: messageOf(error) };
+        this.#options.observer.emit({ level: 'warn', kind: 'scrubFailed', fields });
+      })
+      .then(() => {
+        this.#work = undefined;
+        this.#passBytesLeft = 0;
+        if (this.#isStopped) return;
+        if (this.#wantsAll && !isFailed) this.#begin();
+        else this.#schedule(scrubIntervalMs);
+      });
   }
 
   #units(nowMs: number): readonly ScrubUnit[] {
@@ -186,7 +217,13 @@ export class Scrubber implements NodeScrub {
     if (this.#isStopped) return;
     const present = this.#noteUnits();
     const nowMs = clock.wallMs();
-    for (const { segmentSeq } of unitsOfPass(this.#units(nowMs), nowMs)) {
+    const known = this.#units(nowMs);
+    const units = this.#wantsAll ? known : unitsOfPass(known, nowMs);
+    this.#wantsAll = false;
+    let bytesLeft = units.reduce((sum, { bytes }) => sum + bytes, 0);
+    for (const { segmentSeq, bytes } of units) {
+      this.#passBytesLeft = bytesLeft;
+      bytesLeft -= bytes;
       if (segmentSeq === ledgerUnit) {
         if (await this.#checkLedger()) present.set(ledgerUnit, clock.wallMs());
         if (this.#isStopped) return;
@@ -267,7 +304,9 @@ export class Scrubber implements NodeScrub {
     const { clock } = this.#options;
     let startedMs = clock.monotonicMs();
     return async () => {
-      const restMs = restMsAfter(clock.monotonicMs() - startedMs);
+      const workMs = clock.monotonicMs() - startedMs;
+      this.#busyMs += workMs;
+      const restMs = restMsAfter(workMs);
       if (!this.#isStopped && restMs > 0)
         await new Promise<void>((resolve) => {
           const cancel = clock.setTimer(restMs, resolve);

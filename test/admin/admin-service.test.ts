@@ -280,6 +280,7 @@ describe('the judgement before every handler', () => {
     },
     scrub: {
       status: () => Promise.reject(new Error('a secret of the inside')),
+      start: () => Promise.reject(new Error('a secret of the inside')),
       pause: () => Promise.reject(new Error('a secret of the inside')),
       resume: () => Promise.reject(new Error('a secret of the inside')),
     },
@@ -327,6 +328,7 @@ describe('the judgement before every handler', () => {
       client.rotateKeys({}),
       client.setQuarantine({ partitionId: partition, ticket: 'OPS-17', reason: 'a trial' }),
       client.getScrub({}),
+      client.startScrub({}),
       client.pauseScrub({}),
       client.resumeScrub({}),
       client.clearQuarantine({ partitionId: partition, ticket: 'OPS-17' }),
@@ -363,6 +365,7 @@ describe('the judgement before every handler', () => {
       'TransferLeadership',
       'RotateKeys',
       'SetQuarantine',
+      'StartScrub',
       'PauseScrub',
       'ResumeScrub',
       'ClearQuarantine',

@@ -13,7 +13,7 @@ afterAll(async () => {
   await world.close();
 });
 
-test('is paused and resumed by an operator, looked at by everybody', async () => {
+test('is started, paused and resumed by an operator, looked at by everybody', async () => {
   const running = await world.start();
   const clientAs = async (role: 'operator' | 'observer'): ReturnType<AdminWorld['client']> =>
     world.client(running.address, { expected: 1, material: await world.materialOf(role) });
@@ -22,8 +22,12 @@ test('is paused and resumed by an operator, looked at by everybody', async () =>
   expect(await observer.getScrub()).toMatchObject({
     isPaused: false,
     pausedSinceMs: 0,
-    scrub: { passes: 0, damagedSegments: 0, ledgerRenewals: 0 },
+    scrub: { passes: 0, damagedSegments: 0, ledgerRenewals: 0, busyMs: 0, passBytesLeft: 0 },
   });
+
+  await expect(observer.startScrub()).rejects.toMatchObject({ code: 'CLUSTOR_PERMISSION_DENIED' });
+  expect(await operator.startScrub()).toMatchObject({ isPaused: false });
+  await expect.poll(async () => (await observer.getScrub()).scrub?.passes).toBe(1);
 
   await expect(observer.pauseScrub()).rejects.toMatchObject({ code: 'CLUSTOR_PERMISSION_DENIED' });
   const paused = await operator.pauseScrub();

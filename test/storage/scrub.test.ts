@@ -208,10 +208,82 @@ describe('the scrub of the ledger', () => {
   }
 });
 
-describe('a scrub that was made to pause', () => {
-  const scrubOf = (world: StoreWorld): NonNullable<StoreWorld['store']>['scrub'] =>
-    present(world.store, 'the store is open').scrub;
+const scrubOf = (world: StoreWorld): NonNullable<StoreWorld['store']>['scrub'] =>
+  present(world.store, 'the store is open').scrub;
 
+describe('a scrub that an operator starts', () => {
+  test('reads everything at once, and goes on as before', async () => {
+    const world = await filled();
+    const { journalBytes } = statistics(world);
+
+    const started = await world.settle(scrubOf(world).start());
+    expect(started).toMatchObject({ passes: 0, pausedSinceMs: undefined });
+    await world.run(60_000);
+
+    const { scrub } = statistics(world);
+    expect(scrub).toMatchObject({ passes: 1, passBytesLeft: 0 });
+    expect(scrub.bytesRead).toBeGreaterThanOrEqual(journalBytes);
+    expect(scrub.busyMs).toBeGreaterThan(0);
+    await world.run(passMs);
+    expect(statistics(world).scrub.passes).toBe(2);
+  });
+
+  test('takes no more than its share of the time', async () => {
+    const world = await filled();
+    const before = world.scheduler.nowMs;
+    await world.settle(scrubOf(world).start());
+    while (statistics(world).scrub.passes === 0) await world.run(10);
+
+    const { busyMs } = statistics(world).scrub;
+    expect(busyMs).toBeGreaterThan(0);
+    expect(busyMs / (world.scheduler.nowMs - before)).toBeLessThan(0.025);
+  });
+
+  test('asked for while it reads, reads everything again behind that', async () => {
+    const world = await filled();
+    await world.settle(scrubOf(world).start());
+    while (statistics(world).scrub.passBytesLeft === 0) await world.run(1);
+    await world.settle(scrubOf(world).start());
+    await world.settle(scrubOf(world).start());
+    await world.run(120_000);
+
+    const { scrub, journalBytes } = statistics(world);
+    expect(scrub.passes).toBe(2);
+    expect(scrub.bytesRead).toBeGreaterThanOrEqual(2 * journalBytes);
+  });
+
+  test('asked for while it pauses, begins when it is resumed', async () => {
+    const world = await filled();
+    await world.settle(scrubOf(world).pause());
+    await world.settle(scrubOf(world).start());
+    await world.run(120_000);
+    expect(statistics(world).scrub.bytesRead).toBe(0);
+
+    await world.settle(scrubOf(world).resume());
+    await world.run(60_000);
+    const { scrub, journalBytes } = statistics(world);
+    expect(scrub.passes).toBe(1);
+    expect(scrub.bytesRead).toBeGreaterThanOrEqual(journalBytes);
+  });
+
+  test('asked for before a disk that fails, is not forgotten, and does not try without end', async () => {
+    const world = await filled();
+    await world.settle(scrubOf(world).status());
+    await world.settle(scrubOf(world).start());
+    while (statistics(world).scrub.passBytesLeft === 0) await world.run(1);
+    world.disk.failNext('rename', 'EIO');
+    await world.settle(scrubOf(world).start());
+    await world.run(60_000);
+    expect(statistics(world).scrub.passes).toBe(1);
+
+    await world.run(passMs);
+    const { scrub, journalBytes } = statistics(world);
+    expect(scrub.passes).toBe(2);
+    expect(scrub.bytesRead).toBeGreaterThanOrEqual(2 * journalBytes);
+  });
+});
+
+describe('a scrub that was made to pause', () => {
   test('reads nothing, through a restart too, and goes on at once when it is resumed', async () => {
     const world = await filled();
     const paused = await world.settle(scrubOf(world).pause());

@@ -1,0 +1,108 @@
+/**
+ * `npm run bench:scrub -- [--rounds N] [--seconds S] [--outstanding 64] [--json]`: what the background scrub takes. One cluster is
+ * filled; then stretches of load with a scrub at work and with one that pauses take turns, in another order each round. The
+ * last line is JSON: the share of the time in which it was at work, reads included, at the node that took most; the share of its
+ * reads in all bytes that the nodes read and wrote meanwhile; and acks/s and CPU per ack with it ÷ without it, median and spread
+ * over the rounds.
+ */
+import { execFileSync } from 'node:child_process';
+import { join } from 'node:path';
+import { clustorCommand, startClustor } from './clustor-target.ts';
+import { runLoad, type LoadResult } from './load/generator.ts';
+import { median } from './load/histogram.ts';
+import { printLoadTable } from './load/report.ts';
+import { readOptions } from './setup/options.ts';
+import { exitOnSignals, makeScratchDirectory } from './setup/scratch.ts';
+
+const warmSeconds = 1;
+const fill = { warmSeconds: 1, seconds: 20, outstanding: 1024 };
+
+/** What `clustor scrub … --json` prints of a node. */
+interface NodeScrub {
+  readonly nodeId: number;
+  readonly scrub: {
+    readonly bytesRead: number;
+    readonly busyMs: number;
+    readonly passBytesLeft: number;
+  };
+}
+
+exitOnSignals();
+const options = readOptions({ seconds: 5, rounds: 9, outstanding: [64] });
+const [outstanding = 64] = options.outstanding;
+const folder = makeScratchDirectory('scrub');
+const target = await startClustor({ directory: folder, valueBytes: 256 });
+await runLoad(target, fill);
+scrub('pause');
+scrub('start');
+const shares: number[] = [];
+let bytesRead = 0;
+let bytesWritten = 0;
+const pairs: { readonly scrubbed: LoadResult; readonly quiet: LoadResult }[] = [];
+for (let round = 0; round < options.rounds; round++) {
+  const first = await stretch(round % 2 === 0);
+  const second = await stretch(round % 2 !== 0);
+  const [scrubbed, quiet] = round % 2 === 0 ? [first, second] : [second, first];
+  pairs.push({ scrubbed, quiet });
+}
+await target.stop();
+printLoadTable(pairs.flatMap(({ scrubbed, quiet }) => [scrubbed, quiet]));
+process.stdout.write(
+  `${JSON.stringify({
+    bench: 'scrub',
+    rounds: pairs.length,
+    outstanding,
+    timeShareMax: rounded(Math.max(...shares)),
+    readShare: rounded(bytesRead / (bytesRead + bytesWritten)),
+    acksRatio: spreadOf(({ acksPerSecond }) => acksPerSecond),
+    cpuPerAckRatio: spreadOf(
+      ({ acksPerSecond, consumption }) =>
+        consumption.serverCpuSeconds / consumption.seconds / acksPerSecond,
+    ),
+  })}\n`,
+);
+process.exit(0);
+
+/** One stretch of load, with a scrub at work or without. */
+async function stretch(isScrubbed: boolean): Promise<LoadResult> {
+  const load = { warmSeconds, seconds: options.seconds, outstanding };
+  if (!isScrubbed) return { ...(await runLoad(target, load)), target: 'scrub pauses' };
+  // Behind the pass that was interrupted another one follows: there is always something to read.
+  const before = scrub('start');
+  const startedMs = performance.now();
+  scrub('resume');
+  const result = await runLoad(target, load);
+  const after = scrub('pause');
+  const elapsedMs = performance.now() - startedMs;
+  for (const [at, { scrub: later }] of after.entries()) {
+    const earlier = before[at]?.scrub ?? later;
+    shares.push((later.busyMs - earlier.busyMs) / elapsedMs);
+    bytesRead += later.bytesRead - earlier.bytesRead;
+  }
+  // Without a load, in the rest of the time, nothing is written.
+  bytesWritten +=
+    (result.consumption.serverWrittenBytes * (options.seconds + warmSeconds)) / options.seconds;
+  return { ...result, target: 'scrub at work' };
+}
+
+function scrub(verb: 'start' | 'pause' | 'resume'): readonly NodeScrub[] {
+  const words = [clustorCommand, 'scrub', verb, '--dir', join(folder, 'data'), '--json'];
+  return execFileSync(process.execPath, words, { encoding: 'utf8' })
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as NodeScrub);
+}
+
+/** Median, least and greatest of a figure with the scrub ÷ without, over the pairs. */
+function spreadOf(read: (result: LoadResult) => number): Readonly<Record<string, number>> {
+  const ratios = pairs.map(({ scrubbed, quiet }) => read(scrubbed) / read(quiet));
+  return {
+    median: rounded(median(ratios)),
+    least: rounded(Math.min(...ratios)),
+    greatest: rounded(Math.max(...ratios)),
+  };
+}
+
+function rounded(value: number): number {
+  return Math.round(value * 1000) / 1000;
+}
