@@ -18,6 +18,7 @@ import {
 } from '../policy/group-fsync.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { IoWriterMode } from '../ports/file-system.ts';
+import type { Observer } from '../ports/observer.ts';
 import { activeConfiguration, votersOfBoth } from '../raft/index.ts';
 import type { Replica } from './replica.ts';
 
@@ -38,6 +39,7 @@ export interface DurabilityStatus {
 export interface DurabilityDeskOptions {
   readonly replica: Replica;
   readonly clock: Clock;
+  readonly observer: Observer;
   /** Slow syncs of this node's device that stand. */
   readonly deviceViolations: () => number;
   /** How a node's chains reach the disk, by its own word; `undefined` before it was heard. */
@@ -124,8 +126,19 @@ export class DurabilityDesk {
     this.#epoch = transition.epoch;
     this.#index = place.index;
     if (transition.cause === 'operator') this.#wantedMode = transition.toMode;
-    const { replica } = this.#options;
+    const { replica, observer } = this.#options;
     const { index, term } = place;
+    observer.emit({
+      level: transition.cause === 'predicate' ? 'warn' : 'info',
+      kind: 'durabilityChanged',
+      fields: {
+        partitionId: replica.partitionId,
+        replicaId: replica.replicaId,
+        mode: this.#mode,
+        epoch: this.#epoch,
+        cause: transition.cause,
+      },
+    });
     replica.log.changeDurabilityMode({ mode: this.#mode, epoch: this.#epoch, index });
     this.#confirmedTerm = term;
     for (const waiter of this.#waiters)

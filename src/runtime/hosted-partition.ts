@@ -59,8 +59,8 @@ export function hostPartition(options: HostingOptions): HostedPartition {
   const appender = new LocalAppender({ replica, links, turn, clock });
   const reader = new LocalReader({ replica, links, turn, readsMax: limits.readsMax });
   const membership = new MembershipDesk({ replica, links, clock, entropy });
-  const durability = new DurabilityDesk({ replica, clock, ...options.device });
   const { recovered, observer } = options;
+  const durability = new DurabilityDesk({ replica, clock, observer, ...options.device });
   const quarantine = new QuarantineDesk({ replica, recovered, links, clock, observer, turn });
   const holds = new HoldDesk({ replica, clock, observer, turn });
   const feed = {

@@ -6,6 +6,7 @@ import { applyDiskFault, damage } from './disk-faults.ts';
 import {
   emptyFaultCounts,
   type FaultAction,
+  type OperatorKind,
   type FaultKind,
   type FaultTarget,
   type PlannedFault,
@@ -22,7 +23,7 @@ export interface FaultHooks {
   /** A node was crashed; its life is over. */
   readonly crashed: (nodeId: NodeId) => void;
   /** An operator acts; returns whether anything could be asked for. */
-  readonly operate?: (kind: 'memberChange' | 'leaderTransfer', draw: number) => boolean;
+  readonly operate?: (kind: OperatorKind, draw: number) => boolean;
   /** Another version of the software is installed on a node that is down; none is without it. */
   readonly install?: (nodeId: NodeId, version: SimVersion) => void;
   /** The time of a crashed node's restart has come; it is still down. */
@@ -72,6 +73,10 @@ interface FaultContext {
 
 /** Lets one fault happen now. */
 function applyFault(world: SimWorld, action: FaultAction, context: FaultContext): void {
+  if ('draw' in action) {
+    if (context.hooks.operate?.(action.kind, action.draw) === true) context.happened(action);
+    return;
+  }
   switch (action.kind) {
     case 'crash':
       takeDown(world, { ...action, nodeId: targetOf(action, context) }, context);
@@ -105,10 +110,6 @@ function applyFault(world: SimWorld, action: FaultAction, context: FaultContext)
     case 'lossyLink':
     case 'connectionReset':
       if (applyLinkFault(world, action)) context.happened(action);
-      return;
-    case 'memberChange':
-    case 'leaderTransfer':
-      if (context.hooks.operate?.(action.kind, action.draw) === true) context.happened(action);
       return;
     case 'failedSync':
     case 'failedWrite':

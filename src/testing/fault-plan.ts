@@ -66,8 +66,8 @@ export type FaultAction =
   | { readonly kind: 'fullDisk'; readonly nodeId: NodeId; readonly forMs: number }
   | { readonly kind: 'clockDrift'; readonly nodeId: NodeId; readonly rate: number }
   | { readonly kind: 'wallJump'; readonly nodeId: NodeId; readonly deltaMs: number }
-  /** Operators' doings; what exactly follows from `draw` and from how the partition stands at that time. */
-  | { readonly kind: 'memberChange' | 'leaderTransfer'; readonly draw: number }
+  /** Operators' doings; what exactly follows from `draw` and from how things stand at that time. */
+  | { readonly kind: OperatorKind; readonly draw: number }
   /** A node is started anew with another version of the software; one that the others do not understand goes after `forMs`. */
   | {
       readonly kind: 'restartWithVersion';
@@ -111,6 +111,9 @@ export type FaultAction =
       readonly downMs: number;
     };
 
+/** What operators do: change members, move leadership, change how batches go to the disk, have a disk read back. */
+export type OperatorKind = 'memberChange' | 'leaderTransfer' | 'durabilityChange' | 'scrub';
+
 /** Kinds of fault, as reports count them. */
 export type FaultKind = FaultAction['kind'];
 
@@ -147,6 +150,8 @@ export const defaultFaultKinds: readonly FaultKind[] = [
   'wallJump',
   'memberChange',
   'leaderTransfer',
+  'durabilityChange',
+  'scrub',
   'restartWithVersion',
   ...damagingKinds,
 ];
@@ -250,6 +255,8 @@ function drawAction(
       return { kind, nodeId, deltaMs: nextBetween(random, -600_000, 600_000) };
     case 'memberChange':
     case 'leaderTransfer':
+    case 'durabilityChange':
+    case 'scrub':
       return { kind, draw: nextBelow(random, 0x1_0000_0000) };
     case 'restartWithVersion': {
       const isMixable = nextBelow(random, 4) !== 0;

@@ -1,6 +1,6 @@
 /**
- * An operator of a simulated cluster: adds, promotes, removes and replaces members, goes back, hands leadership over, at any
- * moment and through the same interface as a real one. What is refused is refused with a code; nothing else may come of it.
+ * An operator of a simulated cluster: adds, promotes, removes and replaces members, goes back, hands leadership over, changes
+ * how batches go to the disk, starts scrubs, at any moment and through the same interface as a real one. What is refused is refused with a code; nothing else may come of it.
  */
 import { isClustorError, messageOf } from '../base/errors.ts';
 import type { NodeId, PartitionId } from '../base/ids.ts';
@@ -10,6 +10,7 @@ import { activeConfiguration, isJoint, votersOf } from '../raft/index.ts';
 import type { VoterChange } from '../runtime/membership-desk.ts';
 import type { Partition } from '../runtime/partition.ts';
 import type { Replica } from '../runtime/replica.ts';
+import type { OperatorKind } from './fault-plan.ts';
 import type { SimCluster } from './sim-cluster.ts';
 
 /** What an operator needs. */
@@ -35,19 +36,30 @@ export class SimOperator {
   }
 
   /** Asks for something that follows from `draw`; returns whether there was a leader to ask. */
-  operate(kind: 'memberChange' | 'leaderTransfer', draw: number): boolean {
-    const random = createPrng(draw);
-    const led = this.#led();
-    if (led.length === 0) return false;
-    const target = pick(random, led);
-    const asked =
-      kind === 'leaderTransfer' ? transfer(target, random) : this.#change(target, random);
+  operate(kind: OperatorKind, draw: number): boolean {
+    const asked = this.#ask(kind, createPrng(draw));
     if (asked === undefined) return false;
     asked.catch((error: unknown) => {
       if (!isClustorError(error) || error.code === 'CLUSTOR_INTERNAL')
         this.#options.violated(`an operator was answered with ${messageOf(error)}`);
     });
     return true;
+  }
+
+  #ask(kind: OperatorKind, random: PrngState): Promise<unknown> | undefined {
+    if (kind === 'scrub') return this.#scrub(random);
+    const led = this.#led();
+    if (led.length === 0) return undefined;
+    const target = pick(random, led);
+    if (kind === 'memberChange') return this.#change(target, random);
+    return kind === 'leaderTransfer' ? transfer(target, random) : changeDurability(target, random);
+  }
+
+  /** On a node that runs; one whose store is not open yet has nothing to read. */
+  #scrub(random: PrngState): Promise<unknown> | undefined {
+    const { cluster } = this.#options;
+    const running = cluster.world.nodeIds.flatMap((nodeId) => cluster.node(nodeId) ?? []);
+    return running.length === 0 ? undefined : pick(random, running).scrub.start();
   }
 
   #led(): readonly Led[] {
@@ -105,4 +117,13 @@ function transfer({ replica, partition }: Led, random: PrngState): Promise<unkno
   );
   if (others.length === 0) return undefined;
   return partition.transferLeadership(pick(random, others).nodeId, { deadlineMs });
+}
+
+/** More often to Group-Fsync than back; now and then for a caller who knows an epoch, or one that is over. */
+function changeDurability({ partition }: Led, random: PrngState): Promise<unknown> {
+  const mode = nextFloat(random) < 0.7 ? 'GroupFsync' : 'Strict';
+  const { epoch } = partition.durability();
+  if (nextBelow(random, 2) === 0) return partition.setDurability(mode, { deadlineMs });
+  const expectedEpoch = Math.max(0, epoch - nextBelow(random, 2));
+  return partition.setDurability(mode, { deadlineMs, expectedEpoch });
 }

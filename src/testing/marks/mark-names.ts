@@ -43,6 +43,7 @@ export const markTexts = {
   quarantined: 'a replica could not read entries that it once acknowledged, and took no more part',
   repaired: 'a replica had every entry again, and took part again',
   writerModeChanged: 'the writer of a node went over to another mode',
+  groupFsyncEntered: 'a partition began to hold its batches',
   // Requests.
   duplicateDropped: 'a keyed entry was committed a second time and had no second effect',
   readForwarded: 'a follower asked its leader for a read index',

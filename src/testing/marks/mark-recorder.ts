@@ -82,6 +82,8 @@ export class MarkRecorder implements Partial<SimTap> {
     const ofReason =
       event.kind === 'roleChanged' && typeof reason === 'string' ? markOfReason[reason] : undefined;
     this.#count(ofReason ?? markOfEvent[event.kind]);
+    if (event.kind === 'durabilityChanged' && event.fields['mode'] === 'GroupFsync')
+      this.#count('groupFsyncEntered');
     if (event.kind === 'nodeFailed' && event.fields['code'] === 'CLUSTOR_STORAGE_FAILED')
       this.#count('stoppedByItsDisk');
   }

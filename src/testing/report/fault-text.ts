@@ -74,6 +74,10 @@ export function describeFault(action: FaultAction): FaultText {
       return { text: 'an operator changes members', forMs: 0, nodeIds: [] };
     case 'leaderTransfer':
       return { text: 'an operator moves leadership', forMs: 0, nodeIds: [] };
+    case 'durabilityChange':
+      return { text: 'an operator changes how batches go to the disk', forMs: 0, nodeIds: [] };
+    case 'scrub':
+      return { text: 'an operator has a disk read back', forMs: 0, nodeIds: [] };
     default:
       return unreachable(action);
   }
