@@ -18,26 +18,26 @@ export interface CorpusRow {
 
 /** The corpus. */
 export const marksCorpus: readonly CorpusRow[] = [
+  { seed: 61, reaches: ['jointEntered', 'leaderLeaves', 'exitByAnotherLeader'] },
   {
-    seed: 6,
+    seed: 3,
     reaches: [
-      'jointEntered',
-      'leaderLeaves',
-      'replicaCreated',
-      'lateCompletionDropped',
-      'voteLost',
+      'transferAborted',
+      'windowFull',
+      'sleeperWokenByCampaign',
+      'sleeperLostItsLeader',
+      'groupFsyncEntered',
     ],
   },
-  { seed: 25, reaches: ['sleeperWokenByCampaign', 'exitByAnotherLeader'] },
-  { seed: 17, reaches: ['secondCopyRead'] },
+  { seed: 10, reaches: ['lateCompletionDropped', 'secondCopyRead', 'repaired'] },
+  { seed: 22, reaches: ['replicaCreated'] },
   {
     seed: 22,
     faultKinds: ['memberChange', 'partition', 'crash'],
     reaches: ['rollbackAppended'],
   },
-  { seed: 24, reaches: ['transferAborted', 'windowFull'] },
-  { seed: 29, reaches: ['sleeperLostItsLeader'] },
+  { seed: 16, reaches: ['voteLost'] },
+  { seed: 4, reaches: ['nameLost'] },
   { seed: 1, faultKinds: ['slowDisk'], reaches: ['writerModeChanged'] },
-  { seed: 32, reaches: ['nameLost'] },
-  { seed: 106, reaches: ['ledgerWentBack'] },
+  { seed: 1, faultKinds: ['diskSwap'], reaches: ['ledgerWentBack'] },
 ];
