@@ -42,7 +42,7 @@ describe('simulate', () => {
     expect(await find()).toEqual(first);
     expect(first.failure?.message).toContain('the clock (Date)');
     expect(first.failure?.faultsNeeded?.length).toBeLessThan(first.failure?.faultsPlanned ?? 0);
-  }, 120_000);
+  }, 300_000);
 
   test.each([
     { seeds: 0, faults: undefined, says: 'seeds takes' },
