@@ -142,6 +142,11 @@ export class ByteWriter {
     return this.#length;
   }
 
+  /** Forgets what was written from `length` on. */
+  cut(length: number): void {
+    this.#length = Math.min(this.#length, length);
+  }
+
   /** Forgets what was written. */
   reset(): void {
     this.#length = 0;

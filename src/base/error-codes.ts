@@ -421,6 +421,13 @@ export const errorCodes = {
     outcome: 'committed',
     advice: 'The state machine asked to be tried again; the entry is committed and applied later.',
   },
+  CLUSTOR_RESULT_TOO_LARGE: {
+    wire: 8005,
+    retryable: false,
+    outcome: 'committed',
+    advice:
+      'The state machine answered with more bytes than an answer may have; let it answer with less, and read the rest in parts.',
+  },
 } as const;
 
 /** A stable error code. @public */

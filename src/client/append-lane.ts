@@ -10,7 +10,7 @@
  * that still comes from the silent one is the truth and is taken; its refusals no longer count.
  */
 import { ByteWriter } from '../base/bytes.ts';
-import { errorCodeOfWireNumber, type Outcome } from '../base/error-codes.ts';
+import type { Outcome } from '../base/error-codes.ts';
 import { ClustorError } from '../base/errors.ts';
 import type { Incarnation, NodeId } from '../base/ids.ts';
 import { answeredError } from '../runtime/client-requests.ts';
@@ -279,15 +279,7 @@ export class AppendLane implements TurnWork {
     batch.missingCount--;
     const { errorCode, term, index } = result;
     if (errorCode !== 0) {
-      this.#refused(
-        batch,
-        append,
-        answeredError(
-          errorCodeOfWireNumber(errorCode),
-          'the leader refused the append',
-          result.detail,
-        ),
-      );
+      this.#refused(batch, append, answeredError(result));
       return;
     }
     this.#context.finder.confirmed(this.#route, index);

@@ -9,7 +9,7 @@ import { ClustorError } from '../base/errors.ts';
 
 /** What apply needs of an entry's metadata; reused from entry to entry. */
 export interface EntryMetadata {
-  /** Milliseconds since 1970 at the leader that took the entry in; 0 when absent. */
+  /** Milliseconds since 1970 at the leader that took the entry in; −1 when absent. */
   ingestMs: number;
   /** The 16 bytes of the client id as a string of 16 char codes. */
   clientKey: string | undefined;
@@ -37,7 +37,7 @@ const opaqueKeyBytesMax = 64;
 /** An empty metadata object to read into. */
 export function createEntryMetadata(): EntryMetadata {
   return {
-    ingestMs: 0,
+    ingestMs: -1,
     clientKey: undefined,
     sequence: 0,
     opaqueKey: undefined,
@@ -52,7 +52,7 @@ export function readEntryMetadata(
   range: { readonly start: number; readonly end: number },
   into: EntryMetadata,
 ): void {
-  into.ingestMs = 0;
+  into.ingestMs = -1;
   into.clientKey = undefined;
   into.sequence = 0;
   into.opaqueKey = undefined;

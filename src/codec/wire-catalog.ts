@@ -275,6 +275,7 @@ export const wireCatalog = [
         of: [
           { name: 'position', type: 'u16' },
           { name: 'errorCode', type: 'u32' },
+          { name: 'outcome', type: 'enum', values: ['surelyNot', 'committed', 'unknown'] },
           { name: 'term', type: 'term' },
           { name: 'index', type: 'logIndex' },
           { name: 'detail', type: 'u64' },

@@ -115,6 +115,8 @@ export function encodeMessage(message: WireMessage, writer: ByteWriter): void {
   else for (const field of row.fields) writeField(writer, field, values[field.name]);
   const trailingBytes = 'trailingBytes' in message ? (message.trailingBytes ?? 0) : 0;
   const bodyBytes = writer.length - start - 4 + trailingBytes;
+  // A half-written frame would spoil those behind it.
+  if (bodyBytes > row.bodyBytesMax) writer.cut(start);
   assert(bodyBytes <= row.bodyBytesMax, 'a message fits the maximum of its row');
   writer.patchU32(start, bodyBytes);
 }

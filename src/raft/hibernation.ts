@@ -66,13 +66,18 @@ export function mayRest(state: RaftState, message: Heartbeat): boolean {
 }
 
 /**
- * Something is asked of this replica, or somebody misses the leader: a leader's quiet time begins anew; a sleeping leader
- * sends a round; a sleeping follower asks its leader for a heartbeat and starts its timer in case none comes.
+ * Something is asked of this replica, or somebody misses the leader: a leader's quiet time begins anew; one that sleeps or has
+ * asked for rest sends a round; a sleeping follower asks its leader for a heartbeat and starts its timer in case none comes.
  */
 export function wake(state: RaftState, context: StepContext): void {
   const { leader } = state;
+  const hasAskedForRest = leader?.restRound !== undefined;
   if (leader !== undefined) noteWork(state, leader);
-  if (!state.isHibernating) return;
+  if (!state.isHibernating) {
+    // Some may have fallen asleep already, with their answers still on the way.
+    if (hasAskedForRest) broadcastRound(state, context);
+    return;
+  }
   state.isHibernating = false;
   if (leader !== undefined) {
     leader.electedTick = state.now;

@@ -52,7 +52,9 @@ export function confirmRounds(state: RaftState, context: StepContext): void {
   const leader = present(state.leader, 'rounds are confirmed at a leader');
   const confirmed = quorumValue(activeConfiguration(state), (member) => {
     if (isSelf(state, member)) return state.inDoubt ? 0 : leader.round;
-    return findProgress(leader.progress, member)?.echoedRound ?? 0;
+    const row = findProgress(leader.progress, member);
+    // It may not know of its doubt yet.
+    return row === undefined || row.inDoubt ? 0 : row.echoedRound;
   });
   leader.confirmedRound = Math.max(leader.confirmedRound, confirmed);
   releaseReads(state, context);

@@ -86,10 +86,11 @@ export function becomeFollower(
 ): void {
   const wasLeader = state.leader;
   const wasHibernating = state.isHibernating;
-  if (wasHibernating) {
+  state.isHibernating = false;
+  if (wasLeader?.restRound !== undefined) {
     // Whoever stops leading wakes its followers, in the term in which they still know it (specification §2.5).
-    state.isHibernating = false;
-    if (wasLeader !== undefined) broadcastRound(state, context);
+    wasLeader.restRound = undefined;
+    broadcastRound(state, context);
   }
   const isChange =
     state.role !== 'follower' ||

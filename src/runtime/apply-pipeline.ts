@@ -28,7 +28,12 @@ import type { Clock } from '../ports/clock.ts';
 import type { ApplyOutcome, StateMachine } from '../ports/state-machine.ts';
 import { DamagedEntries } from '../storage/segment-reader.ts';
 import { ApplyBatch } from './apply-batch.ts';
-import { IdempotencyTable, type IdempotencyRow } from './idempotency-table.ts';
+import {
+  idempotencyBounds,
+  IdempotencyTable,
+  type IdempotencyBounds,
+  type IdempotencyRow,
+} from './idempotency-table.ts';
 import type { NodeLimits } from './limits.ts';
 import type { TailBatch } from './entry-tail.ts';
 
@@ -65,6 +70,8 @@ export interface ApplyOptions {
   readonly partitionId: PartitionId;
   readonly machine: StateMachine;
   readonly limits: NodeLimits;
+  /** Bounds of the table of keys, for tests. @defaultValue {@link idempotencyBounds} */
+  readonly idempotency?: IdempotencyBounds;
   readonly clock: Clock;
   readonly source: FrameSource;
   readonly listener: ApplyListener;
@@ -100,7 +107,7 @@ export class ApplyPipeline {
     this.#appliedIndex = options.appliedIndex;
     this.#targetIndex = options.appliedIndex;
     this.#batch = new ApplyBatch(options.partitionId, options.limits.applyEntriesMax);
-    this.table = new IdempotencyTable(options.limits);
+    this.table = new IdempotencyTable(options.idempotency ?? idempotencyBounds);
   }
 
   /** Newest index that has been dealt with. */
@@ -266,7 +273,7 @@ export class ApplyPipeline {
         this.#answer(
           index,
           verdict.kind === 'duplicate'
-            ? { row: verdict.row }
+            ? answerOfRow(verdict.row)
             : { error: keyError(verdict.kind, index) },
         );
         return true;
@@ -351,9 +358,13 @@ export class ApplyPipeline {
     const { listener } = this.#options;
     for (let position = 0; position < appliedCount; position++) {
       const row = this.#rows[position];
-      const result = results?.[position];
-      if (row !== undefined) this.table.complete(row, result);
-      listener.applied(this.#batch.index(position), this.#batch.term(position), result);
+      const given = results?.[position];
+      const isTooLarge = given !== undefined && given.length > resultBytesMax;
+      const result = isTooLarge ? undefined : given;
+      if (row !== undefined) this.table.complete(row, result, isTooLarge);
+      const index = this.#batch.index(position);
+      if (isTooLarge) listener.answered(index, { error: resultError(index) });
+      else listener.applied(index, this.#batch.term(position), result);
     }
     if (appliedCount > 0) {
       this.#appliedIndex = this.#batch.index(appliedCount - 1);
@@ -361,6 +372,7 @@ export class ApplyPipeline {
     }
     this.#rows.splice(0, appliedCount);
     if (appliedCount < this.#batch.length) this.#batch.advance(appliedCount);
+    else this.#batch.clear();
   }
 
   async #retryAfter(delayMs: number): Promise<void> {
@@ -395,6 +407,22 @@ export class ApplyPipeline {
     );
     this.#options.listener.faulted(this.#fault, isOfMachine);
   }
+}
+
+/** Bytes that the answer to one entry may have: so many pass every connection. */
+export const resultBytesMax: number = 1024 * 1024;
+
+function answerOfRow(
+  row: IdempotencyRow,
+): { readonly row: IdempotencyRow } | { readonly error: ClustorError } {
+  return row.isResultTooLarge ? { error: resultError(row.index) } : { row };
+}
+
+function resultError(index: LogIndex): ClustorError {
+  return new ClustorError(
+    'CLUSTOR_RESULT_TOO_LARGE',
+    `the state machine's answer to entry ${index} has more than ${resultBytesMax} bytes`,
+  );
 }
 
 function keyError(kind: 'reuse' | 'horizonPassed', index: LogIndex): ClustorError {

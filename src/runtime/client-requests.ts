@@ -4,11 +4,14 @@
  * Every request is answered: with results, or with a code that says what is known of its effect. A request meant for a
  * leader and arriving elsewhere is answered at once with the leader's name; clients find leaders, followers do not relay.
  */
-import { assert } from '../base/assert.ts';
-import { errorCodes, wireNumberOf } from '../base/error-codes.ts';
+import {
+  errorCodeOfWireNumber,
+  wireNumberOf,
+  type ErrorCode,
+  type Outcome,
+} from '../base/error-codes.ts';
 import { ClustorError, isClustorError, messageOf } from '../base/errors.ts';
 import type { LogIndex, Term } from '../base/ids.ts';
-import { createEntryMetadata, readEntryMetadata } from '../codec/entry-metadata.ts';
 import { judgeAccess, type AccessAction } from '../policy/access.ts';
 import type { Proposal, ProposalReceipt, ProposalSink } from './proposals.ts';
 import type { Replica } from './replica.ts';
@@ -54,6 +57,7 @@ class AppendResponder implements ProposalSink, TurnWork {
     this.#results.push({
       position: slot,
       errorCode: 0,
+      outcome: 'committed',
       term: receipt.term,
       index: receipt.index,
       detail: 0,
@@ -66,6 +70,7 @@ class AppendResponder implements ProposalSink, TurnWork {
     this.#results.push({
       position: slot,
       errorCode: wireNumberOf(error.code),
+      outcome: error.outcome,
       term: noTerm,
       index: noIndex,
       detail: detailOf(error),
@@ -103,6 +108,8 @@ class AppendResponder implements ProposalSink, TurnWork {
   }
 }
 
+/** An answer to a query fills a frame, less its head. */
+const queryResultBytesMax = 4 * 1024 * 1024 - 4096;
 /** Results of one response frame stay below this, so that the frame fits every agreed maximum. */
 const responseBytesMax = 1024 * 1024;
 
@@ -120,7 +127,6 @@ function responseEnd(results: readonly { readonly result: Uint8Array }[], start:
 /** See the file comment. */
 export class ClientRequests {
   readonly #options: ClientRequestOptions;
-  readonly #metadata = createEntryMetadata();
 
   constructor(options: ClientRequestOptions) {
     this.#options = options;
@@ -158,27 +164,10 @@ export class ClientRequests {
     const responder = new AppendResponder(session, request, this.#options.turn);
     let position = 0;
     for (const entry of request.entries) {
-      const refusal =
-        this.#checkKey(entry.metadata, replica) ??
-        replica.offer(proposalOf(entry, responder, position));
+      const refusal = replica.offer(proposalOf(entry, responder, position));
       if (refusal !== undefined) responder.proposalFailed(position, refusal);
       position++;
     }
-  }
-
-  /** A keyed request names the commit index that its client knew at its first attempt (specification §2.4). */
-  #checkKey(metadata: Uint8Array, replica: Replica): ClustorError | undefined {
-    if (metadata.length === 0) return undefined;
-    readEntryMetadata(metadata, { start: 0, end: metadata.length }, this.#metadata);
-    const isKeyed =
-      this.#metadata.clientKey !== undefined || this.#metadata.opaqueKey !== undefined;
-    if (!isKeyed || this.#metadata.firstSeenCommit >= 0) return undefined;
-    const commitIndex = replica.state.commitIndex;
-    return new ClustorError(
-      'CLUSTOR_IDEMPOTENCY_INDEX_NEEDED',
-      `a keyed append names the commit index known at its first attempt; it is ${commitIndex} now`,
-      { details: { commitIndex } },
-    );
   }
 
   #replica(request: Exclude<ClientRequest, { kind: 'describeRequest' }>): Replica {
@@ -290,6 +279,12 @@ function serve(
     const forbidden = replica.gate.refusal('mayRead');
     if (forbidden !== undefined) throw forbidden;
     const result = replica.machine.query(request.query);
+    if (result.length > queryResultBytesMax)
+      throw new ClustorError(
+        'CLUSTOR_RESULT_TOO_LARGE',
+        `the state machine's answer has ${result.length} bytes, more than ${queryResultBytesMax}`,
+        { outcome: 'surelyNot' },
+      );
     session.send({
       kind: 'readResponse',
       requestId,
@@ -328,6 +323,11 @@ export function answerError(session: WireSession, requestId: number, error: Clus
   });
 }
 
+const detailNames: Partial<Record<ErrorCode, string>> = {
+  CLUSTOR_NOT_LEADER: 'leaderNodeId',
+  CLUSTOR_IDEMPOTENCY_INDEX_NEEDED: 'commitIndex',
+};
+
 /** The one number that goes with a code on the wire: the leader's node, or the commit index. */
 function detailOf(error: ClustorError): number {
   const { leaderNodeId, commitIndex } = error.details;
@@ -335,16 +335,15 @@ function detailOf(error: ClustorError): number {
   return typeof commitIndex === 'number' ? commitIndex : 0;
 }
 
-/** An answered code as an error again, with its number under the name that belongs to the code. */
-export function answeredError(
-  code: keyof typeof errorCodes,
-  message: string,
-  detail: number,
-): ClustorError {
-  assert(code in errorCodes, 'a code of the table');
-  if (code === 'CLUSTOR_NOT_LEADER')
-    return new ClustorError(code, message, { details: { leaderNodeId: detail } });
-  if (code === 'CLUSTOR_IDEMPOTENCY_INDEX_NEEDED')
-    return new ClustorError(code, message, { details: { commitIndex: detail } });
-  return new ClustorError(code, message);
+/** The refusal of an entry as an error again, with its number under the name that belongs to the code. */
+export function answeredError(answer: {
+  readonly errorCode: number;
+  readonly outcome: Outcome;
+  readonly detail: number;
+}): ClustorError {
+  const { outcome, detail } = answer;
+  const code = errorCodeOfWireNumber(answer.errorCode);
+  const nameOfDetail = detailNames[code];
+  const details = nameOfDetail === undefined ? {} : { [nameOfDetail]: detail };
+  return new ClustorError(code, 'the leader refused the append', { outcome, details });
 }

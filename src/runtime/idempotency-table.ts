@@ -6,9 +6,26 @@
  * *horizon* is the highest log position of an unconfirmed row that was evicted: an unknown key whose client first tried
  * before the horizon may be one of the evicted, so it is refused without effect (`IdempotencyHorizonPassed`, outcome
  * unknown), never applied a second time.
+ *
+ * What is evicted when follows from the log alone, and not from how its entries were put into batches: results are known at the
+ * end of a batch, so their bytes count only {@link resultLagEntries} later, when every replica knows them.
  */
 import type { LogIndex, Term } from '../base/ids.ts';
-import type { NodeLimits } from './limits.ts';
+
+/** Bounds of the table of a partition; the same on every node, or replicas would decide differently. */
+export interface IdempotencyBounds {
+  readonly rowsMax: number;
+  readonly bytesMax: number;
+}
+
+/** The bounds (specification ACK-10). */
+export const idempotencyBounds: IdempotencyBounds = {
+  rowsMax: 1_000_000,
+  bytesMax: 128 * 1024 * 1024,
+};
+
+/** So many entries behind its own a result counts; no batch is longer. */
+export const resultLagEntries = 2048;
 
 /** One request that took effect. */
 export interface IdempotencyRow {
@@ -20,6 +37,10 @@ export interface IdempotencyRow {
   /** Distinguishes a retry from another request under the same key. */
   readonly digest: number;
   result: Uint8Array | undefined;
+  /** It had a result that is too large to be kept or answered. */
+  isResultTooLarge: boolean;
+  /** The bytes of its result count. */
+  isCounted: boolean;
   isLive: boolean;
 }
 
@@ -56,18 +77,20 @@ const horizonPassed: KeyVerdict = { kind: 'horizonPassed' };
 
 /** See the file comment. */
 export class IdempotencyTable {
-  readonly #limits: Pick<NodeLimits, 'idempotencyRowsMax' | 'idempotencyBytesMax'>;
+  readonly #bounds: IdempotencyBounds;
   readonly #clients = new Map<string, ClientRows>();
   readonly #opaque = new Map<string, IdempotencyRow>();
   /** All rows by log position; dead ones are skipped at the front. */
   #order: IdempotencyRow[] = [];
   #orderStart = 0;
+  /** The first row whose result does not count yet. */
+  #uncountedStart = 0;
   #rows = 0;
   #bytes = 0;
   #horizon = 0 as LogIndex;
 
-  constructor(limits: Pick<NodeLimits, 'idempotencyRowsMax' | 'idempotencyBytesMax'>) {
-    this.#limits = limits;
+  constructor(bounds: IdempotencyBounds) {
+    this.#bounds = bounds;
   }
 
   /** Rows held. */
@@ -96,6 +119,7 @@ export class IdempotencyTable {
     key: RequestKey,
     entry: { readonly term: Term; readonly index: LogIndex; readonly digest: number },
   ): IdempotencyRow {
+    this.#countResults(entry.index);
     const client = key.clientKey === undefined ? undefined : this.#clientOf(key.clientKey);
     const row: IdempotencyRow = {
       client,
@@ -105,6 +129,8 @@ export class IdempotencyTable {
       index: entry.index,
       digest: entry.digest,
       result: undefined,
+      isResultTooLarge: false,
+      isCounted: false,
       isLive: true,
     };
     if (client === undefined) this.#opaque.set(row.key, row);
@@ -118,12 +144,23 @@ export class IdempotencyTable {
     return row;
   }
 
-  /** Stores the result of a recorded entry. */
-  complete(row: IdempotencyRow, result: Uint8Array | undefined): void {
+  /** Stores the result of a recorded entry; `undefined` for none, and for one that is too large. */
+  complete(row: IdempotencyRow, result: Uint8Array | undefined, isTooLarge: boolean): void {
     if (!row.isLive) return;
     row.result = result;
-    this.#bytes += result?.length ?? 0;
-    this.#enforce();
+    row.isResultTooLarge = isTooLarge;
+  }
+
+  /** Results of entries so far behind `index` that they are known wherever `index` is judged. */
+  #countResults(index: LogIndex): void {
+    for (;;) {
+      const row = this.#order[this.#uncountedStart];
+      if (row === undefined || row.index + resultLagEntries >= index) return;
+      this.#uncountedStart++;
+      if (!row.isLive) continue;
+      row.isCounted = true;
+      this.#bytes += row.result?.length ?? 0;
+    }
   }
 
   #find(key: RequestKey): IdempotencyRow | undefined {
@@ -154,10 +191,7 @@ export class IdempotencyTable {
   }
 
   #enforce(): void {
-    while (
-      this.#rows > this.#limits.idempotencyRowsMax ||
-      this.#bytes > this.#limits.idempotencyBytesMax
-    ) {
+    while (this.#rows > this.#bounds.rowsMax || this.#bytes > this.#bounds.bytesMax) {
       const row = this.#oldest();
       if (row === undefined) return;
       this.#horizon = Math.max(this.#horizon, row.index) as LogIndex;
@@ -170,7 +204,8 @@ export class IdempotencyTable {
   #drop(row: IdempotencyRow): void {
     row.isLive = false;
     this.#rows--;
-    this.#bytes -= rowOverheadBytes + row.key.length + (row.result?.length ?? 0);
+    this.#bytes -= rowOverheadBytes + row.key.length;
+    if (row.isCounted) this.#bytes -= row.result?.length ?? 0;
     row.result = undefined;
     if (row.client === undefined) this.#opaque.delete(row.key);
     else row.client.rows.delete(row.sequence);
@@ -182,6 +217,7 @@ export class IdempotencyTable {
       this.#orderStart++;
     if (this.#orderStart > 1024 && this.#orderStart * 2 > this.#order.length) {
       this.#order = this.#order.slice(this.#orderStart);
+      this.#uncountedStart = Math.max(0, this.#uncountedStart - this.#orderStart);
       this.#orderStart = 0;
     }
     return this.#order[this.#orderStart];

@@ -1,10 +1,12 @@
 /** Bounds of one node, each with what happens when it is reached. */
 import { ClustorError } from '../base/errors.ts';
+import { entryBodyBytesMax } from '../codec/entry-frame.ts';
 import { defaultDeviceLatencyMsMax } from '../storage/log-store-limits.ts';
+import { resultLagEntries } from './idempotency-table.ts';
 
 /** Limits of a node. @public */
 export interface NodeLimits {
-  /** Bytes of one appended entry (Latency profile). Beyond: `CLUSTOR_ENTRY_TOO_LARGE`. */
+  /** Bytes of one appended entry (Latency profile), at most 4 MiB less 8 KiB. Beyond: `CLUSTOR_ENTRY_TOO_LARGE`. */
   readonly entryBytesMax: number;
   /** Entries that one partition takes per turn of the loop; the rest waits for the next turn, so that partitions take turns. */
   readonly batchEntriesMax: number;
@@ -16,16 +18,12 @@ export interface NodeLimits {
   readonly proposalBytesMax: number;
   /** Reads of one partition that wait. Beyond: `CLUSTOR_OVERLOADED`. */
   readonly readsMax: number;
-  /** Entries of one call of `apply`. */
+  /** Entries of one call of `apply`, at most 2,048. */
   readonly applyEntriesMax: number;
   /** Bytes of the newest entries that one partition keeps in memory; older ones are read from the log. */
   readonly tailBytesMax: number;
   /** Bytes queued on one connection beyond which its sender is not read any more, and appends to a peer are dropped. */
   readonly connectionQueueBytesMax: number;
-  /** Rows of one partition's idempotency table; the oldest by log position go. */
-  readonly idempotencyRowsMax: number;
-  /** Bytes of one partition's idempotency table; the oldest rows by log position go. */
-  readonly idempotencyBytesMax: number;
   /** Average round trip to a node in milliseconds beyond which elections get wider windows (ELE-7). @defaultValue 150; 350 across regions */
   readonly highRttMs: number;
   /**
@@ -46,10 +44,15 @@ export const defaultNodeLimits: NodeLimits = {
   applyEntriesMax: 512,
   tailBytesMax: 16 * 1024 * 1024,
   connectionQueueBytesMax: 32 * 1024 * 1024,
-  idempotencyRowsMax: 1_000_000,
-  idempotencyBytesMax: 128 * 1024 * 1024,
   highRttMs: 150,
   deviceLatencyMsMax: defaultDeviceLatencyMsMax,
+};
+
+/** What is larger cannot be done, whatever a node is told. */
+const greatest: Partial<NodeLimits> = {
+  // Beside the entry a frame on the wire has its metadata and heads.
+  entryBytesMax: entryBodyBytesMax - 4096,
+  applyEntriesMax: resultLagEntries,
 };
 
 /** Completes and checks limits. */
@@ -62,6 +65,12 @@ export function nodeLimits(given: Partial<NodeLimits> = {}): NodeLimits {
         `limit ${name} must be a whole number of at least 1, got ${value}`,
       );
     }
+    const valueMax = greatest[name as keyof NodeLimits];
+    if (valueMax !== undefined && value > valueMax)
+      throw new ClustorError(
+        'CLUSTOR_INVALID_ARGUMENT',
+        `limit ${name} is at most ${valueMax}, got ${value}`,
+      );
   }
   return limits;
 }

@@ -3,7 +3,7 @@
  * the leader otherwise, and tried again under the same key until their deadline, so that each takes effect once.
  */
 import { assert } from '../base/assert.ts';
-import { errorCodeOfWireNumber, errorCodes } from '../base/error-codes.ts';
+import { errorCodes } from '../base/error-codes.ts';
 import { ClustorError } from '../base/errors.ts';
 import type { LogIndex, Term } from '../base/ids.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -215,15 +215,7 @@ export class LocalAppender implements ProposalSink, TurnWork {
           index,
           result: result.result.length === 0 ? undefined : result.result,
         });
-      else
-        this.#settleForwarded(
-          batch[result.position],
-          answeredError(
-            errorCodeOfWireNumber(result.errorCode),
-            'the leader refused the append',
-            result.detail,
-          ),
-        );
+      else this.#settleForwarded(batch[result.position], answeredError(result));
     }
     return missing.size > 0;
   }

@@ -39,6 +39,7 @@ import { QuarantineGate } from './quarantine-gate.ts';
 import type { ReceivedFrames } from './received-frames.ts';
 import { configurationFields, doubtedFields, type EventFields } from './replica-events.ts';
 import { raftStart, type ReplicaInput, type ReplicaParts } from './replica-options.ts';
+import { metadataRefusal } from './entry-admission.ts';
 import type { TurnWork } from './turn.ts';
 import { wireOf } from './wire-mapping.ts';
 
@@ -166,8 +167,12 @@ export class Replica implements TurnWork {
     if (!this.isLeader) return this.askedInVain();
     const forbidden = this.gate.refusal('mayPropose');
     if (forbidden !== undefined) return forbidden;
-    const tooLarge = this.entryRefusal(proposal.payload.length);
-    if (tooLarge !== undefined) return tooLarge;
+    const unfit =
+      this.entryRefusal(proposal.payload.length) ??
+      (proposal.isSystem === true
+        ? undefined
+        : metadataRefusal(proposal.metadata, this.state.commitIndex));
+    if (unfit !== undefined) return unfit;
     const full = this.log.refusal(proposal.payload.length);
     if (full !== undefined) return new ClustorError('CLUSTOR_DISK_HARD', full);
     const refusal = this.#proposals.offer(proposal);

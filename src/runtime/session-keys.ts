@@ -4,7 +4,10 @@
  * `ackedThrough` is the highest sequence such that it and everything below is settled; replicas forget rows up to it.
  */
 import { ByteWriter } from '../base/bytes.ts';
+import { ClustorError } from '../base/errors.ts';
 import { writeEntryMetadata } from '../codec/entry-metadata.ts';
+
+const clientIdBytes = 16;
 
 /** A key given by the caller; kept over all retries and restarts of the caller. @public */
 export type IdempotencyKey =
@@ -63,10 +66,18 @@ export class SessionKeys {
   }
 }
 
-/** Metadata bytes of a key. */
+/** Metadata bytes of a key. @throws ClustorError `CLUSTOR_INVALID_ARGUMENT` for one that no replica could read. */
 export function keyMetadata(writer: ByteWriter, key: IdempotencyKey): Uint8Array {
+  checkNumber('firstSeenCommit', key.firstSeenCommit);
   writer.reset();
   if ('clientId' in key) {
+    if (key.clientId.length !== clientIdBytes)
+      throw new ClustorError(
+        'CLUSTOR_INVALID_ARGUMENT',
+        `a client id has ${clientIdBytes} bytes, got ${key.clientId.length}`,
+      );
+    checkNumber('sequence', key.sequence);
+    if (key.ackedThrough !== undefined) checkNumber('ackedThrough', key.ackedThrough);
     const ackedThrough =
       key.ackedThrough === undefined || key.ackedThrough < 1 ? undefined : key.ackedThrough;
     writeEntryMetadata(writer, {
@@ -79,4 +90,12 @@ export function keyMetadata(writer: ByteWriter, key: IdempotencyKey): Uint8Array
     writeEntryMetadata(writer, { opaqueKey: key.opaqueKey, firstSeenCommit: key.firstSeenCommit });
   }
   return writer.take();
+}
+
+function checkNumber(name: string, value: number): void {
+  if (Number.isSafeInteger(value) && value >= 0) return;
+  throw new ClustorError(
+    'CLUSTOR_INVALID_ARGUMENT',
+    `${name} of a key is a whole number from 0 to 2^53 - 1, got ${value}`,
+  );
 }

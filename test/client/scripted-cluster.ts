@@ -1,6 +1,6 @@
 /** A cluster of scripted nodes that speak the real wire format over an in-memory transport, on a clock that tests turn. */
 import { ByteWriter } from '../../src/base/bytes.ts';
-import { wireNumberOf, type ErrorCode } from '../../src/base/error-codes.ts';
+import { errorCodes, wireNumberOf, type ErrorCode } from '../../src/base/error-codes.ts';
 import type {
   ClusterId,
   Incarnation,
@@ -226,6 +226,7 @@ export class ScriptedNode {
       return {
         position,
         errorCode: 0,
+        outcome: 'committed',
         term: this.term as Term,
         index: this.commit as LogIndex,
         detail: 0,
@@ -239,6 +240,7 @@ export class ScriptedNode {
   refuseEach(request: AppendRequest, end: NodeEnd, code: ErrorCode, detail = 0): void {
     const refusal = {
       errorCode: wireNumberOf(code),
+      outcome: errorCodes[code].outcome,
       term: 0 as Term,
       index: 0 as LogIndex,
       detail,

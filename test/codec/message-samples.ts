@@ -148,6 +148,7 @@ export const messageSamples: {
       {
         position: 0,
         errorCode: 2020,
+        outcome: 'unknown',
         term: term(7),
         index: logIndex(301),
         detail: 2,

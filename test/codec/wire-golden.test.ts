@@ -113,7 +113,7 @@ const golden: Readonly<Record<MessageKind, readonly string[]>> = {
     '21 00 0000',
     request,
     partition,
-    '0100 0000 e4070000',
+    '0100 0000 e4070000 02',
     term7,
     index301,
     '0200000000000000',

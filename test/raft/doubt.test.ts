@@ -202,3 +202,21 @@ describe('a leader doubts a follower', () => {
     expect(driver.state.role).toBe('follower');
   });
 });
+
+test('the echo of a follower whose ledger went back confirms no read, though it does not know of its doubt yet', () => {
+  const driver = new CoreDriver();
+  driver.win();
+  driver.sync();
+  driver.acknowledge(2, 1, { ledgerSeq: 10 });
+  driver.acknowledge(3, 1, { ledgerSeq: 10 });
+  // Node 2 comes up anew, with an older ledger: what it once said and voted may be forgotten.
+  driver.input({ kind: 'peerConnected', nodeId: nodeId(2), newBoot: true });
+  const effects = driver.acknowledge(2, 0, { ledgerSeq: 4 });
+  expect(effectsOf(effects, 'peerInDoubt')).toHaveLength(1);
+
+  driver.input({ kind: 'readIndex', readId: 7 });
+  // It does not know yet that it is in doubt: the word that says so is still on its way, or lost.
+  const echoed = driver.echo(2, driver.state.leader!.round);
+
+  expect(effectsOf(echoed, 'readReady')).toEqual([]);
+});

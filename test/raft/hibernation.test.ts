@@ -326,3 +326,45 @@ describe('a follower', () => {
     expect(driver.state.isHibernating).toBe(false);
   });
 });
+
+test('a leader that asked for rest, and is found in doubt before the echoes come, leaves nobody asleep', () => {
+  const leader = new CoreDriver();
+  leader.win();
+  leader.sync();
+  for (const peer of [2, 3]) leader.acknowledge(peer, 1);
+  // Quiet, and everybody is there.
+  let beats: ReturnType<typeof sentOf<'heartbeat'>> = [];
+  for (let passed = 0; passed < 3 * hibernateTicks; passed += heartbeatTicks) {
+    beats = sentOf(leader.tick(heartbeatTicks), 'heartbeat');
+    if (beats.some((beat) => beat.mayHibernate)) break;
+    for (const peer of [2, 3]) leader.echo(peer, leader.state.leader!.round);
+  }
+  expect(beats).toMatchObject([{ mayHibernate: true }, { mayHibernate: true }]);
+
+  // Both followers hold everything, agree and sleep; their echoes are on the way.
+  const followers = [2, 3].map((self) => {
+    const follower = new CoreDriver({ self });
+    follower.receive(appendOf(1, { term: 1, prevIndex: 0, prevTerm: 0, terms: [1], commit: 1 }));
+    follower.sync();
+    return follower;
+  });
+  const echoes = followers.flatMap((follower, at) =>
+    sentOf(follower.receive(beats[at]!), 'heartbeatEcho'),
+  );
+  expect(followers.map(({ state }) => state.isHibernating)).toEqual([true, true]);
+  expect(echoes).toMatchObject([{ isHibernating: true }, { isHibernating: true }]);
+
+  // An entry of the leader cannot be read: Integrity quarantine. Its node lives on, no link goes down.
+  const effects = leader.input({ kind: 'quarantine' });
+  expect(leader.state.role).toBe('follower');
+  for (const beat of sentOf(effects, 'heartbeat'))
+    followers.forEach((follower) => follower.receive(beat));
+  for (const echo of echoes) leader.receive(echo);
+  leader.tick(1_000);
+
+  // Ten seconds later nobody leads and nobody will: no timer runs anywhere.
+  const isSomebodyAwake = followers.some(
+    ({ state }) => nextTickDue(state) !== Number.POSITIVE_INFINITY,
+  );
+  expect(isSomebodyAwake).toBe(true);
+});

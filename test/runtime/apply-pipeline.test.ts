@@ -6,7 +6,7 @@ import { logIndex, partitionId, term } from '../../src/base/ids.ts';
 import { EntryFrameWriter, entryFrameOverheadBytes } from '../../src/codec/entry-frame.ts';
 import { noOpPayload } from '../../src/codec/system-entry.ts';
 import type { ApplyOutcome, EntryBatch } from '../../src/ports/state-machine.ts';
-import { ApplyPipeline } from '../../src/runtime/apply-pipeline.ts';
+import { ApplyPipeline, resultBytesMax } from '../../src/runtime/apply-pipeline.ts';
 import { nodeLimits } from '../../src/runtime/limits.ts';
 
 const somePartition = partitionId('018c0d6c-9c11-7e9d-8000-000000000001');
@@ -17,6 +17,7 @@ class Bench {
   readonly reported: number[] = [];
   readonly pipeline: ApplyPipeline;
   outcome: (batch: EntryBatch) => ApplyOutcome = () => ({ kind: 'ack' });
+  readonly answered: [number, unknown][] = [];
   #timers: (() => void)[] = [];
   readonly #entries: Uint8Array[] = [];
   readonly #writer = new EntryFrameWriter(somePartition);
@@ -54,7 +55,7 @@ class Bench {
       },
       listener: {
         applied: (index) => this.reported.push(index),
-        answered: () => undefined,
+        answered: (index, answer) => this.answered.push([index, answer]),
         durabilityChanged: () => undefined,
         advanced: () => undefined,
         faulted: () => undefined,
@@ -201,4 +202,41 @@ describe('a machine that cannot take an entry yet', () => {
     expect(bench.applied).toEqual(['one', 'two', 'three', 'four']);
     expect(bench.reported).toEqual([1, 2, 3, 4]);
   });
+
+  test('gets nothing twice that it has taken, though it asks for another try', async () => {
+    const bench = new Bench();
+    let asked = 0;
+    bench.outcome = (batch) =>
+      asked++ === 0
+        ? { kind: 'retryable', reason: 'Backpressure', appliedCount: batch.length }
+        : { kind: 'ack' };
+    bench.append('one', 'two');
+    bench.commit();
+    for (let times = 0; times < 4; times++) await bench.pass();
+    bench.append('three');
+    bench.commit();
+    await bench.pass();
+
+    expect(bench.applied).toEqual(['one', 'two', 'three']);
+    expect(bench.reported).toEqual([1, 2, 3]);
+  });
+});
+
+test('an answer that is too large to be passed on is an error of its entry, and of its retries', () => {
+  const bench = new Bench();
+  bench.outcome = (batch) => ({
+    kind: 'ack',
+    results: Array.from({ length: batch.length }, (_, at) =>
+      utf8Decode(batch.payload(at)) === 'large' ? new Uint8Array(resultBytesMax + 1) : undefined,
+    ),
+  });
+  bench.append('small', 'large', 'small');
+  bench.commit();
+
+  expect(bench.applied).toEqual(['small', 'large', 'small']);
+  expect(bench.reported).toEqual([1, 3]);
+  expect(bench.answered).toMatchObject([
+    [2, { error: { code: 'CLUSTOR_RESULT_TOO_LARGE', outcome: 'committed' } }],
+  ]);
+  expect(bench.pipeline.appliedIndex).toBe(3);
 });

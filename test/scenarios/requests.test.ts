@@ -7,7 +7,8 @@ import { logIndex, partitionId, term } from '../../src/base/ids.ts';
 import type { ApplyOutcome, EntryBatch, StateMachine } from '../../src/ports/state-machine.ts';
 import { ApplyPipeline } from '../../src/runtime/apply-pipeline.ts';
 import { FrameBuilder } from '../../src/runtime/frame-builder.ts';
-import { nodeLimits, type NodeLimits } from '../../src/runtime/limits.ts';
+import { idempotencyBounds, type IdempotencyBounds } from '../../src/runtime/idempotency-table.ts';
+import { nodeLimits } from '../../src/runtime/limits.ts';
 import { ProposalQueue, type Proposal } from '../../src/runtime/proposals.ts';
 import { keyMetadata } from '../../src/runtime/session-keys.ts';
 import { decodeResult, encodeCommand } from '../../src/testing/sim-machine.ts';
@@ -41,11 +42,12 @@ class ApplyBench {
   readonly #frames = new FrameBuilder(somePartition);
   readonly #entries: Uint8Array[] = [];
 
-  constructor(limits: Partial<NodeLimits> = {}) {
+  constructor(idempotency: Partial<IdempotencyBounds> = {}) {
     this.pipeline = new ApplyPipeline({
       partitionId: somePartition,
       machine: this.#machine(),
-      limits: nodeLimits(limits),
+      limits: nodeLimits({}),
+      idempotency: { ...idempotencyBounds, ...idempotency },
       clock: {
         monotonicMs: () => this.nowMs,
         wallMs: () => this.nowMs,
@@ -294,7 +296,7 @@ describe('regression 59: a retry whose key was evicted is refused, and has no se
   const key = { name: 'a', firstSeenCommit: 0 };
 
   test('the horizon has passed what its first attempt knew', () => {
-    const bench = new ApplyBench({ idempotencyRowsMax: 2 });
+    const bench = new ApplyBench({ rowsMax: 2 });
     bench.commit('one', key);
     bench.commit('two', { name: 'b', firstSeenCommit: 1 });
     bench.commit('three', { name: 'c', firstSeenCommit: 2 });
@@ -306,7 +308,7 @@ describe('regression 59: a retry whose key was evicted is refused, and has no se
   });
 
   test('a retry whose key is still there gets the first answer', () => {
-    const bench = new ApplyBench({ idempotencyRowsMax: 2 });
+    const bench = new ApplyBench({ rowsMax: 2 });
     bench.commit('one', key);
     bench.commit('two', { name: 'b', firstSeenCommit: 1 });
 
@@ -317,7 +319,7 @@ describe('regression 59: a retry whose key was evicted is refused, and has no se
   });
 
   test('a new request whose client knows the newer commit index is not refused', () => {
-    const bench = new ApplyBench({ idempotencyRowsMax: 2 });
+    const bench = new ApplyBench({ rowsMax: 2 });
     bench.commit('one', key);
     bench.commit('two', { name: 'b', firstSeenCommit: 1 });
     bench.commit('three', { name: 'c', firstSeenCommit: 2 });
