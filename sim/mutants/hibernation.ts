@@ -87,10 +87,18 @@ export const hibernationMutants: readonly Mutant[] = [
     file: 'src/raft/role.ts',
     edits: [
       {
-        find: 'if (wasLeader !== undefined) broadcastRound(state, context);',
-        replace: 'if (wasLeader === undefined) broadcastRound(state, context);',
+        find: 'wasLeader.restRound = undefined;\n    broadcastRound(state, context);',
+        replace: 'wasLeader.restRound = undefined;',
       },
     ],
+    expected: 'tests',
+    tests,
+  },
+  {
+    name: 'rest-not-called-off',
+    breaks: 'HIB-5: a leader that asked for rest leaves without waking those who rest already',
+    file: 'src/raft/hibernation.ts',
+    edits: [{ find: 'if (hasAskedForRest) broadcastRound(state, context);', replace: '' }],
     expected: 'tests',
     tests,
   },

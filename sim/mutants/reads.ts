@@ -142,4 +142,45 @@ export const readMutants: readonly Mutant[] = [
     expected: 'tests',
     tests: ['test/runtime/apply-pipeline.test.ts'],
   },
+  {
+    name: 'echo-of-a-doubted-peer',
+    breaks: 'KER-9: a peer whose ledger went back confirms reads until it knows of its doubt',
+    file: 'src/raft/read-index.ts',
+    edits: [{ find: 'row === undefined || row.inDoubt ? 0', replace: 'row === undefined ? 0' }],
+    expected: 'tests',
+    tests: ['test/raft/doubt.test.ts'],
+  },
+  {
+    name: 'results-count-at-once',
+    breaks: 'ACK-10: what the table of keys evicts depends on where batches end',
+    file: 'src/runtime/idempotency-table.ts',
+    edits: [
+      {
+        find: 'row.isResultTooLarge = isTooLarge;',
+        replace: `row.isResultTooLarge = isTooLarge;
+    row.isCounted = true;
+    this.#bytes += result?.length ?? 0;
+    this.#enforce();`,
+      },
+      {
+        find: 'if (!row.isLive) continue;',
+        replace: 'if (!row.isLive || row.isCounted) continue;',
+      },
+    ],
+    expected: 'tests',
+    tests: ['test/runtime/idempotency-table.test.ts'],
+  },
+  {
+    name: 'metadata-not-looked-at',
+    breaks: '§2.4: an entry whose metadata nobody can read is appended, and stops every replica',
+    file: 'src/runtime/replica.ts',
+    edits: [
+      {
+        find: 'proposal.isSystem === true\n        ? undefined',
+        replace: 'true\n        ? undefined',
+      },
+    ],
+    expected: 'tests',
+    tests: ['test/runtime/entry-admission.test.ts'],
+  },
 ];

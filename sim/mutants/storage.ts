@@ -277,4 +277,42 @@ export const storageMutants: readonly Mutant[] = [
     expected: 'tests',
     tests: ['test/runtime/group-fsync.test.ts'],
   },
+  {
+    name: 'dead-frames-behind-a-lost-index',
+    breaks: 'LED-2: a segment whose index is lost gives back entries that were truncated',
+    file: 'src/storage/segment-reader.ts',
+    edits: [
+      {
+        find: 'if (this.#owner.isDead(segmentSeq, row)) rows.interrupt();\n        else rows.add',
+        replace: 'rows.add',
+      },
+    ],
+    expected: 'tests',
+    tests: ['test/storage/lost-index.test.ts'],
+  },
+  {
+    name: 'moved-runs-not-cut',
+    breaks: 'LED-2: a repaired range that was truncated later is read whole',
+    file: 'src/storage/journal-index.ts',
+    edits: [
+      { find: '.map(withoutDead(fromIndex))', replace: '' },
+      { find: 'count: range.lastIndex - firstIndex + 1', replace: 'count: range.run.count' },
+      { find: 'const { firstIndex } = range.run;', replace: '' },
+    ],
+    expected: 'tests',
+    tests: ['test/storage/moved-entries.test.ts'],
+  },
+  {
+    name: 'cold-reads-not-compared',
+    breaks: 'KER-1: what is read back from the log is sent and applied whatever its term',
+    file: 'src/runtime/checked-read.ts',
+    edits: [
+      {
+        find: 'if (known === undefined || known === found) continue;',
+        replace: 'if (known !== 0) continue;',
+      },
+    ],
+    expected: 'tests',
+    tests: ['test/runtime/checked-read.test.ts'],
+  },
 ];

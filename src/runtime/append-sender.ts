@@ -13,6 +13,7 @@ import type { ReplicaLife } from '../base/membership.ts';
 import { packFlags } from '../codec/wire-flags.ts';
 import { termAt, type Effect, type RaftState } from '../raft/index.ts';
 import type { PartitionLog } from '../storage/partition-log.ts';
+import { readChecked } from './checked-read.ts';
 import { lastTermOf, type EntryTail } from './entry-tail.ts';
 import type { PeerLink, PeerLinks } from './peer-links.ts';
 
@@ -90,11 +91,11 @@ export class AppendSender {
     let prevIndex = effect.prevIndex;
     let prevTerm = effect.prevTerm;
     while (prevIndex < effect.lastIndex) {
-      const batch = await this.#options.log.read(
-        (prevIndex + 1) as LogIndex,
-        effect.lastIndex,
-        coldReadBytesMax,
-      );
+      const batch = await readChecked(this.#options, {
+        firstIndex: (prevIndex + 1) as LogIndex,
+        lastIndex: effect.lastIndex,
+        bytesMax: coldReadBytesMax,
+      });
       const link = this.#currentLink(effect);
       if (link === undefined || termAt(this.#options.state.log, prevIndex) !== prevTerm) return;
       assert(batch.firstIndex === prevIndex + 1, 'a cold read begins where it was asked to');

@@ -67,8 +67,7 @@ export function hostPartition(options: HostingOptions): HostedPartition {
     source: {
       slice: (firstIndex: LogIndex, lastIndex: LogIndex) =>
         replica.tail.slice(firstIndex, lastIndex),
-      read: (firstIndex: LogIndex, lastIndex: LogIndex) =>
-        replica.log.read(firstIndex, lastIndex, limits.batchBytesMax),
+      read: replica.readLog,
     },
     baseIndex: () => replica.state.log.baseIndex,
     appliedIndex: () => replica.apply.appliedIndex,

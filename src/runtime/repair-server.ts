@@ -7,6 +7,7 @@ import type { IndexRange } from '../base/index-ranges.ts';
 import type { RaftState } from '../raft/index.ts';
 import type { FrameBatch } from '../storage/log-store-types.ts';
 import type { PartitionLog } from '../storage/partition-log.ts';
+import { readChecked } from './checked-read.ts';
 import { KnownLog, type LogPosition } from './known-log.ts';
 import type { PeerLinks } from './peer-links.ts';
 import type { Message } from './wire-session.ts';
@@ -42,7 +43,7 @@ export class RepairServer {
 
   /** Answers a request. */
   async serve(fromNode: NodeId, request: RepairRequest): Promise<void> {
-    const { state, log } = this.#options;
+    const { state } = this.#options;
     // A log whose ledger lost records may hold what was truncated: it proves nothing.
     if (state.hasLostEvidence) return;
     const own = this.#ownLog();
@@ -58,7 +59,7 @@ export class RepairServer {
     }
     this.#isServing = true;
     try {
-      const batch = await log.read(range.firstIndex, range.lastIndex, answerBytesMax);
+      const batch = await readChecked(this.#options, { ...range, bytesMax: answerBytesMax });
       // The log may have been truncated while it was read.
       if (this.#ownLog().termAt(evidence.index) !== evidence.term) return;
       this.#answer(fromNode, request, { outcome: 'entries', evidence, batch });

@@ -27,6 +27,7 @@ import {
 import type { StateMachine } from '../ports/state-machine.ts';
 import type { HardState } from '../storage/log-store-types.ts';
 import type { PartitionLog } from '../storage/partition-log.ts';
+import { readChecked } from './checked-read.ts';
 import { AppendSender } from './append-sender.ts';
 import { answeringListener, failUnapplied } from './proposal-answers.ts';
 import { ApplyPipeline } from './apply-pipeline.ts';
@@ -107,7 +108,7 @@ export class Replica implements TurnWork {
       appliedIndex: recovered.baseIndex,
       source: {
         slice: (firstIndex, lastIndex) => this.tail.slice(firstIndex, lastIndex),
-        read: (firstIndex, lastIndex) => log.read(firstIndex, lastIndex, limits.batchBytesMax),
+        read: this.readLog,
       },
       listener: answeringListener({
         proposals: this.#proposals,
@@ -120,6 +121,10 @@ export class Replica implements TurnWork {
     });
     this.gate = new QuarantineGate(recovered.partitionId, this.apply);
   }
+
+  /** Entries that are no longer in memory, at least one. */
+  readonly readLog = (firstIndex: LogIndex, lastIndex: LogIndex): ReturnType<typeof readChecked> =>
+    readChecked(this, { firstIndex, lastIndex, bytesMax: this.#options.limits.batchBytesMax });
 
   /** Replays what is known to be committed; called once. The first election may be put off, unless somebody asks before. */
   begin(delayTicks = 0): void {

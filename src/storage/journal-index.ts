@@ -110,7 +110,7 @@ export class JournalIndex {
   /** Drops entries from `fromIndex` on. */
   truncateFrom(fromIndex: LogIndex): void {
     const dead = { firstIndex: fromIndex, lastIndex: Number.MAX_SAFE_INTEGER as LogIndex };
-    this.#moved = this.#moved.flatMap((moved) => cutRange(moved, dead));
+    this.#moved = this.#moved.flatMap((moved) => cutRange(moved, dead)).map(withoutDead(fromIndex));
     while (this.#length > 0 && (this.#firstIndex[this.#length - 1] ?? 0) >= fromIndex)
       this.#length--;
     if (this.#length > 0) {
@@ -131,12 +131,14 @@ export class JournalIndex {
 
   /** Ends the segment in use: its rows go to `take`, what stays is which indexes it holds. */
   closeSegment(segmentSeq: number, take: (run: JournalRun) => void): void {
-    for (let row = 0; row < this.#length; row++) take(this.#run(row));
-    // Behind the rows in order: of two rows for one entry the later one counts.
-    this.#moved = this.#moved.map((moved) => {
-      if (moved.run !== undefined) take(moved.run);
-      return { ...moved, run: undefined };
-    });
+    const runs = new Set(this.#moved.flatMap(({ run }) => run ?? []));
+    for (let row = 0; row < this.#length; row++) runs.add(this.#run(row));
+    // In the order in which they were written: of two rows for one entry the later one counts.
+    for (const run of [...runs].sort(
+      (left, right) => left.block - right.block || left.offset - right.offset,
+    ))
+      take(run);
+    this.#moved = this.#moved.map((moved) => ({ ...moved, run: undefined }));
     if (this.#length === 0) return;
     const range = {
       segmentSeq,
@@ -173,7 +175,10 @@ export class JournalIndex {
   locate(index: LogIndex): JournalPlace | undefined {
     for (const range of this.#moved) {
       if (index < range.firstIndex || index > range.lastIndex) continue;
-      return range.run === undefined ? { kind: 'closed', range } : { kind: 'open', run: range.run };
+      if (range.run === undefined) return { kind: 'closed', range };
+      // The run may be longer than what is left of it.
+      const { firstIndex } = range.run;
+      return { kind: 'open', run: { ...range.run, count: range.lastIndex - firstIndex + 1 } };
     }
     if (this.#length > 0 && index >= (this.#firstIndex[0] ?? 0)) {
       const row = search(this.#length, (middle) =>
@@ -227,6 +232,18 @@ export class JournalIndex {
     offset.set(this.#offset.subarray(0, length));
     this.#offset = offset;
   }
+}
+
+/** Runs of the segment in use lose what a truncation took; a run that several rows share stays one. */
+function withoutDead(fromIndex: LogIndex): (moved: MovedRun) => MovedRun {
+  const cut = new Map<JournalRun, JournalRun>();
+  return (moved) => {
+    const { run } = moved;
+    if (run === undefined || run.firstIndex + run.count <= fromIndex) return moved;
+    const shorter = cut.get(run) ?? { ...run, count: fromIndex - run.firstIndex };
+    cut.set(run, shorter);
+    return { ...moved, run: shorter };
+  };
 }
 
 function compare(index: number, first: number, count: number): number {

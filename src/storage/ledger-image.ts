@@ -191,6 +191,22 @@ export class LedgerImage {
     }
   }
 
+  /** Whether a truncation made the entry dead that begins in that block of that segment. */
+  readonly isDead = (
+    segmentSeq: number,
+    at: {
+      readonly partitionId: PartitionId;
+      readonly firstIndex: LogIndex;
+      readonly block: number;
+    },
+  ): boolean => {
+    const place = { segmentSeq, endOffset: blockOffset(at.block) };
+    return (this.partitions.get(at.partitionId)?.truncations ?? []).some(
+      ({ fromIndex, segmentSeq: seq, offset }) =>
+        fromIndex <= at.firstIndex && isBefore(place, { segmentSeq: seq, endOffset: offset }),
+    );
+  };
+
   /** Forgets a segment whose file may go. */
   retireSegment(segmentSeq: number): void {
     this.segments.delete(segmentSeq);

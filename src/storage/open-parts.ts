@@ -94,7 +94,9 @@ async function openWatched(
     entropy,
     wallMs: clock.wallMs(),
   });
-  const reader = new SegmentReader(fileSystem, folder, { clusterId, nodeId, keys });
+  const { image } = recovery;
+  const { isDead } = image;
+  const reader = new SegmentReader(fileSystem, folder, { clusterId, nodeId, keys, isDead });
   const journal = new Journal({
     fileSystem,
     clock,
@@ -109,7 +111,6 @@ async function openWatched(
     reader,
     ...watch,
   });
-  const { image } = recovery;
   const opened = await journal.begin();
   for (const segmentSeq of recovery.emptySegmentSeqs) image.retireSegment(segmentSeq);
   const ends = new Map(recovery.segments.map((row) => [row.segmentSeq, row.endOffset]));
@@ -118,10 +119,8 @@ async function openWatched(
   for (const record of [...foundRecords(recovery, image, found), ...abandoned]) image.apply(record);
   for (const segment of image.segments.values()) segment.rewriting = undefined;
   image.apply(opened);
-  image.cover({
-    segmentSeq: journal.writer.segment.segmentSeq,
-    endOffset: journal.writer.endOffset,
-  });
+  const { segment, endOffset } = journal.writer;
+  image.cover({ segmentSeq: segment.segmentSeq, endOffset });
   const ledger = new DurabilityLedger({
     fileSystem,
     entropy,

@@ -56,6 +56,8 @@ export interface SegmentOwner {
   readonly clusterId: ClusterId;
   readonly nodeId: NodeId;
   readonly keys: JournalKeys;
+  /** Whether a truncation made the frame dead that begins in the block. */
+  readonly isDead: (segmentSeq: number, row: SegmentIndexRow) => boolean;
 }
 
 /** A segment that is written no more. */
@@ -319,7 +321,9 @@ export class SegmentReader {
       coveredEnd: endOffset,
       closedEnd: endOffset,
       onFrame: (frame) => {
-        rows.add(rowOf(frame), frame.flush);
+        const row = rowOf(frame);
+        if (this.#owner.isDead(segmentSeq, row)) rows.interrupt();
+        else rows.add(row, frame.flush);
       },
     });
     return rows.rows;

@@ -93,6 +93,24 @@ describe('metadata of a client', () => {
   );
 });
 
+test('a leader appends nothing that replicas could not read, wherever it comes from', async () => {
+  const cluster = await ScenarioCluster.start(763, 3);
+  const leader = await cluster.untilLeader();
+  await cluster.settle(cluster.write(leader, 'key', 'before'));
+  const { lastIndex } = cluster.replica(leader).state.log;
+
+  const refusal = cluster.replica(leader).offer({
+    metadata: Uint8Array.of(4, 2, 1, 1),
+    payload: command,
+    sink: { proposalCommitted: () => undefined, proposalFailed: () => undefined },
+    slot: 0,
+  });
+  await cluster.advance(500);
+
+  expect(refusal).toMatchObject({ code: 'CLUSTOR_WIRE_BAD_VALUE', outcome: 'surelyNot' });
+  expect(cluster.replica(leader).state.log.lastIndex).toBe(lastIndex);
+});
+
 /** Answers with 5 MiB when it is asked for something large. */
 class Talkative extends RegisterMachine {
   override apply(batch: EntryBatch, context: ApplyContext): ApplyOutcome {
