@@ -84,6 +84,7 @@ export function hostPartition(options: HostingOptions): HostedPartition {
     quarantine,
     holds,
     clock,
+    observer,
     clientId,
     feed,
   });
