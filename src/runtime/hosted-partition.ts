@@ -72,7 +72,7 @@ export function hostPartition(options: HostingOptions): HostedPartition {
     },
     baseIndex: () => replica.state.log.baseIndex,
     appliedIndex: () => replica.apply.appliedIndex,
-    whenApplied: replica.reads.whenApplied.bind(replica.reads),
+    whenApplied: replica.reads.whenFollowed.bind(replica.reads),
   };
   const clientId = entropy.bytes(16);
   const partition = new Partition({
