@@ -56,7 +56,7 @@ export function hostPartition(options: HostingOptions): HostedPartition {
       holds.faulted(error, isOfMachine);
     },
   });
-  const appender = new LocalAppender({ replica, links, turn, clock });
+  const appender = new LocalAppender({ replica, links, turn, clock, bounds: limits });
   const reader = new LocalReader({ replica, links, turn, readsMax: limits.readsMax });
   const membership = new MembershipDesk({ replica, links, clock, entropy });
   const { recovered, observer } = options;
