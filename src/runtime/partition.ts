@@ -205,7 +205,12 @@ export class Partition {
   /**
    * Committed entries from an index on, then as they come. The next entry is read when it is asked for, so a slow consumer
    * holds nothing up.
-   * @throws ClustorError `CLUSTOR_LOG_COMPACTED` when the log no longer begins early enough.
+   *
+   * This is the log as it is, and not what became of it: an entry that had no effect, because its key had taken effect before
+   * or was refused, is yielded like any other. A request whose answer was lost may so be seen twice, though it took effect
+   * once (specification §2.4); a consumer that must not count it twice puts a number of its own into its entries.
+   * @throws ClustorError `CLUSTOR_LOG_COMPACTED` when the log no longer begins early enough; `CLUSTOR_CLOSED`,
+   * `CLUSTOR_APPLY_FAULT` or `CLUSTOR_QUARANTINED` when this replica applies no more.
    */
   subscribe(options: {
     readonly from: LogIndex;
