@@ -77,8 +77,8 @@ export const readMutants: readonly Mutant[] = [
     file: 'src/runtime/read-barriers.ts',
     edits: [
       {
-        find: 'if (index <= this.#appliedIndex) waiter.applied(this.#appliedIndex);',
-        replace: 'if (index >= 0) waiter.applied(this.#appliedIndex);',
+        find: 'if (index <= this.#appliedIndex) {',
+        replace: 'if (index >= 0) {',
       },
       {
         file: 'src/runtime/local-read.ts',

@@ -13,6 +13,7 @@ import { ByteWriter } from '../base/bytes.ts';
 import type { Outcome } from '../base/error-codes.ts';
 import { ClustorError } from '../base/errors.ts';
 import type { Incarnation, NodeId } from '../base/ids.ts';
+import { callBack } from '../runtime/callback.ts';
 import { answeredError } from '../runtime/client-requests.ts';
 import type { AppendReceipt } from '../runtime/local-append.ts';
 import { keyMetadata, SessionKeys } from '../runtime/session-keys.ts';
@@ -20,7 +21,6 @@ import type { TurnWork } from '../runtime/turn.ts';
 import type { Message, WireSession } from '../runtime/wire-session.ts';
 import type { Route } from './leader-finder.ts';
 import {
-  callBack,
   detailOf,
   pauseMs,
   reactionTo,

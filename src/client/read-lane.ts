@@ -6,20 +6,14 @@
  */
 import { ClustorError } from '../base/errors.ts';
 import type { NodeId } from '../base/ids.ts';
+import { callBack } from '../runtime/callback.ts';
 import type { TurnWork } from '../runtime/turn.ts';
 import type { Message, WireSession } from '../runtime/wire-session.ts';
 import { anyIncarnation } from './append-lane.ts';
 import type { ReadConsistency, ReadReceipt } from './client-options.ts';
 import type { Route } from './leader-finder.ts';
 import type { NodeDirectory } from './node-directory.ts';
-import {
-  callBack,
-  detailOf,
-  pauseMs,
-  reactionTo,
-  stallMsMax,
-  type RequestContext,
-} from './request-fate.ts';
+import { detailOf, pauseMs, reactionTo, stallMsMax, type RequestContext } from './request-fate.ts';
 
 /** One read on its way. */
 export interface ClientRead {

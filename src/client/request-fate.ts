@@ -3,7 +3,7 @@
  * the effect when the client gives up.
  */
 import { errorCodes, type ErrorCode, type Outcome } from '../base/error-codes.ts';
-import { ClustorError, messageOf } from '../base/errors.ts';
+import { ClustorError } from '../base/errors.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Observer } from '../ports/observer.ts';
 import type { TurnScheduler } from '../runtime/turn.ts';
@@ -90,19 +90,6 @@ export function withOutcome(error: ClustorError, outcome: Outcome): ClustorError
     details: error.details,
     cause: error.cause,
   });
-}
-
-/** Hands an outcome to the caller's code, whose failures are its own. */
-export function callBack<T>(observer: Observer, callback: (outcome: T) => void, outcome: T): void {
-  try {
-    callback(outcome);
-  } catch (error) {
-    observer.emit({
-      level: 'error',
-      kind: 'callbackFailed',
-      fields: { message: messageOf(error) },
-    });
-  }
 }
 
 /** Bounds of what is under way, and the earliest moment at which something may be too late. */

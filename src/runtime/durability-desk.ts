@@ -196,6 +196,8 @@ export class DurabilityDesk {
 
   #refusal(mode: DurabilityMode, expectedEpoch: number | undefined): ClustorError | undefined {
     const { replica } = this.#options;
+    if (this.#isClosed)
+      return new ClustorError('CLUSTOR_CLOSED', 'this replica is closed', { outcome: 'surelyNot' });
     if (!durabilityModes.includes(mode))
       return new ClustorError(
         'CLUSTOR_INVALID_ARGUMENT',

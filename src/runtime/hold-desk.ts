@@ -10,12 +10,14 @@
  * anew. A fault that is not the machine's, such as an entry of a kind unknown to this version, is not recorded: a process that
  * knows the kind goes on by itself.
  */
+import type { Outcome } from '../base/error-codes.ts';
 import { ClustorError } from '../base/errors.ts';
 import type { LogIndex } from '../base/ids.ts';
 import type { HoldReason, HoldRow } from '../codec/hold-record.ts';
-import { campaignsLast } from '../policy/quarantine.ts';
+import { campaignsLast, quarantineReasons, quarantineRules } from '../policy/quarantine.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Observer } from '../ports/observer.ts';
+import type { QuarantineGate } from './quarantine-gate.ts';
 import type { Replica } from './replica.ts';
 import type { TurnScheduler } from './turn.ts';
 
@@ -50,6 +52,19 @@ const nobody: readonly ((error: ClustorError) => void)[] = [];
 /** Units of a ticket and of an operator's reason at most; a record keeps no more. */
 export const holdTextLengthMax = 256;
 
+/**
+ * Why nothing is applied until an operator says so, if that is so; whoever waits for an entry is told. What a repair ends is no
+ * reason: it is waited for.
+ */
+export function heldUntilOperator(gate: QuarantineGate): ClustorError | undefined {
+  if (gate.gravest === undefined) return undefined;
+  const inForce = gate.reasons;
+  const reason = quarantineReasons.find(
+    (one) => inForce.has(one) && quarantineRules[one].endedBy === 'operator',
+  );
+  return reason === undefined ? undefined : gate.errorOf(reason);
+}
+
 /** See the file comment. */
 export class HoldDesk {
   readonly #options: HoldDeskOptions;
@@ -58,6 +73,7 @@ export class HoldDesk {
   #waiting: readonly ((error: ClustorError) => void)[] = nobody;
   /** The fault of this process is not the machine's; nobody but another version ends it. */
   #isForeignFault = false;
+  #isClosed = false;
 
   constructor(options: HoldDeskOptions) {
     this.#options = options;
@@ -105,6 +121,7 @@ export class HoldDesk {
   async set(ticket: string, detail: string): Promise<void> {
     checkText('the ticket of this decision', ticket);
     checkText('the reason of this decision', detail);
+    if (this.#isClosed) throw closedError('surelyNot');
     const { replica, clock } = this.#options;
     const row: Hold = {
       reason: 'Administrative',
@@ -125,6 +142,7 @@ export class HoldDesk {
    */
   async clear(reason: HoldReason, ticket: string): Promise<void> {
     checkText('the ticket of this decision', ticket);
+    if (this.#isClosed) throw closedError('surelyNot');
     const { replica } = this.#options;
     const row = this.#rowOf(reason);
     if (row === undefined)
@@ -147,7 +165,8 @@ export class HoldDesk {
 
   /** Nothing is recorded any more: who waits for that is told. */
   close(): void {
-    const error = new ClustorError('CLUSTOR_CLOSED', 'the node closed before it was recorded');
+    this.#isClosed = true;
+    const error = closedError('unknown');
     for (const reject of this.#waiting) reject(error);
     this.#waiting = nobody;
   }
@@ -191,6 +210,7 @@ export class HoldDesk {
 
   #record(row: Hold): Promise<void> {
     const { replica, turn } = this.#options;
+    if (this.#isClosed) return Promise.reject(closedError('unknown'));
     return new Promise<void>((resolve, reject) => {
       this.#waiting = [...this.#waiting, reject];
       replica.log.persistHold(row, () => {
@@ -219,6 +239,10 @@ export class HoldDesk {
     const { partitionId, replicaId } = this.#options.replica;
     this.#options.observer.emit({ level, kind, fields: { partitionId, replicaId, ...fields } });
   }
+}
+
+function closedError(outcome: Outcome): ClustorError {
+  return new ClustorError('CLUSTOR_CLOSED', 'this replica is closed', { outcome });
 }
 
 function checkText(what: string, text: string): void {

@@ -56,7 +56,7 @@ export function hostPartition(options: HostingOptions): HostedPartition {
       holds.faulted(error, isOfMachine);
     },
   });
-  const appender = new LocalAppender({ replica, links, turn, clock });
+  const appender = new LocalAppender({ replica, links, turn, clock, bounds: limits });
   const reader = new LocalReader({ replica, links, turn, readsMax: limits.readsMax });
   const membership = new MembershipDesk({ replica, links, clock, entropy });
   const { recovered, observer } = options;
@@ -71,7 +71,7 @@ export function hostPartition(options: HostingOptions): HostedPartition {
     },
     baseIndex: () => replica.state.log.baseIndex,
     appliedIndex: () => replica.apply.appliedIndex,
-    whenApplied: replica.reads.whenApplied.bind(replica.reads),
+    whenApplied: replica.reads.whenFollowed.bind(replica.reads),
   };
   const clientId = entropy.bytes(16);
   const partition = new Partition({
@@ -83,6 +83,7 @@ export function hostPartition(options: HostingOptions): HostedPartition {
     quarantine,
     holds,
     clock,
+    observer,
     clientId,
     feed,
   });

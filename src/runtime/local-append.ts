@@ -9,7 +9,7 @@ import type { LogIndex, Term } from '../base/ids.ts';
 import type { Clock } from '../ports/clock.ts';
 import { answeredError } from './client-requests.ts';
 import type { PeerLinks } from './peer-links.ts';
-import type { ProposalReceipt, ProposalSink } from './proposals.ts';
+import type { ProposalBounds, ProposalReceipt, ProposalSink } from './proposals.ts';
 import type { Replica } from './replica.ts';
 import type { TurnScheduler, TurnWork } from './turn.ts';
 import type { Message } from './wire-session.ts';
@@ -41,6 +41,8 @@ export interface LocalAppenderOptions {
   readonly links: PeerLinks;
   readonly turn: TurnScheduler;
   readonly clock: Clock;
+  /** Of what waits or is under way. Beyond: `CLUSTOR_OVERLOADED`. */
+  readonly bounds: ProposalBounds;
 }
 
 const forwardBytesMax = 1024 * 1024;
@@ -53,6 +55,8 @@ export class LocalAppender implements ProposalSink, TurnWork {
   readonly #proposed = new Map<number, LocalAppend>();
   /** Sent to the leader and not answered. */
   readonly #forwarded = new Set<LocalAppend>();
+  #pendingCount = 0;
+  #pendingBytes = 0;
   #nextSlot = 1;
   #isMarked = false;
   #isClosed = false;
@@ -63,11 +67,18 @@ export class LocalAppender implements ProposalSink, TurnWork {
 
   /** Appends waiting or under way. */
   get pendingCount(): number {
-    return this.#queue.length + this.#proposed.size + this.#forwarded.size;
+    return this.#pendingCount;
   }
 
-  /** Takes an append in; its `settle` is called exactly once. */
+  /** Takes an append in; its `settle` is called exactly once, at once where it is refused. */
   submit(append: LocalAppend): void {
+    const refusal = this.#isClosed ? closedError(append) : this.#refusal(append.payload.length);
+    if (refusal !== undefined) {
+      finish(append, refusal);
+      return;
+    }
+    this.#pendingCount++;
+    this.#pendingBytes += append.payload.length;
     this.#queue.push(append);
     this.#mark();
   }
@@ -77,7 +88,15 @@ export class LocalAppender implements ProposalSink, TurnWork {
     for (const append of this.#proposed.values()) this.#expire(append, nowMs);
     for (const append of this.#forwarded) this.#expire(append, nowMs);
     if (this.#queue.length === 0) return;
-    this.#queue = this.#queue.filter((append) => !this.#expire(append, nowMs));
+    const queue = this.#queue;
+    this.#queue = [];
+    const left = queue.filter((append) => {
+      const isOver = this.#expire(append, nowMs);
+      if (isOver) this.#release(append);
+      return !isOver;
+    });
+    // What callbacks of expired ones appended meanwhile comes behind.
+    this.#queue = [...left, ...this.#queue];
     if (this.#queue.length > 0) this.#mark();
   }
 
@@ -91,8 +110,9 @@ export class LocalAppender implements ProposalSink, TurnWork {
 
   proposalCommitted(slot: number, receipt: ProposalReceipt): void {
     const append = this.#take(slot);
-    if (append !== undefined)
-      finish(append, { term: receipt.term, index: receipt.index, result: receipt.result });
+    if (append === undefined) return;
+    this.#release(append);
+    finish(append, { term: receipt.term, index: receipt.index, result: receipt.result });
   }
 
   proposalFailed(slot: number, error: ClustorError): void {
@@ -107,14 +127,34 @@ export class LocalAppender implements ProposalSink, TurnWork {
     this.#queue = [];
     this.#proposed.clear();
     this.#forwarded.clear();
+    this.#pendingCount = 0;
+    this.#pendingBytes = 0;
     for (const append of left) finish(append, closedError(append));
+  }
+
+  #refusal(payloadBytes: number): ClustorError | undefined {
+    const { proposalsMax, proposalBytesMax } = this.#options.bounds;
+    if (this.#pendingCount >= proposalsMax)
+      return new ClustorError(
+        'CLUSTOR_OVERLOADED',
+        `${proposalsMax} appends of this partition wait on this node or are under way`,
+      );
+    if (this.#pendingBytes + payloadBytes > proposalBytesMax && this.#pendingBytes > 0)
+      return new ClustorError(
+        'CLUSTOR_OVERLOADED',
+        `${proposalBytesMax} bytes of appends of this partition wait on this node or are under way`,
+      );
+    return undefined;
   }
 
   #propose(): void {
     const queue = this.#queue;
     this.#queue = [];
     for (const append of queue) {
-      if (append.isSettled) continue;
+      if (append.isSettled) {
+        this.#release(append);
+        continue;
+      }
       const slot = this.#nextSlot++;
       this.#proposed.set(slot, append);
       append.isSent = true;
@@ -132,7 +172,7 @@ export class LocalAppender implements ProposalSink, TurnWork {
     const queue = this.#queue;
     this.#queue = [];
     for (const append of queue) {
-      if (append.isSettled) continue;
+      this.#release(append);
       const { code, message } = error;
       finish(
         append,
@@ -183,7 +223,10 @@ export class LocalAppender implements ProposalSink, TurnWork {
       )
         break;
       taken++;
-      if (append.isSettled) continue;
+      if (append.isSettled) {
+        this.#release(append);
+        continue;
+      }
       bytes += append.payload.length;
       batch.push(append);
     }
@@ -222,13 +265,21 @@ export class LocalAppender implements ProposalSink, TurnWork {
 
   #settleForwarded(append: LocalAppend | undefined, outcome: AppendReceipt | ClustorError): void {
     assert(append !== undefined, 'answers speak of entries of their request');
-    this.#forwarded.delete(append);
-    if (outcome instanceof ClustorError) this.#failed(append, outcome);
-    else finish(append, outcome);
+    // Closed meanwhile: it was told so.
+    if (!this.#forwarded.delete(append)) return;
+    if (outcome instanceof ClustorError) {
+      this.#failed(append, outcome);
+      return;
+    }
+    this.#release(append);
+    finish(append, outcome);
   }
 
   #failed(append: LocalAppend, error: ClustorError): void {
-    if (append.isSettled) return;
+    if (append.isSettled) {
+      this.#release(append);
+      return;
+    }
     append.isSent = false;
     if (error.outcome !== 'surelyNot') append.isUncertain = true;
     const isFinal =
@@ -236,12 +287,13 @@ export class LocalAppender implements ProposalSink, TurnWork {
       this.#isClosed ||
       error.code === 'CLUSTOR_OVERLOADED' ||
       error.code === 'CLUSTOR_DISK_HARD';
-    if (isFinal)
+    if (isFinal) {
+      this.#release(append);
       finish(
         append,
         append.isUncertain && error.outcome === 'surelyNot' ? unknownOutcome(error) : error,
       );
-    else {
+    } else {
       this.#queue.push(append);
       if (error.code === 'CLUSTOR_LEADERSHIP_LOST' || error.code === 'CLUSTOR_ENTRY_SUPERSEDED')
         this.#mark();
@@ -253,6 +305,12 @@ export class LocalAppender implements ProposalSink, TurnWork {
     if (nowMs < append.deadlineAtMs) return false;
     finish(append, deadlineError(append, this.#options.replica));
     return true;
+  }
+
+  /** It waits no more and is not under way. */
+  #release(append: LocalAppend): void {
+    this.#pendingCount--;
+    this.#pendingBytes -= append.payload.length;
   }
 
   #take(slot: number): LocalAppend | undefined {

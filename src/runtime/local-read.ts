@@ -69,17 +69,25 @@ export class LocalReader implements TurnWork {
   ): Promise<LogIndex> {
     if (this.#options.replica.apply.appliedIndex >= index) return index;
     const what = `entry ${index} was not applied here in time`;
-    const applied = await this.#begin({ deadlineAtMs, signal, needsRound: false, what }, (read) => {
-      this.#options.replica.reads.whenApplied(index, {
-        applied: (appliedIndex) => {
-          this.#settle(read, { index: appliedIndex, byLease: false });
+    let giveUp: (() => void) | undefined;
+    try {
+      const applied = await this.#begin(
+        { deadlineAtMs, signal, needsRound: false, what },
+        (read) => {
+          giveUp = this.#options.replica.reads.whenApplied(index, {
+            applied: (appliedIndex) => {
+              this.#settle(read, { index: appliedIndex, byLease: false });
+            },
+            failed: (error) => {
+              this.#settle(read, error);
+            },
+          });
         },
-        failed: (error) => {
-          this.#settle(read, error);
-        },
-      });
-    });
-    return applied.index;
+      );
+      return applied.index;
+    } finally {
+      giveUp?.();
+    }
   }
 
   /** The leader changed, or time passed. */

@@ -4,8 +4,10 @@ import type { DurabilityMode } from '../base/durability-mode.ts';
 import { ClustorError } from '../base/errors.ts';
 import type { LogIndex, NodeId, PartitionId } from '../base/ids.ts';
 import type { Clock } from '../ports/clock.ts';
+import type { Observer } from '../ports/observer.ts';
 import type { StateMachine } from '../ports/state-machine.ts';
 import type { QuarantineReason } from '../policy/quarantine.ts';
+import { callBack } from './callback.ts';
 import type { DurabilityDesk, DurabilityStatus } from './durability-desk.ts';
 import type { HoldDesk } from './hold-desk.ts';
 import type { AppendReceipt, LocalAppend, LocalAppender } from './local-append.ts';
@@ -57,6 +59,7 @@ export interface PartitionParts {
   readonly quarantine: QuarantineDesk;
   readonly holds: HoldDesk;
   readonly clock: Clock;
+  readonly observer: Observer;
   readonly clientId: Uint8Array;
   readonly feed: EntryFeed;
 }
@@ -116,15 +119,19 @@ export class Partition {
     });
   }
 
-  /** Like {@link Partition.append}, without a promise. */
+  /**
+   * Like {@link Partition.append}, without a promise. `settled` is called once; what it throws is told to the observer
+   * (`callbackFailed`) and changes nothing here.
+   */
   appendWith(
     bytes: Uint8Array,
     options: AppendOptions,
     settled: (outcome: AppendReceipt | ClustorError) => void,
   ): void {
-    const refusal = this.#parts.replica.entryRefusal(bytes.length);
+    const { replica, observer } = this.#parts;
+    const refusal = replica.entryRefusal(bytes.length);
     if (refusal !== undefined) {
-      settled(refusal);
+      callBack(observer, settled, refusal);
       return;
     }
     const key = this.#key(options.idempotencyKey);
@@ -148,7 +155,7 @@ export class Partition {
       settle: (outcome) => {
         if (key.sequence !== undefined) this.#keys.settled(key.sequence);
         signal?.removeEventListener('abort', onAbort);
-        settled(outcome);
+        callBack(observer, settled, outcome);
       },
     };
     if (signal?.aborted === true) {
@@ -198,7 +205,12 @@ export class Partition {
   /**
    * Committed entries from an index on, then as they come. The next entry is read when it is asked for, so a slow consumer
    * holds nothing up.
-   * @throws ClustorError `CLUSTOR_LOG_COMPACTED` when the log no longer begins early enough.
+   *
+   * This is the log as it is, and not what became of it: an entry that had no effect, because its key had taken effect before
+   * or was refused, is yielded like any other. A request whose answer was lost may so be seen twice, though it took effect
+   * once (specification §2.4); a consumer that must not count it twice puts a number of its own into its entries.
+   * @throws ClustorError `CLUSTOR_LOG_COMPACTED` when the log no longer begins early enough; `CLUSTOR_CLOSED`,
+   * `CLUSTOR_APPLY_FAULT` or `CLUSTOR_QUARANTINED` when this replica applies no more.
    */
   subscribe(options: {
     readonly from: LogIndex;

@@ -20,32 +20,53 @@ export interface AppliedWaiter {
   failed(error: ClustorError): void;
 }
 
+/** What barriers need. */
+export interface ReadBarriersOptions {
+  readonly readsMax: number;
+  /** Why nothing more is applied here, unless somebody ends that; whoever would wait for an entry is told at once. */
+  readonly whyStopped: () => ClustorError | undefined;
+}
+
+interface Unapplied {
+  readonly index: LogIndex;
+  readonly waiter: AppliedWaiter;
+  readonly isRead: boolean;
+}
+
+const nothing = (): void => undefined;
+
 /** See the file comment. */
 export class ReadBarriers {
-  readonly #readsMax: number;
+  readonly #options: ReadBarriersOptions;
   readonly #groups = new Map<number, ReadWaiter[]>();
   #gathering: ReadWaiter[] = [];
   #grouped = 0;
   #nextReadId = 1;
-  #waiters: { readonly index: LogIndex; readonly waiter: AppliedWaiter }[] = [];
+  #unapplied = new Set<Unapplied>();
+  /** Those of them that are reads. */
+  #unappliedReads = 0;
   #appliedIndex = 0 as LogIndex;
+  #closed: ClustorError | undefined;
 
-  constructor(options: { readonly readsMax: number }) {
-    this.#readsMax = options.readsMax;
+  constructor(options: ReadBarriersOptions) {
+    this.#options = options;
   }
 
   /** Reads that wait for confirmation. */
-  get waitingCount(): number {
+  get unconfirmedCount(): number {
     return this.#gathering.length + this.#grouped;
+  }
+
+  /** Reads that wait: for confirmation, or for their entry to be applied. */
+  get waitingCount(): number {
+    return this.unconfirmedCount + this.#unappliedReads;
   }
 
   /** Takes a read in, or says that too many wait. */
   gather(waiter: ReadWaiter): ClustorError | undefined {
-    if (this.waitingCount >= this.#readsMax)
-      return new ClustorError(
-        'CLUSTOR_OVERLOADED',
-        `${this.#readsMax} reads of this partition wait`,
-      );
+    const { readsMax } = this.#options;
+    if (this.waitingCount >= readsMax)
+      return new ClustorError('CLUSTOR_OVERLOADED', `${readsMax} reads of this partition wait`);
     this.#gathering.push(waiter);
     return undefined;
   }
@@ -82,37 +103,67 @@ export class ReadBarriers {
     for (const waiter of gathering) waiter.failed(error);
   }
 
-  /** Calls the waiter once `index` is applied, at once if it is. */
-  whenApplied(index: LogIndex, waiter: AppliedWaiter): void {
-    if (index <= this.#appliedIndex) waiter.applied(this.#appliedIndex);
-    else this.#waiters.push({ index, waiter });
+  /**
+   * Calls the waiter of a read once `index` is applied, at once if it is or never will be.
+   * @returns What the waiter calls when it gives up.
+   */
+  whenApplied(index: LogIndex, waiter: AppliedWaiter): () => void {
+    return this.#await({ index, waiter, isRead: true });
+  }
+
+  /** Like {@link ReadBarriers.whenApplied}, for a subscription: one that is idle waits for ever, and does not count as a read. */
+  whenFollowed(index: LogIndex, waiter: AppliedWaiter): () => void {
+    return this.#await({ index, waiter, isRead: false });
   }
 
   /** Everything up to `index` is applied. */
   applied(index: LogIndex): void {
     this.#appliedIndex = index;
-    if (this.#waiters.length === 0) return;
-    const waiting = this.#waiters;
-    this.#waiters = [];
-    for (const row of waiting) {
-      if (row.index <= index) row.waiter.applied(index);
-      else this.#waiters.push(row);
+    if (this.#unapplied.size === 0) return;
+    for (const row of this.#unapplied) {
+      if (row.index > index) continue;
+      this.#forget(row);
+      row.waiter.applied(index);
     }
   }
 
   /** Applying stopped. */
   failApplied(error: ClustorError): void {
-    const waiting = this.#waiters;
-    this.#waiters = [];
+    const waiting = this.#unapplied;
+    this.#unapplied = new Set();
+    this.#unappliedReads = 0;
     for (const { waiter } of waiting) waiter.failed(error);
   }
 
-  /** Fails everything. */
-  failAll(error: ClustorError): void {
+  /** Fails everything, and whoever comes to wait for an entry. */
+  close(error: ClustorError): void {
+    this.#closed = error;
     this.failGathered(error);
     for (const readId of [...this.#groups.keys()])
       for (const waiter of this.#takeGroup(readId)) waiter.failed(error);
     this.failApplied(error);
+  }
+
+  #await(row: Unapplied): () => void {
+    const { index, waiter } = row;
+    if (index <= this.#appliedIndex) {
+      waiter.applied(this.#appliedIndex);
+      return nothing;
+    }
+    const reason = this.#closed ?? this.#options.whyStopped();
+    if (reason !== undefined) {
+      waiter.failed(reason);
+      return nothing;
+    }
+    this.#unapplied.add(row);
+    if (row.isRead) this.#unappliedReads++;
+    return () => {
+      this.#forget(row);
+    };
+  }
+
+  #forget(row: Unapplied): void {
+    if (this.#unapplied.delete(row) && row.isRead) this.#unappliedReads--;
   }
 
   #takeGroup(readId: number): ReadWaiter[] {

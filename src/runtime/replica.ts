@@ -33,6 +33,7 @@ import { answeringListener, failUnapplied } from './proposal-answers.ts';
 import { ApplyPipeline } from './apply-pipeline.ts';
 import { EntryTail } from './entry-tail.ts';
 import { FrameBuilder } from './frame-builder.ts';
+import { heldUntilOperator } from './hold-desk.ts';
 import { notLeaderError } from './not-leader.ts';
 import { ProposalQueue, type Proposal } from './proposals.ts';
 import { ReadBarriers, type ReadWaiter } from './read-barriers.ts';
@@ -99,7 +100,10 @@ export class Replica implements TurnWork {
         this.#step({ kind: 'streamed', to, lastIndex, extraBytes });
       },
     });
-    this.reads = new ReadBarriers({ readsMax: limits.readsMax });
+    this.reads = new ReadBarriers({
+      readsMax: limits.readsMax,
+      whyStopped: () => heldUntilOperator(this.gate),
+    });
     this.apply = new ApplyPipeline({
       partitionId: recovered.partitionId,
       machine: options.machine,
@@ -169,6 +173,7 @@ export class Replica implements TurnWork {
 
   /** Takes an entry in, to be appended at the end of the turn; returns why not. Only at a leader. */
   offer(proposal: Proposal): ClustorError | undefined {
+    if (this.#isClosed) return closedError();
     if (!this.isLeader) return this.askedInVain();
     const forbidden = this.gate.refusal('mayPropose');
     if (forbidden !== undefined) return forbidden;
@@ -207,6 +212,7 @@ export class Replica implements TurnWork {
 
   /** Asks the core for a read index; only at a leader. */
   requestRead(waiter: ReadWaiter): ClustorError | undefined {
+    if (this.#isClosed) return closedError();
     if (!this.isLeader) return this.askedInVain();
     const refusal = this.reads.gather(waiter);
     if (refusal === undefined) this.#mark();
@@ -302,14 +308,12 @@ export class Replica implements TurnWork {
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    const surely = new ClustorError('CLUSTOR_CLOSED', 'the node is closing', {
-      outcome: 'surelyNot',
-    });
+    const surely = closedError();
     this.#proposals.failAll({
       waiting: surely,
       appended: new ClustorError('CLUSTOR_CLOSED', 'the node closed before the outcome was known'),
     });
-    this.reads.failAll(surely);
+    this.reads.close(surely);
     this.apply.close();
   }
 
@@ -481,7 +485,7 @@ export class Replica implements TurnWork {
           'this node stopped leading before the outcome was known',
         ),
       });
-    if (this.reads.waitingCount > 0) this.reads.failGathered(this.notLeader());
+    if (this.reads.unconfirmedCount > 0) this.reads.failGathered(this.notLeader());
   }
 
   #mark(): void {
@@ -497,4 +501,8 @@ export class Replica implements TurnWork {
       fields: { partitionId: this.partitionId, replicaId: this.replicaId, ...fields },
     });
   }
+}
+
+function closedError(): ClustorError {
+  return new ClustorError('CLUSTOR_CLOSED', 'this replica is closed', { outcome: 'surelyNot' });
 }

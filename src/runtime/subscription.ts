@@ -25,7 +25,8 @@ export interface EntryFeed {
   readonly source: FrameSource;
   readonly baseIndex: () => LogIndex;
   readonly appliedIndex: () => LogIndex;
-  readonly whenApplied: (index: LogIndex, waiter: AppliedWaiter) => void;
+  /** Calls the waiter once the entry is applied; returns what it calls when it gives up. */
+  readonly whenApplied: (index: LogIndex, waiter: AppliedWaiter) => () => void;
 }
 
 const entriesPerPull = 256;
@@ -81,10 +82,11 @@ function isApplied(
 ): Promise<boolean> {
   return new Promise<boolean>((resolve, reject) => {
     const onAbort = (): void => {
+      giveUp();
       resolve(false);
     };
     signal?.addEventListener('abort', onAbort, { once: true });
-    feed.whenApplied(index, {
+    const giveUp = feed.whenApplied(index, {
       applied: () => {
         signal?.removeEventListener('abort', onAbort);
         resolve(true);

@@ -86,7 +86,7 @@ describe('regression 28: a pause longer than the lease between check and answer 
       isAnswered = true;
     });
     await scenario.advance(1);
-    expect(scenario.replica(leader).reads.waitingCount).toBe(0);
+    expect(scenario.replica(leader).reads.unconfirmedCount).toBe(0);
 
     await replaced(scenario, leader);
     machine.isHeld = false;
