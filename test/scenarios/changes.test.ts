@@ -5,6 +5,7 @@ import { present } from '../../src/base/assert.ts';
 import type { NodeId } from '../../src/base/ids.ts';
 import type { Configuration, Member } from '../../src/base/membership.ts';
 import { activeConfiguration, isJoint } from '../../src/raft/index.ts';
+import type { VoterChange } from '../../src/runtime/membership-desk.ts';
 import { ScenarioCluster } from './scenario-cluster.ts';
 
 const electionTimeoutMsMin = 300;
@@ -233,3 +234,56 @@ test.each([1, 2, 3])(
     await scenario.until('it has caught up', () => scenario.value(spare, 'key') === 'value');
   },
 );
+
+function removalOf(node: NodeId): VoterChange {
+  return {
+    promote: [],
+    remove: [node],
+    domains: new Map(),
+    policy: 'advisory',
+    overrideRef: 'OPS-1',
+  };
+}
+
+describe('the outcome of a change says whether the old voters are in force again', () => {
+  test('a removal that an operator rolls back, to both callers', async () => {
+    const scenario = await ScenarioCluster.start(741);
+    const leader = await scenario.untilLeader();
+    const stays = present(scenario.others(leader)[0], 'another node');
+    const partition = scenario.partition(leader);
+
+    const removal = partition.changeVoters(removalOf(stays));
+    const rollback = partition.rollBackMembership('not that one');
+    const outcomes = await scenario.settle(Promise.all([removal, rollback]));
+
+    expect(votersOn(activeOf(scenario, leader))).toEqual([1, 2, 3]);
+    expect(outcomes).toMatchObject([{ isRolledBack: true }, { isRolledBack: true }]);
+  });
+
+  test('a removal that goes back by itself because the new voters have no majority', async () => {
+    const scenario = await ScenarioCluster.start(742);
+    const leader = await scenario.untilLeader();
+    const [stays, dies] = scenario.others(leader) as [NodeId, NodeId];
+
+    scenario.crash(dies);
+    const outcome = await scenario.settle(
+      scenario.partition(leader).changeVoters(removalOf(stays)),
+    );
+
+    expect(votersOn(activeOf(scenario, leader))).toEqual([1, 2, 3]);
+    expect(outcome.isRolledBack).toBe(true);
+  });
+
+  test('a removal that goes through', async () => {
+    const scenario = await ScenarioCluster.start(743);
+    const leader = await scenario.untilLeader();
+    const leaves = present(scenario.others(leader)[0], 'another node');
+
+    const outcome = await scenario.settle(
+      scenario.partition(leader).changeVoters(removalOf(leaves)),
+    );
+
+    expect(votersOn(activeOf(scenario, leader))).not.toContain(leaves);
+    expect(outcome.isRolledBack).toBe(false);
+  });
+});
