@@ -118,7 +118,8 @@ export class MembershipDesk {
 
   /**
    * Creates a replica on the node and takes it in as a learner or observer. Done at once when it is a member already.
-   * @throws ClustorError `CLUSTOR_NOT_LEADER`, `CLUSTOR_MEMBERSHIP_BLOCKED`, `CLUSTOR_NODE_UNREACHABLE`, …
+   * @throws ClustorError `CLUSTOR_NOT_LEADER`, `CLUSTOR_MEMBERSHIP_BLOCKED`, `CLUSTOR_NODE_UNREACHABLE`, … After
+   * `CLUSTOR_DEADLINE_EXCEEDED` the node may host a life that is no member; the next attempt puts another one in its place.
    */
   async addMember(wanted: MemberToAdd, deadlineMs: number): Promise<MembershipOutcome> {
     const { replica, entropy } = this.#options;
@@ -141,7 +142,7 @@ export class MembershipDesk {
       throw blocked(`node ${wanted.nodeId} is being added already`);
     this.#adding.add(wanted.nodeId);
     try {
-      await this.#createReplica(member, Math.min(deadlineMs, reachMsMax));
+      await this.#createReplica(member, untilMs);
     } finally {
       this.#adding.delete(wanted.nodeId);
     }
@@ -347,8 +348,9 @@ export class MembershipDesk {
   }
 
   /** Has the node make the files of the new replica, before the log speaks of it. */
-  async #createReplica(member: Member, reachMs: number): Promise<void> {
-    const { replica, links } = this.#options;
+  async #createReplica(member: Member, untilMs: number): Promise<void> {
+    const { replica, links, clock } = this.#options;
+    const reachMs = Math.round(Math.min(untilMs - clock.monotonicMs(), reachMsMax));
     const link = links.ensure(member.nodeId, member.addresses.map(parseAddress));
     const isUp = await this.#reached(member.nodeId, reachMs);
     if (!isUp || link === undefined)
@@ -357,14 +359,20 @@ export class MembershipDesk {
         `node ${member.nodeId} was not reached at ${member.addresses.join(', ')} within ${reachMs} ms`,
       );
     const { members, index } = activeConfiguration(replica.state);
-    await link.createReplica({
-      partitionId: replica.partitionId,
-      replicaId: member.replicaId,
-      incarnation: member.incarnation,
-      members: [...members, member],
-      asOfIndex: index,
-      term: replica.state.term,
-    });
+    const { partitionId } = replica;
+    const { replicaId, incarnation } = member;
+    const { term } = replica.state;
+    await link.createReplica(
+      {
+        partitionId,
+        replicaId,
+        incarnation,
+        members: [...members, member],
+        asOfIndex: index,
+        term,
+      },
+      untilMs - clock.monotonicMs(),
+    );
   }
 
   async #reached(nodeId: NodeId, reachMs: number): Promise<boolean> {

@@ -5,7 +5,7 @@ import { present } from '../../src/base/assert.ts';
 import type { NodeId } from '../../src/base/ids.ts';
 import type { Configuration, Member } from '../../src/base/membership.ts';
 import { activeConfiguration, isJoint } from '../../src/raft/index.ts';
-import type { VoterChange } from '../../src/runtime/membership-desk.ts';
+import type { MemberToAdd, VoterChange } from '../../src/runtime/membership-desk.ts';
 import { ScenarioCluster } from './scenario-cluster.ts';
 
 const electionTimeoutMsMin = 300;
@@ -235,6 +235,12 @@ test.each([1, 2, 3])(
   },
 );
 
+/** What names a spare node to the leader. */
+function learnerOn(scenario: ScenarioCluster, node: NodeId): MemberToAdd {
+  const { host, port } = scenario.world.address(node);
+  return { nodeId: node, addresses: [`${host}:${port}`], role: 'learner' };
+}
+
 function removalOf(node: NodeId): VoterChange {
   return {
     promote: [],
@@ -286,4 +292,58 @@ describe('the outcome of a change says whether the old voters are in force again
     expect(votersOn(activeOf(scenario, leader))).not.toContain(leaves);
     expect(outcome.isRolledBack).toBe(false);
   });
+});
+
+describe('a node whose disk hangs is added within the deadline or not', () => {
+  async function withHungSpare(
+    seed: number,
+  ): Promise<{ scenario: ScenarioCluster; leader: NodeId; spare: NodeId }> {
+    const scenario = await ScenarioCluster.start(seed, 3, { spares: 1 });
+    const leader = await scenario.untilLeader();
+    const spare = present(scenario.nodeIds.at(-1), 'a spare node');
+    await scenario.settle(scenario.write(leader, 'key', 'value'));
+    scenario.world.disk(spare).stall();
+    return { scenario, leader, spare };
+  }
+
+  test('the caller hears of the deadline, and nobody knows what the node does', async () => {
+    const { scenario, leader, spare } = await withHungSpare(721);
+    const beganMs = scenario.world.nowMs;
+
+    const adding = scenario
+      .partition(leader)
+      .addMember(learnerOn(scenario, spare), { deadlineMs: 2_000 });
+    const ending = await scenario.ending(adding);
+
+    expect(ending).toMatchObject({
+      error: { code: 'CLUSTOR_DEADLINE_EXCEEDED', outcome: 'unknown' },
+    });
+    expect(scenario.world.nowMs - beganMs).toBeLessThan(2_100);
+    expect(activeOf(scenario, leader).members).toHaveLength(3);
+  });
+
+  test.each([1, 2, 3])(
+    'a later attempt is taken once the disk goes on, whatever became of the first (seed %i)',
+    async (seed) => {
+      const { scenario, leader, spare } = await withHungSpare(722 + seed);
+      const partition = scenario.partition(leader);
+      const wanted = learnerOn(scenario, spare);
+      await scenario.ending(partition.addMember(wanted, { deadlineMs: 2_000 }));
+
+      const tooEarly = await scenario.ending(partition.addMember(wanted, { deadlineMs: 2_000 }));
+      scenario.world.disk(spare).resume();
+      let added = await scenario.ending(partition.addMember(wanted));
+      for (let again = 0; added.kind === 'rejected' && again < 20; again++) {
+        expect(added).toMatchObject({ error: { code: 'CLUSTOR_MEMBERSHIP_BLOCKED' } });
+        await scenario.advance(50);
+        added = await scenario.ending(partition.addMember(wanted));
+      }
+
+      expect(tooEarly).toMatchObject({ error: { code: 'CLUSTOR_MEMBERSHIP_BLOCKED' } });
+      expect(added).toMatchObject({ kind: 'fulfilled' });
+      await scenario.until('it has caught up', () => scenario.value(spare, 'key') === 'value');
+      const counted = activeOf(scenario, leader).members.find(({ nodeId }) => nodeId === spare);
+      expect(scenario.replica(spare).incarnation).toBe(counted?.incarnation);
+    },
+  );
 });
