@@ -6,8 +6,10 @@ import type { NodeId } from '../../src/base/ids.ts';
 import type { Configuration, Member } from '../../src/base/membership.ts';
 import { activeConfiguration, isJoint } from '../../src/raft/index.ts';
 import type { MemberToAdd, VoterChange } from '../../src/runtime/membership-desk.ts';
+import type { Partition } from '../../src/runtime/partition.ts';
 import { ScenarioCluster } from './scenario-cluster.ts';
 
+const onlyPartition = '018c0d6c-9c11-7e9d-8000-000000000001';
 const electionTimeoutMsMin = 300;
 const electionTimeoutMsMax = 600;
 
@@ -344,6 +346,89 @@ describe('a node whose disk hangs is added within the deadline or not', () => {
       await scenario.until('it has caught up', () => scenario.value(spare, 'key') === 'value');
       const counted = activeOf(scenario, leader).members.find(({ nodeId }) => nodeId === spare);
       expect(scenario.replica(spare).incarnation).toBe(counted?.incarnation);
+    },
+  );
+});
+
+describe('a replica that could not be replaced is replaced later', () => {
+  /** A node that was a learner and was removed. */
+  async function withRemoved(seed: number): Promise<{
+    scenario: ScenarioCluster;
+    partition: Partition;
+    spare: NodeId;
+  }> {
+    const scenario = await ScenarioCluster.start(seed, 3, { spares: 1 });
+    const leader = await scenario.untilLeader();
+    const spare = present(scenario.nodeIds.at(-1), 'a spare node');
+    const partition = scenario.partition(leader);
+    await scenario.settle(scenario.write(leader, 'key', 'value'));
+    await scenario.settle(partition.addMember(learnerOn(scenario, spare)));
+    await scenario.until('it has caught up', () => scenario.value(spare, 'key') === 'value');
+    await scenario.settle(partition.changeVoters(removalOf(spare)));
+    await scenario.advance(1_000);
+    return { scenario, partition, spare };
+  }
+
+  /** Adds the node again and waits until it has everything. */
+  async function replace(
+    scenario: ScenarioCluster,
+    partition: Partition,
+    spare: NodeId,
+  ): Promise<void> {
+    const { members } = await scenario.settle(partition.addMember(learnerOn(scenario, spare)));
+    const counted = members.find(({ nodeId }) => nodeId === spare);
+    expect(scenario.replica(spare).incarnation).toBe(counted?.incarnation);
+    await scenario.until('it has caught up', () => scenario.value(spare, 'key') === 'value');
+  }
+
+  // Nobody writes there, so nobody has noticed that the disk is full.
+  test.each([0, 20_000])(
+    'a node whose disk has been full for %i ms keeps the old life until there is room',
+    async (forMs) => {
+      const { scenario, partition, spare } = await withRemoved(731);
+      const { incarnation } = scenario.replica(spare);
+      scenario.world.disk(spare).isFull = true;
+      await scenario.advance(forMs);
+
+      const refused = await scenario.ending(partition.addMember(learnerOn(scenario, spare)));
+
+      expect(refused).toMatchObject({ error: { code: 'CLUSTOR_DISK_HARD' } });
+      expect(scenario.replica(spare).incarnation).toBe(incarnation);
+      scenario.world.disk(spare).isFull = false;
+      await scenario.advance(5_000);
+      await replace(scenario, partition, spare);
+    },
+  );
+
+  describe.each(['/data/node.json', `/data/partitions/${onlyPartition}/metadata.json`])(
+    'where the new life ended at %s',
+    (path) => {
+      async function withFailed(seed: number): ReturnType<typeof withRemoved> {
+        const removed = await withRemoved(seed);
+        const { scenario, partition, spare } = removed;
+        scenario.world.disk(spare).failNextAt(path, 'write', 'ENOSPC');
+        const refused = await scenario.ending(partition.addMember(learnerOn(scenario, spare)));
+        expect(refused).toMatchObject({ error: { code: 'CLUSTOR_DISK_HARD' } });
+        return removed;
+      }
+
+      test('the next one takes its place', async () => {
+        const { scenario, partition, spare } = await withFailed(732);
+
+        await scenario.advance(5_000);
+
+        await replace(scenario, partition, spare);
+      });
+
+      test('the next one takes its place behind a restart as well', async () => {
+        const { scenario, partition, spare } = await withFailed(733);
+
+        await powerCycle(scenario, spare);
+        rejoin(scenario, spare);
+        await scenario.advance(5_000);
+
+        await replace(scenario, partition, spare);
+      });
     },
   );
 });
