@@ -201,11 +201,14 @@ export async function runMembersRollback(
         deadlineMs: Math.max(1, Math.min(20_000, untilMs - Date.now())),
       }),
     );
+    const { rolledBack: isRolledBack, index } = outcome;
     output.result(
       outcome,
-      `${pc.green('done')} the old voters are in force again, entry ${outcome.index}`,
+      isRolledBack
+        ? `${pc.green('done')} the old voters are in force again, entry ${index}`
+        : `${pc.yellow('not done')} the change went through before it could be undone, entry ${index}`,
     );
-    return exitCodes.done;
+    return isRolledBack ? exitCodes.done : exitCodes.refused;
   });
 }
 

@@ -6,7 +6,7 @@
  * next leader the same again: a change that is done already is answered as done.
  */
 import { ClustorError } from '../base/errors.ts';
-import type { Incarnation, LogIndex, NodeId } from '../base/ids.ts';
+import type { LogIndex, NodeId } from '../base/ids.ts';
 import type { Configuration, Member, MemberRole } from '../base/membership.ts';
 import {
   judgeSurvivability,
@@ -29,6 +29,7 @@ import {
   type Progress,
 } from '../raft/index.ts';
 import { freshIncarnation } from './bootstrap.ts';
+import { isSameList, membersAfter, phaseOf } from './member-lists.ts';
 import { parseAddress } from './node-address.ts';
 import type { PeerLinks } from './peer-links.ts';
 import type { Replica } from './replica.ts';
@@ -98,7 +99,6 @@ const blockMessages: Readonly<Record<Exclude<MembershipBlock, 'notLeader'>, stri
 };
 /** A node that is to be added must be reached within this time. */
 const reachMsMax = 5_000;
-const noIncarnation = '00000000-0000-0000-0000-000000000000' as Incarnation;
 /** Observers of one partition (specification §3.0). */
 const observersMax = 2;
 /** Heard within this many ticks, a voter counts as alive. */
@@ -118,14 +118,15 @@ export class MembershipDesk {
 
   /**
    * Creates a replica on the node and takes it in as a learner or observer. Done at once when it is a member already.
-   * @throws ClustorError `CLUSTOR_NOT_LEADER`, `CLUSTOR_MEMBERSHIP_BLOCKED`, `CLUSTOR_NODE_UNREACHABLE`, …
+   * @throws ClustorError `CLUSTOR_NOT_LEADER`, `CLUSTOR_MEMBERSHIP_BLOCKED`, `CLUSTOR_NODE_UNREACHABLE`, … After
+   * `CLUSTOR_DEADLINE_EXCEEDED` the node may host a life that is no member; the next attempt puts another one in its place.
    */
   async addMember(wanted: MemberToAdd, deadlineMs: number): Promise<MembershipOutcome> {
     const { replica, entropy } = this.#options;
     const untilMs = this.#options.clock.monotonicMs() + deadlineMs;
     this.#mustNotBeBlocked();
     const known = this.#memberOn(wanted.nodeId);
-    if (known !== undefined) return this.#outcome(activeConfiguration(replica.state));
+    if (known !== undefined) return outcomeOf(activeConfiguration(replica.state), false);
     this.#mustHaveRoomFor(wanted.role);
     if (wanted.addresses.length === 0)
       throw new ClustorError('CLUSTOR_INVALID_ARGUMENT', 'a new member needs an address');
@@ -141,7 +142,7 @@ export class MembershipDesk {
       throw blocked(`node ${wanted.nodeId} is being added already`);
     this.#adding.add(wanted.nodeId);
     try {
-      await this.#createReplica(member, Math.min(deadlineMs, reachMsMax));
+      await this.#createReplica(member, untilMs);
     } finally {
       this.#adding.delete(wanted.nodeId);
     }
@@ -183,20 +184,26 @@ export class MembershipDesk {
     const { replica, clock } = this.#options;
     const plan = this.planVoters(change);
     if (plan.phase === 'none' && plan.refusal === undefined)
-      return this.#outcome(activeConfiguration(replica.state));
+      return outcomeOf(activeConfiguration(replica.state), false);
     if (plan.refusal !== undefined) throw plan.refusal;
     replica.input({ kind: 'changeConfiguration', members: plan.after });
-    return this.#untilSettled(clock.monotonicMs() + deadlineMs, plan.after);
+    return this.#untilSettled(
+      clock.monotonicMs() + deadlineMs,
+      (members) => !isSameList(members, plan.after),
+    );
   }
 
   /** Leaves a joint phase for the old configuration as soon as that is safe. */
   async rollBack(reason: string, deadlineMs: number): Promise<MembershipOutcome> {
     const { replica, clock } = this.#options;
     if (!replica.isLeader) throw replica.notLeader();
-    if (!isJoint(activeConfiguration(replica.state)))
+    const active = activeConfiguration(replica.state);
+    if (!isJoint(active))
       throw blocked('no change of voters is under way that could be rolled back');
     replica.input({ kind: 'rollBack', reason });
-    return this.#untilSettled(clock.monotonicMs() + deadlineMs);
+    return this.#untilSettled(clock.monotonicMs() + deadlineMs, (members) =>
+      isSameList(members, active.outgoingMembers),
+    );
   }
 
   /** Hands leadership to the voter on a node; resolves once another replica is known to lead. */
@@ -341,8 +348,9 @@ export class MembershipDesk {
   }
 
   /** Has the node make the files of the new replica, before the log speaks of it. */
-  async #createReplica(member: Member, reachMs: number): Promise<void> {
-    const { replica, links } = this.#options;
+  async #createReplica(member: Member, untilMs: number): Promise<void> {
+    const { replica, links, clock } = this.#options;
+    const reachMs = Math.round(Math.min(untilMs - clock.monotonicMs(), reachMsMax));
     const link = links.ensure(member.nodeId, member.addresses.map(parseAddress));
     const isUp = await this.#reached(member.nodeId, reachMs);
     if (!isUp || link === undefined)
@@ -351,14 +359,20 @@ export class MembershipDesk {
         `node ${member.nodeId} was not reached at ${member.addresses.join(', ')} within ${reachMs} ms`,
       );
     const { members, index } = activeConfiguration(replica.state);
-    await link.createReplica({
-      partitionId: replica.partitionId,
-      replicaId: member.replicaId,
-      incarnation: member.incarnation,
-      members: [...members, member],
-      asOfIndex: index,
-      term: replica.state.term,
-    });
+    const { partitionId } = replica;
+    const { replicaId, incarnation } = member;
+    const { term } = replica.state;
+    await link.createReplica(
+      {
+        partitionId,
+        replicaId,
+        incarnation,
+        members: [...members, member],
+        asOfIndex: index,
+        term,
+      },
+      untilMs - clock.monotonicMs(),
+    );
   }
 
   async #reached(nodeId: NodeId, reachMs: number): Promise<boolean> {
@@ -373,19 +387,11 @@ export class MembershipDesk {
     return true;
   }
 
-  #outcome(configuration: Configuration, wanted?: readonly Member[]): MembershipOutcome {
-    const isRolledBack =
-      wanted !== undefined &&
-      !wanted.every((member) =>
-        configuration.members.some(
-          (other) => other.incarnation === member.incarnation && other.role === member.role,
-        ),
-      );
-    return { isRolledBack, index: configuration.index, members: configuration.members };
-  }
-
-  /** Resolves once a simple configuration is in force and committed. */
-  #untilSettled(untilMs: number, wanted?: readonly Member[]): Promise<MembershipOutcome> {
+  /** Resolves once a simple configuration is in force and committed; its members say whether that is the old one. */
+  #untilSettled(
+    untilMs: number,
+    isRolledBack: (members: readonly Member[]) => boolean = () => false,
+  ): Promise<MembershipOutcome> {
     const { replica } = this.#options;
     const { term } = replica.state;
     return this.#wait(untilMs, () => {
@@ -394,7 +400,7 @@ export class MembershipDesk {
       const isSettled = !isJoint(active) && active.index <= state.commitIndex;
       // A leader that removed itself has stepped down by the time its change is committed.
       if (isSettled && (state.term === term || state.role === 'leader'))
-        return { value: this.#outcome(active, wanted) };
+        return { value: outcomeOf(active, isRolledBack(active.members)) };
       return state.role === 'leader' && state.term === term ? undefined : lost();
     });
   }
@@ -431,37 +437,8 @@ export class MembershipDesk {
   }
 }
 
-/** The members behind a change; promoted nodes that are no members stand at the end. */
-function membersAfter(before: readonly Member[], change: VoterChange): readonly Member[] {
-  const after = before
-    .filter((member) => !change.remove.includes(member.nodeId))
-    .map((member): Member =>
-      change.promote.includes(member.nodeId) && member.role !== 'voter'
-        ? { ...member, role: 'voter' }
-        : member,
-    );
-  const unknown = change.promote.filter(
-    (nodeId) => !before.some((member) => member.nodeId === nodeId),
-  );
-  return [...after, ...unknown.map(hypotheticalVoter)];
-}
-
-function hypotheticalVoter(nodeId: NodeId): Member {
-  return {
-    replicaId: nodeId as number as Member['replicaId'],
-    nodeId,
-    incarnation: noIncarnation,
-    role: 'voter',
-    addresses: [],
-  };
-}
-
-function phaseOf(before: readonly Member[], after: readonly Member[]): VoterPlan['phase'] {
-  const voters = votersOf(after);
-  const hasSameVoters =
-    voters.length === votersOf(before).length && voters.every((voter) => before.includes(voter));
-  if (!hasSameVoters) return 'joint';
-  return after.length === before.length ? 'none' : 'learners';
+function outcomeOf({ index, members }: Configuration, isRolledBack: boolean): MembershipOutcome {
+  return { isRolledBack, index, members };
 }
 
 function blocked(message: string, clause = 'Other'): ClustorError {

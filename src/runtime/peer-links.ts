@@ -128,15 +128,22 @@ export class PeerLink implements SessionOwner, TurnWork {
     this.#addressAt = 0;
   }
 
-  /** Has the node create a replica; resolves when its files are durable. */
-  createReplica(replica: {
-    readonly partitionId: PartitionId;
-    readonly replicaId: ReplicaId;
-    readonly incarnation: Incarnation;
-    readonly members: readonly Member[];
-    readonly asOfIndex: LogIndex;
-    readonly term: Term;
-  }): Promise<void> {
+  /**
+   * Has the node create a replica; resolves when its files are durable. An answer behind the deadline is not heard: the node
+   * may host the replica then, and nobody counts it.
+   * @throws ClustorError `CLUSTOR_DEADLINE_EXCEEDED`, `CLUSTOR_NODE_UNREACHABLE`, or what the node says.
+   */
+  createReplica(
+    replica: {
+      readonly partitionId: PartitionId;
+      readonly replicaId: ReplicaId;
+      readonly incarnation: Incarnation;
+      readonly members: readonly Member[];
+      readonly asOfIndex: LogIndex;
+      readonly term: Term;
+    },
+    deadlineMs: number,
+  ): Promise<void> {
     const { partitionId, replicaId, incarnation, members, asOfIndex, term } = replica;
     const writer = new ByteWriter();
     writeConfiguration(writer, {
@@ -154,6 +161,14 @@ export class PeerLink implements SessionOwner, TurnWork {
         );
         return;
       }
+      const cancelDeadline = this.#options.clock.setTimer(Math.max(0, deadlineMs), () => {
+        reject(
+          new ClustorError(
+            'CLUSTOR_DEADLINE_EXCEEDED',
+            `node ${this.nodeId} did not say in time that the files of its replica are made; it may still make them, ask again`,
+          ),
+        );
+      });
       session.request(
         (requestId) => ({
           kind: 'createReplicaRequest',
@@ -168,6 +183,7 @@ export class PeerLink implements SessionOwner, TurnWork {
           term,
         }),
         (answer) => {
+          cancelDeadline();
           if (answer instanceof ClustorError) reject(answer);
           else resolve();
           return false;

@@ -2,7 +2,8 @@
  * Replicas that this node is given while it runs (specification §1 Identity: only by add-learner).
  *
  * A leader asks for the replica before its log names it as a member. The same wish twice is answered alike; a wish for
- * another life takes the place of a replica that nobody counts any more, and is refused otherwise.
+ * another life takes the place of a replica that nobody counts any more, and is refused otherwise. If that fails behind the
+ * end of the old life, nothing is hosted; the store still knows the old life, and the next wish takes its place.
  */
 import { ClustorError } from '../base/errors.ts';
 import type { LogIndex, NodeId, PartitionId, Term } from '../base/ids.ts';
@@ -55,8 +56,6 @@ export class ReplicaCreator {
         `node ${nodeId} was asked for a replica of partition ${partitionId} in term ${wanted.term}, and in term ${newestTerm} since; ask the leader of now`,
       );
     this.#wishTerms.set(partitionId, wanted.term);
-    const refusal = known === undefined ? undefined : replacementRefusal(known, wanted);
-    if (refusal !== undefined) throw refusal;
     if (this.#creating.has(partitionId))
       throw new ClustorError(
         'CLUSTOR_MEMBERSHIP_BLOCKED',
@@ -64,14 +63,12 @@ export class ReplicaCreator {
       );
     this.#creating.add(partitionId);
     try {
-      if (known !== undefined) {
-        closeHosted(known);
-        hosted.delete(partitionId);
-      }
-      const created =
-        known === undefined
-          ? await store().createReplica(wanted)
-          : await store().replaceReplica(wanted);
+      const isRegistered = store().partition(partitionId) !== undefined;
+      const created = isRegistered
+        ? await store().replaceReplica(wanted, () => {
+            this.#retire(wanted);
+          })
+        : await store().createReplica(wanted);
       adopt(created);
       observer.emit({
         level: 'info',
@@ -81,6 +78,17 @@ export class ReplicaCreator {
     } finally {
       this.#creating.delete(partitionId);
     }
+  }
+
+  /** Ends the life that is hosted, if nobody counts it. @throws ClustorError `CLUSTOR_ALREADY_INITIALIZED` otherwise. */
+  #retire(wanted: WantedReplica): void {
+    const { hosted } = this.#options;
+    const known = hosted.get(wanted.partitionId);
+    if (known === undefined) return;
+    const refusal = replacementRefusal(known, wanted);
+    if (refusal !== undefined) throw refusal;
+    closeHosted(known);
+    hosted.delete(wanted.partitionId);
   }
 }
 

@@ -83,6 +83,12 @@ export class DiskGuard {
       throw new ClustorError('CLUSTOR_DISK_HARD', `this node has no room for ${what}`);
   }
 
+  /** The same for what ends something else first: asks the disk before it believes that there is room. */
+  async assertRoomNow(what: string): Promise<void> {
+    await this.probe();
+    this.assertRoom(what);
+  }
+
   /** What is short. */
   get shortage(): DiskShortage {
     return this.#verdict.shortage;

@@ -195,11 +195,12 @@ export class LogStore implements PartitionLogOwner {
   }
 
   /**
-   * Puts a new life in the place of one that nobody counts any more: that one is in doubt for good, its entries are dead, its
-   * term is kept. Until the registry names the new life, the old one comes back, in doubt.
+   * Puts a new life in the place of one that nobody counts any more, and is ended by `retire` once there is room: that one is
+   * in doubt for good, its entries are dead, its term is kept. Until the registry names the new life, it comes back, in doubt.
    */
-  async replaceReplica(replica: ReplicaToCreate): Promise<RecoveredPartition> {
-    this.#guard.assertRoom('a further replica');
+  async replaceReplica(replica: ReplicaToCreate, retire: () => void): Promise<RecoveredPartition> {
+    await this.#guard.assertRoomNow('a further replica');
+    retire();
     const old = present(this.#logs.get(replica.partitionId), 'only a hosted replica is replaced');
     return this.#births.replace(old, replica, () => {
       this.#appends = this.#appends.filter((append) => append.log !== old);

@@ -99,6 +99,7 @@ describe('a joint phase', () => {
     const rollback = await operator.must(['members', 'rollback']);
 
     expect(why.answer).toMatchObject({ clause: 'JointMajorityMissing' });
+    expect(rollback.answer['rolledBack']).toBe(true);
     expect(rollback.endMs - rollback.startMs).toBeLessThan(5_000);
     const members = rollback.answer['members'] as readonly { readonly nodeId: number }[];
     expect(members.map((member) => member.nodeId).slice(0, 3)).toEqual([1, 2, 3]);

@@ -5,8 +5,11 @@ import { present } from '../../src/base/assert.ts';
 import type { NodeId } from '../../src/base/ids.ts';
 import type { Configuration, Member } from '../../src/base/membership.ts';
 import { activeConfiguration, isJoint } from '../../src/raft/index.ts';
+import type { MemberToAdd, VoterChange } from '../../src/runtime/membership-desk.ts';
+import type { Partition } from '../../src/runtime/partition.ts';
 import { ScenarioCluster } from './scenario-cluster.ts';
 
+const onlyPartition = '018c0d6c-9c11-7e9d-8000-000000000001';
 const electionTimeoutMsMin = 300;
 const electionTimeoutMsMax = 600;
 
@@ -233,3 +236,199 @@ test.each([1, 2, 3])(
     await scenario.until('it has caught up', () => scenario.value(spare, 'key') === 'value');
   },
 );
+
+/** What names a spare node to the leader. */
+function learnerOn(scenario: ScenarioCluster, node: NodeId): MemberToAdd {
+  const { host, port } = scenario.world.address(node);
+  return { nodeId: node, addresses: [`${host}:${port}`], role: 'learner' };
+}
+
+function removalOf(node: NodeId): VoterChange {
+  return {
+    promote: [],
+    remove: [node],
+    domains: new Map(),
+    policy: 'advisory',
+    overrideRef: 'OPS-1',
+  };
+}
+
+describe('the outcome of a change says whether the old voters are in force again', () => {
+  test('a removal that an operator rolls back, to both callers', async () => {
+    const scenario = await ScenarioCluster.start(741);
+    const leader = await scenario.untilLeader();
+    const stays = present(scenario.others(leader)[0], 'another node');
+    const partition = scenario.partition(leader);
+
+    const removal = partition.changeVoters(removalOf(stays));
+    const rollback = partition.rollBackMembership('not that one');
+    const outcomes = await scenario.settle(Promise.all([removal, rollback]));
+
+    expect(votersOn(activeOf(scenario, leader))).toEqual([1, 2, 3]);
+    expect(outcomes).toMatchObject([{ isRolledBack: true }, { isRolledBack: true }]);
+  });
+
+  test('a removal that goes back by itself because the new voters have no majority', async () => {
+    const scenario = await ScenarioCluster.start(742);
+    const leader = await scenario.untilLeader();
+    const [stays, dies] = scenario.others(leader) as [NodeId, NodeId];
+
+    scenario.crash(dies);
+    const outcome = await scenario.settle(
+      scenario.partition(leader).changeVoters(removalOf(stays)),
+    );
+
+    expect(votersOn(activeOf(scenario, leader))).toEqual([1, 2, 3]);
+    expect(outcome.isRolledBack).toBe(true);
+  });
+
+  test('a removal that goes through', async () => {
+    const scenario = await ScenarioCluster.start(743);
+    const leader = await scenario.untilLeader();
+    const leaves = present(scenario.others(leader)[0], 'another node');
+
+    const outcome = await scenario.settle(
+      scenario.partition(leader).changeVoters(removalOf(leaves)),
+    );
+
+    expect(votersOn(activeOf(scenario, leader))).not.toContain(leaves);
+    expect(outcome.isRolledBack).toBe(false);
+  });
+});
+
+describe('a node whose disk hangs is added within the deadline or not', () => {
+  async function withHungSpare(
+    seed: number,
+  ): Promise<{ scenario: ScenarioCluster; leader: NodeId; spare: NodeId }> {
+    const scenario = await ScenarioCluster.start(seed, 3, { spares: 1 });
+    const leader = await scenario.untilLeader();
+    const spare = present(scenario.nodeIds.at(-1), 'a spare node');
+    await scenario.settle(scenario.write(leader, 'key', 'value'));
+    scenario.world.disk(spare).stall();
+    return { scenario, leader, spare };
+  }
+
+  test('the caller hears of the deadline, and nobody knows what the node does', async () => {
+    const { scenario, leader, spare } = await withHungSpare(721);
+    const beganMs = scenario.world.nowMs;
+
+    const adding = scenario
+      .partition(leader)
+      .addMember(learnerOn(scenario, spare), { deadlineMs: 2_000 });
+    const ending = await scenario.ending(adding);
+
+    expect(ending).toMatchObject({
+      error: { code: 'CLUSTOR_DEADLINE_EXCEEDED', outcome: 'unknown' },
+    });
+    expect(scenario.world.nowMs - beganMs).toBeLessThan(2_100);
+    expect(activeOf(scenario, leader).members).toHaveLength(3);
+  });
+
+  test.each([1, 2, 3])(
+    'a later attempt is taken once the disk goes on, whatever became of the first (seed %i)',
+    async (seed) => {
+      const { scenario, leader, spare } = await withHungSpare(722 + seed);
+      const partition = scenario.partition(leader);
+      const wanted = learnerOn(scenario, spare);
+      await scenario.ending(partition.addMember(wanted, { deadlineMs: 2_000 }));
+
+      const tooEarly = await scenario.ending(partition.addMember(wanted, { deadlineMs: 2_000 }));
+      scenario.world.disk(spare).resume();
+      let added = await scenario.ending(partition.addMember(wanted));
+      for (let again = 0; added.kind === 'rejected' && again < 20; again++) {
+        expect(added).toMatchObject({ error: { code: 'CLUSTOR_MEMBERSHIP_BLOCKED' } });
+        await scenario.advance(50);
+        added = await scenario.ending(partition.addMember(wanted));
+      }
+
+      expect(tooEarly).toMatchObject({ error: { code: 'CLUSTOR_MEMBERSHIP_BLOCKED' } });
+      expect(added).toMatchObject({ kind: 'fulfilled' });
+      await scenario.until('it has caught up', () => scenario.value(spare, 'key') === 'value');
+      const counted = activeOf(scenario, leader).members.find(({ nodeId }) => nodeId === spare);
+      expect(scenario.replica(spare).incarnation).toBe(counted?.incarnation);
+    },
+  );
+});
+
+describe('a replica that could not be replaced is replaced later', () => {
+  /** A node that was a learner and was removed. */
+  async function withRemoved(seed: number): Promise<{
+    scenario: ScenarioCluster;
+    partition: Partition;
+    spare: NodeId;
+  }> {
+    const scenario = await ScenarioCluster.start(seed, 3, { spares: 1 });
+    const leader = await scenario.untilLeader();
+    const spare = present(scenario.nodeIds.at(-1), 'a spare node');
+    const partition = scenario.partition(leader);
+    await scenario.settle(scenario.write(leader, 'key', 'value'));
+    await scenario.settle(partition.addMember(learnerOn(scenario, spare)));
+    await scenario.until('it has caught up', () => scenario.value(spare, 'key') === 'value');
+    await scenario.settle(partition.changeVoters(removalOf(spare)));
+    await scenario.advance(1_000);
+    return { scenario, partition, spare };
+  }
+
+  /** Adds the node again and waits until it has everything. */
+  async function replace(
+    scenario: ScenarioCluster,
+    partition: Partition,
+    spare: NodeId,
+  ): Promise<void> {
+    const { members } = await scenario.settle(partition.addMember(learnerOn(scenario, spare)));
+    const counted = members.find(({ nodeId }) => nodeId === spare);
+    expect(scenario.replica(spare).incarnation).toBe(counted?.incarnation);
+    await scenario.until('it has caught up', () => scenario.value(spare, 'key') === 'value');
+  }
+
+  // Nobody writes there, so nobody has noticed that the disk is full.
+  test.each([0, 20_000])(
+    'a node whose disk has been full for %i ms keeps the old life until there is room',
+    async (forMs) => {
+      const { scenario, partition, spare } = await withRemoved(731);
+      const { incarnation } = scenario.replica(spare);
+      scenario.world.disk(spare).isFull = true;
+      await scenario.advance(forMs);
+
+      const refused = await scenario.ending(partition.addMember(learnerOn(scenario, spare)));
+
+      expect(refused).toMatchObject({ error: { code: 'CLUSTOR_DISK_HARD' } });
+      expect(scenario.replica(spare).incarnation).toBe(incarnation);
+      scenario.world.disk(spare).isFull = false;
+      await scenario.advance(5_000);
+      await replace(scenario, partition, spare);
+    },
+  );
+
+  describe.each(['/data/node.json', `/data/partitions/${onlyPartition}/metadata.json`])(
+    'where the new life ended at %s',
+    (path) => {
+      async function withFailed(seed: number): ReturnType<typeof withRemoved> {
+        const removed = await withRemoved(seed);
+        const { scenario, partition, spare } = removed;
+        scenario.world.disk(spare).failNextAt(path, 'write', 'ENOSPC');
+        const refused = await scenario.ending(partition.addMember(learnerOn(scenario, spare)));
+        expect(refused).toMatchObject({ error: { code: 'CLUSTOR_DISK_HARD' } });
+        return removed;
+      }
+
+      test('the next one takes its place', async () => {
+        const { scenario, partition, spare } = await withFailed(732);
+
+        await scenario.advance(5_000);
+
+        await replace(scenario, partition, spare);
+      });
+
+      test('the next one takes its place behind a restart as well', async () => {
+        const { scenario, partition, spare } = await withFailed(733);
+
+        await powerCycle(scenario, spare);
+        rejoin(scenario, spare);
+        await scenario.advance(5_000);
+
+        await replace(scenario, partition, spare);
+      });
+    },
+  );
+});

@@ -34,7 +34,7 @@ function replace(world: StoreWorld, model: PartitionModel): Promise<RecoveredPar
     role: 'learner' as const,
     addresses: [],
   };
-  return present(world.store, 'an open store').replaceReplica({
+  const replica = {
     partitionId: model.id,
     replicaId: replicaId(1),
     incarnation: newLife,
@@ -44,7 +44,8 @@ function replace(world: StoreWorld, model: PartitionModel): Promise<RecoveredPar
       members: [member],
       outgoingMembers: [],
     },
-  });
+  };
+  return present(world.store, 'an open store').replaceReplica(replica, () => undefined);
 }
 
 async function reopened(world: StoreWorld): Promise<RecoveredPartition> {
