@@ -176,8 +176,8 @@ export const readMutants: readonly Mutant[] = [
     file: 'src/runtime/replica.ts',
     edits: [
       {
-        find: 'proposal.isSystem === true\n        ? undefined',
-        replace: 'true\n        ? undefined',
+        find: ' ?? metadataRefusal(proposal, this.state.commitIndex)',
+        replace: '',
       },
     ],
     expected: 'tests',

@@ -1,4 +1,4 @@
-/** What a client may put into an entry's metadata. Whatever passes here can be read by every replica when it is applied. */
+/** What an entry may be. Whatever passes here can be read by every replica when it is applied. */
 import { ClustorError, isClustorError } from '../base/errors.ts';
 import type { LogIndex } from '../base/ids.ts';
 import {
@@ -17,10 +17,10 @@ const scratch = createEntryMetadata();
  * carries a key without the commit index that its client knew at its first attempt (specification §2.4).
  */
 export function metadataRefusal(
-  metadata: Uint8Array,
+  { metadata, isSystem }: { readonly metadata: Uint8Array; readonly isSystem?: true },
   commitIndex: LogIndex,
 ): ClustorError | undefined {
-  if (metadata.length === 0) return undefined;
+  if (metadata.length === 0 || isSystem === true) return undefined;
   if (metadata.length > metadataBytesMax)
     return new ClustorError(
       'CLUSTOR_INVALID_ARGUMENT',
@@ -40,5 +40,14 @@ export function metadataRefusal(
     'CLUSTOR_IDEMPOTENCY_INDEX_NEEDED',
     `a keyed append names the commit index known at its first attempt; it is ${commitIndex} now`,
     { details: { commitIndex } },
+  );
+}
+
+/** Why an entry of this size can never be appended, if so. */
+export function sizeRefusal(payloadBytes: number, entryBytesMax: number): ClustorError | undefined {
+  if (payloadBytes <= entryBytesMax) return undefined;
+  return new ClustorError(
+    'CLUSTOR_ENTRY_TOO_LARGE',
+    `an entry of ${payloadBytes} bytes exceeds the maximum of ${entryBytesMax}`,
   );
 }

@@ -41,7 +41,7 @@ import { QuarantineGate } from './quarantine-gate.ts';
 import type { ReceivedFrames } from './received-frames.ts';
 import { configurationFields, doubtedFields, type EventFields } from './replica-events.ts';
 import { raftStart, type ReplicaInput, type ReplicaParts } from './replica-options.ts';
-import { metadataRefusal } from './entry-admission.ts';
+import { metadataRefusal, sizeRefusal } from './entry-admission.ts';
 import type { TurnWork } from './turn.ts';
 import { wireOf } from './wire-mapping.ts';
 
@@ -177,13 +177,10 @@ export class Replica implements TurnWork {
     if (!this.isLeader) return this.askedInVain();
     const forbidden = this.gate.refusal('mayPropose');
     if (forbidden !== undefined) return forbidden;
-    const unfit =
-      this.entryRefusal(proposal.payload.length) ??
-      (proposal.isSystem === true
-        ? undefined
-        : metadataRefusal(proposal.metadata, this.state.commitIndex));
+    const bytes = proposal.payload.length;
+    const unfit = this.entryRefusal(bytes) ?? metadataRefusal(proposal, this.state.commitIndex);
     if (unfit !== undefined) return unfit;
-    const full = this.log.refusal(proposal.payload.length);
+    const full = this.log.refusal(bytes);
     if (full !== undefined) return new ClustorError('CLUSTOR_DISK_HARD', full);
     const refusal = this.#proposals.offer(proposal);
     if (refusal === undefined) this.#mark();
@@ -192,12 +189,7 @@ export class Replica implements TurnWork {
 
   /** Why an entry of this size can never be appended, if so. */
   entryRefusal(payloadBytes: number): ClustorError | undefined {
-    const { entryBytesMax } = this.#options.limits;
-    if (payloadBytes <= entryBytesMax) return undefined;
-    return new ClustorError(
-      'CLUSTOR_ENTRY_TOO_LARGE',
-      `an entry of ${payloadBytes} bytes exceeds the maximum of ${entryBytesMax}`,
-    );
+    return sizeRefusal(payloadBytes, this.#options.limits.entryBytesMax);
   }
 
   /** How it stands to leases at this moment (specification §2.3). */

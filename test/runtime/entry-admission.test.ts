@@ -82,13 +82,15 @@ describe('metadata of a client', () => {
     { what: 'is longer than there is room for', bytes: new Uint8Array(1015) },
     { what: 'has a key without a commit index', bytes: Uint8Array.of(5, 1, 0x6b) },
   ])('that $what is refused', ({ bytes }) => {
-    expect(metadataRefusal(bytes, logIndex(7))).toMatchObject({ outcome: 'surelyNot' });
+    expect(metadataRefusal({ metadata: bytes }, logIndex(7))).toMatchObject({
+      outcome: 'surelyNot',
+    });
   });
 
   test.each([new Uint8Array(0), written([7, 3]), Uint8Array.of(200, 2, 1, 1)])(
     'that replicas can read is taken',
     (bytes) => {
-      expect(metadataRefusal(bytes, logIndex(7))).toBeUndefined();
+      expect(metadataRefusal({ metadata: bytes }, logIndex(7))).toBeUndefined();
     },
   );
 });
