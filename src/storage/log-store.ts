@@ -90,7 +90,6 @@ export class LogStore implements PartitionLogOwner {
   /** Who waits until everything new is sealed under the newest keys. */
   #keyWaiters: (() => void)[] = [];
   #closed: Promise<void> | undefined;
-  #idleWaiters: (() => void)[] = [];
   #reports: Promise<void> = Promise.resolve();
   #dataFlushes = 0;
 
@@ -398,7 +397,7 @@ export class LogStore implements PartitionLogOwner {
   #switchSegment(): void {
     if (!this.#journal.isNextReady) {
       // A closing store does not wait for a disk that has no room: what was not sealed was never acknowledged.
-      if (this.#isClosing) this.#wakeIdle();
+      if (this.#isClosing) this.#chains.end();
       else this.#prepareSegment(true);
     } else if (!this.#mustRotate(1024)) this.#enterNextSegment(() => undefined);
   }
@@ -426,7 +425,7 @@ export class LogStore implements PartitionLogOwner {
   /** The last flush of a store that closes: the next start need not guess how many blocks were sealed. */
   #closeSegment(): void {
     if (this.#isSegmentClosed) {
-      this.#wakeIdle();
+      this.#chains.end();
       return;
     }
     if (this.#mustRotate(1024)) return;
@@ -454,7 +453,6 @@ export class LogStore implements PartitionLogOwner {
     void this.#journal.trailers.stop();
     // Who closes gives up what waits for room: nothing was told of it, and nobody has failed.
     if (!this.#isClosing || !isDiskFull(error)) this.#options.listener.failed(error);
-    this.#wakeIdle();
   }
 
   #room(log: PartitionLog): LogRoom {
@@ -467,12 +465,6 @@ export class LogStore implements PartitionLogOwner {
     this.#ledger.roomAgain();
   }
 
-  #wakeIdle(): void {
-    const waiters = this.#idleWaiters;
-    this.#idleWaiters = [];
-    for (const wake of waiters) wake();
-  }
-
   async #close(): Promise<void> {
     this.#isClosing = true;
     this.#pauses.close();
@@ -480,14 +472,9 @@ export class LogStore implements PartitionLogOwner {
     this.#disk.close();
     await this.keyDesk.close();
     await this.#reserve.close();
-    if (this.#chains.failure === undefined) {
-      await new Promise<void>((resolve) => {
-        this.#idleWaiters.push(resolve);
-        this.flush();
-      });
-    }
-    this.#chains.endClose();
+    await this.#chains.lastChain();
     await this.keyDesk.changed();
+    await this.#registry.changed();
     await this.#reports;
     await this.#guard.close();
     await this.#reader.close();
