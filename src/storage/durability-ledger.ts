@@ -75,7 +75,10 @@ export class DurabilityLedger {
   #generationInUse: number;
   #flushSeq: number;
   #syncedFlushSeq: number;
+  /** The newest fill of the spare in the background; one that failed stays until there is room again. */
   #preparing: Promise<void> | undefined;
+  /** That fill is under way: a second one would take its file. */
+  #isFilling = false;
   #isRotating = false;
   #isClosing = false;
   /** Size of the file made ready for the next generation: a new one, or an older generation's. */
@@ -119,12 +122,17 @@ export class DurabilityLedger {
       this.#isClosing ? 'stop' : this.#isRotating ? 1 : this.#position / this.#fileBytes,
     );
     // Where that fails the rotation does it, and waits for room.
-    this.#preparing = this.#makeSpare(ledgerBytes, pace).catch(() => undefined);
+    this.#isFilling = true;
+    this.#preparing = this.#makeSpare(ledgerBytes, pace)
+      .catch(() => undefined)
+      .finally(() => {
+        this.#isFilling = false;
+      });
   }
 
   /** Makes ready what there was no room for. */
   roomAgain(): void {
-    if (this.#isRotating || this.#spareBytes > 0) return;
+    if (this.#isRotating || this.#isFilling || this.#spareBytes > 0) return;
     this.#preparing = undefined;
     this.prepareAhead();
   }
