@@ -112,11 +112,11 @@ export class ChainRunner {
     });
   }
 
-  /** Begins a new ledger generation. */
-  rotateLedger(rotated: () => void): void {
+  /** Begins a new ledger generation that has room for a flush of so many bytes of records. */
+  rotateLedger(rotated: () => void, recordBytes = 0): void {
     const { clock, ledger } = this.#options;
     this.#busySinceMs = clock.monotonicMs();
-    ledger.rotate().then(
+    ledger.rotate(recordBytes).then(
       () => {
         this.#busySinceMs = undefined;
         rotated();

@@ -440,12 +440,12 @@ export class LogStore implements PartitionLogOwner {
   }
 
   /** Begins a new ledger generation when this one cannot take the records; the flush is tried again afterwards. */
-  #mustRotate(recordBytesMax: number): boolean {
-    if (!this.#ledger.needsRotation(recordBytesMax)) {
+  #mustRotate(recordBytes: number): boolean {
+    if (!this.#ledger.needsRotation(recordBytes)) {
       this.#ledger.prepareAhead();
       return false;
     }
-    this.#chains.rotateLedger(() => undefined);
+    this.#chains.rotateLedger(() => undefined, recordBytes);
     return true;
   }
 

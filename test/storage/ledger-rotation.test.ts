@@ -1,7 +1,9 @@
-/** How the ledger goes on in a new file: who makes it, and when (specification §5.5). */
+/** How the ledger goes on in a new file: what has to fit it, and who makes it (specification §5.5). */
 import { afterEach, describe, expect, test } from 'vitest';
 
 import { present } from '../../src/base/assert.ts';
+import { clusterId, logIndex, nodeId } from '../../src/base/ids.ts';
+import { replayLedger } from '../../src/storage/ledger-replay.ts';
 import { diskError } from '../../src/testing/sim-disk.ts';
 import { SimFileSystem } from '../../src/testing/sim-file-system.ts';
 import { StoreWorld } from './store-world.ts';
@@ -11,6 +13,43 @@ const limits = {
   logBytesMax: 256 * 1024 * 1024,
   ledgerBytes: 256 * 1024,
 };
+
+describe('records that wait together and take more than a generation', () => {
+  test.each([40, 70, 200])(
+    'become durable, the quarantines of %i partitions at once',
+    async (count) => {
+      const world = new StoreWorld({ seed: count, partitions: count, limits });
+      await world.open();
+      await world.createReplicas();
+      const store = present(world.store, 'open');
+      const { ledgerGeneration } = store.statistics();
+      const ranges = Array.from({ length: 256 }, (_, at) => ({
+        firstIndex: logIndex(2 * at + 1),
+        lastIndex: logIndex(2 * at + 1),
+      }));
+      let durable = 0;
+      for (const { id } of world.partitions)
+        present(store.partition(id), 'log').persistQuarantine(
+          { isActive: true, sinceMs: 1, begunMs: [1], ranges },
+          () => durable++,
+        );
+      store.flush();
+      await world.run(5_000);
+
+      expect(durable).toBe(count);
+      expect(store.statistics().ledgerGeneration).toBe(ledgerGeneration + 1);
+      world.crash('powerLoss');
+      const replay = await world.settle(
+        replayLedger(world.reader(), '/data/wal/durability.log', {
+          clusterId: clusterId('018c0d6c-9c11-7e9d-8000-86f5bb8c0001'),
+          nodeId: nodeId(1),
+        }),
+      );
+      const rows = world.partitions.map(({ id }) => replay?.image.row(id).quarantine?.ranges);
+      expect(rows.map((row) => row?.length)).toEqual(Array(count).fill(256));
+    },
+  );
+});
 
 describe('the file for the next generation', () => {
   const prototype = SimFileSystem.prototype;
