@@ -201,7 +201,7 @@ export class LogStore implements PartitionLogOwner {
     this.#guard.assertRoom('a further replica');
     const old = present(this.#logs.get(replica.partitionId), 'only a hosted replica is replaced');
     return this.#births.replace(old, replica, () => {
-      this.#appends = this.#appends.filter((append) => append.log !== old);
+      this.#cutAppends((append) => (append.log === old ? [] : [append]));
       return this.#journal.end;
     });
   }
@@ -291,9 +291,7 @@ export class LogStore implements PartitionLogOwner {
   }
 
   truncate(log: PartitionLog, fromIndex: LogIndex): void {
-    this.#appends = this.#appends.flatMap((append) =>
-      append.log === log ? cutAppend(append, fromIndex) : [append],
-    );
+    this.#cutAppends((append) => (append.log === log ? cutAppend(append, fromIndex) : [append]));
     if (log.index.lastIndex < fromIndex) return;
     log.index.truncateFrom(fromIndex);
     const { segment, endOffset } = this.#journal.writer;
@@ -330,6 +328,19 @@ export class LogStore implements PartitionLogOwner {
       segmentSeq: this.#journal.writer.segment.segmentSeq,
       ioWriterMode: this.#options.fileSystem.ioWriterMode,
     };
+  }
+
+  /** Leaves of what waits what `cut` says: what is gone takes no room of its partition, and nothing is held for it. */
+  #cutAppends(cut: (append: PendingAppend) => readonly PendingAppend[]): void {
+    this.#appends = this.#appends.flatMap((append) => {
+      const left = cut(append);
+      const leftBytes = left[0]?.batch.bytes.length ?? 0;
+      // Entries of a repair were counted when the log took them in.
+      if (append.appendSequence !== undefined)
+        append.log.frameBytes -= append.batch.bytes.length - leftBytes;
+      return left;
+    });
+    if (this.#appends.length === 0) this.#hold.release();
   }
 
   #pushRecord(record: LedgerRecord, extra: Omit<PendingRecord, 'record'> = {}): void {
