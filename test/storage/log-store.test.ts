@@ -2,7 +2,8 @@
 import { describe, expect, test, vi } from 'vitest';
 
 import { present } from '../../src/base/assert.ts';
-import { logIndex } from '../../src/base/ids.ts';
+import { clusterId, logIndex, nodeId } from '../../src/base/ids.ts';
+import { replayLedger } from '../../src/storage/ledger-replay.ts';
 import type { LogStoreLimits, LogStoreStatistics } from '../../src/storage/log-store-types.ts';
 import { frames, StoreWorld, type PartitionModel } from './store-world.ts';
 
@@ -188,4 +189,23 @@ describe('entries that are dropped before they are sealed', () => {
     expect(model.durableIndex).toBe(1);
     expect(world.overruns).toBe(0);
   });
+});
+
+test('a vote that waits behind a change of mode does not take its epoch back (KER-8)', async () => {
+  const { world, model } = await openStore();
+  const log = present(world.store?.partition(model.id), 'log');
+  log.changeDurabilityMode({ mode: 'GroupFsync', epoch: 4, index: logIndex(1) });
+  world.vote(model);
+  world.store?.flush();
+  await world.run(100);
+  expect(model.durableHardState).toBe(2);
+
+  world.crash('powerLoss');
+  const replay = await world.settle(
+    replayLedger(world.reader(), '/data/wal/durability.log', {
+      clusterId: clusterId('018c0d6c-9c11-7e9d-8000-86f5bb8c0001'),
+      nodeId: nodeId(1),
+    }),
+  );
+  expect(replay?.image.row(model.id).durabilityModeEpoch).toBe(4);
 });
