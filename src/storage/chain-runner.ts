@@ -43,6 +43,10 @@ export class ChainRunner {
   #busySinceMs: number | undefined;
   #failure: ClustorError | undefined;
   #isClosing = false;
+  /** Who closes the store and waits for its last chain. */
+  #lastEnded: (() => void) | undefined;
+  /** The last chain ended: files are being closed. */
+  #isEnded = false;
   /** Who waits for a new generation of the ledger. */
   #renewals: (() => void)[] = [];
   #flushes = 0;
@@ -56,11 +60,6 @@ export class ChainRunner {
   /** Whether a chain may start now. */
   get isReady(): boolean {
     return this.#isIdle && !this.#isChangeDue;
-  }
-
-  /** Why no chain starts any more. */
-  get failure(): ClustorError | undefined {
-    return this.#failure;
   }
 
   /** Chains that ended well. */
@@ -113,11 +112,11 @@ export class ChainRunner {
     });
   }
 
-  /** Begins a new ledger generation. */
-  rotateLedger(rotated: () => void): void {
+  /** Begins a new ledger generation that has room for a flush of so many bytes of records. */
+  rotateLedger(rotated: () => void, recordBytes = 0): void {
     const { clock, ledger } = this.#options;
     this.#busySinceMs = clock.monotonicMs();
-    ledger.rotate().then(
+    ledger.rotate(recordBytes).then(
       () => {
         this.#busySinceMs = undefined;
         rotated();
@@ -160,13 +159,28 @@ export class ChainRunner {
     this.#isClosing = true;
   }
 
-  /** The last chain ended: whoever still waits is told. */
-  endClose(): void {
+  /** Starts what waits in a store that closes; resolves behind the last chain. */
+  lastChain(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#lastEnded = resolve;
+      if (this.#failure === undefined) this.#options.next();
+      else this.end();
+    });
+  }
+
+  /**
+   * Nothing is left to run: if the last chain is waited for, it was that one. No other starts any more, whatever comes to
+   * an end in the background, and whoever still waits is told.
+   */
+  end(): void {
+    if (this.#lastEnded === undefined) return;
+    this.#isEnded = true;
     this.#waiters.fail(closedError());
+    this.#lastEnded();
   }
 
   get #isIdle(): boolean {
-    return this.#busySinceMs === undefined && this.#failure === undefined;
+    return this.#busySinceMs === undefined && this.#failure === undefined && !this.#isEnded;
   }
 
   /** The writer's mode is to be changed before the next chain; a store that closes keeps the one it has. */
@@ -200,5 +214,6 @@ export class ChainRunner {
     this.#failure = error;
     this.#waiters.fail(error);
     this.#options.failed(error);
+    this.end();
   }
 }

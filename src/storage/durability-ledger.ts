@@ -57,6 +57,8 @@ export const spareFileName = 'durability.log.spare';
 /** A spare while it is being made: no other name leads to it, so nobody's blocks are overwritten. */
 const fillingFileName = 'durability.log.filling';
 const stagingBytesMin = 64 * 1024;
+/** Share of its file before whose end a generation may end. */
+const endShareMax = 1 / 5;
 
 /** See the file comment. */
 export class DurabilityLedger {
@@ -75,7 +77,10 @@ export class DurabilityLedger {
   #generationInUse: number;
   #flushSeq: number;
   #syncedFlushSeq: number;
+  /** The newest fill of the spare in the background; one that failed stays until there is room again. */
   #preparing: Promise<void> | undefined;
+  /** That fill is under way: a second one would take its file. */
+  #isFilling = false;
   #isRotating = false;
   #isClosing = false;
   /** Size of the file made ready for the next generation: a new one, or an older generation's. */
@@ -107,8 +112,7 @@ export class DurabilityLedger {
 
   /** Whether a flush of records of at most this size must wait for a rotation. */
   needsRotation(recordBytes: number): boolean {
-    const copyBytes = recordBytes + 2 * 4096;
-    return this.#position + 2 * copyBytes > this.#rotateAtBytes;
+    return this.#position + flushBytesMax(recordBytes) > this.#rotateAtBytes;
   }
 
   /** Makes the next generation's file ready in the background. */
@@ -119,12 +123,17 @@ export class DurabilityLedger {
       this.#isClosing ? 'stop' : this.#isRotating ? 1 : this.#position / this.#fileBytes,
     );
     // Where that fails the rotation does it, and waits for room.
-    this.#preparing = this.#makeSpare(ledgerBytes, pace).catch(() => undefined);
+    this.#isFilling = true;
+    this.#preparing = this.#makeSpare(ledgerBytes, pace)
+      .catch(() => undefined)
+      .finally(() => {
+        this.#isFilling = false;
+      });
   }
 
   /** Makes ready what there was no room for. */
   roomAgain(): void {
-    if (this.#isRotating || this.#spareBytes > 0) return;
+    if (this.#isRotating || this.#isFilling || this.#spareBytes > 0) return;
     this.#preparing = undefined;
     this.prepareAhead();
   }
@@ -161,15 +170,18 @@ export class DurabilityLedger {
     this.#syncedPosition = this.#position;
   }
 
-  /** Begins a new generation with everything in the image; resolves once it counts. Nothing else may be flushed meanwhile. */
-  async rotate(): Promise<void> {
+  /**
+   * Begins a new generation with everything in the image, in a file that has room for a flush of so many bytes of records
+   * behind it; resolves once it counts. Nothing else may be flushed meanwhile.
+   */
+  async rotate(recordBytes = 0): Promise<void> {
     this.#isRotating = true;
     await this.#preparing;
-    await this.#rotate();
+    await this.#rotate(recordBytes);
     this.#isRotating = false;
   }
 
-  async #rotate(): Promise<void> {
+  async #rotate(recordBytes: number): Promise<void> {
     const { fileSystem, entropy, folder, image, ledgerBytes, disk } = this.#options;
     if (this.#file === undefined) this.#spareBytes = await this.#spareFound();
     const records = image.records();
@@ -179,7 +191,8 @@ export class DurabilityLedger {
     for (let copy = 0; copy < 2; copy++) this.#writeFileHeader();
     this.#flushSeq++;
     this.#layOut(records);
-    const sizeBytes = Math.max(ledgerBytes, this.#writer.length * 4);
+    const imageBytes = this.#writer.length;
+    const sizeBytes = Math.max(ledgerBytes, imageBytes * 4, fileBytesMin(imageBytes, recordBytes));
     this.#preparing = undefined;
     if (this.#spareBytes < sizeBytes)
       await disk.untilRoom('ledger', () => this.#makeSpare(sizeBytes));
@@ -206,7 +219,8 @@ export class DurabilityLedger {
     this.#spareBytes = isKept ? await this.#spareFound() : 0;
     this.#file = file;
     this.#fileBytes = nextBytes;
-    this.#rotateAtBytes = nextBytes - Math.floor((nextBytes / 5) * (entropy.uint32() / 2 ** 32));
+    this.#rotateAtBytes =
+      nextBytes - Math.floor(nextBytes * endShareMax * (entropy.uint32() / 2 ** 32));
     this.#position = second + secondBytes.length;
     this.#syncedPosition = this.#position;
     this.#generationInUse = this.#generation;
@@ -328,6 +342,18 @@ export class DurabilityLedger {
       throw new ClustorError('CLUSTOR_STORAGE_FAILED', 'the ledger is not open');
     return this.#file;
   }
+}
+
+/** An upper bound of what a flush takes with both copies, by what its records take in one. */
+function flushBytesMax(recordBytes: number): number {
+  return 2 * (recordBytes + 2 * ledgerBlockBytes);
+}
+
+/** Size of a file that takes a flush behind its first two, however early its generation ends. */
+function fileBytesMin(imageBytes: number, recordBytes: number): number {
+  const secondBytes = 2 * ledgerBlockBytes;
+  const bytes = (imageBytes + secondBytes + flushBytesMax(recordBytes)) / (1 - endShareMax);
+  return Math.ceil(bytes / ledgerBlockBytes) * ledgerBlockBytes;
 }
 
 /** An upper bound of what records take in one copy of a flush. */

@@ -317,7 +317,8 @@ export class LedgerImage {
       );
     }
     row.hardState = { term: record.term, votedFor: record.votedFor };
-    row.durabilityModeEpoch = record.durabilityModeEpoch;
+    // It names the epoch that was known when it was handed over: a change that waited before it counts by now (KER-8).
+    row.durabilityModeEpoch = Math.max(row.durabilityModeEpoch, record.durabilityModeEpoch);
   }
 
   #applyDurability(record: Extract<LedgerRecord, { kind: 'durability' }>): void {

@@ -90,7 +90,6 @@ export class LogStore implements PartitionLogOwner {
   /** Who waits until everything new is sealed under the newest keys. */
   #keyWaiters: (() => void)[] = [];
   #closed: Promise<void> | undefined;
-  #idleWaiters: (() => void)[] = [];
   #reports: Promise<void> = Promise.resolve();
   #dataFlushes = 0;
 
@@ -203,7 +202,7 @@ export class LogStore implements PartitionLogOwner {
     retire();
     const old = present(this.#logs.get(replica.partitionId), 'only a hosted replica is replaced');
     return this.#births.replace(old, replica, () => {
-      this.#appends = this.#appends.filter((append) => append.log !== old);
+      this.#cutAppends((append) => (append.log === old ? [] : [append]));
       return this.#journal.end;
     });
   }
@@ -293,9 +292,7 @@ export class LogStore implements PartitionLogOwner {
   }
 
   truncate(log: PartitionLog, fromIndex: LogIndex): void {
-    this.#appends = this.#appends.flatMap((append) =>
-      append.log === log ? cutAppend(append, fromIndex) : [append],
-    );
+    this.#cutAppends((append) => (append.log === log ? cutAppend(append, fromIndex) : [append]));
     if (log.index.lastIndex < fromIndex) return;
     log.index.truncateFrom(fromIndex);
     const { segment, endOffset } = this.#journal.writer;
@@ -332,6 +329,19 @@ export class LogStore implements PartitionLogOwner {
       segmentSeq: this.#journal.writer.segment.segmentSeq,
       ioWriterMode: this.#options.fileSystem.ioWriterMode,
     };
+  }
+
+  /** Leaves of what waits what `cut` says: what is gone takes no room of its partition, and nothing is held for it. */
+  #cutAppends(cut: (append: PendingAppend) => readonly PendingAppend[]): void {
+    this.#appends = this.#appends.flatMap((append) => {
+      const left = cut(append);
+      const leftBytes = left[0]?.batch.bytes.length ?? 0;
+      // Entries of a repair were counted when the log took them in.
+      if (append.appendSequence !== undefined)
+        append.log.frameBytes -= append.batch.bytes.length - leftBytes;
+      return left;
+    });
+    if (this.#appends.length === 0) this.#hold.release();
   }
 
   #pushRecord(record: LedgerRecord, extra: Omit<PendingRecord, 'record'> = {}): void {
@@ -399,7 +409,7 @@ export class LogStore implements PartitionLogOwner {
   #switchSegment(): void {
     if (!this.#journal.isNextReady) {
       // A closing store does not wait for a disk that has no room: what was not sealed was never acknowledged.
-      if (this.#isClosing) this.#wakeIdle();
+      if (this.#isClosing) this.#chains.end();
       else this.#prepareSegment(true);
     } else if (!this.#mustRotate(1024)) this.#enterNextSegment(() => undefined);
   }
@@ -427,7 +437,7 @@ export class LogStore implements PartitionLogOwner {
   /** The last flush of a store that closes: the next start need not guess how many blocks were sealed. */
   #closeSegment(): void {
     if (this.#isSegmentClosed) {
-      this.#wakeIdle();
+      this.#chains.end();
       return;
     }
     if (this.#mustRotate(1024)) return;
@@ -442,12 +452,12 @@ export class LogStore implements PartitionLogOwner {
   }
 
   /** Begins a new ledger generation when this one cannot take the records; the flush is tried again afterwards. */
-  #mustRotate(recordBytesMax: number): boolean {
-    if (!this.#ledger.needsRotation(recordBytesMax)) {
+  #mustRotate(recordBytes: number): boolean {
+    if (!this.#ledger.needsRotation(recordBytes)) {
       this.#ledger.prepareAhead();
       return false;
     }
-    this.#chains.rotateLedger(() => undefined);
+    this.#chains.rotateLedger(() => undefined, recordBytes);
     return true;
   }
 
@@ -455,7 +465,6 @@ export class LogStore implements PartitionLogOwner {
     void this.#journal.trailers.stop();
     // Who closes gives up what waits for room: nothing was told of it, and nobody has failed.
     if (!this.#isClosing || !isDiskFull(error)) this.#options.listener.failed(error);
-    this.#wakeIdle();
   }
 
   #room(log: PartitionLog): LogRoom {
@@ -468,12 +477,6 @@ export class LogStore implements PartitionLogOwner {
     this.#ledger.roomAgain();
   }
 
-  #wakeIdle(): void {
-    const waiters = this.#idleWaiters;
-    this.#idleWaiters = [];
-    for (const wake of waiters) wake();
-  }
-
   async #close(): Promise<void> {
     this.#isClosing = true;
     this.#pauses.close();
@@ -481,14 +484,9 @@ export class LogStore implements PartitionLogOwner {
     this.#disk.close();
     await this.keyDesk.close();
     await this.#reserve.close();
-    if (this.#chains.failure === undefined) {
-      await new Promise<void>((resolve) => {
-        this.#idleWaiters.push(resolve);
-        this.flush();
-      });
-    }
-    this.#chains.endClose();
+    await this.#chains.lastChain();
     await this.keyDesk.changed();
+    await this.#registry.changed();
     await this.#reports;
     await this.#guard.close();
     await this.#reader.close();

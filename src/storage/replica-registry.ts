@@ -56,6 +56,11 @@ export class ReplicaRegistry {
     return added;
   }
 
+  /** Resolves when nothing is being named: once no record becomes durable any more, nothing is written behind that. */
+  async changed(): Promise<void> {
+    await this.#adding;
+  }
+
   async #addNow(
     replicas: readonly ReplicaToCreate[],
     record: (together: readonly ReplicaToCreate[]) => Promise<void>,

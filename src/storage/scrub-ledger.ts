@@ -45,9 +45,11 @@ export async function checkLedger(ledger: LedgerToCheck): Promise<readonly strin
   const bytes = await readSlowly(ledger, endOffset);
   if (bytes === undefined) return [];
   const reasons: string[] = [];
-  for (let copy = 0; copy < 2; copy++)
-    if (!isHeaderGood(bytes, copy * ledgerBlockBytes, { ledger, generation }))
-      reasons.push(`copy ${copy + 1} of its header is bad`);
+  const generations = [0, ledgerBlockBytes].map((offset) => generationOf(ledger, bytes, offset));
+  // A new generation has the name before it is the one in use: what was read is another file than the one that was meant.
+  if (generations.some((found) => found !== undefined && found > generation)) return [];
+  for (const [at, found] of generations.entries())
+    if (found !== generation) reasons.push(`copy ${at + 1} of its header is bad`);
   let at = ledgerHeaderBytes;
   for (let count = 1; at < bytes.length; count++) {
     const found = flushOf(bytes, at, generation);
@@ -80,13 +82,15 @@ async function readSlowly(
   }
 }
 
-function isHeaderGood(
+/** The generation that a copy of the header names; `undefined` where that copy is bad. */
+function generationOf(
+  { keys }: LedgerToCheck,
   bytes: Uint8Array,
   offset: number,
-  { ledger, generation }: { readonly ledger: LedgerToCheck; readonly generation: number },
-): boolean {
+): number | undefined {
   const header = goodOr(() => readLedgerFileHeader(bytes, offset));
-  return header?.generation === generation && ledger.keys.isLedgerHeader(bytes, offset, header);
+  const isGood = header !== undefined && keys.isLedgerHeader(bytes, offset, header);
+  return isGood ? header.generation : undefined;
 }
 
 /** The flush at an offset, where the next one begins, and which of its copies is bad. */

@@ -1,13 +1,18 @@
-/** What a store says of its disk's failures (KER-10). */
+/** What becomes durable together, what is dropped before, and what a store says of its disk's failures (KER-10). */
 import { describe, expect, test, vi } from 'vitest';
 
 import { present } from '../../src/base/assert.ts';
-import { logIndex } from '../../src/base/ids.ts';
-import { StoreWorld, type PartitionModel } from './store-world.ts';
+import { clusterId, logIndex, nodeId } from '../../src/base/ids.ts';
+import { replayLedger } from '../../src/storage/ledger-replay.ts';
+import type { LogStoreLimits, LogStoreStatistics } from '../../src/storage/log-store-types.ts';
+import { frames, StoreWorld, type PartitionModel } from './store-world.ts';
 
 /** A store with one partition in term 1. */
-async function openStore(): Promise<{ world: StoreWorld; model: PartitionModel }> {
+async function openStore(
+  more: Partial<LogStoreLimits> = {},
+): Promise<{ world: StoreWorld; model: PartitionModel }> {
   const limits = {
+    ...more,
     segmentBytes: 8 * 1024 * 1024,
     logBytesMax: 256 * 1024 * 1024,
     ledgerBytes: 256 * 1024,
@@ -139,4 +144,68 @@ describe('a disk that fails to read', () => {
     );
     expect(unheard).not.toHaveBeenCalled();
   });
+});
+
+describe('entries that are dropped before they are sealed', () => {
+  /** Appends an entry that a leader of a newer term has not, before anything of it is written. */
+  function appendAndDrop(world: StoreWorld, model: PartitionModel, payload: string): void {
+    const log = present(world.store?.partition(model.id), 'log');
+    const entry = { index: 1, term: model.hardState, payload };
+    log.append(frames(model.id, [entry]), 1);
+    world.store?.flush();
+    log.truncateFrom(logIndex(1));
+  }
+
+  test('take no room of their partition', async () => {
+    const { world, model } = await openStore({ partitionLogBytesMax: 10 * 1024 * 1024 });
+    const log = present(world.store?.partition(model.id), 'log');
+    const statistics = (): LogStoreStatistics => present(world.store, 'open').statistics();
+    const { journalBytes } = statistics();
+    for (let round = 0; round < 20; round++) {
+      // A vote is flushed first, so that the entry waits.
+      world.vote(model);
+      appendAndDrop(world, model, 'x'.repeat(600_000));
+      await world.run(20);
+    }
+
+    expect(statistics().journalBytes).toBe(journalBytes);
+    expect(log.frameBytes).toBe(0);
+    expect(log.refusal(100)).toBeUndefined();
+  });
+
+  test('are not the beginning of the next hold in Group-Fsync mode', async () => {
+    const { world, model } = await openStore();
+    const log = present(world.store?.partition(model.id), 'log');
+    log.changeDurabilityMode({ mode: 'GroupFsync', epoch: 4, index: logIndex(1) });
+    world.store?.flush();
+    await world.run(100);
+    appendAndDrop(world, model, 'held');
+    await world.run(10_000);
+
+    world.append(model, 1, 100);
+    world.store?.flush();
+    await world.run(100);
+
+    expect(model.durableIndex).toBe(1);
+    expect(world.overruns).toBe(0);
+  });
+});
+
+test('a vote that waits behind a change of mode does not take its epoch back (KER-8)', async () => {
+  const { world, model } = await openStore();
+  const log = present(world.store?.partition(model.id), 'log');
+  log.changeDurabilityMode({ mode: 'GroupFsync', epoch: 4, index: logIndex(1) });
+  world.vote(model);
+  world.store?.flush();
+  await world.run(100);
+  expect(model.durableHardState).toBe(2);
+
+  world.crash('powerLoss');
+  const replay = await world.settle(
+    replayLedger(world.reader(), '/data/wal/durability.log', {
+      clusterId: clusterId('018c0d6c-9c11-7e9d-8000-86f5bb8c0001'),
+      nodeId: nodeId(1),
+    }),
+  );
+  expect(replay?.image.row(model.id).durabilityModeEpoch).toBe(4);
 });

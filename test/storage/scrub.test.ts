@@ -196,6 +196,24 @@ describe('the scrub of the ledger', () => {
     expect(statistics(world).scrub.passes).toBeGreaterThan(3);
   });
 
+  test('leaves a whole one as it is that is given its name just then', async () => {
+    for (let wait = 22; wait <= 32; wait++) {
+      const world = new StoreWorld({ seed: wait, partitions: 1, limits, isEncrypted: true });
+      await world.open();
+      await world.createReplicas();
+      const store = present(world.store, 'open');
+      // A change of keys begins a new generation of the ledger.
+      const rotated = store.keyDesk.rotate();
+      await world.run(wait * 0.2);
+      await world.settle(store.scrub.start());
+      await world.settle(rotated);
+      await world.run(120_000);
+
+      expect(statistics(world).scrub.passes).toBeGreaterThan(0);
+      expect(statistics(world).scrub.ledgerRenewals, `started after ${wait} * 0.2 ms`).toBe(0);
+    }
+  });
+
   /** Behind the newest flush of the generation in use: what follows is of an older one, or zeros. */
   function endOfFlushes(bytes: Uint8Array): number {
     let end = 2 * 4096;

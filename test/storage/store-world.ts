@@ -145,6 +145,8 @@ export class StoreWorld {
   readonly clock = new SimHardwareClock(this.scheduler, 0);
   store: LogStore | undefined;
   failures = 0;
+  /** Bounds of Group-Fsync that were overrun. */
+  overruns = 0;
   /** What the background scrub found. */
   readonly damages: SegmentDamage[] = [];
   /** Entries of which somebody was told that they cannot be read. */
@@ -465,6 +467,9 @@ export class StoreWorld {
         this.lost.push({ partitionId, ...range });
       },
       flushEnded: () => undefined,
+      groupFsyncOverrun: () => {
+        this.overruns++;
+      },
       damageFound: (damage) => {
         this.damages.push(damage);
       },
