@@ -68,7 +68,10 @@ async function leave(channel: UsedChannel): Promise<void> {
   if (channel.uses === 0) await channel.handle.close();
 }
 
-/** A direct descriptor of a path. @throws Error of code `EINVAL` where there are no direct writes. */
+/**
+ * A direct descriptor of a path. A first block that the disk does not give back is no refusal: who reads it is told.
+ * @throws Error of code `EINVAL` where there are no direct writes.
+ */
 export async function openDirectly(path: string, probe: Uint8Array): Promise<NodeFileHandle> {
   // A host without these flags leaves them undefined, and an open with fewer flags would succeed.
   if (!constants.O_DIRECT || !constants.O_DSYNC)
@@ -76,11 +79,12 @@ export async function openDirectly(path: string, probe: Uint8Array): Promise<Nod
   const handle = await open(path, constants.O_RDWR | constants.O_DIRECT | constants.O_DSYNC);
   try {
     await handle.read(probe, 0, probe.length, 0);
-    return handle;
   } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code !== 'EINVAL') return handle;
     await handle.close();
     throw error;
   }
+  return handle;
 }
 
 /**

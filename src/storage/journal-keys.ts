@@ -33,6 +33,7 @@ import type { SegmentMac } from '../codec/segment-trailer.ts';
 import { isEqualSecret } from '../ports/cryptography.ts';
 import type { Entropy } from '../ports/entropy.ts';
 import type { FileSystem } from '../ports/file-system.ts';
+import { readBlocks } from './block-reads.ts';
 import { KeyRing, type EpochKeys, type JournalEncryption, type KeyRingPlace } from './key-ring.ts';
 
 /** What a {@link JournalKeys} needs. */
@@ -225,7 +226,9 @@ export async function readKeyEvidence(
   for (const name of await fileSystem.listDirectory(folder)) {
     const segmentSeq = segmentSeqOfFileName(name);
     if (segmentSeq === undefined && name !== ledgerName) continue;
-    const bytes = await readStart(fileSystem, `${folder}/${name}`);
+    const path = `${folder}/${name}`;
+    const length = segmentSeq === undefined ? ledgerHeaderBytes : blockBytes;
+    const bytes = await readStart(fileSystem, path, length);
     const epoch =
       segmentSeq === undefined ? ledgerEpochOf(bytes) : segmentEpochOf(bytes, segmentSeq);
     if (epoch === undefined) continue;
@@ -242,10 +245,14 @@ export async function readKeyEvidence(
   return { segments, named, newestEpoch, newestAt };
 }
 
-async function readStart(fileSystem: FileSystem, path: string): Promise<Uint8Array> {
+async function readStart(
+  fileSystem: FileSystem,
+  path: string,
+  length: number,
+): Promise<Uint8Array> {
   const file = await fileSystem.open(path, { access: 'durableWrite' });
   try {
-    return await fileSystem.read(file, 0, ledgerHeaderBytes);
+    return (await readBlocks({ fileSystem, file }, { position: 0, length })).bytes;
   } finally {
     await fileSystem.close(file);
   }

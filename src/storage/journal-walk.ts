@@ -134,6 +134,7 @@ export function walkSegment(
     },
     coveredEnd,
     closedEnd: row?.endOffset,
+    badSectors: 'damage',
     onFrame: (frame) => {
       const { bytes, start, endOffset } = frame;
       visitor.onFrame({

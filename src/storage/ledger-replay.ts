@@ -5,6 +5,9 @@
  * bad ends the replay: if a later good flush knew it as synced, evidence was lost and every replica of this directory is in
  * doubt; else it is a torn write that nobody was told of, and the ledger ends before it. What follows the end is never read
  * again: every start writes a new generation before anything is said.
+ *
+ * A copy that the disk does not give back is a bad one. Where it gives back neither copy of the flush at the end, that is no
+ * torn write: a power failure leaves one sector in the middle of being written, and the copies are in different ones.
  */
 import type { ClusterId, NodeId } from '../base/ids.ts';
 import { ClustorError } from '../base/errors.ts';
@@ -17,6 +20,7 @@ import {
   type LedgerFlush,
 } from '../codec/ledger-format.ts';
 import type { FileSystem } from '../ports/file-system.ts';
+import { readBlocks, type BlocksRead } from './block-reads.ts';
 import type { JournalKeys } from './journal-keys.ts';
 import { LedgerImage } from './ledger-image.ts';
 
@@ -63,11 +67,16 @@ export async function replayLedger(
   path: string,
   owner: LedgerOwner,
 ): Promise<LedgerReplay> {
-  return replayLedgerBytes(await readLedgerFile(fileSystem, path), owner);
+  const { bytes, unreadable } = await readLedgerBlocks(fileSystem, path);
+  return replayLedgerBytes(bytes, owner, unreadable);
 }
 
-/** Replays the content of a ledger file. @throws ClustorError as {@link replayLedger}. */
-export function replayLedgerBytes(bytes: Uint8Array, owner: LedgerOwner): LedgerReplay {
+/** Replays the content of a ledger file, with zeros in the `unreadable` blocks. @throws ClustorError as {@link replayLedger}. */
+export function replayLedgerBytes(
+  bytes: Uint8Array,
+  owner: LedgerOwner,
+  unreadable: readonly number[] = [],
+): LedgerReplay {
   const flushes = beginReplay(bytes, owner);
   if (flushes === undefined) {
     return {
@@ -81,7 +90,7 @@ export function replayLedgerBytes(bytes: Uint8Array, owner: LedgerOwner): Ledger
     };
   }
   flushes.advance(bytes, owner.onFlush);
-  return judged(bytes, flushes);
+  return judged({ bytes, unreadable }, flushes);
 }
 
 /** Begins with the header; `undefined` when both its copies are damaged or not authentic. @throws ClustorError as {@link replayLedger}. */
@@ -192,7 +201,7 @@ export class FlushReplay {
 }
 
 /** What the end of the good flushes means. */
-function judged(bytes: Uint8Array, flushes: FlushReplay): LedgerReplay {
+function judged({ bytes, unreadable }: BlocksRead, flushes: FlushReplay): LedgerReplay {
   const { image, generation, offset, flushSeq, flushesRead, fromSecondCopy } = flushes;
   let { fault } = flushes;
   const later =
@@ -203,6 +212,8 @@ function judged(bytes: Uint8Array, flushes: FlushReplay): LedgerReplay {
   // Flushes of a generation rise from its first one: where a lower one is left, that was another.
   if (fault === undefined && hasFlushBefore(bytes, generation, flushes.firstFlushSeq))
     fault = `the first flush of the ledger is unreadable, and flush ${flushes.firstFlushSeq} stands in its place`;
+  if (fault === undefined && hidesFlush({ bytes, unreadable }, { offset, generation }))
+    fault = `neither copy of ledger flush ${flushSeq + 1} can be read, and it may have been synced`;
   const isTornFlushCut = fault === undefined && isTornAt(bytes, offset, generation);
   return { image, generation, flushSeq, flushesRead, fromSecondCopy, isTornFlushCut, fault };
 }
@@ -213,6 +224,25 @@ function isTornAt(bytes: Uint8Array, offset: number, generation: number): boolea
   if (block.every((value) => value === 0)) return false;
   const stale = readLedgerFlush(bytes, offset) ?? readLedgerFileHeader(bytes, offset);
   return stale === undefined || stale.generation >= generation;
+}
+
+/** Whether a flush may begin at `offset` of which the disk gives back neither copy. */
+function hidesFlush(
+  { bytes, unreadable }: BlocksRead,
+  { offset, generation }: { readonly offset: number; readonly generation: number },
+): boolean {
+  const mayBegin = (at: number): boolean =>
+    unreadable.includes(at) || isTornAt(bytes, at, generation);
+  const isHurt = (from: number, to: number): boolean =>
+    unreadable.some((at) => at >= from && at < to);
+  if (unreadable.length < 2 || !mayBegin(offset)) return false;
+  for (let blocks = 1; blocks <= flushBlocksMax; blocks++) {
+    const second = offset + blocks * ledgerBlockBytes;
+    const end = second + blocks * ledgerBlockBytes;
+    if (end > bytes.length) return false;
+    if (isHurt(offset, second) && isHurt(second, end) && mayBegin(second)) return true;
+  }
+  return false;
 }
 
 interface Wanted {
@@ -295,20 +325,26 @@ function laterFlush(
   return undefined;
 }
 
-/** The whole content of a ledger file, read past the page cache. */
+/** The whole content of a ledger file, read past the page cache; zeros where the disk does not give it back. */
 export async function readLedgerFile(fileSystem: FileSystem, path: string): Promise<Uint8Array> {
+  return (await readLedgerBlocks(fileSystem, path)).bytes;
+}
+
+async function readLedgerBlocks(fileSystem: FileSystem, path: string): Promise<BlocksRead> {
   const file = await fileSystem.open(path, { access: 'durableWrite' });
   try {
     const size = await fileSystem.size(file);
     const whole = new Uint8Array(size);
+    const unreadable: number[] = [];
     for (let offset = 0; offset < size; offset += readBytes) {
       // A file may have been cut anywhere; reads are of whole blocks all the same.
       const blocks = Math.ceil((size - offset) / ledgerBlockBytes);
       const length = Math.min(readBytes, blocks * ledgerBlockBytes);
-      const bytes = await fileSystem.read(file, offset, length);
-      whole.set(bytes.subarray(0, size - offset), offset);
+      const read = await readBlocks({ fileSystem, file }, { position: offset, length });
+      whole.set(read.bytes.subarray(0, size - offset), offset);
+      unreadable.push(...read.unreadable);
     }
-    return whole;
+    return { bytes: whole, unreadable };
   } finally {
     await fileSystem.close(file);
   }

@@ -305,6 +305,7 @@ async function scanned({
     owner: place,
     coveredEnd,
     closedEnd: row.endOffset,
+    badSectors: 'damage',
     onFrame: (frame) => {
       const run = rowOf(frame);
       const log = logs.get(run.partitionId);

@@ -4,6 +4,7 @@ import { frameIndex, framePartitionId, verifyLeaf, type LeafHash } from '../code
 import { cutRange, type IndexRange } from '../base/index-ranges.ts';
 import { segmentFileName } from '../codec/segment-format.ts';
 import { segmentTrailerFault, TrailerTally } from '../codec/segment-trailer.ts';
+import { isBadSector } from './block-reads.ts';
 import type { JournalKeys } from './journal-keys.ts';
 import type { DamagedRange, SegmentDamage } from './log-store-types.ts';
 import { scanSegment, type SegmentScanOptions } from './segment-scan.ts';
@@ -49,6 +50,7 @@ export async function checkSegment(segment: SegmentToCheck): Promise<SegmentDama
     owner,
     coveredEnd: endOffset,
     closedEnd: endOffset,
+    badSectors: 'damage',
     ...(pace === undefined ? {} : { pace }),
     onFrame: (frame) => {
       addToTally(tally, frame);
@@ -68,10 +70,12 @@ export async function checkSegment(segment: SegmentToCheck): Promise<SegmentDama
   });
   if (result.endedAt === 'stopped') return undefined;
   if (result.damagedBlocks > 0) reasons.push(`${result.damagedBlocks} blocks are damaged`);
+  if (result.unreadableBlocks > 0)
+    reasons.push(`${result.unreadableBlocks} of them cannot be read`);
   const { header } = result;
   if (header === undefined) reasons.push(result.endedAt);
   if (header !== undefined && segment.trailerOffset > 0) {
-    const bytes = await readTrailer(fileSystem, path, segment.trailerOffset);
+    const bytes = await trailerOf(segment, path);
     const check = segment.keys.trailerMac(header) ?? 'unchecked';
     const fault = segmentTrailerFault(bytes, tally.finish(segmentSeq), check);
     if (fault !== undefined) reasons.push(fault);
@@ -81,6 +85,19 @@ export async function checkSegment(segment: SegmentToCheck): Promise<SegmentDama
   return reasons.length === 0 || !segment.isSame()
     ? undefined
     : { segmentSeq, reasons: reasons.slice(0, reasonsMax), ranges };
+}
+
+/** Its trailer; nothing where the disk does not give it back. */
+async function trailerOf(
+  { fileSystem, trailerOffset }: SegmentToCheck,
+  path: string,
+): Promise<Uint8Array> {
+  try {
+    return await readTrailer(fileSystem, path, trailerOffset);
+  } catch (error) {
+    if (isBadSector(error)) return new Uint8Array(0);
+    throw error;
+  }
 }
 
 /** What was there before and is still there, and was not met. */

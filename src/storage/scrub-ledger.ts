@@ -14,6 +14,7 @@ import {
   type LedgerFlush,
 } from '../codec/ledger-format.ts';
 import type { FileSystem } from '../ports/file-system.ts';
+import { readBlocks } from './block-reads.ts';
 import type { JournalKeys } from './journal-keys.ts';
 
 /** What of the ledger is synced now. */
@@ -71,10 +72,10 @@ async function readSlowly(
     const bytes = new Uint8Array(endOffset);
     for (let offset = 0; offset < endOffset; offset += sliceBytes) {
       if (offset > 0 && !(await pace())) return undefined;
-      bytes.set(
-        await fileSystem.read(file, offset, Math.min(sliceBytes, endOffset - offset)),
-        offset,
-      );
+      const length = Math.min(sliceBytes, endOffset - offset);
+      // What the disk does not give back is a bad copy.
+      const read = await readBlocks({ fileSystem, file }, { position: offset, length });
+      bytes.set(read.bytes, offset);
     }
     return bytes;
   } finally {

@@ -273,7 +273,7 @@ export class Scrubber implements NodeScrub {
     }
   }
 
-  /** Damage must be there as often as it is read (SCR-4); a segment that the disk refuses is left to the next pass. */
+  /** Damage must be there as often as it is read (SCR-4); one whose disk does not answer is left to the next pass. */
   async #check(segment: ScrubSegment): Promise<SegmentDamage | 'unreadable' | undefined> {
     const { clock, observer } = this.#options;
     const { segmentSeq } = segment;

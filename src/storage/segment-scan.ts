@@ -2,7 +2,8 @@
  * Reading a segment block by block, past the page cache (specification §5.3).
  *
  * Up to `coveredEnd` every block must be good: a bad one is damage, and reading goes on at the next frame start that a good
- * block names. Behind it the first bad block ends the journal: what was never covered was never acknowledged.
+ * block names. Behind it the first bad block ends the journal: what was never covered was never acknowledged. A block that
+ * the disk does not give back is a bad one for those who ask for it; for the others the scan fails.
  */
 import { ClustorError } from '../base/errors.ts';
 import type { ClusterId, NodeId } from '../base/ids.ts';
@@ -21,6 +22,7 @@ import {
   type SegmentHeader,
 } from '../codec/segment-format.ts';
 import type { FileHandle, FileSystem } from '../ports/file-system.ts';
+import { readBlocks, type BlocksRead, type BlockSource, type BlockStretch } from './block-reads.ts';
 import type { JournalKeys } from './journal-keys.ts';
 
 /** A whole frame whose CRC is right. */
@@ -57,6 +59,8 @@ export interface SegmentScanOptions {
   readonly onDamagedBlock?: (block: number) => void;
   /** Called for bytes of good blocks that are no whole frame: a wrong CRC, or no frame at all. */
   readonly onBadFrame?: (frame: BadFrame) => void;
+  /** What blocks are that the disk does not give back: bad ones like others, or, by default, a failure of the scan. */
+  readonly badSectors?: 'damage' | 'failure';
   /** Asked between slices of work in the background; resolves with whether to go on. */
   readonly pace?: () => Promise<boolean>;
 }
@@ -77,10 +81,12 @@ export interface SegmentScanResult {
   readonly framesRead: number;
   /** Blocks at or before coverage that are bad. */
   readonly damagedBlocks: number;
+  /** Of these, blocks that the disk does not give back. */
+  readonly unreadableBlocks: number;
   readonly endedAt: string;
 }
 
-const readBlocks = 256;
+const sliceBlocksMax = 256;
 /** Blocks of a slice in the background: well below 5 ms of work. */
 const pacedReadBlocks = 32;
 
@@ -95,13 +101,15 @@ export async function scanSegment(options: SegmentScanOptions): Promise<SegmentS
       blocksRead: 0,
       framesRead: 0,
       damagedBlocks,
+      unreadableBlocks: 0,
       endedAt,
     };
   };
   const file = await openIfThere(fileSystem, path);
   if (file === undefined) return nothing('the file is missing');
   try {
-    const bytes = await fileSystem.read(file, 0, blockBytes);
+    const { bytes, unreadable } = await read(options, file, { position: 0, length: blockBytes });
+    if (unreadable.length > 0) return nothing('the header cannot be read');
     const header = headerOf(bytes, options);
     if (header === undefined) return nothing('the header is damaged');
     if (header.segmentSeq !== segmentSeq)
@@ -112,6 +120,19 @@ export async function scanSegment(options: SegmentScanOptions): Promise<SegmentS
   } finally {
     await fileSystem.close(file);
   }
+}
+
+/** Reads a stretch as the scan wants it where the disk refuses. */
+async function read(
+  { fileSystem, badSectors }: SegmentScanOptions,
+  file: BlockSource['file'],
+  stretch: BlockStretch,
+): Promise<BlocksRead> {
+  if (badSectors === 'damage') return readBlocks({ fileSystem, file }, stretch);
+  return {
+    bytes: await fileSystem.read(file, stretch.position, stretch.length),
+    unreadable: [],
+  };
 }
 
 async function openIfThere(fileSystem: FileSystem, path: string): Promise<FileHandle | undefined> {
@@ -145,7 +166,7 @@ async function scanBlocks(
   { header, suite }: { readonly header: SegmentHeader; readonly suite: BlockSuite },
 ): Promise<SegmentScanResult> {
   const { fileSystem, coveredEnd, closedEnd, pace } = options;
-  const sliceBlocks = pace === undefined ? readBlocks : pacedReadBlocks;
+  const sliceBlocks = pace === undefined ? sliceBlocksMax : pacedReadBlocks;
   const size = await fileSystem.size(file);
   // A file may have been cut within a block.
   const limit = Math.min(closedEnd ?? size, size - (size % blockBytes));
@@ -156,18 +177,23 @@ async function scanBlocks(
   );
   let endOffset = blockOffset(0);
   let blocksRead = 0;
+  let unreadableBlocks = 0;
+  const ended = (endedAt: string): SegmentScanResult => ({
+    header,
+    endOffset,
+    blocksRead,
+    framesRead: frames.count,
+    damagedBlocks,
+    unreadableBlocks,
+    endedAt,
+  });
   for (let block = 0; blockOffset(block + 1) <= limit; block += sliceBlocks) {
-    if (block > 0 && pace !== undefined && !(await pace()))
-      return {
-        header,
-        endOffset,
-        blocksRead,
-        framesRead: frames.count,
-        damagedBlocks,
-        endedAt: 'stopped',
-      };
+    if (block > 0 && pace !== undefined && !(await pace())) return ended('stopped');
     const count = Math.min(sliceBlocks, (limit - blockOffset(block)) / blockBytes);
-    const bytes = await fileSystem.read(file, blockOffset(block), count * blockBytes);
+    const { bytes, unreadable } = await read(options, file, {
+      position: blockOffset(block),
+      length: count * blockBytes,
+    });
     for (let at = 0; at < count; at++) {
       const number = block + at;
       const plainBytes =
@@ -178,29 +204,16 @@ async function scanBlocks(
         endOffset = blockOffset(number + 1);
         continue;
       }
-      if (blockOffset(number + 1) > coveredEnd) {
-        return {
-          header,
-          endOffset,
-          blocksRead,
-          framesRead: frames.count,
-          damagedBlocks,
-          endedAt: `block ${number} is unwritten or torn`,
-        };
-      }
+      const isUnreadable = unreadable.includes(blockOffset(number));
+      if (blockOffset(number + 1) > coveredEnd)
+        return ended(`block ${number} ${isUnreadable ? 'cannot be read' : 'is unwritten or torn'}`);
       damagedBlocks++;
+      if (isUnreadable) unreadableBlocks++;
       options.onDamagedBlock?.(number);
       frames.lost();
     }
   }
-  return {
-    header,
-    endOffset,
-    blocksRead,
-    framesRead: frames.count,
-    damagedBlocks,
-    endedAt: 'the end of the segment',
-  };
+  return ended('the end of the segment');
 }
 
 /** Puts frames together from the plaintexts of blocks. */

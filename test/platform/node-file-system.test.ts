@@ -202,6 +202,30 @@ describe('direct files', () => {
     expect([0, 255, 256, 599, 1].map((at) => bytes[at * block])).toEqual([1, 2, 3, 4, 0]);
   });
 
+  test('are opened although their first block cannot be read, and whoever reads it is told', async () => {
+    await fileSystem.close(await zeroed('file', 2));
+    const probe = await open(process.execPath, 'r');
+    const prototype = Object.getPrototypeOf(probe) as typeof probe;
+    const { read } = prototype;
+    await probe.close();
+    const refusal = Object.assign(new Error('EIO: i/o error'), { code: 'EIO' });
+    vi.spyOn(prototype, 'read').mockImplementation(function (
+      this: typeof probe,
+      ...given: unknown[]
+    ) {
+      if (given[3] === 0) return Promise.reject(refusal);
+      return (read as (...all: unknown[]) => never).apply(this, given);
+    });
+
+    const file = await fileSystem.open(join(directory, 'file'), { access: 'durableWrite' });
+
+    const details = { systemCode: 'EIO' };
+    await expect(fileSystem.read(file, 0, block)).rejects.toMatchObject({ details });
+    expect(await fileSystem.read(file, block, block)).toHaveLength(block);
+    vi.restoreAllMocks();
+    await fileSystem.close(file);
+  });
+
   test('take bytes from memory that was allocated while the thread slept', async () => {
     const file = await zeroed('file', 64);
     for (let at = 0; at < 64; at++) {
