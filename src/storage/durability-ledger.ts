@@ -23,6 +23,7 @@ import {
 import { writeLedgerRecord, type LedgerRecord } from '../codec/ledger-records.ts';
 import type { Entropy } from '../ports/entropy.ts';
 import type { FileHandle, FileSystem, IoStep, ZeroPace } from '../ports/file-system.ts';
+import { isBadSector } from './block-reads.ts';
 import type { DiskGuard } from './disk-guard.ts';
 import { paceOf } from './fill-pace.ts';
 import { isDiskFull, type PatientDisk } from './full-disk.ts';
@@ -313,6 +314,10 @@ export class DurabilityLedger {
           ? head.every((byte) => byte === 0)
           : header.generation < this.#generation;
       return isOlder ? await fileSystem.size(file) : 0;
+    } catch (error) {
+      // A head that cannot be read may be of any generation.
+      if (isBadSector(error)) return 0;
+      throw error;
     } finally {
       await fileSystem.close(file);
     }

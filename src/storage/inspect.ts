@@ -177,6 +177,7 @@ async function inspectSegment({
     owner,
     coveredEnd: row === undefined ? blockOffset(0) : coveredEnd,
     closedEnd: row?.endOffset,
+    badSectors: 'damage',
     onFrame: ({ bytes, start, length }) => {
       const partitionId = framePartitionId(bytes, start);
       const [index, term] = [frameIndex(bytes, start), frameTerm(bytes, start)];

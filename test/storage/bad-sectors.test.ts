@@ -214,6 +214,8 @@ describe('a start that meets a bad sector in the journal', () => {
 
 describe('a start that meets a bad sector in the ledger', () => {
   test.each([
+    ['the first copy of the header', () => [0]],
+    ['the second copy of the header', () => [blockBytes]],
     ['the first copy of the first flush', ({ offsets }) => offsets.slice(0, 1)],
     ['the first copy of the newest flush', ({ offsets }) => offsets.slice(-1)],
     ['the second copy of the newest flush', ({ end }) => [end - blockBytes]],
@@ -307,6 +309,15 @@ describe('a scrub that meets a bad sector', () => {
     const { world } = await filled();
 
     await scrubbed(world, { path: ledgerPath, positions: [2 * blockBytes] });
+
+    expect(renewalsOf(world)).toBe(1);
+    expect(world.failures).toBe(0);
+  });
+
+  test('in the header of the ledger begins a new generation, and the old file is no spare', async () => {
+    const { world } = await filled();
+
+    await scrubbed(world, { path: ledgerPath, positions: [0] });
 
     expect(renewalsOf(world)).toBe(1);
     expect(world.failures).toBe(0);
