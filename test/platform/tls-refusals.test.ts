@@ -34,7 +34,7 @@ import {
 
 const anyPort: NodeAddress = { host: '127.0.0.1', port: 0 };
 const opened = new Opened();
-/** Elsewhere than here the loopback interface has one address. */
+/** Only there does the loopback interface have many addresses. */
 const hasAddresses = process.platform === 'linux';
 
 let certificates: Certificates;
