@@ -117,7 +117,7 @@ class AppendResponder implements ProposalSink, TurnWork {
 }
 
 /** An answer to a query fills a frame, less its head. */
-const queryResultBytesMax = 4 * 1024 * 1024 - 4096;
+export const queryResultBytesMax: number = 4 * 1024 * 1024 - 4096;
 /** So does a description. */
 const descriptionBytesMax = queryResultBytesMax;
 /** Results of one response frame stay below this, so that the frame fits every agreed maximum. */
