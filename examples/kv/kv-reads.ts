@@ -1,5 +1,5 @@
 /** The commands that only look, answered from a store in its present state. */
-import { matchesGlob } from './glob.ts';
+import { globMatcher, patternBytesMax, patternTooLong } from './glob.ts';
 import type { ByteString, KvStore } from './kv-store.ts';
 
 /** The answer to a read. */
@@ -87,10 +87,12 @@ function evaluateMany(store: KvStore, keys: readonly ByteString[]): ReadResult {
 }
 
 function evaluateKeys(store: KvStore, pattern: ByteString): ReadResult {
+  if (pattern.length > patternBytesMax) return { kind: 'error', text: patternTooLong };
+  const matches = globMatcher(pattern);
   const items: ReadResult[] = [];
   let bytes = 0;
   for (const key of store.keys()) {
-    if (pattern !== '*' && !matchesGlob(pattern, key)) continue;
+    if (pattern !== '*' && !matches(key)) continue;
     bytes += 16 + key.length;
     if (bytes > answerBytesMax) return tooLarge;
     items.push({ kind: 'bulk', bytes: key });
@@ -111,10 +113,8 @@ function evaluateScan(store: KvStore, words: readonly ByteString[]): ReadResult 
   if (typeof options === 'string') return { kind: 'error', text: options };
   const step = store.scan(Number(cursor), options.count);
   const isOtherType = options.type !== undefined && options.type !== 'string';
-  const { pattern } = options;
-  const keys = isOtherType
-    ? []
-    : step.keys.filter((key) => pattern === undefined || matchesGlob(pattern, key));
+  const matches = options.pattern === undefined ? undefined : globMatcher(options.pattern);
+  const keys = isOtherType ? [] : step.keys.filter((key) => matches?.(key) ?? true);
   return {
     kind: 'array',
     items: [
@@ -133,6 +133,7 @@ function scanOptions(words: readonly ByteString[]): ScanOptions | string {
     if (value === undefined) return 'ERR syntax error';
     switch (words[at]?.toLowerCase()) {
       case 'match':
+        if (value.length > patternBytesMax) return patternTooLong;
         pattern = value;
         break;
       case 'count':

@@ -1,4 +1,9 @@
-/** The key-value store as a product: what `clustor node --product` loads and `clustor up --example kv` runs on every node. */
+/**
+ * The key-value store as a product: what `clustor node --product` loads and `clustor up --example kv` runs on every node.
+ *
+ * All keys live in one partition. In a cluster of several, nodes could host different ones, and a client would find other keys
+ * on every node; a node that hosts more than one refuses to start, or to serve.
+ */
 import {
   ClustorError,
   type Partition,
@@ -22,6 +27,7 @@ export const product: Product = {
   },
 
   async start(context: ProductContext): Promise<RunningProduct> {
+    onlyPartition(context);
     const server = await RedisServer.open({
       partition: hostedPartition(context),
       port: context.port ?? 0,
@@ -40,7 +46,7 @@ export const product: Product = {
 /** The partition that the node hosts when it is asked: a spare node is given its replica later, and may lose it again. */
 function hostedPartition(context: ProductContext): KvPartition {
   const current = (): Partition => {
-    const [partition] = context.partitions;
+    const partition = onlyPartition(context);
     if (partition !== undefined) return partition;
     throw new ClustorError(
       'CLUSTOR_UNKNOWN_PARTITION',
@@ -57,6 +63,15 @@ function hostedPartition(context: ProductContext): KvPartition {
     append: async (bytes, options) => current().append(bytes, options),
     read: async (read, options) => current().read(read, options),
   };
+}
+
+/** What the node hosts, if it hosts anything. @throws ClustorError `CLUSTOR_INVALID_ARGUMENT` if there is a choice. */
+function onlyPartition({ node, partitions }: ProductContext): Partition | undefined {
+  if (partitions.length <= 1) return partitions[0];
+  throw new ClustorError(
+    'CLUSTOR_INVALID_ARGUMENT',
+    `the key-value store keeps all keys in one partition, and node ${node.nodeId} hosts ${partitions.length}; make a cluster with --partitions 1 for it`,
+  );
 }
 
 function replicationOf(context: ProductContext): ReplicationStatus {

@@ -78,7 +78,11 @@ export class RedisConnection {
   /** Replies that were not handed to the socket yet. */
   #output: ByteString = '';
   #isWorking = false;
-  /** No more requests will come, or none is wanted. */
+  /** The parser may hold requests for which the queue has no room yet. */
+  #isHeldBack = false;
+  /** No more bytes come; what the parser holds is still answered. */
+  #isInputEnded = false;
+  /** No more requests are taken. */
   #isInputOver = false;
   #isClosed = false;
 
@@ -93,7 +97,10 @@ export class RedisConnection {
       this.#takeRequests();
       this.#work();
     });
-    socket.on('end', () => this.finish());
+    socket.on('end', () => {
+      this.#isInputEnded = true;
+      this.#work();
+    });
     // 'close' follows, and that is all there is to do about it.
     socket.on('error', () => undefined);
     socket.on('close', () => {
@@ -103,7 +110,7 @@ export class RedisConnection {
     });
   }
 
-  /** Takes no more requests, answers those that came, then closes. */
+  /** Takes no more requests, answers those that wait, then closes. */
   finish(): void {
     this.#isInputOver = true;
     this.#work();
@@ -119,6 +126,7 @@ export class RedisConnection {
     while (!this.#isFull()) {
       const request = this.#parser.next();
       if (request === undefined) {
+        this.#isHeldBack = false;
         if (this.#socket.isPaused() && !this.#isClosed) this.#socket.resume();
         return;
       }
@@ -130,6 +138,7 @@ export class RedisConnection {
         return;
       }
     }
+    this.#isHeldBack = true;
     this.#socket.pause();
   }
 
@@ -145,7 +154,10 @@ export class RedisConnection {
     this.#workOff().then(
       () => {
         this.#isWorking = false;
-        if (this.#isInputOver && !this.#isClosed) this.#socket.destroySoon();
+        if (this.#isClosed) return;
+        // Two chunks may come in one go, the second one when the work on the first was as good as over.
+        if (this.#front < this.#queue.length) this.#work();
+        else if (this.#isInputOver || this.#isInputEnded) this.#socket.destroySoon();
       },
       (error: unknown) => {
         this.#isWorking = false;
@@ -184,7 +196,7 @@ export class RedisConnection {
       }
       if (this.#output.length >= outputBytesMax) this.#flush();
       if (this.#socket.writableLength >= outputBytesMax) await this.#drained();
-      if (!this.#isInputOver && this.#socket.isPaused()) this.#takeRequests();
+      if (!this.#isInputOver && this.#isHeldBack) this.#takeRequests();
     }
     this.#flush();
   }

@@ -1,5 +1,5 @@
 /** The commands that a connection answers by itself. */
-import { matchesGlob } from './glob.ts';
+import { globMatcher, patternBytesMax, patternTooLong } from './glob.ts';
 import { valueBytesMax } from './kv-commands.ts';
 import type { ByteString } from './kv-store.ts';
 import { wrongArgumentCount } from './kv-writes.ts';
@@ -126,7 +126,11 @@ function answerConfig(words: readonly ByteString[]): Reply {
     return error('ERR only CONFIG GET is supported');
   }
   const patterns = words.slice(2).map((word) => word.toLowerCase());
-  const found = [...settings].filter(([name]) => patterns.some((each) => matchesGlob(each, name)));
+  if (patterns.join(' ').length > patternBytesMax) return error(patternTooLong);
+  const names = new Set<string>();
+  for (const matches of patterns.map(globMatcher))
+    for (const name of settings.keys()) if (matches(name)) names.add(name);
+  const found = [...settings].filter(([name]) => names.has(name));
   return { kind: 'map', entries: found.map(([name, value]) => [bulk(name), bulk(value)]) };
 }
 

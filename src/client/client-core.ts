@@ -8,6 +8,7 @@ import type { AppendReceipt } from '../runtime/local-append.ts';
 import type { AppendCallback, ClientAppend } from './append-lane.ts';
 import { ClientEngine, type ClientParts } from './client-engine.ts';
 import {
+  bytesRefusal,
   optionsRefusal,
   requestDeadlineMsDefault,
   type ClientAppendOptions,
@@ -110,7 +111,9 @@ export class ClustorClient {
     options?: ClientAppendOptions,
   ): void {
     const refusal =
-      this.#engine.closedRefusal() ?? (options === undefined ? undefined : optionsRefusal(options));
+      this.#engine.closedRefusal() ??
+      bytesRefusal('an entry', bytes) ??
+      (options === undefined ? undefined : optionsRefusal(options));
     const deadlineAtMs =
       this.#engine.context.clock.monotonicMs() + (options?.deadlineMs ?? requestDeadlineMsDefault);
     const finalRefusal = refusal ?? this.#engine.context.budget.admit(bytes.length, deadlineAtMs);
@@ -163,6 +166,7 @@ export class ClustorClient {
         this.#engine.context.clock.monotonicMs() + (options.deadlineMs ?? requestDeadlineMsDefault);
       const refusal =
         this.#engine.closedRefusal() ??
+        bytesRefusal('a query', query) ??
         optionsRefusal(options) ??
         this.#engine.context.budget.admit(query.length, deadlineAtMs);
       if (refusal !== undefined) {

@@ -137,6 +137,16 @@ export interface ClusterDescription {
 export const requestDeadlineMsDefault = 10_000;
 
 const opaqueKeyBytesMax = 64;
+const consistencies: readonly ReadConsistency[] = ['linearizable', 'snapshotOnly'];
+
+/** Why a value that callers hand over as bytes is none: a string, as callers without types may give, would become zeros. */
+export function bytesRefusal(what: string, given: unknown): ClustorError | undefined {
+  if (given instanceof Uint8Array) return undefined;
+  return new ClustorError(
+    'CLUSTOR_INVALID_ARGUMENT',
+    `${what} is a Uint8Array, got ${given === null ? 'null' : typeof given}`,
+  );
+}
 
 /** Why options cannot be meant, or why nothing needs to begin: the caller gave up already. */
 export function optionsRefusal(
@@ -146,6 +156,7 @@ export function optionsRefusal(
     deadlineMs = requestDeadlineMsDefault,
     idempotencyKey,
     firstSeenCommit = 0,
+    consistency = 'linearizable',
     signal,
   } = options;
   if (!Number.isFinite(deadlineMs) || deadlineMs < 0) {
@@ -154,19 +165,18 @@ export function optionsRefusal(
       `deadlineMs must be a number of at least 0, got ${deadlineMs}`,
     );
   }
-  if (
-    idempotencyKey !== undefined &&
-    (idempotencyKey.length === 0 || idempotencyKey.length > opaqueKeyBytesMax)
-  ) {
-    return new ClustorError(
-      'CLUSTOR_INVALID_ARGUMENT',
-      `an idempotency key has 1 to ${opaqueKeyBytesMax} bytes, got ${idempotencyKey.length}`,
-    );
-  }
+  const refusalOfKey = idempotencyKey === undefined ? undefined : keyRefusal(idempotencyKey);
+  if (refusalOfKey !== undefined) return refusalOfKey;
   if (!Number.isSafeInteger(firstSeenCommit) || firstSeenCommit < 0) {
     return new ClustorError(
       'CLUSTOR_INVALID_ARGUMENT',
       `firstSeenCommit must be a log index, got ${firstSeenCommit}`,
+    );
+  }
+  if (!consistencies.includes(consistency)) {
+    return new ClustorError(
+      'CLUSTOR_INVALID_ARGUMENT',
+      `consistency is one of ${consistencies.join(', ')}, got ${consistency}`,
     );
   }
   if (signal?.aborted !== true) return undefined;
@@ -174,4 +184,14 @@ export function optionsRefusal(
     outcome: 'surelyNot',
     cause: signal.reason,
   });
+}
+
+function keyRefusal(key: Uint8Array): ClustorError | undefined {
+  const refusal = bytesRefusal('an idempotency key', key);
+  if (refusal !== undefined) return refusal;
+  if (key.length > 0 && key.length <= opaqueKeyBytesMax) return undefined;
+  return new ClustorError(
+    'CLUSTOR_INVALID_ARGUMENT',
+    `an idempotency key has 1 to ${opaqueKeyBytesMax} bytes, got ${key.length}`,
+  );
 }

@@ -5,7 +5,7 @@
  * there; until both are known and good, a connection is nothing but a socket with a deadline:
  *
  * ```
- * TCP accept ── too many open, or too many not authenticated? ── destroyed
+ * TCP accept ── too many open, or too many not authenticated and most of them from this address? ── destroyed
  *     │ TLS 1.3 handshake, 5 s
  *     │   no certificate, expired, not issued by the trust bundle, no common protocol ── OpenSSL and Node refuse
  *     │ identity: one SPIFFE id of this cluster ── otherwise destroyed
@@ -16,6 +16,9 @@
  *
  * With TLS 1.3 the server's handshake ends with the client's last message, and there is no alert for what is found wrong
  * afterwards; the connection is closed. No branch above writes an application byte before the identity is known.
+ *
+ * Places for connections that are not authenticated are shared: when all are taken, one from an address that has fewer of
+ * them takes the place of the newest one of the address that has most, so that nobody shuts others out by connecting often.
  *
  * Nothing is resumed. A resumed session skips the certificate, so that one that expired (or a trust bundle that shrank)
  * since would go unnoticed, and on some paths the peer's certificate is not there to be read. OpenSSL must therefore not
@@ -74,6 +77,10 @@ const mostUnauthenticated = 64;
 
 /** A TCP connection from accept to close. */
 interface OpenSocket {
+  readonly socket: Socket;
+  /** Address without the port. */
+  readonly host: string;
+  /** Address and port. */
   readonly remoteAddress: string;
   authenticated: boolean;
   cancelDeadline: CancelTimer;
@@ -113,7 +120,7 @@ export class TlsListener {
   readonly #server: Server;
   readonly #tlsServer: TlsServer;
   readonly #open = new Map<Socket, OpenSocket>();
-  /** Those of `#open` that are not authenticated, by address and port. */
+  /** Those of `#open` that are not authenticated, by address and port; the oldest first. */
   readonly #unauthenticated = new Map<string, OpenSocket>();
   readonly #remoteAddresses = new WeakMap<Socket, string>();
   readonly #stopRenewals: () => void;
@@ -191,7 +198,8 @@ export class TlsListener {
       socket.destroy();
       return;
     }
-    if (this.#open.size >= mostOpen || this.#unauthenticated.size >= mostUnauthenticated) {
+    const host = socket.remoteAddress ?? '';
+    if (this.#open.size >= mostOpen || !this.#hasRoomFor(host)) {
       const what = this.#open.size >= mostOpen ? 'open' : 'unauthenticated';
       this.#refuse('CLUSTOR_OVERLOADED', `too many ${what} connections`, remoteAddress);
       socket.destroy();
@@ -199,6 +207,8 @@ export class TlsListener {
     }
     const { clock } = this.#options;
     const entry: OpenSocket = {
+      socket,
+      host,
       remoteAddress,
       authenticated: false,
       // Absolute, and not a matter of silence: a byte now and then must not hold a place.
@@ -218,6 +228,26 @@ export class TlsListener {
       this.#leaveUnauthenticated(entry);
     });
     this.#tlsServer.emit('connection', socket);
+  }
+
+  /** Whether one more stranger from `host` may come in, if need be in the place of another one. */
+  #hasRoomFor(host: string): boolean {
+    if (this.#unauthenticated.size < mostUnauthenticated) return true;
+    const byHost = new Map<string, OpenSocket[]>();
+    for (const entry of this.#unauthenticated.values()) {
+      const entries = byHost.get(entry.host);
+      if (entries === undefined) byHost.set(entry.host, [entry]);
+      else entries.push(entry);
+    }
+    let most: readonly OpenSocket[] = byHost.get(host) ?? [];
+    for (const entries of byHost.values()) if (entries.length > most.length) most = entries;
+    const newest = most.at(-1);
+    if (newest === undefined || newest.host === host) return false;
+    const reason = 'too many unauthenticated connections, and most of them from this address';
+    this.#refuse('CLUSTOR_OVERLOADED', reason, newest.remoteAddress);
+    this.#leaveUnauthenticated(newest);
+    newest.socket.destroy();
+    return true;
   }
 
   #leaveUnauthenticated(entry: OpenSocket): void {

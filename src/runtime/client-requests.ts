@@ -24,6 +24,8 @@ export type ClientRequest = Extract<
   { readonly kind: 'appendRequest' | 'readIndexRequest' | 'readRequest' | 'describeRequest' }
 >;
 
+type AppendResult = Extract<Message, { readonly kind: 'appendResponse' }>['results'][number];
+
 /** What requests need from the node. */
 export interface ClientRequestOptions {
   readonly turn: TurnScheduler;
@@ -40,7 +42,7 @@ class AppendResponder implements ProposalSink, TurnWork {
   readonly #session: WireSession;
   readonly #request: Extract<Message, { readonly kind: 'appendRequest' }>;
   readonly #turn: TurnScheduler;
-  #results: Extract<Message, { readonly kind: 'appendResponse' }>['results'][number][] = [];
+  #results: AppendResult[] = [];
   #isMarked = false;
 
   constructor(
@@ -84,6 +86,12 @@ class AppendResponder implements ProposalSink, TurnWork {
     const results = this.#results;
     if (results.length === 0) return;
     this.#results = [];
+    guarded(this.#session, () => {
+      this.#answer(results);
+    });
+  }
+
+  #answer(results: readonly AppendResult[]): void {
     const { requestId, partitionId, toIncarnation } = this.#request;
     for (let at = 0; at < results.length;) {
       const end = responseEnd(results, at);
@@ -109,7 +117,9 @@ class AppendResponder implements ProposalSink, TurnWork {
 }
 
 /** An answer to a query fills a frame, less its head. */
-const queryResultBytesMax = 4 * 1024 * 1024 - 4096;
+export const queryResultBytesMax: number = 4 * 1024 * 1024 - 4096;
+/** So does a description. */
+const descriptionBytesMax = queryResultBytesMax;
 /** Results of one response frame stay below this, so that the frame fits every agreed maximum. */
 const responseBytesMax = 1024 * 1024;
 
@@ -136,13 +146,25 @@ export class ClientRequests {
   handle(session: WireSession, request: ClientRequest): void {
     try {
       this.#authorize(session, request);
-      if (request.kind === 'describeRequest')
-        session.send(this.#options.describe(request.requestId));
+      if (request.kind === 'describeRequest') this.#describe(session, request.requestId);
       else this.#handlePartition(session, request, this.#replica(request));
     } catch (error) {
       if (!isClustorError(error)) throw error;
       answerError(session, request.requestId, error);
     }
+  }
+
+  #describe(session: WireSession, requestId: number): void {
+    const description = this.#options.describe(requestId);
+    const bytes = descriptionBytes(description);
+    if (bytes > descriptionBytesMax)
+      throw new ClustorError(
+        'CLUSTOR_WIRE_BODY_TOO_LARGE',
+        `the description of this node's partitions has ${bytes} bytes, more than ${descriptionBytesMax}`,
+      );
+    guarded(session, () => {
+      session.send(description);
+    });
   }
 
   #handlePartition(
@@ -241,7 +263,9 @@ function read(
   const forbidden = replica.gate.refusal('mayRead');
   if (forbidden !== undefined) throw forbidden;
   if (request.consistency === 'snapshotOnly') {
-    serve(session, request, replica);
+    guarded(session, () => {
+      serve(session, request, replica);
+    });
     return;
   }
   const failed = (error: ClustorError): void => {
@@ -251,7 +275,7 @@ function read(
     replica.requestRead({
       needsRound,
       confirmed: (index, byLease) => {
-        const applied = (): void => {
+        const answer = (): void => {
           if (!byLease || replica.holdsLease()) {
             serve(session, request, replica);
             return;
@@ -259,6 +283,10 @@ function read(
           // The process may have stood still, or apply taken its time: the lease must hold now (specification §2.3).
           const refused = ask(true);
           if (refused !== undefined) failed(refused);
+        };
+        // Called while entries are applied, where a throw would count as a failure to apply.
+        const applied = (): void => {
+          guarded(session, answer);
         };
         replica.reads.whenApplied(index, { applied, failed });
       },
@@ -278,7 +306,7 @@ function serve(
     // A quarantine may have begun while the read waited.
     const forbidden = replica.gate.refusal('mayRead');
     if (forbidden !== undefined) throw forbidden;
-    const result = replica.machine.query(request.query);
+    const result = bytesOfQuery(replica.machine.query(request.query));
     if (result.length > queryResultBytesMax)
       throw new ClustorError(
         'CLUSTOR_RESULT_TOO_LARGE',
@@ -305,6 +333,47 @@ function serve(
           { cause: error },
         );
     answerError(session, requestId, refusal);
+  }
+}
+
+/** What a query returned, if it is what the port says. @throws ClustorError `CLUSTOR_INVALID_ARGUMENT`. */
+function bytesOfQuery(returned: unknown): Uint8Array {
+  if (returned instanceof Uint8Array) return returned;
+  let what = returned === null ? 'null' : `a value of type ${typeof returned}`;
+  if (returned === undefined) what = 'undefined';
+  if (returned instanceof Promise) {
+    what = 'a promise';
+    // Nobody waits for it, and a rejection that nobody takes ends the process.
+    returned.catch(() => undefined);
+  }
+  throw new ClustorError(
+    'CLUSTOR_INVALID_ARGUMENT',
+    `the state machine's query returned ${what}, not bytes`,
+  );
+}
+
+/** What a description takes in a frame; addresses are ASCII. */
+function descriptionBytes(description: Message): number {
+  if (description.kind !== 'describeResponse') return 0;
+  let bytes = 0;
+  for (const { leaderAddress, members } of description.partitions) {
+    bytes += 47 + leaderAddress.length;
+    for (const { address } of members) bytes += 12 + address.length;
+  }
+  return bytes;
+}
+
+/** Runs what must not throw into its caller: a failure ends the session, and nothing else. */
+function guarded(session: WireSession, act: () => void): void {
+  try {
+    act();
+  } catch (error) {
+    try {
+      session.goodbye('CLUSTOR_INTERNAL', `an answer cannot be sent: ${messageOf(error)}`);
+    } catch {
+      // A frame may stand half written where the word would go.
+    }
+    session.destroy();
   }
 }
 

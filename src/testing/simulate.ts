@@ -70,6 +70,8 @@ export interface SimulateReport {
 }
 
 const seedsDefault = 50;
+/** More than anybody waits for. */
+const seedsMax = 1_000_000;
 
 /**
  * Runs a state machine under faults, seed after seed, until one of them finds something wrong.
@@ -84,6 +86,7 @@ export async function simulate(
   workload: Workload,
   options: SimulateOptions = {},
 ): Promise<SimulateReport> {
+  checkParts(createStateMachine, workload);
   const seeds = seedsOf(options.seeds ?? seedsDefault);
   const faultKinds = kindsOf(options.faults ?? defaultFaultKinds);
   const totals = new Totals();
@@ -135,8 +138,9 @@ async function simulateSeed(
     ...(faultsKept === undefined ? {} : { faultsKept }),
   });
   const { violation } = report;
-  if (violation === undefined) return { report, finding: undefined };
-  return { report, finding: findings[0] ?? { kind: 'clusterFailed', message: violation } };
+  const [first] = findings;
+  if (first !== undefined || violation === undefined) return { report, finding: first };
+  return { report, finding: { kind: 'clusterFailed', message: violation } };
 }
 
 class Totals {
@@ -173,17 +177,30 @@ class Totals {
   }
 }
 
+/** Callers without types may leave out what a run needs. */
+function checkParts(createStateMachine: unknown, workload: unknown): void {
+  const next = (workload as Partial<Workload> | null | undefined)?.next;
+  if (typeof createStateMachine === 'function' && typeof next === 'function') return;
+  throw new ClustorError(
+    'CLUSTOR_INVALID_ARGUMENT',
+    'simulate takes a function that makes a state machine, and a workload with a function next',
+  );
+}
+
 function seedsOf(seeds: number | readonly number[]): readonly number[] {
-  const list =
-    typeof seeds === 'number'
-      ? Array.from({ length: Math.max(0, Math.floor(seeds)) }, (_, at) => at + 1)
-      : seeds;
+  const list = typeof seeds === 'number' ? seedsUpTo(seeds) : seeds;
   if (list.length === 0 || list.some((seed) => !Number.isSafeInteger(seed) || seed < 1))
     throw new ClustorError(
       'CLUSTOR_INVALID_ARGUMENT',
-      'seeds takes a number of seeds, at least 1, or a list of whole numbers above 0',
+      `seeds takes a number of seeds, from 1 to ${seedsMax}, or a list of whole numbers above 0`,
     );
   return list;
+}
+
+/** The first seeds; none where there cannot be so many. */
+function seedsUpTo(count: number): readonly number[] {
+  const length = count <= seedsMax ? Math.max(0, Math.floor(count)) : 0;
+  return Array.from({ length }, (_, at) => at + 1);
 }
 
 function kindsOf(kinds: readonly FaultKind[]): readonly FaultKind[] {

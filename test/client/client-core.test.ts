@@ -268,6 +268,42 @@ describe('giving up', () => {
     await expect(tooLarge).rejects.toMatchObject({ code: 'CLUSTOR_ENTRY_TOO_LARGE' });
   });
 
+  test.each<{ readonly what: string; readonly given: unknown }>([
+    { what: 'a string', given: 'value' },
+    { what: 'an array', given: [1, 2] },
+    { what: 'an ArrayBuffer', given: new ArrayBuffer(2) },
+    { what: 'nothing', given: undefined },
+  ])('$what in place of bytes is refused before it is sent', async ({ given }) => {
+    const refusal = { code: 'CLUSTOR_INVALID_ARGUMENT', outcome: 'surelyNot' };
+    const value = given as Uint8Array;
+    const key = (given ?? '') as Uint8Array;
+    const asked = [
+      client.append(partitionId, value),
+      client.append(partitionId, bytes(1), { idempotencyKey: key }),
+      client.read(partitionId, value),
+    ];
+    const settled: Settled[] = [];
+    client.appendWith(partitionId, value, (outcome) => settled.push(outcome));
+    cluster.clock.settle();
+
+    for (const one of asked) await expect(one).rejects.toMatchObject(refusal);
+    expect(settled).toMatchObject([refusal]);
+    expect(cluster.node(1).appendRequests).toEqual([]);
+    expect(client.pendingCount).toBe(0);
+  });
+
+  test('a consistency that does not exist is refused, and the client goes on', async () => {
+    const consistency = 'bogus' as 'snapshotOnly';
+    const reading = client.read(partitionId, bytes(1), { consistency });
+    reading.catch(() => undefined);
+    cluster.clock.settle();
+    const settled = appendAll(client, [1]);
+    cluster.clock.settle();
+
+    await expect(reading).rejects.toMatchObject({ code: 'CLUSTOR_INVALID_ARGUMENT' });
+    expect(indexes(settled)).toEqual([1]);
+  });
+
   test('closing settles what is under way and refuses what comes after', async () => {
     cluster.node(1).isSilent = true;
     const settled = appendAll(client, [1]);

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 
-import { matchesGlob } from '../../examples/kv/glob.ts';
+import { globMatcher, patternBytesMax } from '../../examples/kv/glob.ts';
 import { splitWords } from '../../examples/kv/kv-text.ts';
 import {
   encodeReply,
@@ -194,11 +194,27 @@ describe('patterns', () => {
     ['a**', 'a', true],
     ['', 'a', false],
     ['[abc', 'b', true],
+    ['[^', 'b', true],
+    ['[\\]-a]x', '^x', true],
+    ['\\', '\\', true],
+    ['?\xff[\x80-\xff]', 'a\xff\x90', true],
+    ['a*', 'b', false],
+    [`${'?'.repeat(31)}*z`, `${'y'.repeat(40)}z`, true],
+    [`${'?'.repeat(63)}[yz]`, 'y'.repeat(64), true],
+    ['?'.repeat(64), 'y'.repeat(65), false],
   ])('%j against %j is %j', (pattern, text, expected) => {
-    expect(matchesGlob(pattern, text)).toBe(expected);
+    expect(globMatcher(pattern)(text)).toBe(expected);
   });
 
   test('many stars do not take exponential time', () => {
-    expect(matchesGlob(`${'a*'.repeat(30)}b`, 'a'.repeat(2_000))).toBe(false);
+    expect(globMatcher(`${'a*'.repeat(30)}b`)('a'.repeat(2_000))).toBe(false);
+  });
+
+  test('the longest pattern does not go back over a long key', () => {
+    const matches = globMatcher(`*${'a'.repeat(patternBytesMax - 3)}b*`);
+    const startedAtMs = performance.now();
+
+    expect(matches('a'.repeat(524_288))).toBe(false);
+    expect(performance.now() - startedAtMs).toBeLessThan(1_000);
   });
 });

@@ -2,7 +2,12 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect as connectTcp, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { connect, createServer as createTlsServer, type TlsOptions } from 'node:tls';
+import {
+  connect,
+  createServer as createTlsServer,
+  type ConnectionOptions,
+  type TlsOptions,
+} from 'node:tls';
 
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 
@@ -29,6 +34,8 @@ import {
 
 const anyPort: NodeAddress = { host: '127.0.0.1', port: 0 };
 const opened = new Opened();
+/** Only there does the loopback interface have many addresses. */
+const hasAddresses = process.platform === 'linux';
 
 let certificates: Certificates;
 let observer: EventList;
@@ -215,8 +222,8 @@ describe('a node that listens', () => {
 });
 
 describe('a node against strangers in numbers', () => {
-  async function openTcp(count: number): Promise<Socket[]> {
-    const sockets = Array.from({ length: count }, () => connectTcp(address.port, address.host));
+  async function openTcp(count: number, localAddress = '127.0.0.1'): Promise<Socket[]> {
+    const sockets = Array.from({ length: count }, () => connectTcp({ ...address, localAddress }));
     for (const socket of sockets) {
       socket.on('error', () => {});
       opened.onClose(() => void socket.destroy());
@@ -250,6 +257,35 @@ describe('a node against strangers in numbers', () => {
     });
     await waitUntil('a good peer comes in again', () => accepted.length === 1);
     late.destroy();
+  });
+
+  test.runIf(hasAddresses)('lets a peer in from another address than the crowded one', async () => {
+    const silent = await openTcp(64);
+    for (const socket of silent) socket.resume();
+    await moment();
+    const keys = { ...keysOf(await certificates.node(2)), ALPNProtocols: ['clustor/1'] };
+    const from = { ...address, localAddress: '127.0.0.2' } as ConnectionOptions;
+    const good = connect({ ...from, ...keys, rejectUnauthorized: false });
+
+    await waitUntil('the good peer comes in', () => accepted.length === 1);
+    await waitUntil('one place was given up', () => silent.some((socket) => socket.destroyed));
+    await openTcp(2);
+    await moment();
+
+    // The good peer needs no place any more; one stranger has it, and another one is too many.
+    expect(silent.filter((socket) => !socket.destroyed)).toHaveLength(63);
+    expect(observer.refusalCodes).toEqual(['CLUSTOR_OVERLOADED', 'CLUSTOR_OVERLOADED']);
+    good.destroy();
+  });
+
+  test.runIf(hasAddresses)('shares its places among addresses', async () => {
+    const first = await openTcp(64);
+    const second = await openTcp(40, '127.0.0.2');
+    for (const socket of [...first, ...second]) socket.resume();
+    await moment();
+
+    expect(first.filter((socket) => !socket.destroyed)).toHaveLength(32);
+    expect(second.filter((socket) => !socket.destroyed)).toHaveLength(32);
   });
 
   test('drops a peer that never finishes the handshake, however busy', async () => {

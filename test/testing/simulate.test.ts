@@ -47,10 +47,28 @@ describe('simulate', () => {
   test.each([
     { seeds: 0, faults: undefined, says: 'seeds takes' },
     { seeds: [1.5], faults: undefined, says: 'seeds takes' },
+    { seeds: Number.POSITIVE_INFINITY, faults: undefined, says: 'seeds takes' },
+    { seeds: Number.NaN, faults: undefined, says: 'seeds takes' },
+    { seeds: 1e15, faults: undefined, says: 'seeds takes' },
     { seeds: 1, faults: ['fire' as 'crash'], says: 'there is no fault fire' },
   ])('seeds $seeds and faults $faults are refused', async ({ seeds, faults, says }) => {
     const options = faults === undefined ? { seeds } : { seeds, faults };
 
-    await expect(simulate(() => new Seats('none'), visitors, options)).rejects.toThrow(says);
+    await expect(simulate(() => new Seats('none'), visitors, options)).rejects.toMatchObject({
+      code: 'CLUSTOR_INVALID_ARGUMENT',
+      message: expect.stringContaining(says) as string,
+    });
+  });
+
+  test('what is no machine or no workload is refused', async () => {
+    const factory = (): Seats => new Seats('none');
+    for (const [create, workload] of [
+      [factory, undefined],
+      [factory, {}],
+      [undefined, visitors],
+    ] as unknown as Parameters<typeof simulate>[])
+      await expect(simulate(create, workload)).rejects.toMatchObject({
+        code: 'CLUSTOR_INVALID_ARGUMENT',
+      });
   });
 });

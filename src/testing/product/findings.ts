@@ -1,5 +1,6 @@
 /** What a simulated run can find wrong with a user's state machine, and how bytes are shown in it. */
 import { utf8Decode } from '../../base/bytes.ts';
+import { messageOf } from '../../base/errors.ts';
 
 /**
  * What is wrong.
@@ -11,9 +12,12 @@ import { utf8Decode } from '../../base/bytes.ts';
  * - `lostEffect`, `doubleEffect`: an acknowledged append is not in the state, or one append is in it more than once.
  * - `wrongRead`: a linearizable read gave an answer that no state between its start and its end gives.
  * - `replicasDiffer`: replicas that applied everything answer differently.
- * - `applyFailed`: `apply` threw, or failed for good.
+ * - `applyFailed`: `apply` threw, failed for good, or returned what is no outcome, or fewer results than entries.
  * - `payloadChanged`: `apply` wrote into the bytes of an entry.
  * - `promiseBroken`: the workload's own `verify` says so.
+ * - `queryFailed`: `query` threw, or returned something else than bytes, or too many.
+ * - `createFailed`: `createStateMachine` threw, or returned no state machine.
+ * - `workloadFailed`: the workload threw, or asked for what cannot be asked for.
  * - `clusterFailed`: the cluster itself broke a promise; that is a bug of Clustor.
  *
  * @public
@@ -30,6 +34,9 @@ export type FindingKind =
   | 'applyFailed'
   | 'payloadChanged'
   | 'promiseBroken'
+  | 'queryFailed'
+  | 'createFailed'
+  | 'workloadFailed'
   | 'clusterFailed';
 
 /** One finding. @public */
@@ -46,6 +53,22 @@ export function describeBytes(bytes: Uint8Array | undefined): string {
   const shown = bytes.subarray(0, shownBytesMax);
   const rest = bytes.length > shownBytesMax ? `… (${bytes.length} bytes)` : '';
   return `${printable(shown) ?? `0x${hexadecimal(shown)}`}${rest}`;
+}
+
+/** Names what a user's code returned in place of what it should have. A promise among it may reject: nobody waits for it. */
+export function describeReturned(value: unknown): string {
+  if (value instanceof Promise) {
+    value.catch(() => undefined);
+    return 'a promise';
+  }
+  if (value === undefined) return 'undefined';
+  if (value === null) return 'null';
+  return typeof value === 'object' ? 'an object' : `a ${typeof value}`;
+}
+
+/** Where something was thrown, if that is known. */
+export function describeThrown(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : messageOf(error);
 }
 
 function printable(bytes: Uint8Array): string | undefined {

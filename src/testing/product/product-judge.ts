@@ -18,14 +18,20 @@ import {
   type RecordedEntry,
   type RecordedSnapshot,
 } from './entry-record.ts';
-import { isSameAnswer, type Finding, type FindingKind } from './findings.ts';
+import {
+  describeReturned,
+  describeThrown,
+  isSameAnswer,
+  type Finding,
+  type FindingKind,
+} from './findings.ts';
 import type { AppendSeen, ReadSeen } from './product-load.ts';
 import type { Surroundings } from './surroundings.ts';
 import type { Workload } from './workload.ts';
 
 /** Everything that is judged. */
 export interface JudgeOptions {
-  readonly createMachine: () => StateMachine;
+  readonly createMachine: (surroundings: Surroundings) => StateMachine;
   readonly workload: Workload;
   readonly record: EntryRecord;
   readonly appends: readonly AppendSeen[];
@@ -213,12 +219,23 @@ class ProductJudge {
     const unknown = appends
       .filter(({ receipt, isRefused }) => receipt === undefined && !isRefused)
       .map(({ request }) => request);
-    const wrong = workload.verify?.({
-      acknowledged,
-      unknown,
-      query: (request) => this.#query(reference, request),
-    });
-    if (wrong !== undefined) this.#found('promiseBroken', wrong);
+    let wrong: unknown;
+    try {
+      wrong = workload.verify?.({
+        acknowledged,
+        unknown,
+        query: (request) => this.#query(reference, request),
+      });
+    } catch (error) {
+      if (error instanceof Found) throw error;
+      this.#found('workloadFailed', `verify threw: ${describeThrown(error)}`);
+    }
+    if (typeof wrong === 'string') this.#found('promiseBroken', wrong);
+    if (wrong !== undefined)
+      this.#found(
+        'workloadFailed',
+        `verify returned ${describeReturned(wrong)}, neither text nor nothing`,
+      );
   }
 
   #mustAnswer(
@@ -241,16 +258,34 @@ class ProductJudge {
   }
 
   #create(): StateMachine {
-    return this.#options.surroundings.run(this.#options.createMachine);
+    return this.#options.createMachine(this.#options.surroundings);
   }
 
-  #apply(machine: StateMachine, entry: RecordedEntry): Promise<Uint8Array | undefined> {
-    const { surroundings, record } = this.#options;
-    return surroundings.run(() => applyAlone(machine, entry, record.partitionId));
+  async #apply(machine: StateMachine, entry: RecordedEntry): Promise<Uint8Array | undefined> {
+    const { surroundings, record, describe } = this.#options;
+    try {
+      return await surroundings.run(() => applyAlone(machine, entry, record.partitionId));
+    } catch (error) {
+      return this.#found(
+        'applyFailed',
+        `apply failed at entry ${entry.index}, ${describe(entry.payload)}, when entries were applied one by one: ${describeThrown(error)}`,
+      );
+    }
   }
 
   #query(machine: StateMachine, request: Uint8Array): Uint8Array {
-    return this.#options.surroundings.run(() => machine.query(request));
+    const { surroundings, describe } = this.#options;
+    let answer: unknown;
+    try {
+      answer = surroundings.run(() => machine.query(request));
+    } catch (error) {
+      this.#found('queryFailed', `query threw at ${describe(request)}: ${describeThrown(error)}`);
+    }
+    if (answer instanceof Uint8Array) return answer;
+    return this.#found(
+      'queryFailed',
+      `query answered ${describe(request)} with ${describeReturned(answer)}, not with bytes`,
+    );
   }
 
   #ask(machine: StateMachine): readonly Uint8Array[] {

@@ -11,6 +11,7 @@ import type { HistoryEventType, HistoryOp } from '../history.ts';
 import type { SimLoad, SimLoadParts } from '../sim-product.ts';
 import type { SimTap } from '../sim-tap.ts';
 import type { EntryRecord } from './entry-record.ts';
+import { drawRequest } from './workload-request.ts';
 import {
   workloadRandom,
   type Workload,
@@ -46,6 +47,8 @@ export interface ProductLoadOptions extends SimLoadParts {
   readonly record: EntryRecord;
   readonly describe: (bytes: Uint8Array | undefined) => string;
   readonly tap: SimTap | undefined;
+  /** The workload made a mistake of its own; throws. */
+  readonly workloadFailed: (message: string) => never;
 }
 
 interface Operation {
@@ -116,8 +119,10 @@ export class ProductLoad implements SimLoad {
   }
 
   #draw(client: number): WorkloadRequest {
-    const { workload } = this.#options;
-    return workload.next({ operation: this.operations, client, random: this.#workloadRandom });
+    const { workload, workloadFailed } = this.#options;
+    const turn = { operation: this.operations, client, random: this.#workloadRandom };
+    const request = drawRequest(workload, turn);
+    return typeof request === 'string' ? workloadFailed(request) : request;
   }
 
   #pause(worker: number): void {

@@ -9,7 +9,7 @@ import type { SimLoad, SimLoadParts, SimProduct } from '../sim-product.ts';
 import type { SimProductFactory } from '../sim-run.ts';
 import type { SimTap } from '../sim-tap.ts';
 import { EntryRecord } from './entry-record.ts';
-import { describeBytes, type Finding } from './findings.ts';
+import { describeBytes, describeReturned, describeThrown, type Finding } from './findings.ts';
 import { judgeProduct } from './product-judge.ts';
 import { ProductLoad } from './product-load.ts';
 import { Surroundings } from './surroundings.ts';
@@ -24,6 +24,7 @@ export interface UserProductOptions {
   readonly onFinding: (finding: Finding) => void;
 }
 
+const machineMethods = ['apply', 'query', 'snapshot', 'restore'] as const;
 /** Machines that apply a log once more have a clock of their own, far from every node's. */
 const judgeWallMs = 1_893_456_000_000;
 
@@ -52,7 +53,7 @@ class UserProduct implements SimProduct {
 
   createStateMachine(parts: MachineParts): StateMachine {
     const { host, partitionId, onApplied } = parts;
-    const { createStateMachine, random } = this.#options;
+    const { random } = this.#options;
     const name = `node ${host.nodeId} (life ${host.generation})`;
     const surroundings = new Surroundings({
       wallMs: () => host.clock.wallMs(),
@@ -61,7 +62,7 @@ class UserProduct implements SimProduct {
       reads: this.#reads,
     });
     return new WatchedMachine({
-      inner: surroundings.run(createStateMachine),
+      inner: this.#create(surroundings),
       name,
       record: this.#recordOf(partitionId),
       surroundings,
@@ -87,6 +88,7 @@ class UserProduct implements SimProduct {
       record: this.#recordOf(plan.partitionId),
       describe: this.#describe,
       tap,
+      workloadFailed: (message) => this.#failed({ kind: 'workloadFailed', message }),
     });
     return this.#load;
   }
@@ -105,9 +107,9 @@ class UserProduct implements SimProduct {
     const load = this.#load;
     if (record === undefined || load === undefined) return undefined;
     const members = cluster.committedConfiguration(record.partitionId)?.members ?? [];
-    const { createStateMachine, workload, random } = this.#options;
+    const { workload, random } = this.#options;
     const finding = await judgeProduct({
-      createMachine: createStateMachine,
+      createMachine: (surroundings) => this.#create(surroundings),
       workload,
       record,
       appends: load.appends,
@@ -133,9 +135,45 @@ class UserProduct implements SimProduct {
   }
 
   readonly #describe = (bytes: Uint8Array | undefined): string => {
-    const { describe } = this.#options.workload;
-    return bytes === undefined || describe === undefined ? describeBytes(bytes) : describe(bytes);
+    const { workload, violated } = this.#options;
+    if (bytes === undefined || workload.describe === undefined) return describeBytes(bytes);
+    let message: string;
+    try {
+      const told: unknown = workload.describe(bytes);
+      if (typeof told === 'string') return told;
+      message = `describe returned ${describeReturned(told)}, no text`;
+    } catch (error) {
+      message = `describe threw: ${describeThrown(error)}`;
+    }
+    violated(this.#found({ kind: 'workloadFailed', message }));
+    return describeBytes(bytes);
   };
+
+  /** A machine of the user's, looked at before anybody calls it. */
+  #create(surroundings: Surroundings): StateMachine {
+    let machine: unknown;
+    try {
+      machine = surroundings.run(this.#options.createStateMachine);
+    } catch (error) {
+      const message = `createStateMachine threw: ${describeThrown(error)}`;
+      return this.#failed({ kind: 'createFailed', message });
+    }
+    const missing = machineMethods.filter(
+      (name) => typeof (machine as Partial<StateMachine> | undefined)?.[name] !== 'function',
+    );
+    if (missing.length === 0) return machine as StateMachine;
+    return this.#failed({
+      kind: 'createFailed',
+      message: `createStateMachine returned ${describeReturned(machine)} without ${missing.join(', ')}`,
+    });
+  }
+
+  /** Ends the run, wherever what is thrown here is caught. */
+  #failed(finding: Finding): never {
+    const message = this.#found(finding);
+    this.#options.violated(message);
+    throw new Error(message);
+  }
 
   #recordOf(partitionId: PartitionId): EntryRecord {
     this.#record ??= new EntryRecord(partitionId);

@@ -5,7 +5,6 @@
  * on being applied; clock and chance are the simulated node's own.
  */
 import { crc32c } from '../../base/crc32c.ts';
-import { messageOf } from '../../base/errors.ts';
 import type { LogIndex } from '../../base/ids.ts';
 import { nextBelow, nextBetween, type PrngState } from '../../base/prng.ts';
 import type {
@@ -14,9 +13,11 @@ import type {
   EntryBatch,
   StateMachine,
 } from '../../ports/state-machine.ts';
+import { resultBytesMax } from '../../runtime/apply-pipeline.ts';
+import { queryResultBytesMax } from '../../runtime/client-requests.ts';
 import type { AppliedEntry } from '../sim-machine.ts';
 import type { EntryRecord } from './entry-record.ts';
-import { isSameAnswer, type FindingKind } from './findings.ts';
+import { describeReturned, describeThrown, isSameAnswer, type FindingKind } from './findings.ts';
 import type { Surroundings } from './surroundings.ts';
 
 /** What a watched machine reports to. */
@@ -77,8 +78,25 @@ export class WatchedMachine implements StateMachine {
   }
 
   query(request: Uint8Array): Uint8Array {
-    const { inner, surroundings } = this.#watch;
-    return surroundings.run(() => inner.query(request));
+    const { inner, name, surroundings, found, describe } = this.#watch;
+    let answer: unknown;
+    try {
+      answer = surroundings.run(() => inner.query(request));
+    } catch (error) {
+      found(
+        'queryFailed',
+        `query threw on ${name}, at ${describe(request)}: ${describeThrown(error)}`,
+      );
+      throw error;
+    }
+    if (answer instanceof Uint8Array && answer.length <= queryResultBytesMax) return answer;
+    const given =
+      answer instanceof Uint8Array
+        ? `${answer.length} bytes; an answer has ${queryResultBytesMax} at most`
+        : `${describeReturned(answer)}, not with bytes`;
+    const what = `query on ${name} answered ${describe(request)} with ${given}`;
+    found('queryFailed', what);
+    throw new TypeError(what);
   }
 
   snapshot(): AsyncIterable<Uint8Array> {
@@ -93,7 +111,7 @@ export class WatchedMachine implements StateMachine {
     const last = batch.index(batch.length - 1);
     this.#watch.found(
       'applyFailed',
-      `apply threw on ${this.#watch.name}, at entries ${batch.index(0)} to ${last}: ${error instanceof Error ? (error.stack ?? error.message) : messageOf(error)}`,
+      `apply threw on ${this.#watch.name}, at entries ${batch.index(0)} to ${last}: ${describeThrown(error)}`,
     );
   }
 
@@ -103,6 +121,13 @@ export class WatchedMachine implements StateMachine {
     done: { readonly payloads: readonly Uint8Array[]; readonly outcome: ApplyOutcome },
   ): void {
     const { payloads, outcome } = done;
+    const fault = faultOfOutcome(outcome, batch.length);
+    if (fault !== undefined) {
+      const last = batch.index(batch.length - 1);
+      const what = `apply on ${this.#watch.name} returned ${fault}, for entries ${batch.index(0)} to ${last}`;
+      this.#watch.found('applyFailed', what);
+      throw new TypeError(what);
+    }
     const count = outcome.kind === 'ack' ? batch.length : outcome.appliedCount;
     if (outcome.kind !== 'fatal' || count > 0) this.#fatals = 0;
     if (outcome.kind === 'fatal' && ++this.#fatals === fatalsMax)
@@ -165,7 +190,7 @@ export class WatchedMachine implements StateMachine {
     const failed = (error: unknown): void => {
       found(
         'snapshotFailed',
-        `snapshot threw on ${name}, after entry ${index}: ${error instanceof Error ? (error.stack ?? '') : messageOf(error)}`,
+        `snapshot threw on ${name}, after entry ${index}: ${describeThrown(error)}`,
       );
     };
     try {
@@ -178,6 +203,10 @@ export class WatchedMachine implements StateMachine {
               record.snapshots.push({ index, chunks, by: name });
               return;
             }
+            if (!((next.value as unknown) instanceof Uint8Array)) {
+              failed(new TypeError(`a chunk is ${describeReturned(next.value)}, not bytes`));
+              return;
+            }
             chunks.push(next.value.slice());
             after(chunks.length === 1 ? delayMs : 1, step);
           }, failed);
@@ -187,4 +216,26 @@ export class WatchedMachine implements StateMachine {
       failed(error);
     }
   }
+}
+
+/** What is wrong with the form of what `apply` returned for so many entries, if anything is. */
+function faultOfOutcome(returned: unknown, length: number): string | undefined {
+  const outcome = (returned ?? {}) as Readonly<Record<string, unknown>>;
+  const { kind, appliedCount, results } = outcome;
+  if (kind !== 'ack' && kind !== 'retryable' && kind !== 'fatal')
+    return `${describeReturned(returned)}, which is no outcome`;
+  const count = kind === 'ack' ? length : Number(appliedCount);
+  if (!Number.isInteger(count) || count < 0 || count > length)
+    return `an appliedCount of ${String(appliedCount)} for ${length} entries`;
+  if (results === undefined) return undefined;
+  if (!Array.isArray(results)) return `results that are ${describeReturned(results)}`;
+  if (results.length < count) return `${results.length} results for ${count} entries`;
+  for (const result of results as readonly unknown[]) {
+    if (result === undefined) continue;
+    if (!(result instanceof Uint8Array))
+      return `a result that is ${describeReturned(result)}, not bytes`;
+    if (result.length > resultBytesMax)
+      return `a result of ${result.length} bytes; one has ${resultBytesMax} at most`;
+  }
+  return undefined;
 }

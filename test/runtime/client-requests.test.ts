@@ -1,0 +1,164 @@
+/** Answers that cannot be given harm nobody but who asked for them. */
+import { describe, expect, test } from 'vitest';
+
+import type { ClustorError } from '../../src/base/errors.ts';
+import { clusterId, incarnation, nodeId, partitionId } from '../../src/base/ids.ts';
+import { openClientCore, type ClustorClient } from '../../src/client/client-core.ts';
+import { silentObserver } from '../../src/ports/observer.ts';
+import type { ApplyContext, ApplyOutcome, EntryBatch } from '../../src/ports/state-machine.ts';
+import { ClientRequests } from '../../src/runtime/client-requests.ts';
+import type { Message, WireSession } from '../../src/runtime/wire-session.ts';
+import { TurnScheduler } from '../../src/runtime/turn.ts';
+import { encodeCommand, RegisterMachine } from '../../src/testing/sim-machine.ts';
+import { realClock } from '../platform/tls-fixture.ts';
+import { ScenarioCluster } from '../scenarios/scenario-cluster.ts';
+
+const partition = partitionId('018c0d6c-9c11-7e9d-8000-000000000001');
+const someBytes = new Uint8Array(1);
+const command = encodeCommand({ op: 'write', key: 'key', value: 'x' });
+
+class Odd extends RegisterMachine {
+  /** What the next queries return in place of bytes. */
+  static returned: () => unknown = () => someBytes;
+  /** What the next entries give in place of bytes. */
+  static result: unknown = undefined;
+
+  override query(): Uint8Array {
+    return Odd.returned() as Uint8Array;
+  }
+
+  override apply(batch: EntryBatch, context: ApplyContext): ApplyOutcome {
+    const outcome = super.apply(batch, context);
+    if (Odd.result === undefined) return outcome;
+    return { kind: 'ack', results: [Odd.result as Uint8Array] };
+  }
+}
+
+async function startOdd(): Promise<{ scenario: ScenarioCluster; client: ClustorClient }> {
+  Odd.returned = () => someBytes;
+  Odd.result = undefined;
+  const createStateMachine = (): Odd => new Odd();
+  const scenario = await ScenarioCluster.start(811, 3, { createStateMachine });
+  const { transport, clock, entropy } = scenario.world.client('odd');
+  const client = await scenario.settle(
+    openClientCore({
+      transport,
+      clock,
+      entropy,
+      observer: silentObserver,
+      clusterId: clusterId('018c0d6c-9c11-7e9d-8000-86f5bb8c0001'),
+      addresses: scenario.nodeIds.map((id) => scenario.world.address(id)),
+      limits: { openDeadlineMs: 30_000 },
+    }),
+  );
+  return { scenario, client };
+}
+
+describe('a query that', () => {
+  test.each<{ readonly what: string; readonly returned: () => unknown; readonly says: string }>([
+    { what: 'is async', returned: () => Promise.resolve(someBytes), says: 'a promise' },
+    { what: 'rejects', returned: () => Promise.reject(new Error('late')), says: 'a promise' },
+    { what: 'returns nothing', returned: () => undefined, says: 'undefined' },
+    { what: 'returns null', returned: () => null, says: 'null' },
+    { what: 'returns a string', returned: () => 'value', says: 'a value of type string' },
+  ])('$what is refused with a code, and no node minds', async ({ returned, says }) => {
+    const { scenario, client } = await startOdd();
+    await scenario.settle(client.append(partition, command));
+    Odd.returned = returned;
+
+    for (const consistency of ['linearizable', 'snapshotOnly'] as const) {
+      const asked = client.read(partition, someBytes, { consistency });
+      const ending = await scenario.ending(asked);
+      expect(ending).toMatchObject({
+        error: { code: 'CLUSTOR_INVALID_ARGUMENT', outcome: 'surelyNot', retryable: false },
+      });
+      expect((ending as { error: ClustorError }).error.message).toContain(
+        `the state machine's query returned ${says}, not bytes`,
+      );
+    }
+
+    Odd.returned = () => someBytes;
+    expect(await scenario.settle(client.read(partition, someBytes))).toMatchObject({
+      result: someBytes,
+    });
+    expect(scenario.nodeIds.map((id) => scenario.quarantines(id))).toEqual([[], [], []]);
+  });
+
+  test('throws what cannot even be told ends the session, not the replica', async () => {
+    const { scenario, client } = await startOdd();
+    await scenario.settle(client.append(partition, command));
+    let asked = 0;
+    Odd.returned = () => {
+      if (asked++ > 0) return someBytes;
+      throw Object.create(null) as Error;
+    };
+
+    const reading = client.read(partition, someBytes);
+    const appending = client.append(partition, command);
+
+    expect(await scenario.settle(reading)).toMatchObject({ result: someBytes });
+    expect(await scenario.settle(appending)).toMatchObject({ term: expect.any(Number) as number });
+    expect(asked).toBe(2);
+    expect(scenario.areAllUp()).toBe(true);
+    expect(scenario.nodeIds.map((id) => scenario.quarantines(id))).toEqual([[], [], []]);
+  });
+});
+
+test('a result that cannot be encoded ends the session of who asked, and no node', async () => {
+  const { scenario, client } = await startOdd();
+  const leader = await scenario.untilLeader();
+  Odd.result = { length: 3 * 1024 };
+  const appending = scenario.ending(client.append(partition, command, { deadlineMs: 2_000 }));
+  await scenario.advance(1_000);
+  Odd.result = { length: Number.NaN };
+  await scenario.ending(client.append(partition, command, { deadlineMs: 2_000 }));
+  await appending;
+  Odd.result = undefined;
+
+  await scenario.settle(client.append(partition, command));
+  expect(scenario.areAllUp()).toBe(true);
+  expect(scenario.eventsOf(leader, 'nodeFailed')).toEqual([]);
+});
+
+test('a description that no frame holds is refused with a code', () => {
+  const sent: Message[] = [];
+  const session = {
+    role: 'client',
+    send: (message: Message) => sent.push(message),
+  } as unknown as WireSession;
+  const address = `${'n'.repeat(200)}:7000`;
+  const members = [1, 2, 3, 4, 5].map((id) => ({ nodeId: nodeId(id), address }));
+  const describeWith = (count: number): Message => {
+    const requests = new ClientRequests({
+      turn: new TurnScheduler(realClock, () => undefined),
+      replicaOf: () => undefined,
+      describe: (requestId) => ({
+        kind: 'describeResponse',
+        requestId,
+        deadlineMs: 0,
+        routingEpoch: 1,
+        nodeId: nodeId(1),
+        bootId: incarnation('018c0d6c-9c11-7e9d-8000-000000000009'),
+        partitions: Array.from({ length: count }, () => ({
+          partitionId: partition,
+          leaderNodeId: nodeId(1),
+          leaderAddress: address,
+          term: 1 as never,
+          commit: 1 as never,
+          isLeader: true,
+          members,
+        })),
+      }),
+    });
+    requests.handle(session, {
+      kind: 'describeRequest',
+      requestId: 1,
+      deadlineMs: 0,
+      routingEpoch: 1,
+    });
+    return sent.at(-1) as Message;
+  };
+
+  expect(describeWith(3_000).kind).toBe('describeResponse');
+  expect(describeWith(10_000)).toMatchObject({ kind: 'errorResponse', errorCode: 1002 });
+});
