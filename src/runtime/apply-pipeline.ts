@@ -338,6 +338,10 @@ export class ApplyPipeline {
   }
 
   #settle(outcome: ApplyOutcome): Promise<void> | undefined {
+    if (outcome.results?.every(isAnswer) === false) {
+      this.#threw(new Error("the state machine's answers are not all bytes"));
+      return undefined;
+    }
     const appliedCount = outcome.kind === 'ack' ? this.#batch.length : outcome.appliedCount;
     this.#report(appliedCount, outcome.results);
     if (this.#isClosed) return undefined;
@@ -411,6 +415,11 @@ export class ApplyPipeline {
 
 /** Bytes that the answer to one entry may have: so many pass every connection. */
 export const resultBytesMax: number = 1024 * 1024;
+
+/** What a machine written in plain JavaScript answers may be anything. */
+function isAnswer(result: unknown): boolean {
+  return result === undefined || result instanceof Uint8Array;
+}
 
 function answerOfRow(
   row: IdempotencyRow,

@@ -240,3 +240,14 @@ test('an answer that is too large to be passed on is an error of its entry, and 
   ]);
   expect(bench.pipeline.appliedIndex).toBe(3);
 });
+
+test('an answer that is not bytes is a fault of the machine', () => {
+  const bench = new Bench();
+  bench.outcome = () => ({ kind: 'ack', results: ['text' as unknown as Uint8Array] });
+  bench.append('one');
+  bench.commit();
+
+  expect(bench.pipeline.fault?.message).toContain('not all bytes');
+  expect(bench.reported).toEqual([]);
+  expect(bench.pipeline.appliedIndex).toBe(0);
+});

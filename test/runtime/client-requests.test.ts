@@ -5,8 +5,9 @@ import type { ClustorError } from '../../src/base/errors.ts';
 import { clusterId, incarnation, nodeId, partitionId } from '../../src/base/ids.ts';
 import { openClientCore, type ClustorClient } from '../../src/client/client-core.ts';
 import { silentObserver } from '../../src/ports/observer.ts';
-import type { ApplyContext, ApplyOutcome, EntryBatch } from '../../src/ports/state-machine.ts';
 import { ClientRequests } from '../../src/runtime/client-requests.ts';
+import type { Proposal } from '../../src/runtime/proposals.ts';
+import type { Replica } from '../../src/runtime/replica.ts';
 import type { Message, WireSession } from '../../src/runtime/wire-session.ts';
 import { TurnScheduler } from '../../src/runtime/turn.ts';
 import { encodeCommand, RegisterMachine } from '../../src/testing/sim-machine.ts';
@@ -20,23 +21,14 @@ const command = encodeCommand({ op: 'write', key: 'key', value: 'x' });
 class Odd extends RegisterMachine {
   /** What the next queries return in place of bytes. */
   static returned: () => unknown = () => someBytes;
-  /** What the next entries give in place of bytes. */
-  static result: unknown = undefined;
 
   override query(): Uint8Array {
     return Odd.returned() as Uint8Array;
-  }
-
-  override apply(batch: EntryBatch, context: ApplyContext): ApplyOutcome {
-    const outcome = super.apply(batch, context);
-    if (Odd.result === undefined) return outcome;
-    return { kind: 'ack', results: [Odd.result as Uint8Array] };
   }
 }
 
 async function startOdd(): Promise<{ scenario: ScenarioCluster; client: ClustorClient }> {
   Odd.returned = () => someBytes;
-  Odd.result = undefined;
   const createStateMachine = (): Odd => new Odd();
   const scenario = await ScenarioCluster.start(811, 3, { createStateMachine });
   const { transport, clock, entropy } = scenario.world.client('odd');
@@ -104,20 +96,43 @@ describe('a query that', () => {
   });
 });
 
-test('a result that cannot be encoded ends the session of who asked, and no node', async () => {
-  const { scenario, client } = await startOdd();
-  const leader = await scenario.untilLeader();
-  Odd.result = { length: 3 * 1024 };
-  const appending = scenario.ending(client.append(partition, command, { deadlineMs: 2_000 }));
-  await scenario.advance(1_000);
-  Odd.result = { length: Number.NaN };
-  await scenario.ending(client.append(partition, command, { deadlineMs: 2_000 }));
-  await appending;
-  Odd.result = undefined;
+test('answers that cannot be sent end the session of who asked, and no turn', () => {
+  const ended: unknown[] = [];
+  const session = {
+    role: 'client',
+    send: () => {
+      throw new Error('no frame holds it');
+    },
+    goodbye: () => undefined,
+    destroy: () => ended.push(true),
+  } as unknown as WireSession;
+  const failures: unknown[] = [];
+  const turn = new TurnScheduler(realClock, (error) => failures.push(error));
+  const replica = {
+    isLeader: true,
+    offer: ({ sink, slot }: Proposal) => {
+      sink.proposalCommitted(slot, { term: 1 as never, index: 1 as never, result: undefined });
+    },
+  } as unknown as Replica;
+  const requests = new ClientRequests({
+    turn,
+    replicaOf: () => replica,
+    describe: () => undefined as never,
+  });
 
-  await scenario.settle(client.append(partition, command));
-  expect(scenario.areAllUp()).toBe(true);
-  expect(scenario.eventsOf(leader, 'nodeFailed')).toEqual([]);
+  requests.handle(session, {
+    kind: 'appendRequest',
+    requestId: 1,
+    deadlineMs: 0,
+    routingEpoch: 1,
+    partitionId: partition,
+    toIncarnation: incarnation('018c0d6c-9c11-7e9d-8000-000000000009'),
+    entries: [{ metadata: new Uint8Array(0), payload: someBytes }],
+  });
+  turn.runNow();
+
+  expect(ended).toHaveLength(1);
+  expect(failures).toEqual([]);
 });
 
 test('a description that no frame holds is refused with a code', () => {
