@@ -14,11 +14,11 @@ export const exitCodes = {
   inUse: 5,
 } as const;
 
-/** The exit code for an error. */
+/** The exit code for an error: what is known of its outcome comes first. */
 export function exitCodeOf(error: unknown): number {
   if (!isClustorError(error)) return exitCodes.failed;
+  if (error.outcome === 'unknown') return exitCodes.unknown;
   if (error.code === 'CLUSTOR_INVALID_ARGUMENT') return exitCodes.usage;
   if (error.code === 'CLUSTOR_DATA_DIRECTORY_LOCKED') return exitCodes.inUse;
-  if (error.outcome === 'unknown') return exitCodes.unknown;
-  return error.retryable ? exitCodes.refused : exitCodes.failed;
+  return error.retryable && error.outcome === 'surelyNot' ? exitCodes.refused : exitCodes.failed;
 }
