@@ -1,7 +1,7 @@
 /** `clustor node`: one node process, configured by a file. Prints one `ready` line; events go to standard error as JSON lines. */
 import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
-import { ClustorError, messageOf } from '../base/errors.ts';
+import { ClustorError, isClustorError, messageOf } from '../base/errors.ts';
 import {
   openNode,
   type ClustorNode,
@@ -59,8 +59,6 @@ const stopMsMax = 10_000;
 
 /** Runs a node until it is told to stop or fails. Returns the exit code. */
 export async function runNode(options: NodeCommandOptions, output: Output): Promise<number> {
-  // A log or a pipe that takes no more, on a full disk for one, is no reason to stop.
-  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
   const config = await readConfig(options.config);
   const observer = stderrObserver(config.nodeId);
   const product = config.product === undefined ? undefined : await loadProduct(config.product);
@@ -100,7 +98,12 @@ export async function runNode(options: NodeCommandOptions, output: Output): Prom
     });
   } catch (error) {
     await node.close();
-    throw error;
+    if (isClustorError(error)) throw error;
+    throw new ClustorError(
+      'CLUSTOR_INVALID_ARGUMENT',
+      `the product ${config.product ?? ''} does not start: ${messageOf(error)}`,
+      { cause: error },
+    );
   }
   const { host, port } = node.address;
   const ready = {
