@@ -76,6 +76,8 @@ export interface CertificatePaths {
   readonly trustBundle: string;
 }
 
+/** Partitions that are planned at once. */
+export const partitionsMax = 10_000;
 const portMax = 65_535;
 /** In the folder of a node, beside its data directory. */
 const kekFile = 'kek.json';

@@ -6,7 +6,12 @@ import { ClustorError, isClustorError } from '../base/errors.ts';
 import { lockDirectory } from '../platform/directory-lock.ts';
 import type { DirectoryLock } from '../ports/file-system.ts';
 import { checkRaftSettings, defaultRaftSettings } from '../raft/index.ts';
-import { checkPorts, ClusterDirectory, type NewCluster } from './cluster-directory.ts';
+import {
+  checkPorts,
+  ClusterDirectory,
+  partitionsMax,
+  type NewCluster,
+} from './cluster-directory.ts';
 import { loadProduct } from './node-command.ts';
 import type { Output } from './output.ts';
 import { recordedProcesses } from './processes-file.ts';
@@ -30,7 +35,6 @@ export interface UpOptions {
 
 const examples: Readonly<Record<string, string>> = { kv: '../examples/kv/product.js' };
 const sparesMax = 16;
-const partitionsMax = 10_000;
 
 /** Runs the cluster; returns the exit code once it has stopped. */
 export async function runUp(options: UpOptions, output: Output): Promise<number> {
