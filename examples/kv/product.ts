@@ -1,4 +1,4 @@
-/** The key-value store as a product: what `clustor node --product` loads and `clustor up --example kv` runs on every node. */
+/** The key-value store as a product: what `clustor up --example kv` runs on every node, and `clustor node` as the `product` of its configuration. */
 import {
   ClustorError,
   type Partition,
