@@ -4,12 +4,12 @@ import { clusterId, nodeId, type PartitionId } from './base/ids.ts';
 import { createAdminRoutes, principalKey } from './admin/admin-service.ts';
 import { createAdminHttp, type AdminHttp } from './platform/admin-http.ts';
 import { loadCertificateFiles, type CertificateFiles } from './platform/certificate-files.ts';
-import { openCertificateKeeper } from './platform/certificate-keeper.ts';
+import { openCertificateKeeper, type CertificateKeeper } from './platform/certificate-keeper.ts';
 import { admitDisk, type DiskPolicy } from './platform/disk-admission.ts';
 import { nodeClock } from './platform/node-clock.ts';
 import { installPlatformCrc32c } from './platform/node-crc32c.ts';
 import { nodeEntropy } from './platform/node-entropy.ts';
-import { openNodeFileSystem } from './platform/node-file-system.ts';
+import { openNodeFileSystem, type NodeFileSystem } from './platform/node-file-system.ts';
 import { openTlsTransport } from './platform/tls-transport.ts';
 import { rotateKeysAfterMsMin } from './policy/key-rotation.ts';
 import type { FileSystem, IoWriterMode } from './ports/file-system.ts';
@@ -76,22 +76,17 @@ export interface OpenNodeOptions {
 /** Opens a node: locks and recovers its data directory, listens, takes part. @throws ClustorError with what is wrong and what to do. @public */
 export async function openNode(options: OpenNodeOptions): Promise<ClustorNode> {
   const observer = options.observer ?? silentObserver;
+  // What can be refused without opening anything is refused first: what is open keeps a process alive.
+  const listen = parseAddress(options.listen);
+  const advertisedAddress = advertisedOf(options);
   await installPlatformCrc32c();
-  const keeper = await openCertificateKeeper({
-    load: () => loadCertificateFiles(options.certificates),
-    clock: nodeClock,
-    observer,
-  });
-  const disk = await openNodeFileSystem({
-    observer,
-    ...(options.ioWriterMode === undefined ? {} : { mode: options.ioWriterMode }),
-  });
+  const { keeper, disk } = await openKeeperAndDisk(options, observer);
   let admin: AdminHttp | undefined;
   const transport = openTlsTransport({
     clock: nodeClock,
     observer,
     keeper,
-    listen: parseAddress(options.listen),
+    listen,
     http: {
       handle: (socket, protocol, peer) => {
         if (admin === undefined) socket.destroy();
@@ -110,7 +105,6 @@ export async function openNode(options: OpenNodeOptions): Promise<ClustorNode> {
     const policy = diskPolicy ?? 'warn';
     const wallMs = nodeClock.wallMs();
     const diskReport = await admitDisk({ directory, policy, wallMs, observer });
-    const advertisedAddress = options.advertise ?? dialable(options.listen);
     const node = await ClustorNode.open({
       directory,
       clusterId: clusterId(options.clusterId),
@@ -144,6 +138,25 @@ export async function openNode(options: OpenNodeOptions): Promise<ClustorNode> {
   }
 }
 
+/** Both, or neither. */
+async function openKeeperAndDisk(
+  { certificates, ioWriterMode }: OpenNodeOptions,
+  observer: Observer,
+): Promise<{ readonly keeper: CertificateKeeper; readonly disk: NodeFileSystem }> {
+  const keeper = await openCertificateKeeper({
+    load: () => loadCertificateFiles(certificates),
+    clock: nodeClock,
+    observer,
+  });
+  try {
+    const mode = ioWriterMode === undefined ? {} : { mode: ioWriterMode };
+    return { keeper, disk: await openNodeFileSystem({ observer, ...mode }) };
+  } catch (error) {
+    keeper.close();
+    throw error;
+  }
+}
+
 /** What storage encrypts with. @throws ClustorError `CLUSTOR_INVALID_ARGUMENT`. */
 export function journalEncryption(
   option: EncryptionOption | undefined,
@@ -161,10 +174,15 @@ export function journalEncryption(
   return { cryptography: nodeCryptography, keyProvider, rotateAfterMs };
 }
 
-/** An address that others can dial as it is: not all interfaces, not a port that is drawn. */
-function dialable(listen: string): string | undefined {
-  const { host, port } = parseAddress(listen);
-  return port === 0 || host === '0.0.0.0' || host === '::' ? undefined : listen;
+/** An address that others can dial as it is: not all interfaces, not a port that is drawn. @throws ClustorError `CLUSTOR_INVALID_ARGUMENT`. */
+function advertisedOf({ listen, advertise }: OpenNodeOptions): string | undefined {
+  const { host, port } = parseAddress(advertise ?? listen);
+  if (port !== 0 && host !== '0.0.0.0' && host !== '::') return advertise ?? listen;
+  if (advertise === undefined) return undefined;
+  throw new ClustorError(
+    'CLUSTOR_INVALID_ARGUMENT',
+    `nobody can dial the advertised address "${advertise}"; name a host and a port of it`,
+  );
 }
 
 /** What the first records of a partition take in the ledger, with what a generation begins with. */

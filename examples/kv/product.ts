@@ -1,5 +1,6 @@
 /**
- * The key-value store as a product: what `clustor node --product` loads and `clustor up --example kv` runs on every node.
+ * The key-value store as a product: what `clustor up --example kv` runs on every node, and `clustor node` as the `product` of
+ * its configuration.
  *
  * All keys live in one partition. In a cluster of several, nodes could host different ones, and a client would find other keys
  * on every node; a node that hosts more than one refuses to start, or to serve.

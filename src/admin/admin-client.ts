@@ -2,7 +2,7 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { Code, ConnectError, createClient, type Client, type Transport } from '@connectrpc/connect';
 
-import { errorCodes, type ErrorCode } from '../base/error-codes.ts';
+import { errorCodes, type ErrorCode, type Outcome } from '../base/error-codes.ts';
 import { ClustorError } from '../base/errors.ts';
 import {
   AdminService,
@@ -51,8 +51,9 @@ export interface AdminChannel {
 
 /**
  * The admin service of one node. Every call fails with a ClustorError: the node's own one, one of security when the node
- * is not who it should be, `CLUSTOR_DEADLINE_EXCEEDED` after 5 s, `CLUSTOR_CLOSED` after `close`, otherwise
- * `CLUSTOR_NO_LEADER` for a node that cannot be reached.
+ * is not who it should be, `CLUSTOR_DEADLINE_EXCEEDED` after 5 s or what a change may take, `CLUSTOR_CLOSED` after `close`,
+ * otherwise `CLUSTOR_NO_LEADER` for a node that cannot be reached. A call that only looks has the outcome `surelyNot`; one that
+ * changes something and has no answer has the outcome `unknown`, unless its request surely never left.
  */
 export interface AdminClient {
   getStatus(): Promise<AdminNodeStatus>;
@@ -98,67 +99,46 @@ const changeDeadlineMs = 150_000;
 /** Milliseconds that a change of keys may take: the key service is asked, and a segment made ready. */
 const rotateDeadlineMs = 60_000;
 
+/** Asks, and gives the answer with plain numbers. */
+type Asker = <T>(
+  ask: (options: { readonly timeoutMs: number }) => Promise<T>,
+  timeoutMs?: number,
+) => Promise<Plain<T>>;
+
+/** The two ways to ask: for what only looks, and for what changes something. */
+interface Askers {
+  readonly look: Asker;
+  readonly change: Asker;
+}
+
 /** Makes a client; it connects with its first call. */
 export function createAdminClient(channel: AdminChannel): AdminClient {
   const client = createClient(AdminService, channel.transport);
   let isClosed = false;
-  const call = async <T>(run: () => Promise<T>): Promise<T> => {
-    if (isClosed) throw closedError();
-    try {
-      return await run();
-    } catch (error) {
-      throw isClosed ? closedError() : asClustorError(error, channel);
-    }
-  };
+  const asker =
+    (isChange: boolean): Asker =>
+    async (ask, timeoutMs = adminDeadlineMs) => {
+      if (isClosed) throw closedError('surelyNot');
+      try {
+        return plain(await ask({ timeoutMs })) as Plain<Awaited<ReturnType<typeof ask>>>;
+      } catch (error) {
+        const attempt = { error, isChange, timeoutMs };
+        throw isClosed ? closedError(outcomeOf(attempt)) : asClustorError(attempt, channel);
+      }
+    };
+  const askers = { look: asker(false), change: asker(true) };
+  const { look } = askers;
   return {
-    getStatus: () => call(async () => plain(await client.getStatus({})) as AdminNodeStatus),
-    listPartitions: () =>
-      call(async () => plain((await client.listPartitions({})).partitions) as Plain<Partition>[]),
-    why: (partitionId, kind) =>
-      call(async () => plain(await client.why({ partitionId, kind })) as WhyAnswer),
-    addMember: (request) =>
-      call(
-        async () =>
-          plain(await client.addMember(request, patience(request))) as Plain<MembershipResponse>,
-      ),
-    planVoters: (request) =>
-      call(async () => plain(await client.planVoters(request)) as Plain<PlanVotersResponse>),
-    changeVoters: (request) =>
-      call(
-        async () =>
-          plain(await client.changeVoters(request, patience(request))) as Plain<MembershipResponse>,
-      ),
-    rollBackMembership: (request) =>
-      call(
-        async () =>
-          plain(
-            await client.rollBackMembership(request, patience(request)),
-          ) as Plain<MembershipResponse>,
-      ),
-    transferLeadership: (request) =>
-      call(
-        async () =>
-          plain(
-            await client.transferLeadership(request, patience(request)),
-          ) as Plain<TransferLeadershipResponse>,
-      ),
-    getDurability: (request) =>
-      call(async () => plain(await client.getDurability(request)) as Plain<Durability>),
-    setDurability: (request) =>
-      call(
-        async () =>
-          plain(await client.setDurability(request, patience(request))) as Plain<Durability>,
-      ),
-    ...quarantineCalls(client, call),
-    getKeys: () => call(async () => plain(await client.getKeys({})) as Plain<KeysResponse>),
-    rotateKeys: () =>
-      call(
-        async () =>
-          plain(
-            await client.rotateKeys({}, { timeoutMs: rotateDeadlineMs }),
-          ) as Plain<KeysResponse>,
-      ),
-    ...scrubCalls(client, call),
+    getStatus: async () =>
+      (await look((options) => client.getStatus({}, options))) as AdminNodeStatus,
+    listPartitions: async () =>
+      (await look((options) => client.listPartitions({}, options))).partitions,
+    why: (partitionId, kind) => look((options) => client.why({ partitionId, kind }, options)),
+    ...membershipCalls(client, askers),
+    ...durabilityCalls(client, askers),
+    ...keyCalls(client, askers),
+    ...quarantineCalls(client, askers),
+    ...scrubCalls(client, askers),
     close: () => {
       isClosed = true;
       channel.close();
@@ -167,48 +147,80 @@ export function createAdminClient(channel: AdminChannel): AdminClient {
   };
 }
 
+function membershipCalls(
+  client: Client<typeof AdminService>,
+  { look, change }: Askers,
+): Pick<
+  AdminClient,
+  'addMember' | 'planVoters' | 'changeVoters' | 'rollBackMembership' | 'transferLeadership'
+> {
+  return {
+    addMember: (request) =>
+      change((options) => client.addMember(request, options), patienceMs(request)),
+    planVoters: (request) => look((options) => client.planVoters(request, options)),
+    changeVoters: (request) =>
+      change((options) => client.changeVoters(request, options), patienceMs(request)),
+    rollBackMembership: (request) =>
+      change((options) => client.rollBackMembership(request, options), patienceMs(request)),
+    transferLeadership: (request) =>
+      change((options) => client.transferLeadership(request, options), patienceMs(request)),
+  };
+}
+
+function durabilityCalls(
+  client: Client<typeof AdminService>,
+  { look, change }: Askers,
+): Pick<AdminClient, 'getDurability' | 'setDurability'> {
+  return {
+    getDurability: (request) => look((options) => client.getDurability(request, options)),
+    setDurability: (request) =>
+      change((options) => client.setDurability(request, options), patienceMs(request)),
+  };
+}
+
+function keyCalls(
+  client: Client<typeof AdminService>,
+  { look, change }: Askers,
+): Pick<AdminClient, 'getKeys' | 'rotateKeys'> {
+  return {
+    getKeys: () => look((options) => client.getKeys({}, options)),
+    rotateKeys: () => change((options) => client.rotateKeys({}, options), rotateDeadlineMs),
+  };
+}
+
 function quarantineCalls(
   client: Client<typeof AdminService>,
-  call: <T>(run: () => Promise<T>) => Promise<T>,
+  { change }: Askers,
 ): Pick<AdminClient, 'setQuarantine' | 'clearQuarantine'> {
   return {
-    setQuarantine: (request) =>
-      call(async () => {
-        await client.setQuarantine(request);
-      }),
-    clearQuarantine: (request) =>
-      call(async () => {
-        await client.clearQuarantine(request);
-      }),
+    setQuarantine: async (request) => {
+      await change((options) => client.setQuarantine(request, options));
+    },
+    clearQuarantine: async (request) => {
+      await change((options) => client.clearQuarantine(request, options));
+    },
   };
 }
 
 function scrubCalls(
   client: Client<typeof AdminService>,
-  call: <T>(run: () => Promise<T>) => Promise<T>,
+  { look, change }: Askers,
 ): Pick<AdminClient, 'getScrub' | 'startScrub' | 'pauseScrub' | 'resumeScrub'> {
-  const asked = (ask: () => Promise<ScrubResponse>): Promise<Plain<ScrubResponse>> =>
-    call(async () => plain(await ask()) as Plain<ScrubResponse>);
   return {
-    getScrub: () => asked(() => client.getScrub({})),
-    startScrub: () => asked(() => client.startScrub({})),
-    pauseScrub: () => asked(() => client.pauseScrub({})),
-    resumeScrub: () => asked(() => client.resumeScrub({})),
+    getScrub: () => look((options) => client.getScrub({}, options)),
+    startScrub: () => change((options) => client.startScrub({}, options)),
+    pauseScrub: () => change((options) => client.pauseScrub({}, options)),
+    resumeScrub: () => change((options) => client.resumeScrub({}, options)),
   };
 }
 
 /** The node answers when its own deadline has passed; the connection waits a little longer. */
-function patience(request: { readonly deadlineMs?: number | undefined }): {
-  readonly timeoutMs: number;
-} {
-  const { deadlineMs = 0 } = request;
-  return { timeoutMs: (deadlineMs === 0 ? changeDeadlineMs : deadlineMs) + adminDeadlineMs };
+function patienceMs({ deadlineMs = 0 }: { readonly deadlineMs?: number | undefined }): number {
+  return (deadlineMs === 0 ? changeDeadlineMs : deadlineMs) + adminDeadlineMs;
 }
 
-function closedError(): ClustorError {
-  return new ClustorError('CLUSTOR_CLOSED', 'the admin client was closed', {
-    outcome: 'surelyNot',
-  });
+function closedError(outcome: Outcome): ClustorError {
+  return new ClustorError('CLUSTOR_CLOSED', 'the admin client was closed', { outcome });
 }
 
 /** Numbers above 2^53 - 1 never leave a node: it refuses logs that long. */
@@ -220,23 +232,47 @@ function plain(value: unknown): unknown {
   return Object.fromEntries(fields.map(([name, field]) => [name, plain(field)]));
 }
 
-function asClustorError(error: unknown, channel: AdminChannel): ClustorError {
+/** A call that failed. */
+interface FailedCall {
+  readonly error: unknown;
+  readonly isChange: boolean;
+  readonly timeoutMs: number;
+}
+
+function asClustorError(call: FailedCall, channel: AdminChannel): ClustorError {
+  const { error: cause, isChange, timeoutMs } = call;
   const { endpoint } = channel;
-  const known = ConnectError.from(error);
+  const known = ConnectError.from(cause);
   const code = known.metadata.get('clustor-code');
   if (code !== null && code in errorCodes) {
-    return new ClustorError(code as ErrorCode, known.rawMessage, { cause: error });
+    const told = known.metadata.get('clustor-outcome');
+    const outcome = isChange ? outcomes.find((row) => row === told) : 'surelyNot';
+    const options = { cause, ...(outcome === undefined ? {} : { outcome }) };
+    return new ClustorError(code as ErrorCode, known.rawMessage, options);
   }
-  const refusal = channel.refusalOf(error);
+  const refusal = channel.refusalOf(cause);
   if (refusal !== undefined) return refusal;
+  const outcome = outcomeOf(call);
   if (known.code === Code.DeadlineExceeded) {
-    const message = `${endpoint} did not answer within ${adminDeadlineMs} ms`;
-    return new ClustorError('CLUSTOR_DEADLINE_EXCEEDED', message, {
-      cause: error,
-      outcome: 'surelyNot',
-    });
+    const message = `${endpoint} did not answer within ${timeoutMs} ms`;
+    return new ClustorError('CLUSTOR_DEADLINE_EXCEEDED', message, { cause, outcome });
   }
   // A node that refuses this side's certificate just closes; the reason is in its own log.
   const message = `${endpoint} gave no answer, and if it runs, its log says why: ${known.rawMessage}`;
-  return new ClustorError('CLUSTOR_NO_LEADER', message, { cause: error });
+  return new ClustorError('CLUSTOR_NO_LEADER', message, { cause, outcome });
+}
+
+const outcomes: readonly Outcome[] = ['surelyNot', 'committed', 'unknown'];
+
+/** What is known of a call without an answer: what went out and changes something may have been done. */
+function outcomeOf({ error, isChange }: FailedCall): Outcome {
+  return isChange && !isNeverConnected(error) ? 'unknown' : 'surelyNot';
+}
+
+/** Whether the system found no way to the node, so that no request left. */
+function isNeverConnected(error: unknown): boolean {
+  for (let cause = error; cause instanceof Error; cause = cause.cause)
+    if ('syscall' in cause && (cause.syscall === 'connect' || cause.syscall === 'getaddrinfo'))
+      return true;
+  return false;
 }

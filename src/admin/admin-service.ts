@@ -137,9 +137,12 @@ export function createAdminRoutes({
   };
 }
 
-/** A coded error as Connect carries it: the code in the metadata `clustor-code`. */
+/** A coded error as Connect carries it: code and outcome in the metadata `clustor-code` and `clustor-outcome`. */
 export function asConnectError(error: ClustorError): ConnectError {
-  return new ConnectError(error.message, connectCodeOf(error), { 'clustor-code': error.code });
+  return new ConnectError(error.message, connectCodeOf(error), {
+    'clustor-code': error.code,
+    'clustor-outcome': error.outcome,
+  });
 }
 
 function judging(observer: Observer): Interceptor {

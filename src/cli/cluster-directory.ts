@@ -76,6 +76,9 @@ export interface CertificatePaths {
   readonly trustBundle: string;
 }
 
+/** Partitions that are planned at once. */
+export const partitionsMax = 10_000;
+const portMax = 65_535;
 /** In the folder of a node, beside its data directory. */
 const kekFile = 'kek.json';
 const authorityLifetimeMs = 10 * 365 * 86_400_000;
@@ -204,6 +207,7 @@ export class ClusterDirectory {
     const missing = wanted.spareCount - known;
     if (missing <= 0) return cluster;
     const first = cluster.nodes.length;
+    if (!wanted.isPortsAuto) checkPorts({ ...wanted, nodeCount: first + missing });
     const ports = wanted.isPortsAuto
       ? await freePorts(missing * 2)
       : Array.from({ length: missing * 2 }, (_, at) =>
@@ -308,6 +312,24 @@ export class ClusterDirectory {
       0o644,
     );
   }
+}
+
+/** Ports of nodes and products that count up from the given ones. @throws ClustorError `CLUSTOR_INVALID_ARGUMENT` for one that there is not. */
+export function checkPorts({
+  basePort,
+  productPort,
+  nodeCount,
+}: Pick<NewCluster, 'basePort' | 'productPort' | 'nodeCount'>): void {
+  const firstMax = portMax - nodeCount + 1;
+  for (const [option, first] of [
+    ['--base-port', basePort],
+    ['--product-port', productPort],
+  ] as const)
+    if (first < 1 || first > firstMax)
+      throw new ClustorError(
+        'CLUSTOR_INVALID_ARGUMENT',
+        `${option} takes 1 to ${firstMax} for ${nodeCount} nodes, got ${first}`,
+      );
 }
 
 /** Where a node of the local cluster in a folder listens, if there is one. */

@@ -14,7 +14,7 @@ import { judgeDiskHygiene, type DiskFinding } from '../policy/disk-hygiene.ts';
 import { parseAddress } from '../runtime/node-address.ts';
 import { ClusterDirectory } from './cluster-directory.ts';
 import { exitCodes } from './exit-codes.ts';
-import { readConfig, type NodeConfig } from './node-command.ts';
+import { readConfig, type NodeConfig } from './node-config.ts';
 import { tableText, type Output } from './output.ts';
 
 /** What was looked at, with what was found there. */

@@ -1,5 +1,5 @@
 /** Exit codes of every command; `docs/reference/cli.md` lists them. */
-import { isClustorError } from '../base/errors.ts';
+import { codedError } from './coded-error.ts';
 
 /** The exit codes. */
 export const exitCodes = {
@@ -14,11 +14,11 @@ export const exitCodes = {
   inUse: 5,
 } as const;
 
-/** The exit code for an error. */
+/** The exit code for an error: what is known of its outcome comes first. */
 export function exitCodeOf(error: unknown): number {
-  if (!isClustorError(error)) return exitCodes.failed;
-  if (error.code === 'CLUSTOR_INVALID_ARGUMENT') return exitCodes.usage;
-  if (error.code === 'CLUSTOR_DATA_DIRECTORY_LOCKED') return exitCodes.inUse;
-  if (error.outcome === 'unknown') return exitCodes.unknown;
-  return error.retryable ? exitCodes.refused : exitCodes.failed;
+  const { code, outcome, retryable } = codedError(error);
+  if (outcome === 'unknown') return exitCodes.unknown;
+  if (code === 'CLUSTOR_INVALID_ARGUMENT') return exitCodes.usage;
+  if (code === 'CLUSTOR_DATA_DIRECTORY_LOCKED') return exitCodes.inUse;
+  return retryable && outcome === 'surelyNot' ? exitCodes.refused : exitCodes.failed;
 }

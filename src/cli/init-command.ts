@@ -1,13 +1,15 @@
 /** `clustor init`: creates the replicas of one node from a plan that all members share (specification §1 Identity). */
-import { readFile, writeFile } from 'node:fs/promises';
-import { dirname, resolve } from 'node:path';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { v7 as uuidv7 } from 'uuid';
-import { ClustorError, messageOf } from '../base/errors.ts';
+import { ClustorError, isClustorError, messageOf } from '../base/errors.ts';
 import { partitionId } from '../base/ids.ts';
 import { initializeReplicas, planReplicas, type PartitionPlan } from '../index.ts';
+import { partitionsMax } from './cluster-directory.ts';
 import { exitCodes } from './exit-codes.ts';
-import { keyProviderOf, type KeyConfig, type KeyOptions } from './key-options.ts';
+import { keyProviderOf, type KeyOptions } from './key-options.ts';
+import { readConfig } from './node-config.ts';
 import type { Output } from './output.ts';
+import { plansOf, votersOf } from './partition-plans.ts';
 
 /** Options of the command line. */
 export interface InitOptions extends KeyOptions {
@@ -17,27 +19,33 @@ export interface InitOptions extends KeyOptions {
   readonly partitions: number;
 }
 
-/** Creates the replicas; writes the plan first when it is asked to. */
+/**
+ * Creates the replicas. A new plan is on the disk before them, so that no crash leaves replicas without the plan of the other
+ * members; it goes again when they surely were not created.
+ */
 export async function runInit(options: InitOptions, output: Output): Promise<number> {
-  const config = await readJson<{
-    readonly clusterId: string;
-    readonly nodeId: number;
-    readonly dataDirectory: string;
-    readonly encryption?: KeyConfig;
-  }>(options.config, 'configuration');
-  const plans = await plansOf(options);
-  const directory = resolve(dirname(resolve(options.config)), config.dataDirectory);
+  const config = await readConfig(options.config);
   const keyProvider = await keyProviderOf(options, {
     encryption: config.encryption,
     path: options.config,
   });
-  await initializeReplicas({
-    directory,
-    encryption: keyProvider === undefined ? 'none' : { keyProvider },
-    clusterId: config.clusterId,
-    nodeId: config.nodeId,
-    partitions: plans,
-  });
+  const { dataDirectory: directory } = config;
+  const plans = options.voters === undefined ? await readPlans(options.plan) : newPlans(options);
+  if (options.voters !== undefined) await writePlans(options.plan, plans);
+  try {
+    await initializeReplicas({
+      directory,
+      encryption: keyProvider === undefined ? 'none' : { keyProvider },
+      clusterId: config.clusterId,
+      nodeId: config.nodeId,
+      partitions: plans,
+    });
+  } catch (error) {
+    // Where nobody knows whether there are replicas now, their plan is needed.
+    const isSurelyNot = isClustorError(error) && error.outcome === 'surelyNot';
+    if (options.voters !== undefined && isSurelyNot) await rm(options.plan, { force: true });
+    throw error;
+  }
   const partitionIds = plans.map((plan) => plan.partitionId);
   output.result(
     { event: 'initialized', nodeId: config.nodeId, directory, partitionIds },
@@ -46,39 +54,36 @@ export async function runInit(options: InitOptions, output: Output): Promise<num
   return exitCodes.done;
 }
 
-async function plansOf(options: InitOptions): Promise<readonly PartitionPlan[]> {
-  if (options.voters === undefined) return readJson<readonly PartitionPlan[]>(options.plan, 'plan');
-  const voters = options.voters.split(',').map((text) => {
-    const match = /^(\d+)=(.+:\d+)$/.exec(text);
-    if (match?.[1] === undefined || match[2] === undefined)
-      throw new ClustorError(
-        'CLUSTOR_INVALID_ARGUMENT',
-        `a voter looks like 1=host:port, got "${text}"`,
-      );
-    return { nodeId: Number(match[1]), address: match[2] };
-  });
-  const plans = Array.from({ length: options.partitions }, () =>
-    planReplicas(partitionId(uuidv7()), voters),
-  );
+function newPlans({ voters: list = '', partitions }: InitOptions): readonly PartitionPlan[] {
+  if (partitions < 1 || partitions > partitionsMax)
+    throw new ClustorError(
+      'CLUSTOR_INVALID_ARGUMENT',
+      `--partitions takes 1 to ${partitionsMax.toLocaleString('en')}, got ${partitions}`,
+    );
+  const voters = votersOf(list);
+  return Array.from({ length: partitions }, () => planReplicas(partitionId(uuidv7()), voters));
+}
+
+async function writePlans(path: string, plans: readonly PartitionPlan[]): Promise<void> {
   try {
-    await writeFile(options.plan, `${JSON.stringify(plans, undefined, 2)}\n`, { flag: 'wx' });
+    const text = `${JSON.stringify(plans, undefined, 2)}\n`;
+    await writeFile(path, text, { flag: 'wx', flush: true });
   } catch (error) {
     throw new ClustorError(
       'CLUSTOR_INVALID_ARGUMENT',
-      `the plan ${options.plan} cannot be written: ${messageOf(error)}; without --voters the existing plan is used`,
+      `the plan ${path} cannot be written: ${messageOf(error)}; without --voters the existing plan is used`,
       { cause: error },
     );
   }
-  return plans;
 }
 
-async function readJson<T>(path: string, what: string): Promise<T> {
+async function readPlans(path: string): Promise<readonly PartitionPlan[]> {
   try {
-    return JSON.parse(await readFile(path, 'utf8')) as T;
+    return plansOf(await readFile(path, 'utf8'));
   } catch (error) {
     throw new ClustorError(
       'CLUSTOR_INVALID_ARGUMENT',
-      `the ${what} ${path} cannot be read: ${messageOf(error)}`,
+      `the plan ${path} cannot be used: ${messageOf(error)}`,
       { cause: error },
     );
   }

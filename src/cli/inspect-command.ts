@@ -1,11 +1,9 @@
 /** `clustor wal inspect`: the journal and ledger of a stopped node. */
-import { resolve } from 'node:path';
 import pc from 'picocolors';
-import { journalEncryption } from '../open-node.ts';
-import { openNodeFileSystem } from '../platform/node-file-system.ts';
 import { inspectDataDirectory, type Inspection } from '../storage/inspect.ts';
 import { exitCodes } from './exit-codes.ts';
-import { keyProviderOf, type KeyOptions } from './key-options.ts';
+import type { KeyOptions } from './key-options.ts';
+import { withOfflineDirectory } from './offline-directory.ts';
 import { tableText, type Output } from './output.ts';
 
 /** Prints what a data directory holds; the exit code tells whether something covered is damaged. */
@@ -14,28 +12,15 @@ export async function runWalInspect(
   options: KeyOptions,
   output: Output,
 ): Promise<number> {
-  const keyProvider = await keyProviderOf(options);
-  const fileSystem = await openNodeFileSystem({});
-  try {
-    const path = resolve(directory);
-    const lock = await fileSystem.lockDirectory(path);
-    try {
-      const inspection = await inspectDataDirectory(
-        fileSystem,
-        path,
-        journalEncryption(keyProvider === undefined ? 'none' : { keyProvider }),
-      );
-      output.result(inspection, inspectionText(inspection));
-      const isDamaged =
-        inspection.ledger.fault !== undefined ||
-        inspection.segments.some((segment) => segment.damagedBlocks > 0);
-      return isDamaged ? exitCodes.failed : exitCodes.done;
-    } finally {
-      await lock.release();
-    }
-  } finally {
-    await fileSystem.shutDown();
-  }
+  return withOfflineDirectory({ directory, options, mustBeFree: true }, async (opened) => {
+    const { fileSystem, directory: path, encryption } = opened;
+    const inspection = await inspectDataDirectory(fileSystem, path, encryption);
+    output.result(inspection, inspectionText(inspection));
+    const isDamaged =
+      inspection.ledger.fault !== undefined ||
+      inspection.segments.some((segment) => segment.damagedBlocks > 0);
+    return isDamaged ? exitCodes.failed : exitCodes.done;
+  });
 }
 
 function inspectionText({ clusterId, nodeId, ledger, segments }: Inspection): string {

@@ -11,7 +11,7 @@ import { verifyDirectory, type DirectoryVerification } from '../storage/verify-d
 import { exitCodes } from './exit-codes.ts';
 import type { KeyOptions } from './key-options.ts';
 import { asReadText, partitionOf, withOfflineDirectory } from './offline-directory.ts';
-import { tableText, type Output } from './output.ts';
+import { isReaderGone, tableText, type Output } from './output.ts';
 
 /** Findings shown to people; `--json` has them all. */
 const findingsShown = 50;
@@ -38,7 +38,12 @@ export interface DumpOptions extends KeyOptions {
   readonly to?: number;
 }
 
-/** Prints the live entries of a partition as JSON lines. */
+/** Ends a dump that nobody reads any more. */
+class ReaderGone extends Error {
+  override readonly name: string = 'ReaderGone';
+}
+
+/** Prints the live entries of a partition as JSON lines, as long as somebody reads them. */
 export function runWalDump(
   directory: string,
   options: DumpOptions,
@@ -51,9 +56,13 @@ export function runWalDump(
       firstIndex: logIndex(options.from),
       lastIndex: logIndex(options.to ?? Number.MAX_SAFE_INTEGER),
       onEntry: (entry) => {
+        if (isReaderGone()) throw new ReaderGone();
         const line = entryLine(partitionId, entry);
         output.result(line, JSON.stringify(line));
       },
+    }).catch((error: unknown) => {
+      if (error instanceof ReaderGone) return true;
+      throw error;
     });
     if (!isHosted)
       throw new ClustorError(

@@ -26,6 +26,17 @@ export function isLeadershipError(error: unknown): boolean {
   return leaderCodes.some((code) => isClustorError(error, code));
 }
 
+/** The error of an attempt behind one whose effect nobody knows: the whole is then unknown, too. */
+export function asUncertain(error: unknown): unknown {
+  if (!isClustorError(error) || error.outcome === 'unknown') return error;
+  const { code, message, details } = error;
+  return new ClustorError(code, `${message}; an earlier attempt may have taken effect`, {
+    cause: error,
+    details,
+    outcome: 'unknown',
+  });
+}
+
 /** See the file comment. */
 export class LeaderSession {
   readonly partitionId: PartitionId;
@@ -49,13 +60,16 @@ export class LeaderSession {
     });
   }
 
-  /** Asks the leader, and the next one where leadership moved, until `untilMs`. */
+  /** Asks the leader, and the next one where leadership moved, until `untilMs`. The error tells the outcome of all attempts. */
   async ask<T>(untilMs: number, run: (admin: AdminClient) => Promise<T>): Promise<T> {
+    let isUncertain = false;
     for (;;) {
       try {
         return await run(await this.#leader());
       } catch (error) {
-        if (!isLeadershipError(error) || Date.now() >= untilMs) throw error;
+        isUncertain ||= isClustorError(error) && error.outcome === 'unknown';
+        if (!isLeadershipError(error) || Date.now() >= untilMs)
+          throw isUncertain ? asUncertain(error) : error;
         await new Promise((wake) => setTimeout(wake, retryMs));
       }
     }

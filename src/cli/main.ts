@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 /** The command line. */
+import { readFileSync } from 'node:fs';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import {
   runAppend,
@@ -21,10 +22,11 @@ import { addScrubCommands } from './scrub-commands.ts';
 import { addMemberCommands } from './member-options.ts';
 import { addJournalCommands } from './journal-options.ts';
 import { runNode, type NodeCommandOptions } from './node-command.ts';
-import { createOutput, type Output } from './output.ts';
+import { createOutput, outliveReaders, type Output } from './output.ts';
 import type { SimReportOptions } from './sim-report-command.ts';
 import type { SimRunCommandOptions } from './sim-run-command.ts';
 import { runUp, type UpOptions } from './up-command.ts';
+import { isJsonAsked, usageError } from './usage-error.ts';
 
 const whyKinds = [
   'notLeader',
@@ -82,7 +84,9 @@ interface JsonOption {
 function program(): Command {
   const root = new Command('clustor')
     .description('Run and ask clusters of the Clustor replication substrate')
+    .version(packageVersion(), '--version')
     .showHelpAfterError()
+    .configureOutput(isJsonAsked(process.argv) ? { writeErr: () => undefined } : {})
     .exitOverride();
   addUpCommand(root);
   addProcessCommands(root);
@@ -263,9 +267,17 @@ function addSimulatorCommands(root: Command): void {
     );
 }
 
+function packageVersion(): string {
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
+  return (JSON.parse(text) as { readonly version: string }).version;
+}
+
+outliveReaders();
 try {
   await program().parseAsync();
 } catch (error) {
   if (!(error instanceof CommanderError)) throw error;
   process.exitCode = error.exitCode === 0 ? exitCodes.done : exitCodes.usage;
+  if (error.exitCode !== 0 && isJsonAsked(process.argv))
+    createOutput(true).error(usageError(error));
 }

@@ -13,7 +13,12 @@ import { choosePartition } from './client-commands.ts';
 import { localAddressOf } from './cluster-directory.ts';
 import { connectionOf, type ConnectionOptions } from './connection.ts';
 import { exitCodes } from './exit-codes.ts';
-import { isLeadershipError, LeaderSession, type PartitionView } from './leader-session.ts';
+import {
+  asUncertain,
+  isLeadershipError,
+  LeaderSession,
+  type PartitionView,
+} from './leader-session.ts';
 import { membersText, planText, viewText } from './members-text.ts';
 import type { Output } from './output.ts';
 
@@ -284,6 +289,7 @@ async function reach(
   if (options.dryRun === true) return dryRun(session, run);
   let wasJoint = false;
   let lastError: ClustorError | undefined;
+  let isUncertain = false;
   for (;;) {
     const view = await session.view(untilMs);
     const isSettled = view.joint === undefined && view.configurationCommitted;
@@ -295,11 +301,15 @@ async function reach(
       );
       return exitCodes.done;
     }
-    if (Date.now() >= untilMs) throw lastError ?? timedOut(goal, options);
+    if (Date.now() >= untilMs) {
+      const error = lastError ?? timedOut(goal, options);
+      throw isUncertain ? asUncertain(error) : error;
+    }
     output.progress(viewText(goal.title, view));
     if (isSettled) {
       if (wasJoint) throw rolledBack(goal);
       lastError = await tryStep(session, goal, view);
+      isUncertain ||= lastError?.outcome === 'unknown';
     }
     wasJoint = view.joint !== undefined;
     await new Promise((wake) => setTimeout(wake, pollMs));

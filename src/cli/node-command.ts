@@ -1,7 +1,5 @@
 /** `clustor node`: one node process, configured by a file. Prints one `ready` line; events go to standard error as JSON lines. */
-import { readFile } from 'node:fs/promises';
-import { dirname, resolve } from 'node:path';
-import { ClustorError, messageOf } from '../base/errors.ts';
+import { ClustorError, isClustorError, messageOf } from '../base/errors.ts';
 import {
   openNode,
   type ClustorNode,
@@ -11,15 +9,15 @@ import {
 } from '../index.ts';
 import { killPointFileSystem } from '../platform/kill-point-file-system.ts';
 import type { FileSystem } from '../ports/file-system.ts';
-import type { LogStoreLimits } from '../storage/log-store-types.ts';
-import type { RaftSettings } from '../raft/index.ts';
-import type { NodeLimits } from '../runtime/limits.ts';
 import { DefaultMachine } from './default-machine.ts';
 import { exitCodeOf, exitCodes } from './exit-codes.ts';
 import { releaseMemoryWhenIdle } from './idle-memory.ts';
-import { keyProviderOf, rotateAfterMsOf, type KeyConfig, type KeyOptions } from './key-options.ts';
+import { keyProviderOf, rotateAfterMsOf, type KeyOptions } from './key-options.ts';
+import { readConfig } from './node-config.ts';
 import type { Output } from './output.ts';
 import { importUserModule } from './user-module.ts';
+
+export { configOf } from './node-config.ts';
 
 /** Options of the command line. */
 export interface NodeCommandOptions extends KeyOptions {
@@ -30,37 +28,11 @@ export interface NodeCommandOptions extends KeyOptions {
   readonly killAfter?: string;
 }
 
-/** A node's configuration file. */
-export interface NodeConfig {
-  readonly clusterId: string;
-  readonly nodeId: number;
-  readonly listen: string;
-  /** `host:port` at which other nodes reach this one; `listen` if that names one address. */
-  readonly advertise?: string;
-  readonly dataDirectory: string;
-  readonly certificates: {
-    readonly certificateFile: string;
-    readonly privateKeyFile: string;
-    readonly trustBundleFile: string;
-  };
-  /** A cluster for development: an unsafe disk is told and used. */
-  readonly development?: boolean;
-  readonly product?: string;
-  readonly productPort?: number;
-  readonly limits?: Partial<NodeLimits>;
-  readonly storage?: Partial<LogStoreLimits>;
-  readonly raft?: Partial<RaftSettings>;
-  readonly encryption?: KeyConfig;
-  readonly merkleLeaves?: boolean;
-}
-
 /** How long a clean stop may take before the process ends anyway. */
 const stopMsMax = 10_000;
 
 /** Runs a node until it is told to stop or fails. Returns the exit code. */
 export async function runNode(options: NodeCommandOptions, output: Output): Promise<number> {
-  // A log or a pipe that takes no more, on a full disk for one, is no reason to stop.
-  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
   const config = await readConfig(options.config);
   const observer = stderrObserver(config.nodeId);
   const product = config.product === undefined ? undefined : await loadProduct(config.product);
@@ -100,7 +72,12 @@ export async function runNode(options: NodeCommandOptions, output: Output): Prom
     });
   } catch (error) {
     await node.close();
-    throw error;
+    if (isClustorError(error)) throw error;
+    throw new ClustorError(
+      'CLUSTOR_INVALID_ARGUMENT',
+      `the product ${config.product ?? ''} does not start: ${messageOf(error)}`,
+      { cause: error },
+    );
   }
   const { host, port } = node.address;
   const ready = {
@@ -145,81 +122,6 @@ function untilStopped(node: ClustorNode, stopWithParent: boolean): Promise<strin
     });
     process.stdin.resume();
   });
-}
-
-/** Reads a configuration; paths in it become absolute. @throws ClustorError `CLUSTOR_INVALID_ARGUMENT`. */
-export async function readConfig(path: string): Promise<NodeConfig> {
-  let text: string;
-  try {
-    text = await readFile(path, 'utf8');
-  } catch (error) {
-    throw unreadable(path, error);
-  }
-  return configOf(text, path);
-}
-
-/** The configuration in a text. @throws ClustorError as {@link readConfig}. */
-export function configOf(text: string, path: string): NodeConfig {
-  let parsed: NodeConfig;
-  try {
-    parsed = JSON.parse(text) as NodeConfig;
-  } catch (error) {
-    throw unreadable(path, error);
-  }
-  checkConfig(parsed, path);
-  const base = dirname(resolve(path));
-  const { certificateFile, privateKeyFile, trustBundleFile } = parsed.certificates;
-  return {
-    ...parsed,
-    dataDirectory: resolve(base, parsed.dataDirectory),
-    certificates: {
-      certificateFile: resolve(base, certificateFile),
-      privateKeyFile: resolve(base, privateKeyFile),
-      trustBundleFile: resolve(base, trustBundleFile),
-    },
-  };
-}
-
-function checkConfig(parsed: unknown, path: string): void {
-  const fields = fieldsOf(parsed);
-  const certificates = fieldsOf(fields['certificates']);
-  const wanted: readonly (readonly [string, unknown, 'string' | 'number' | 'object'])[] = [
-    ...(['clusterId', 'listen', 'dataDirectory'] as const).map(
-      (name) => [name, fields[name], 'string'] as const,
-    ),
-    ['nodeId', fields['nodeId'], 'number'],
-    ['certificates', fields['certificates'], 'object'],
-    ...(['certificateFile', 'privateKeyFile', 'trustBundleFile'] as const).map(
-      (name) => [`certificates.${name}`, certificates[name], 'string'] as const,
-    ),
-  ];
-  for (const [name, value, type] of wanted) {
-    if (value === undefined || value === null) throw invalid(path, `lacks "${name}"`);
-    if (typeof value !== type)
-      throw invalid(path, `needs ${type === 'object' ? 'an' : 'a'} ${type} as "${name}"`);
-  }
-  // A larger number was rounded when it was read.
-  if (!Number.isSafeInteger(fields['nodeId']) || Number(fields['nodeId']) < 1)
-    throw invalid(path, 'needs a whole number above 0 as "nodeId"');
-  const { merkleLeaves } = fields;
-  if (merkleLeaves !== undefined && typeof merkleLeaves !== 'boolean')
-    throw invalid(path, 'needs true or false as "merkleLeaves"');
-}
-
-function fieldsOf(value: unknown): Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
-}
-
-function invalid(path: string, problem: string): ClustorError {
-  return new ClustorError('CLUSTOR_INVALID_ARGUMENT', `the configuration ${path} ${problem}`);
-}
-
-function unreadable(path: string, cause: unknown): ClustorError {
-  return new ClustorError(
-    'CLUSTOR_INVALID_ARGUMENT',
-    `the configuration ${path} cannot be read: ${messageOf(cause)}`,
-    { cause },
-  );
 }
 
 /** Loads a product: an absolute path, or a module name. @throws ClustorError `CLUSTOR_INVALID_ARGUMENT`. */

@@ -1,6 +1,7 @@
 /** Data directories that offline commands read: locked against a start meanwhile, or read as they are under a living node. */
+import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { ClustorError, isClustorError } from '../base/errors.ts';
+import { ClustorError, isClustorError, messageOf } from '../base/errors.ts';
 import { partitionId, type PartitionId } from '../base/ids.ts';
 import { journalEncryption } from '../open-node.ts';
 import { openNodeFileSystem } from '../platform/node-file-system.ts';
@@ -15,19 +16,31 @@ export interface OfflineDirectory extends DirectoryPlace {
   readonly usedByPid: number | undefined;
 }
 
-/** Runs `use` on a directory; nothing is created or changed in it but its lock. @throws ClustorError `CLUSTOR_NOT_INITIALIZED`. */
+/** Which directory, with what of its key. */
+export interface OfflineRequest {
+  readonly directory: string;
+  readonly options: KeyOptions;
+  /** A directory in use is refused instead of being read as it is. */
+  readonly mustBeFree?: boolean;
+}
+
+/**
+ * Runs `use` on a directory; nothing is created or changed in it but its lock, and that only where it is a data directory.
+ * @throws ClustorError `CLUSTOR_INVALID_ARGUMENT`, `CLUSTOR_NOT_INITIALIZED`, `CLUSTOR_DATA_DIRECTORY_LOCKED`.
+ */
 export async function withOfflineDirectory<T>(
-  { directory, options }: { readonly directory: string; readonly options: KeyOptions },
+  { directory, options, mustBeFree = false }: OfflineRequest,
   use: (opened: OfflineDirectory) => Promise<T>,
 ): Promise<T> {
+  const path = resolve(directory);
+  await demandDirectory(path);
   const keyProvider = await keyProviderOf(options);
   const encryption = journalEncryption(keyProvider === undefined ? 'none' : { keyProvider });
   const fileSystem = await openNodeFileSystem({});
   try {
-    const path = resolve(directory);
     if ((await readRegistry(fileSystem, path)) === undefined)
       throw new ClustorError('CLUSTOR_NOT_INITIALIZED', `there is no ${registryPath(path)}`);
-    const lock = await lockUnlessUsed(fileSystem, path);
+    const lock = await (mustBeFree ? lockFree : lockUnlessUsed)(fileSystem, path);
     try {
       return await use({
         fileSystem,
@@ -41,6 +54,21 @@ export async function withOfflineDirectory<T>(
   } finally {
     await fileSystem.shutDown();
   }
+}
+
+async function demandDirectory(path: string): Promise<void> {
+  let isDirectory: boolean;
+  try {
+    isDirectory = (await stat(path)).isDirectory();
+  } catch (error) {
+    const isMissing = error instanceof Error && 'code' in error && error.code === 'ENOENT';
+    throw new ClustorError(
+      isMissing ? 'CLUSTOR_NOT_INITIALIZED' : 'CLUSTOR_INVALID_ARGUMENT',
+      isMissing ? `there is no ${path}` : `${path} cannot be read: ${messageOf(error)}`,
+      { cause: error },
+    );
+  }
+  if (!isDirectory) throw new ClustorError('CLUSTOR_INVALID_ARGUMENT', `${path} is no directory`);
 }
 
 /** What people are told of a directory that was not locked. */
@@ -63,13 +91,19 @@ export async function partitionOf(
   );
 }
 
-async function lockUnlessUsed(
-  fileSystem: FileSystem,
-  path: string,
-): Promise<{ readonly usedByPid: number | undefined; release(): Promise<void> }> {
+interface TakenLock {
+  readonly usedByPid: number | undefined;
+  release(): Promise<void>;
+}
+
+async function lockFree(fileSystem: FileSystem, path: string): Promise<TakenLock> {
+  const lock = await fileSystem.lockDirectory(path);
+  return { usedByPid: undefined, release: () => lock.release() };
+}
+
+async function lockUnlessUsed(fileSystem: FileSystem, path: string): Promise<TakenLock> {
   try {
-    const lock = await fileSystem.lockDirectory(path);
-    return { usedByPid: undefined, release: () => lock.release() };
+    return await lockFree(fileSystem, path);
   } catch (error) {
     if (!isClustorError(error) || error.code !== 'CLUSTOR_DATA_DIRECTORY_LOCKED') throw error;
     const pid = Number(error.details['pid'] ?? 0);

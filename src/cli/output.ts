@@ -1,7 +1,8 @@
 /** What commands print: JSON lines for programs, tables and colours for people at a terminal. */
 import Table from 'cli-table3';
 import pc from 'picocolors';
-import { isClustorError, messageOf } from '../base/errors.ts';
+import type { ClustorError } from '../base/errors.ts';
+import { codedError } from './coded-error.ts';
 
 /** Where a command's result goes. */
 export interface Output {
@@ -14,6 +15,24 @@ export interface Output {
   progress(text: string): void;
   /** An error: code, message, what to do. */
   error(error: unknown): void;
+}
+
+let isGone = false;
+
+/**
+ * Makes a reader that goes away (`| head -1`), or a log on a full disk, no reason to fail: what is written then is dropped.
+ * Once for the process, before anything is written.
+ */
+export function outliveReaders(): void {
+  process.stdout.on('error', () => {
+    isGone = true;
+  });
+  process.stderr.on('error', () => undefined);
+}
+
+/** Whether nobody reads the results any more. */
+export function isReaderGone(): boolean {
+  return isGone;
 }
 
 /** Makes the output of a command. */
@@ -41,7 +60,8 @@ export function createOutput(isJson: boolean): Output {
     },
     error: (error) => {
       endProgress();
-      process.stderr.write(`${isJson ? JSON.stringify(errorRecord(error)) : errorText(error)}\n`);
+      const coded = codedError(error);
+      process.stderr.write(`${isJson ? JSON.stringify(errorRecord(coded)) : errorText(coded)}\n`);
     },
   };
 }
@@ -60,14 +80,11 @@ export function tableText(
   return table.toString();
 }
 
-function errorRecord(error: unknown): object {
-  if (!isClustorError(error))
-    return { error: { code: 'CLUSTOR_INTERNAL', message: messageOf(error) } };
+function errorRecord(error: ClustorError): object {
   const { code, message, outcome, retryable, advice, details } = error;
   return { error: { code, message, outcome, retryable, advice, details } };
 }
 
-function errorText(error: unknown): string {
-  if (!isClustorError(error)) return `${pc.red('error')} ${messageOf(error)}`;
-  return `${pc.red('error')} ${pc.bold(error.code)} ${error.message}\n      ${pc.dim(error.advice)}`;
+function errorText({ code, message, advice }: ClustorError): string {
+  return `${pc.red('error')} ${pc.bold(code)} ${message}\n      ${pc.dim(advice)}`;
 }

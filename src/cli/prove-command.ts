@@ -1,7 +1,7 @@
 /** `clustor prove`: from the data directories of replicas, whether an entry is on a quorum's stable storage, and why. */
 import { readFile } from 'node:fs/promises';
 import pc from 'picocolors';
-import { ClustorError } from '../base/errors.ts';
+import { ClustorError, messageOf } from '../base/errors.ts';
 import { logIndex, type LogIndex, type PartitionId } from '../base/ids.ts';
 import { configurationsInForce, proveEntry, type ProofVerdict } from '../policy/entry-proof.ts';
 import { nodeCryptography } from '../security/node-cryptography.ts';
@@ -173,9 +173,11 @@ async function indexesOf(options: ProveOptions): Promise<ReadonlySet<LogIndex>> 
   if (index !== undefined) add(index);
   if ((from === undefined) !== (to === undefined))
     throw new ClustorError('CLUSTOR_INVALID_ARGUMENT', '--from and --to belong together');
+  if (from !== undefined && to !== undefined && to < from)
+    throw new ClustorError('CLUSTOR_INVALID_ARGUMENT', `--to ${to} comes before --from ${from}`);
   if (from !== undefined && to !== undefined) for (let at = from; at <= to; at++) add(at);
   if (indexesFrom !== undefined)
-    for (const word of (await readFile(indexesFrom, 'utf8')).split(/\s+/))
+    for (const word of (await indexesText(indexesFrom)).split(/\s+/))
       if (word !== '') add(Number(word));
   if (indexes.size === 0)
     throw new ClustorError(
@@ -183,6 +185,18 @@ async function indexesOf(options: ProveOptions): Promise<ReadonlySet<LogIndex>> 
       'name entries with --index, with --from and --to, or with --indexes-from',
     );
   return indexes;
+}
+
+async function indexesText(path: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    throw new ClustorError(
+      'CLUSTOR_INVALID_ARGUMENT',
+      `the indexes in ${path} cannot be read: ${messageOf(error)}`,
+      { cause: error },
+    );
+  }
 }
 
 function proofText(entries: readonly ProvenEntry[], notProven: readonly ProvenEntry[]): string {

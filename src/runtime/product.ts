@@ -1,4 +1,4 @@
-/** What `clustor node --product <module>` loads: a product that runs on every node of a cluster. */
+/** What `clustor node` loads as the `product` of its configuration: a product that runs on every node of a cluster. */
 import type { PartitionId } from '../base/ids.ts';
 import type { Observer } from '../ports/observer.ts';
 import type { StateMachine } from '../ports/state-machine.ts';

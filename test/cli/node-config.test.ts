@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest';
 
 import { isClustorError } from '../../src/base/errors.ts';
-import { configOf } from '../../src/cli/node-command.ts';
+import { configOf } from '../../src/cli/node-config.ts';
 
 const whole = {
   clusterId: '018c0d6c-9c11-7e9d-8000-86f5bb8c0001',
@@ -22,9 +22,17 @@ function refusalOf(config: unknown): string {
   return 'none';
 }
 
+function productOf(product: string): string | undefined {
+  return configOf(JSON.stringify({ ...whole, product }), '/etc/clustor/node.json').product;
+}
+
 test('paths of a configuration begin at its own folder', () => {
   const { dataDirectory, certificates } = configOf(JSON.stringify(whole), '/etc/clustor/node.json');
 
+  expect(productOf('./product.mjs')).toBe('/etc/clustor/product.mjs');
+  expect(productOf('../product.mjs')).toBe('/etc/product.mjs');
+  expect(productOf('/srv/product.mjs')).toBe('/srv/product.mjs');
+  expect(productOf('a-package')).toBe('a-package');
   expect(dataDirectory).toBe('/etc/clustor/data');
   expect(certificates.privateKeyFile).toBe('/etc/clustor/k.pem');
 });
@@ -44,6 +52,59 @@ test.each([
     { ...whole, certificates: { ...whole.certificates, privateKeyFile: 1 } },
     'needs a string as "certificates.privateKeyFile"',
   ],
+  [
+    'a field of encryption by another name',
+    { ...whole, encyption: {} },
+    'unknown field "encyption"',
+  ],
+  ['an unknown limit', { ...whole, limits: { bogus: 1 } }, 'unknown field "limits.bogus"'],
+  ['an unknown bound', { ...whole, storage: { bogus: 1 } }, 'unknown field "storage.bogus"'],
+  ['an unknown setting', { ...whole, raft: { bogus: 1 } }, 'unknown field "raft.bogus"'],
+  [
+    'a limit that is a text',
+    { ...whole, limits: { readsMax: '9' } },
+    'number as "limits.readsMax"',
+  ],
+  ['raft that is a list', { ...whole, raft: [1] }, 'needs an object as "raft"'],
+  ['a word for a flag', { ...whole, development: 'yes' }, 'needs true or false as "development"'],
+  ['a number for leaves', { ...whole, merkleLeaves: 1 }, 'needs true or false as "merkleLeaves"'],
+  ['an address without a port', { ...whole, listen: 'here' }, 'wrong "listen"'],
+  ['an advertised nonsense', { ...whole, advertise: 'nonsense' }, 'wrong "advertise"'],
+  ['an advertised host with a space', { ...whole, advertise: 'a b:1' }, '"advertise"'],
+  ['a cluster id that is none', { ...whole, clusterId: 'x' }, 'wrong "clusterId"'],
+  ['a product that is no text', { ...whole, product: 5 }, 'needs a string as "product"'],
+  ['a port that is a text', { ...whole, productPort: 'abc' }, 'as "productPort"'],
+  ['a port beyond all', { ...whole, productPort: 99_999 }, 'as "productPort"'],
+  ['no encryption by null', { ...whole, encryption: null }, 'needs an object as "encryption"'],
+  [
+    'a number as a file',
+    { ...whole, encryption: { kekFile: 5 } },
+    'string as "encryption.kekFile"',
+  ],
+  [
+    'an unknown field of encryption',
+    { ...whole, encryption: { kekfile: 'a' } },
+    'unknown field "encryption.kekfile"',
+  ],
+  ['half a Vault', { ...whole, encryption: { vault: {} } }, 'lacks "encryption.vault.address"'],
+  ['a schedule of words', { ...whole, encryption: { rotateAfterDays: 'x' } }, 'rotateAfterDays'],
 ])('%s is refused, and the field named', (_name, config, problem) => {
   expect(refusalOf(config)).toContain(problem);
+});
+
+test('every field that there is may be given', () => {
+  const config = {
+    ...whole,
+    advertise: '10.0.0.1:7400',
+    development: true,
+    product: 'a-package',
+    productPort: 7379,
+    limits: { readsMax: 9 },
+    storage: { segmentBytes: 8_388_608 },
+    raft: { leaseMs: 5 },
+    encryption: { kekFile: 'kek.json', rotateAfterDays: 'never' },
+    merkleLeaves: false,
+  };
+
+  expect(refusalOf(config)).toBe('none');
 });

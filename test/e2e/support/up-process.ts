@@ -28,6 +28,7 @@ export type UpEvent =
     }
   | { readonly event: 'nodeReady'; readonly node: UpNode }
   | { readonly event: 'nodeExited'; readonly nodeId: number; readonly pid: number }
+  | { readonly event: 'nodeNotStarted'; readonly nodeId: number; readonly code: string }
   | { readonly event: 'stopped' };
 
 type EventOf<Name extends UpEvent['event']> = Extract<UpEvent, { readonly event: Name }>;
