@@ -326,9 +326,11 @@ function runMetadata(input: Uint8Array): Verdict {
   readEntryMetadata(input, { start: 0, end: input.length }, read);
   const again = createEntryMetadata();
   const bytes = written((writer) => {
-    const ingest = new Uint8Array(ingestMetadataBytes);
-    writeIngestMetadata(ingest, read.ingestMs);
-    writer.raw(ingest);
+    if (read.ingestMs >= 0) {
+      const ingest = new Uint8Array(ingestMetadataBytes);
+      writeIngestMetadata(ingest, read.ingestMs);
+      writer.raw(ingest);
+    }
     writeEntryMetadata(writer, {
       ...(read.clientKey === undefined
         ? {}

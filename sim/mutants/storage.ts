@@ -82,9 +82,9 @@ export const storageMutants: readonly Mutant[] = [
     file: logStore,
     edits: [
       {
-        find: 'append.log === log ? cutAppend(append, fromIndex) : [append],',
+        find: 'append.log === log ? cutAppend(append, fromIndex) : [append]',
         replace:
-          'append.log === log ? cutAppend(append, Number.MAX_SAFE_INTEGER as LogIndex) : [append],',
+          'append.log === log ? cutAppend(append, Number.MAX_SAFE_INTEGER as LogIndex) : [append]',
       },
     ],
     expected: 'tests',

@@ -21,23 +21,21 @@ export const marksCorpus: readonly CorpusRow[] = [
   { seed: 61, reaches: ['jointEntered', 'leaderLeaves', 'exitByAnotherLeader'] },
   {
     seed: 3,
-    reaches: [
-      'transferAborted',
-      'windowFull',
-      'sleeperWokenByCampaign',
-      'sleeperLostItsLeader',
-      'groupFsyncEntered',
-    ],
+    reaches: ['windowFull', 'sleeperWokenByCampaign', 'sleeperLostItsLeader', 'groupFsyncEntered'],
   },
   { seed: 10, reaches: ['lateCompletionDropped', 'secondCopyRead', 'repaired'] },
-  { seed: 22, reaches: ['replicaCreated'] },
   {
     seed: 22,
     faultKinds: ['memberChange', 'partition', 'crash'],
-    reaches: ['rollbackAppended'],
+    reaches: ['rollbackAppended', 'replicaCreated'],
   },
   { seed: 16, reaches: ['voteLost'] },
-  { seed: 4, reaches: ['nameLost'] },
+  {
+    seed: 4,
+    faultKinds: ['leaderTransfer', 'partition', 'crash'],
+    reaches: ['transferAborted'],
+  },
+  { seed: 2, faultKinds: ['crash', 'memberChange'], reaches: ['nameLost'] },
   { seed: 1, faultKinds: ['slowDisk'], reaches: ['writerModeChanged'] },
   { seed: 1, faultKinds: ['diskSwap'], reaches: ['ledgerWentBack'] },
 ];
