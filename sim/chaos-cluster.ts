@@ -26,6 +26,7 @@ import {
   type ClusterId,
   type IssuedCertificate,
   type PartitionId,
+  isClustorError,
 } from 'clustor';
 import { connect, type ConnectedClient } from 'clustor/client';
 import { v7 as uuidv7 } from 'uuid';
@@ -286,8 +287,7 @@ export class ChaosCluster {
   async leader(client: ConnectedClient, waitMsMax = 10_000): Promise<number> {
     const deadlineMs = performance.now() + waitMsMax;
     for (;;) {
-      const { partitions } = await client.describe();
-      const leader = partitions[0]?.leaderNodeId;
+      const leader = await leaderSaid(client);
       if (leader !== undefined && this.#running.has(leader)) return leader;
       if (performance.now() > deadlineMs) throw new Error(`no leader after ${waitMsMax} ms`);
       await delay(20);
@@ -375,4 +375,14 @@ function isFree(port: number): Promise<boolean> {
       });
     });
   });
+}
+
+/** Who leads as far as nodes say that answer; nobody while none does. */
+async function leaderSaid(client: ConnectedClient): Promise<number | undefined> {
+  try {
+    return (await client.describe()).partitions[0]?.leaderNodeId;
+  } catch (error) {
+    if (isClustorError(error, 'CLUSTOR_NO_LEADER')) return undefined;
+    throw error;
+  }
 }
