@@ -8,7 +8,7 @@ import { valueBytesMax } from '../../examples/kv/kv-commands.ts';
 import { utf8Encode } from '../../src/base/bytes.ts';
 import { clusterId, nodeId } from '../../src/base/ids.ts';
 import { nextBelow, pick, type PrngState } from '../../src/base/prng.ts';
-import { configOf } from '../../src/cli/node-command.ts';
+import { configOf } from '../../src/cli/node-config.ts';
 import { parseCertificateMaterial } from '../../src/platform/certificate-files.ts';
 import { uriNamesOf } from '../../src/platform/peer-certificate.ts';
 import { judgeDiskOverride } from '../../src/policy/disk-hygiene.ts';

@@ -163,7 +163,8 @@ function entryLine(partitionId: PartitionId, entry: DumpedEntry): object {
     index: entry.index,
     term: entry.term,
     kind: entry.kind,
-    ingestMs: metadata.ingestMs,
+    // Below zero stands for an entry without a time.
+    ingestMs: Math.max(0, metadata.ingestMs),
     clientId: clientKey === undefined ? undefined : hexOf(Buffer.from(clientKey, 'latin1')),
     sequence: clientKey === undefined ? undefined : metadata.sequence,
     key: opaqueKey === undefined ? undefined : Buffer.from(opaqueKey, 'latin1').toString('utf8'),

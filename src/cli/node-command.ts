@@ -17,8 +17,6 @@ import { readConfig } from './node-config.ts';
 import type { Output } from './output.ts';
 import { importUserModule } from './user-module.ts';
 
-export { configOf } from './node-config.ts';
-
 /** Options of the command line. */
 export interface NodeCommandOptions extends KeyOptions {
   readonly config: string;

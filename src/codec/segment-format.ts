@@ -215,16 +215,16 @@ export function segmentHeaderMac(bytes: Uint8Array): Uint8Array {
 
 /** Seals and opens blocks of one segment without encryption. */
 export class BlockSealer implements BlockSuite {
-  prepare(): void {
-    // A sum needs no preparation.
-  }
-
   readonly #saltCrc: number;
   readonly #number = new Uint8Array(8);
   readonly #numberView = new DataView(this.#number.buffer);
 
   constructor(salt: Uint8Array) {
     this.#saltCrc = crc32c(salt);
+  }
+
+  prepare(): void {
+    // A sum needs no preparation.
   }
 
   seal(target: Uint8Array, offset: number, block: BlockToSeal): void {

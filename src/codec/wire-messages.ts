@@ -104,6 +104,17 @@ const rowsByKind: ReadonlyMap<string, MessageRow> = new Map(rows.map((row) => [r
 export function encodeMessage(message: WireMessage, writer: ByteWriter): void {
   const row = rowsByKind.get(message.kind);
   assert(row !== undefined, 'every message has a row in the catalog');
+  const start = writer.length;
+  try {
+    writeFrame(message, row, writer);
+  } catch (error) {
+    // A half-written frame would spoil those behind it.
+    writer.cut(start);
+    throw error;
+  }
+}
+
+function writeFrame(message: WireMessage, row: MessageRow, writer: ByteWriter): void {
   const values = message as unknown as Values;
   const start = writer.length;
   writer.u32(0);
@@ -115,8 +126,6 @@ export function encodeMessage(message: WireMessage, writer: ByteWriter): void {
   else for (const field of row.fields) writeField(writer, field, values[field.name]);
   const trailingBytes = 'trailingBytes' in message ? (message.trailingBytes ?? 0) : 0;
   const bodyBytes = writer.length - start - 4 + trailingBytes;
-  // A half-written frame would spoil those behind it.
-  if (bodyBytes > row.bodyBytesMax) writer.cut(start);
   assert(bodyBytes <= row.bodyBytesMax, 'a message fits the maximum of its row');
   writer.patchU32(start, bodyBytes);
 }

@@ -228,6 +228,8 @@ describe('an encoder', () => {
     expect(() => encodeMessage({ ...messageSamples.describeResponse, partitions }, writer)).toThrow(
       /maximum of its field/,
     );
+    // Nothing of what failed stays before the next frame.
+    expect(writer.length).toBe(0);
   });
 });
 
