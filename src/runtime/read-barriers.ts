@@ -108,12 +108,12 @@ export class ReadBarriers {
    * @returns What the waiter calls when it gives up.
    */
   whenApplied(index: LogIndex, waiter: AppliedWaiter): () => void {
-    return this.#await({ index, waiter, isRead: true });
+    return this.#await(index, waiter, true);
   }
 
   /** Like {@link ReadBarriers.whenApplied}, for a subscription: one that is idle waits for ever, and does not count as a read. */
   whenFollowed(index: LogIndex, waiter: AppliedWaiter): () => void {
-    return this.#await({ index, waiter, isRead: false });
+    return this.#await(index, waiter, false);
   }
 
   /** Everything up to `index` is applied. */
@@ -144,8 +144,7 @@ export class ReadBarriers {
     this.failApplied(error);
   }
 
-  #await(row: Unapplied): () => void {
-    const { index, waiter } = row;
+  #await(index: LogIndex, waiter: AppliedWaiter, isRead: boolean): () => void {
     if (index <= this.#appliedIndex) {
       waiter.applied(this.#appliedIndex);
       return nothing;
@@ -155,8 +154,9 @@ export class ReadBarriers {
       waiter.failed(reason);
       return nothing;
     }
+    const row: Unapplied = { index, waiter, isRead };
     this.#unapplied.add(row);
-    if (row.isRead) this.#unappliedReads++;
+    if (isRead) this.#unappliedReads++;
     return () => {
       this.#forget(row);
     };
