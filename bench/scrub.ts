@@ -1,8 +1,9 @@
 /**
  * `npm run bench:scrub -- [--rounds N] [--seconds S] [--outstanding 64] [--json]`: what the background scrub takes. One cluster is
  * filled; then stretches of load with a scrub at work and with one that pauses take turns, in another order each round. The
- * last line is JSON: the share of the time in which it was at work, reads included, at the node that took most; the share of its
- * reads in all bytes that the nodes read and wrote meanwhile; and acks/s and CPU per ack with it ÷ without it, median and spread
+ * last line is JSON: the share of the time in which it was at work, reads included, at the node that took most; that time, of all
+ * nodes, as a share of the CPU time that they used, which its own CPU cannot exceed; the share of its reads in all bytes that the
+ * nodes read and wrote meanwhile; and acks/s and CPU per ack with it ÷ without it, median and spread
  * over the rounds.
  */
 import { execFileSync } from 'node:child_process';
@@ -36,6 +37,8 @@ await runLoad(target, fill);
 scrub('pause');
 scrub('start');
 const shares: number[] = [];
+/** Of all nodes, per second: the scrub's time at work, and CPU. */
+const workRates: { readonly busyMs: number; readonly cpuMs: number }[] = [];
 let bytesRead = 0;
 let bytesWritten = 0;
 const pairs: { readonly scrubbed: LoadResult; readonly quiet: LoadResult }[] = [];
@@ -53,6 +56,7 @@ process.stdout.write(
     rounds: pairs.length,
     outstanding,
     timeShareMax: rounded(Math.max(...shares)),
+    cpuShareAtMost: rounded(sumOf('busyMs') / sumOf('cpuMs')),
     readShare: rounded(bytesRead / (bytesRead + bytesWritten)),
     acksRatio: spreadOf(({ acksPerSecond }) => acksPerSecond),
     cpuPerAckRatio: spreadOf(
@@ -74,11 +78,18 @@ async function stretch(isScrubbed: boolean): Promise<LoadResult> {
   const result = await runLoad(target, load);
   const after = scrub('pause');
   const elapsedMs = performance.now() - startedMs;
+  let busyMs = 0;
   for (const [at, { scrub: later }] of after.entries()) {
     const earlier = before[at]?.scrub ?? later;
     shares.push((later.busyMs - earlier.busyMs) / elapsedMs);
+    busyMs += later.busyMs - earlier.busyMs;
     bytesRead += later.bytesRead - earlier.bytesRead;
   }
+  const { serverCpuSeconds, seconds } = result.consumption;
+  workRates.push({
+    busyMs: (1000 * busyMs) / elapsedMs,
+    cpuMs: (1000 * serverCpuSeconds) / seconds,
+  });
   // Without a load, in the rest of the time, nothing is written.
   bytesWritten +=
     (result.consumption.serverWrittenBytes * (options.seconds + warmSeconds)) / options.seconds;
@@ -101,6 +112,10 @@ function spreadOf(read: (result: LoadResult) => number): Readonly<Record<string,
     least: rounded(Math.min(...ratios)),
     greatest: rounded(Math.max(...ratios)),
   };
+}
+
+function sumOf(figure: 'busyMs' | 'cpuMs'): number {
+  return workRates.reduce((sum, rates) => sum + rates[figure], 0);
 }
 
 function rounded(value: number): number {

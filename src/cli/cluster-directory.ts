@@ -19,6 +19,7 @@ import {
   type PartitionPlan,
 } from '../index.ts';
 import type { ClientRole } from '../ports/transport.ts';
+import { portMax } from '../runtime/node-address.ts';
 import {
   createDevelopmentCa,
   issueClientCertificate,
@@ -78,7 +79,6 @@ export interface CertificatePaths {
 
 /** Partitions that are planned at once. */
 export const partitionsMax = 10_000;
-const portMax = 65_535;
 /** In the folder of a node, beside its data directory. */
 const kekFile = 'kek.json';
 const authorityLifetimeMs = 10 * 365 * 86_400_000;

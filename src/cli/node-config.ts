@@ -5,7 +5,7 @@ import { ClustorError, messageOf } from '../base/errors.ts';
 import { clusterId } from '../base/ids.ts';
 import { defaultRaftSettings, type RaftSettings } from '../raft/index.ts';
 import { defaultNodeLimits, type NodeLimits } from '../runtime/limits.ts';
-import { parseAddress } from '../runtime/node-address.ts';
+import { parseAddress, portMax } from '../runtime/node-address.ts';
 import { defaultLogStoreLimits, type LogStoreLimits } from '../storage/log-store-types.ts';
 import { rotateAfterMsOf, type KeyConfig } from './key-options.ts';
 
@@ -80,8 +80,6 @@ const fields: Readonly<Record<keyof NodeConfig, Field>> = {
   }),
   merkleLeaves: flag,
 };
-
-const portMax = 65_535;
 
 /** Reads a configuration; paths in it become absolute. @throws ClustorError `CLUSTOR_INVALID_ARGUMENT`. */
 export async function readConfig(path: string): Promise<NodeConfig> {

@@ -20,6 +20,7 @@ import type { Clock } from '../ports/clock.ts';
 import type { IoWriterMode } from '../ports/file-system.ts';
 import type { Observer } from '../ports/observer.ts';
 import { activeConfiguration, votersOfBoth } from '../raft/index.ts';
+import { replicaClosed } from './replica-closed.ts';
 import type { Replica } from './replica.ts';
 
 /** How a partition's batches go to the disk, and why. @public */
@@ -196,8 +197,7 @@ export class DurabilityDesk {
 
   #refusal(mode: DurabilityMode, expectedEpoch: number | undefined): ClustorError | undefined {
     const { replica } = this.#options;
-    if (this.#isClosed)
-      return new ClustorError('CLUSTOR_CLOSED', 'this replica is closed', { outcome: 'surelyNot' });
+    if (this.#isClosed) return replicaClosed('surelyNot');
     if (!durabilityModes.includes(mode))
       return new ClustorError(
         'CLUSTOR_INVALID_ARGUMENT',

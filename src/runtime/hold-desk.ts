@@ -10,7 +10,6 @@
  * anew. A fault that is not the machine's, such as an entry of a kind unknown to this version, is not recorded: a process that
  * knows the kind goes on by itself.
  */
-import type { Outcome } from '../base/error-codes.ts';
 import { ClustorError } from '../base/errors.ts';
 import type { LogIndex } from '../base/ids.ts';
 import type { HoldReason, HoldRow } from '../codec/hold-record.ts';
@@ -18,6 +17,7 @@ import { campaignsLast, quarantineReasons, quarantineRules } from '../policy/qua
 import type { Clock } from '../ports/clock.ts';
 import type { Observer } from '../ports/observer.ts';
 import type { QuarantineGate } from './quarantine-gate.ts';
+import { replicaClosed } from './replica-closed.ts';
 import type { Replica } from './replica.ts';
 import type { TurnScheduler } from './turn.ts';
 
@@ -121,7 +121,7 @@ export class HoldDesk {
   async set(ticket: string, detail: string): Promise<void> {
     checkText('the ticket of this decision', ticket);
     checkText('the reason of this decision', detail);
-    if (this.#isClosed) throw closedError('surelyNot');
+    if (this.#isClosed) throw replicaClosed('surelyNot');
     const { replica, clock } = this.#options;
     const row: Hold = {
       reason: 'Administrative',
@@ -142,7 +142,7 @@ export class HoldDesk {
    */
   async clear(reason: HoldReason, ticket: string): Promise<void> {
     checkText('the ticket of this decision', ticket);
-    if (this.#isClosed) throw closedError('surelyNot');
+    if (this.#isClosed) throw replicaClosed('surelyNot');
     const { replica } = this.#options;
     const row = this.#rowOf(reason);
     if (row === undefined)
@@ -166,7 +166,7 @@ export class HoldDesk {
   /** Nothing is recorded any more: who waits for that is told. */
   close(): void {
     this.#isClosed = true;
-    const error = closedError('unknown');
+    const error = replicaClosed('unknown');
     for (const reject of this.#waiting) reject(error);
     this.#waiting = nobody;
   }
@@ -210,7 +210,7 @@ export class HoldDesk {
 
   #record(row: Hold): Promise<void> {
     const { replica, turn } = this.#options;
-    if (this.#isClosed) return Promise.reject(closedError('unknown'));
+    if (this.#isClosed) return Promise.reject(replicaClosed('unknown'));
     return new Promise<void>((resolve, reject) => {
       this.#waiting = [...this.#waiting, reject];
       replica.log.persistHold(row, () => {
@@ -239,10 +239,6 @@ export class HoldDesk {
     const { partitionId, replicaId } = this.#options.replica;
     this.#options.observer.emit({ level, kind, fields: { partitionId, replicaId, ...fields } });
   }
-}
-
-function closedError(outcome: Outcome): ClustorError {
-  return new ClustorError('CLUSTOR_CLOSED', 'this replica is closed', { outcome });
 }
 
 function checkText(what: string, text: string): void {

@@ -27,21 +27,22 @@ import {
 import type { StateMachine } from '../ports/state-machine.ts';
 import type { HardState } from '../storage/log-store-types.ts';
 import type { PartitionLog } from '../storage/partition-log.ts';
-import { readChecked } from './checked-read.ts';
 import { AppendSender } from './append-sender.ts';
-import { answeringListener, failUnapplied } from './proposal-answers.ts';
 import { ApplyPipeline } from './apply-pipeline.ts';
+import { readChecked } from './checked-read.ts';
+import { metadataRefusal, sizeRefusal } from './entry-admission.ts';
 import { EntryTail } from './entry-tail.ts';
 import { FrameBuilder } from './frame-builder.ts';
 import { heldUntilOperator } from './hold-desk.ts';
 import { notLeaderError } from './not-leader.ts';
+import { answeringListener, failUnapplied } from './proposal-answers.ts';
 import { ProposalQueue, type Proposal } from './proposals.ts';
-import { ReadBarriers, type ReadWaiter } from './read-barriers.ts';
 import { QuarantineGate } from './quarantine-gate.ts';
+import { ReadBarriers, type ReadWaiter } from './read-barriers.ts';
 import type { ReceivedFrames } from './received-frames.ts';
+import { replicaClosed } from './replica-closed.ts';
 import { configurationFields, doubtedFields, type EventFields } from './replica-events.ts';
 import { raftStart, type ReplicaInput, type ReplicaParts } from './replica-options.ts';
-import { metadataRefusal, sizeRefusal } from './entry-admission.ts';
 import type { TurnWork } from './turn.ts';
 import { wireOf } from './wire-mapping.ts';
 
@@ -173,7 +174,7 @@ export class Replica implements TurnWork {
 
   /** Takes an entry in, to be appended at the end of the turn; returns why not. Only at a leader. */
   offer(proposal: Proposal): ClustorError | undefined {
-    if (this.#isClosed) return closedError();
+    if (this.#isClosed) return replicaClosed('surelyNot');
     if (!this.isLeader) return this.askedInVain();
     const forbidden = this.gate.refusal('mayPropose');
     if (forbidden !== undefined) return forbidden;
@@ -204,7 +205,7 @@ export class Replica implements TurnWork {
 
   /** Asks the core for a read index; only at a leader. */
   requestRead(waiter: ReadWaiter): ClustorError | undefined {
-    if (this.#isClosed) return closedError();
+    if (this.#isClosed) return replicaClosed('surelyNot');
     if (!this.isLeader) return this.askedInVain();
     const refusal = this.reads.gather(waiter);
     if (refusal === undefined) this.#mark();
@@ -300,7 +301,7 @@ export class Replica implements TurnWork {
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    const surely = closedError();
+    const surely = replicaClosed('surelyNot');
     this.#proposals.failAll({
       waiting: surely,
       appended: new ClustorError('CLUSTOR_CLOSED', 'the node closed before the outcome was known'),
@@ -493,8 +494,4 @@ export class Replica implements TurnWork {
       fields: { partitionId: this.partitionId, replicaId: this.replicaId, ...fields },
     });
   }
-}
-
-function closedError(): ClustorError {
-  return new ClustorError('CLUSTOR_CLOSED', 'this replica is closed', { outcome: 'surelyNot' });
 }

@@ -252,9 +252,10 @@ export class Scrubber implements NodeScrub {
     const { fileSystem, folder, keys, ledger: extent, observer, renewLedger } = this.#options;
     const path = `${folder}/${ledgerFileName}`;
     const { endOffset } = extent();
+    const pace = this.#pace();
     try {
-      const reasons = await checkLedger({ fileSystem, path, keys, extent, pace: this.#pace() });
-      if (this.#isStopped) return false;
+      const reasons = await checkLedger({ fileSystem, path, keys, extent, pace });
+      if (!(await pace())) return false;
       if (reasons.length > 0) {
         observer.emit({
           level: 'error',
@@ -279,9 +280,11 @@ export class Scrubber implements NodeScrub {
     const { segmentSeq } = segment;
     for (let reads = 1; ; reads++) {
       let damage: SegmentDamage | undefined;
+      const pace = this.#pace();
       try {
         // One read after the other by its nature.
-        damage = await checkSegment({ ...this.#options, ...segment, pace: this.#pace() });
+        damage = await checkSegment({ ...this.#options, ...segment, pace });
+        await pace();
       } catch (error) {
         const fields = { segmentSeq, message: messageOf(error) };
         observer.emit({ level: 'warn', kind: 'scrubFailed', fields });
@@ -299,7 +302,7 @@ export class Scrubber implements NodeScrub {
     }
   }
 
-  /** Rests between slices in proportion to what the slice took, its reads included. */
+  /** Called behind each slice: rests in proportion to what that took, its reads included; resolves with whether to go on. */
   #pace(): () => Promise<boolean> {
     const { clock } = this.#options;
     let startedMs = clock.monotonicMs();

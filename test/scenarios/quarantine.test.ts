@@ -156,6 +156,22 @@ describe('a replica in Administrative quarantine', () => {
     expect(await cluster.settle(cluster.read(held, 'key'))).toBe('later');
   });
 
+  test('refuses reads also of what it has applied', async () => {
+    const cluster = await ScenarioCluster.start(596);
+    const leader = await cluster.untilLeader();
+    const [held] = cluster.others(leader) as [NodeId];
+    await cluster.settle(cluster.write(leader, 'key', 'value'));
+    expect(await cluster.settle(cluster.read(held, 'key'))).toBe('value');
+
+    await cluster.settle(cluster.partition(held).setQuarantine('OPS-7', 'a trial'));
+
+    expect(cluster.value(held, 'key')).toBe('value');
+    expect(await cluster.ending(cluster.read(held, 'key'))).toMatchObject({
+      kind: 'rejected',
+      error: { code: 'CLUSTOR_QUARANTINED', outcome: 'surelyNot' },
+    });
+  });
+
   test('hands leadership over, and does not take it while a healthy replica can', async () => {
     const cluster = await ScenarioCluster.start(592);
     const first = await cluster.untilLeader();
