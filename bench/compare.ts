@@ -16,16 +16,12 @@ import { nameOfBarePipeline, startBarePipeline } from './bare-pipeline/target.ts
 import { startClustor } from './clustor-target.ts';
 import { startEtcd } from './etcd/target.ts';
 import { runLoad, type LoadResult, type RunningTarget } from './load/generator.ts';
+import { warmUp } from './load/pairs.ts';
 import { medianOf, printLoadTable } from './load/report.ts';
 import { readOptions } from './setup/options.ts';
 import { exitOnSignals, makeScratchDirectory } from './setup/scratch.ts';
 
 const warmSeconds = 1;
-/** What every target does first. */
-const warmUps = [
-  { outstanding: 64, seconds: 3 },
-  { outstanding: 1, seconds: 11 },
-];
 const valueBytes = 256;
 const pooled = { isSealed: true, syncs: 'pool' } as const;
 
@@ -48,7 +44,7 @@ for (let round = 0; round < options.rounds; round++) {
     const start = starts[position];
     if (start === undefined) continue;
     const target = await start(join(directory, `${String(round)}-${String(position)}`));
-    for (const warmUp of warmUps) await runLoad(target, { warmSeconds, ...warmUp });
+    await warmUp(target);
     for (const outstanding of options.outstanding) {
       results.push(await runLoad(target, { warmSeconds, seconds: options.seconds, outstanding }));
     }

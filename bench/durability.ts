@@ -1,54 +1,78 @@
 /**
- * `npm run bench:durability -- [--rounds N] [--seconds S] [--outstanding 1,64,1024] [--json]`: Group-Fsync against Strict, two
- * clusters measured in turns in every round. The last line is JSON: acks/s and entries per sync of both at each depth, and their
- * ratio, Group-Fsync ÷ Strict.
+ * `npm run bench:durability -- [--rounds N] [--seconds S] [--outstanding 1,64,1024] [--json]`: Group-Fsync against Strict: two
+ * clusters, warmed up once, then measured in pairs at each depth. The last line is JSON: acks/s and entries per sync of both at
+ * each depth, medians, and the ratio of their acks/s, Group-Fsync ÷ Strict, median and spread over the pairs.
  */
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
-import { clustorCommand, startClustor } from './clustor-target.ts';
+import { clustorCommand, startClustor, type ClustorTarget } from './clustor-target.ts';
 import { runLoad, type LoadResult } from './load/generator.ts';
+import { runPair, spreadOf, warmUp, type Pair } from './load/pairs.ts';
 import { medianOf, printLoadTable } from './load/report.ts';
 import { readOptions } from './setup/options.ts';
 import { exitOnSignals, makeScratchDirectory } from './setup/scratch.ts';
 
 const warmSeconds = 1;
-const modes = ['strict', 'group'] as const;
+type Mode = 'strict' | 'group';
 
 exitOnSignals();
-const options = readOptions({ seconds: 3, rounds: 3, outstanding: [1, 64, 1024] });
+const options = readOptions({ seconds: 3, rounds: 9, outstanding: [1, 64, 1024] });
 const directory = makeScratchDirectory('durability');
 const results: LoadResult[] = [];
-for (let round = 0; round < options.rounds; round++) {
-  for (const mode of modes) {
-    const folder = join(directory, `${mode}-${round}`);
-    const target = await startClustor({ directory: folder, valueBytes: 256 });
-    execFileSync(process.execPath, [
-      ...[clustorCommand, 'durability', 'set', mode],
-      ...['--dir', join(folder, 'data'), '--json'],
-    ]);
-    for (const outstanding of options.outstanding) {
-      const { seconds, ratePerSecond } = options;
-      const load = { warmSeconds, seconds, outstanding, ratePerSecond };
-      results.push({ ...(await runLoad(target, load)), target: mode });
-    }
-    await target.stop();
-  }
-}
+const strict = await start('strict');
+const group = await start('group');
+for (const target of [strict, group]) await warmUp(target);
+const pairs = new Map<number, Pair[]>(options.outstanding.map((outstanding) => [outstanding, []]));
+for (let round = 0; round < options.rounds; round++)
+  for (const [outstanding, ofDepth] of pairs)
+    ofDepth.push(
+      await runPair(round, {
+        base: () => stretch(strict, 'strict', outstanding),
+        variant: () => stretch(group, 'group', outstanding),
+      }),
+    );
+await strict.stop();
+await group.stop();
 printLoadTable(results);
-const depths = options.outstanding.map((outstanding) => {
-  const of = (mode: string, read: (result: LoadResult) => number): number =>
-    medianOf(results, mode, outstanding, read);
-  const acks = modes.map((mode) => of(mode, (result) => result.acksPerSecond));
-  const perSync = modes.map((mode) => of(mode, (result) => result.entriesPerFlush ?? 0));
-  return {
-    outstanding,
-    strict: { acksPerSecond: Math.round(acks[0] ?? 0), entriesPerSync: rounded(perSync[0] ?? 0) },
-    group: { acksPerSecond: Math.round(acks[1] ?? 0), entriesPerSync: rounded(perSync[1] ?? 0) },
-    ratio: rounded((acks[1] ?? 0) / (acks[0] ?? 1)),
-  };
-});
+const depths = [...pairs].map(([outstanding, ofDepth]) => ({
+  outstanding,
+  strict: figuresOf('strict', outstanding),
+  group: figuresOf('group', outstanding),
+  acksRatio: spreadOf(ofDepth, ({ acksPerSecond }) => acksPerSecond),
+}));
 process.stdout.write(`${JSON.stringify({ bench: 'durability', depths })}\n`);
 process.exit(0);
+
+async function start(mode: Mode): Promise<ClustorTarget> {
+  const folder = join(directory, mode);
+  const target = await startClustor({ directory: folder, valueBytes: 256 });
+  execFileSync(process.execPath, [
+    ...[clustorCommand, 'durability', 'set', mode],
+    ...['--dir', join(folder, 'data'), '--json'],
+  ]);
+  return target;
+}
+
+async function stretch(
+  target: ClustorTarget,
+  mode: Mode,
+  outstanding: number,
+): Promise<LoadResult> {
+  const { seconds, ratePerSecond } = options;
+  const load = { warmSeconds, seconds, outstanding, ratePerSecond };
+  const result = { ...(await runLoad(target, load)), target: mode };
+  results.push(result);
+  return result;
+}
+
+function figuresOf(mode: Mode, outstanding: number) {
+  const of = (read: (result: LoadResult) => number): number =>
+    medianOf(results, mode, outstanding, read);
+  return {
+    acksPerSecond: Math.round(of((result) => result.acksPerSecond)),
+    entriesPerSync: rounded(of((result) => result.entriesPerFlush ?? 0)),
+  };
+}
 
 function rounded(value: number): number {
   return Math.round(value * 100) / 100;

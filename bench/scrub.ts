@@ -10,7 +10,7 @@ import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { clustorCommand, startClustor } from './clustor-target.ts';
 import { runLoad, type LoadResult } from './load/generator.ts';
-import { median } from './load/histogram.ts';
+import { cpuPerAck, runPair, spreadOf, type Pair } from './load/pairs.ts';
 import { printLoadTable } from './load/report.ts';
 import { readOptions } from './setup/options.ts';
 import { exitOnSignals, makeScratchDirectory } from './setup/scratch.ts';
@@ -41,15 +41,11 @@ const shares: number[] = [];
 const workRates: { readonly busyMs: number; readonly cpuMs: number }[] = [];
 let bytesRead = 0;
 let bytesWritten = 0;
-const pairs: { readonly scrubbed: LoadResult; readonly quiet: LoadResult }[] = [];
-for (let round = 0; round < options.rounds; round++) {
-  const first = await stretch(round % 2 === 0);
-  const second = await stretch(round % 2 !== 0);
-  const [scrubbed, quiet] = round % 2 === 0 ? [first, second] : [second, first];
-  pairs.push({ scrubbed, quiet });
-}
+const pairs: Pair[] = [];
+for (let round = 0; round < options.rounds; round++)
+  pairs.push(await runPair(round, { base: () => stretch(false), variant: () => stretch(true) }));
 await target.stop();
-printLoadTable(pairs.flatMap(({ scrubbed, quiet }) => [scrubbed, quiet]));
+printLoadTable(pairs.flatMap(({ base, variant }) => [variant, base]));
 process.stdout.write(
   `${JSON.stringify({
     bench: 'scrub',
@@ -58,11 +54,8 @@ process.stdout.write(
     timeShareMax: rounded(Math.max(...shares)),
     cpuShareAtMost: rounded(sumOf('busyMs') / sumOf('cpuMs')),
     readShare: rounded(bytesRead / (bytesRead + bytesWritten)),
-    acksRatio: spreadOf(({ acksPerSecond }) => acksPerSecond),
-    cpuPerAckRatio: spreadOf(
-      ({ acksPerSecond, consumption }) =>
-        consumption.serverCpuSeconds / consumption.seconds / acksPerSecond,
-    ),
+    acksRatio: spreadOf(pairs, ({ acksPerSecond }) => acksPerSecond),
+    cpuPerAckRatio: spreadOf(pairs, cpuPerAck),
   })}\n`,
 );
 process.exit(0);
@@ -102,16 +95,6 @@ function scrub(verb: 'start' | 'pause' | 'resume'): readonly NodeScrub[] {
     .trim()
     .split('\n')
     .map((line) => JSON.parse(line) as NodeScrub);
-}
-
-/** Median, least and greatest of a figure with the scrub ÷ without, over the pairs. */
-function spreadOf(read: (result: LoadResult) => number): Readonly<Record<string, number>> {
-  const ratios = pairs.map(({ scrubbed, quiet }) => read(scrubbed) / read(quiet));
-  return {
-    median: rounded(median(ratios)),
-    least: rounded(Math.min(...ratios)),
-    greatest: rounded(Math.max(...ratios)),
-  };
 }
 
 function sumOf(figure: 'busyMs' | 'cpuMs'): number {
