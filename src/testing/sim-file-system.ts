@@ -299,7 +299,8 @@ export class SimFileSystem implements FileSystem {
 
   /**
    * Ends this life's business with the disk: what was in flight happens wholly, partly or not at all, then the power goes
-   * if it was the power.
+   * if it was the power. Its files stay open to it: code that waited only for promises of its own may still name them, and is
+   * never answered.
    */
   abandon(kind: CrashKind): void {
     for (const operation of this.#operations) this.#abandonOperation(operation);
@@ -309,7 +310,6 @@ export class SimFileSystem implements FileSystem {
     this.#chainHead = 0;
     for (const path of this.#locks) this.#disk.unlock(path);
     this.#locks.clear();
-    this.#files.clear();
     if (kind === 'powerLoss') this.#disk.losePower(this.#random);
   }
 

@@ -256,6 +256,28 @@ test('promises of a dead life never settle', async () => {
   expect(isSettled).toBe(false);
 });
 
+test('a dead life may still name its files, and is not answered', async () => {
+  const { world, host, disk } = started(10);
+  const { fileSystem } = host;
+  const handle = await settled(world.scheduler, journal(host, 2));
+  const before = disk.find('/data/journal')?.sizeBytes;
+  world.crash(node, 'processKill');
+
+  let answers = 0;
+  const asked = [
+    fileSystem.size(handle),
+    fileSystem.read(handle, 0, block),
+    fileSystem.truncate(handle, 0),
+    fileSystem.close(handle),
+  ];
+  for (const promise of asked) void promise.finally(() => answers++);
+  await pass(world, 1_000);
+  await drainMicrotasks();
+
+  expect(answers).toBe(0);
+  expect(disk.find('/data/journal')?.sizeBytes).toBe(before);
+});
+
 test('whatever the moment of a power loss, a block holds its synced value or a later one', async () => {
   let survivors = 0;
   for (let seed = 1; seed <= 150; seed++) {
