@@ -23,7 +23,8 @@ export const marksCorpus: readonly CorpusRow[] = [
     seed: 3,
     reaches: ['windowFull', 'sleeperWokenByCampaign', 'sleeperLostItsLeader', 'groupFsyncEntered'],
   },
-  { seed: 10, reaches: ['lateCompletionDropped', 'secondCopyRead', 'repaired'] },
+  { seed: 10, reaches: ['secondCopyRead', 'repaired'] },
+  { seed: 54, reaches: ['lateCompletionDropped'] },
   {
     seed: 22,
     faultKinds: ['memberChange', 'partition', 'crash'],
