@@ -162,6 +162,14 @@ export const integrityMutants: readonly Mutant[] = [
     tests: ['test/storage/scrub.test.ts'],
   },
   {
+    name: 'no-rest-behind-small-segments',
+    breaks: '§5.4: a scrub reads segments that are smaller than a slice one after the other',
+    file: 'src/storage/scrubber.ts',
+    edits: [{ find: '        await pace();', replace: '        void pace;' }],
+    expected: 'tests',
+    tests: ['test/storage/scrub.test.ts'],
+  },
+  {
     name: 'rotten-ledger-copy-left',
     breaks: '§5.4: a copy in the ledger that is found bad is told of and left as it is',
     file: 'src/storage/scrubber.ts',
