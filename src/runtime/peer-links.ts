@@ -6,8 +6,9 @@
  * told (the hint of specification §2.2). Further attempts back off to half a second.
  *
  * A connection whose other end vanished without a word (power, a cable) may look alive for minutes. So a link asks once a
- * second for an answer on the same connection; after four without one it is given up and dialed anew. Seconds are counted by
- * questions, not by the clock: a process that stood still itself asks once more, and finds the answers waiting.
+ * second for an answer on the same connection; after four without one it is given up and dialed anew. The own hello is the first
+ * question, so that a handshake that nobody answers does not last either. Seconds are counted by questions, not by the
+ * clock: a process that stood still itself asks once more, and finds the answers waiting.
  */
 import { ByteWriter } from '../base/bytes.ts';
 import { ClustorError } from '../base/errors.ts';
@@ -281,9 +282,8 @@ export class PeerLink implements SessionOwner, TurnWork {
       kind: 'linkUp',
       fields: { nodeId: this.nodeId, address: session.connection.remoteAddress },
     });
-    this.#silentPings = 0;
     this.quality.reset();
-    this.#pingLater(session);
+    this.#askAnew(session);
     this.#options.listener.linkUp(this.nodeId, newBoot);
   }
 
@@ -341,8 +341,17 @@ export class PeerLink implements SessionOwner, TurnWork {
     });
     this.#session = session;
     if (this.#isClosed) session.destroy();
-    else session.begin(this.nodeId);
+    else {
+      session.begin(this.nodeId);
+      this.#askAnew(session);
+    }
     return guardedHandlers(session, fail);
+  }
+
+  #askAnew(session: WireSession): void {
+    this.#cancelPing?.();
+    this.#silentPings = 0;
+    this.#pingLater(session);
   }
 
   #pingLater(session: WireSession): void {

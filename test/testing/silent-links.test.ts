@@ -16,6 +16,7 @@ const storage = {
 
 async function startCluster(): Promise<{
   readonly world: SimWorld;
+  readonly simulated: SimCluster;
   readonly advance: (ms: number) => Promise<unknown>;
   readonly seen: (kind: string, node: number) => number;
 }> {
@@ -46,7 +47,7 @@ async function startCluster(): Promise<{
   await advance(5_000);
   const seen = (kind: string, node: number): number =>
     events.filter((entry) => entry.nodeId === node && entry.event.kind === kind).length;
-  return { world, advance, seen };
+  return { world, simulated, advance, seen };
 }
 
 test('a link without an answer is given up after some seconds, and comes back', async () => {
@@ -78,4 +79,28 @@ test('quiet links stay up', async () => {
   await advance(60_000);
 
   for (const id of nodeIds) expect(seen('linkDown', id)).toBe(0);
+});
+
+test('a link whose other end vanishes before it has answered the handshake comes back (seed 1884)', async () => {
+  const { world, simulated, advance, seen } = await startCluster();
+  const [watching, vanishing] = [nodeId(1), nodeId(2)];
+  for (let offsetMs = 1_000; offsetMs <= 2_500; offsetMs += 25) {
+    const crash = (kind: 'processKill' | 'powerLoss'): void => {
+      world.crash(vanishing, kind);
+      simulated.crashed(vanishing);
+    };
+    crash('processKill');
+    world.network.link(vanishing, watching).latencyFactor = 100;
+    simulated.start(vanishing);
+    await advance(offsetMs);
+    world.network.cut(vanishing, watching);
+    crash('powerLoss');
+    await advance(1_000);
+    world.network.heal();
+    simulated.start(vanishing);
+    const up = seen('linkUp', 1);
+    await advance(10_000);
+
+    expect(seen('linkUp', 1), `power lost ${offsetMs} ms after a start`).toBeGreaterThan(up);
+  }
 });
