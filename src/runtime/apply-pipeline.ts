@@ -26,7 +26,7 @@ import { readSystemEntry, type DurabilityTransition } from '../codec/system-entr
 import { countFatal, type QuarantineReason } from '../policy/quarantine.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { ApplyOutcome, StateMachine } from '../ports/state-machine.ts';
-import { DamagedEntries } from '../storage/segment-reader.ts';
+import { DamagedEntries } from '../storage/gathered-frames.ts';
 import { ApplyBatch } from './apply-batch.ts';
 import {
   idempotencyBounds,

@@ -92,6 +92,12 @@ export class JournalIndex {
     return this.#moved.find((moved) => moved.firstIndex > index)?.firstIndex;
   }
 
+  /** The last entry whose first place is in a closed segment and was not truncated; 0 without one. */
+  lastClosedIn(segmentSeq: number): LogIndex {
+    const newest = this.#closed.findLast((range) => range.segmentSeq === segmentSeq);
+    return newest?.lastIndex ?? (0 as LogIndex);
+  }
+
   /** Adds the newest run of the segment in use. */
   push(run: JournalRun): void {
     assert(

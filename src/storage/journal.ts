@@ -197,6 +197,13 @@ export class Journal {
     return this.#next !== undefined;
   }
 
+  /** Bytes of the smallest segment that can be entered next; 0 when one is ready. */
+  get missingSegmentBytes(): number {
+    return this.#next === undefined
+      ? Math.min(this.#options.segmentBytes, firstSegmentBytesMax)
+      : 0;
+  }
+
   /**
    * Makes the next segment ready in the background, at once if something waits for it; `ready` is called once it is. Goes on
    * trying where the disk refuses.

@@ -11,6 +11,7 @@ import type { LedgerRecord } from '../codec/ledger-records.ts';
 import { blockBytes, blockOffset } from '../codec/segment-format.ts';
 import type { KeyEpochState } from '../codec/key-ring-format.ts';
 import { rotateKeysAfterMsDefault } from '../policy/key-rotation.ts';
+import { isBadSector } from './block-reads.ts';
 import { closedError } from './chain-failure.ts';
 import { asDiskHard } from './full-disk.ts';
 import { readKeyEvidence, type JournalKeys } from './journal-keys.ts';
@@ -26,6 +27,8 @@ export interface KeyDeskStore {
   readonly image: LedgerImage;
   /** Whether so many bytes would leave enough of the disk to entries. */
   readonly hasRoomFor: (bytes: number) => Promise<boolean>;
+  /** What a segment takes that is still to be made before keys can change; 0 when one is ready. */
+  readonly missingSegmentBytes: () => number;
   /** Resolves when the record is durable. */
   readonly record: (record: LedgerRecord) => Promise<void>;
   /** Resolves when a segment and a ledger generation under the newest keys are in use. */
@@ -173,7 +176,7 @@ export class JournalKeyDesk implements NodeKeys {
     await this.#change(async () => {
       if (this.#isClosed) throw closedError();
       // The segment that is entered must not be one of those kept for entries.
-      if (!(await this.#store.hasRoomFor(0)))
+      if (!(await this.#store.hasRoomFor(this.#store.missingSegmentBytes())))
         throw new ClustorError('CLUSTOR_DISK_HARD', 'there is no room for a new segment');
       try {
         await ring.addEpoch(entropy, clock.wallMs());
@@ -243,7 +246,7 @@ export class JournalKeyDesk implements NodeKeys {
       try {
         await this.#rewrite(next);
       } catch (error) {
-        if (!isClustorError(error, 'CLUSTOR_INTEGRITY')) throw error;
+        if (!isClustorError(error, 'CLUSTOR_INTEGRITY') && !isBadSector(error)) throw error;
         damaged.add(next.segmentSeq);
         this.#failed(next.segmentSeq, error);
       }

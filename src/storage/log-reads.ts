@@ -9,7 +9,8 @@ import { judgeDamage, repairDelayMs } from '../policy/scrub.ts';
 import type { Journal } from './journal.ts';
 import type { FrameBatch } from './log-store-types.ts';
 import type { PartitionLog } from './partition-log.ts';
-import { DamagedEntries, type RunPlace, type SegmentReader } from './segment-reader.ts';
+import { DamagedEntries } from './gathered-frames.ts';
+import type { RunPlace, SegmentReader } from './segment-reader.ts';
 
 /** What reading needs. */
 export interface LogReadParts {
@@ -63,16 +64,24 @@ async function readOnce(
   const nextMoved = log.index.nextMoved(firstIndex) ?? Number.MAX_SAFE_INTEGER;
   let lastIndex = Math.min(wanted.lastIndex, nextMoved - 1);
   let run: RunPlace;
+  let placeEnd: LogIndex | undefined;
   if (place.kind === 'open') {
     const { segment, endOffset } = journal.writer;
     run = { segmentSeq: segment.segmentSeq, endOffset, run: place.run };
   } else {
     const { segmentSeq } = place.range;
     lastIndex = Math.min(lastIndex, place.range.lastIndex);
+    // Entries in between may have been moved; what was truncated stands elsewhere.
+    placeEnd = Math.max(place.range.lastIndex, log.index.lastClosedIn(segmentSeq)) as LogIndex;
     run = await reader.runInClosed(
       { segmentSeq, endOffset: journal.closedEnd(segmentSeq) },
       { partitionId, firstIndex, lastIndex: place.range.lastIndex },
     );
   }
-  return reader.readRun(run, { ...wanted, partitionId, lastIndex: lastIndex as LogIndex });
+  return reader.readRun(run, {
+    ...wanted,
+    placeEnd,
+    partitionId,
+    lastIndex: lastIndex as LogIndex,
+  });
 }

@@ -132,6 +132,7 @@ export class LogStore implements PartitionLogOwner {
       keys: parts.keys,
       image: this.#image,
       hasRoomFor: (bytes) => this.#guard.hasRoomFor(bytes),
+      missingSegmentBytes: () => this.#journal.missingSegmentBytes,
       record: (record) =>
         this.#chains.settled((done) => {
           this.#pushRecord(record, { done });
@@ -212,8 +213,9 @@ export class LogStore implements PartitionLogOwner {
     if (!this.#chains.isReady || this.#chains.renewsLedger()) return;
     const isKeyChange = this.#keyWaiters.length > 0 && !this.#isClosing;
     if (isKeyChange && !this.#journal.isNextReady) this.#prepareSegment(true);
-    if (isKeyChange && this.#journal.isNextReady) this.#enterNewKeys();
-    else if (this.#records.length > 0) this.#flushRecords();
+    // Records first: the index of the segment that is left must not be ahead of the ledger (a truncation may wait).
+    if (this.#records.length > 0) this.#flushRecords();
+    else if (isKeyChange && this.#journal.isNextReady) this.#enterNewKeys();
     else if (this.#appends.length > 0 && !this.#isSegmentClosed) {
       if (!this.#isHeld()) this.#flushData();
     } else if (this.#isClosing) this.#closeSegment();

@@ -14,8 +14,14 @@ import {
   type LedgerRecord,
 } from '../codec/ledger-records.ts';
 import { segmentIndexFileName } from '../codec/idx-format.ts';
-import { blockOffset, segmentFileName, segmentSeqOfFileName } from '../codec/segment-format.ts';
+import {
+  blockBytes,
+  blockOffset,
+  segmentFileName,
+  segmentSeqOfFileName,
+} from '../codec/segment-format.ts';
 import type { DirectoryLock, FileSystem } from '../ports/file-system.ts';
+import { isBadSector } from './block-reads.ts';
 import { DiskGuard } from './disk-guard.ts';
 import { DurabilityLedger } from './durability-ledger.ts';
 import { asDiskHard, PatientDisk } from './full-disk.ts';
@@ -137,7 +143,7 @@ async function openWatched(
   await ledger.rotate();
   const isWhole = recovery.report.scrubState === 'Healthy';
   await adoptSegments(recovery, journal, isWhole);
-  if (isWhole) await removeStrays(options, journal.writer.segment.segmentSeq, recovery);
+  await removeStrays(options, journal.writer.segment.segmentSeq, recovery);
   const bootReport: BootReport = {
     ...recovery.report,
     durationMs: Math.round(clock.monotonicMs() - startedMs),
@@ -235,7 +241,10 @@ function foundDamage(partition: RecoveredPartition, wallMs: number): LedgerRecor
   ];
 }
 
-/** Removes files that the ledger does not know: segments made ready ahead and segments that hold nothing. */
+/**
+ * Removes files that the ledger does not know: segments made ready ahead and segments that hold nothing. While something is
+ * damaged, only those that were never written: the others may be all that is left of it.
+ */
 async function removeStrays(
   options: LogStoreOptions,
   current: number,
@@ -248,9 +257,29 @@ async function removeStrays(
   for (const name of names) {
     const segmentSeq = segmentSeqOfFileName(name);
     if (segmentSeq === undefined || kept.has(segmentSeq)) continue;
+    const isSurelyEmpty =
+      recovery.report.scrubState === 'Healthy' ||
+      (recovery.isLedgerWhole && recovery.emptySegmentSeqs.includes(segmentSeq)) ||
+      (await isNeverEntered(options.fileSystem, `${folder}/${segmentFileName(segmentSeq)}`));
+    if (!isSurelyEmpty) continue;
     await options.fileSystem.remove(`${folder}/${segmentFileName(segmentSeq)}`);
     await options.fileSystem.remove(`${folder}/${segmentIndexFileName(segmentSeq)}`);
     removed++;
   }
   if (removed > 0) await options.fileSystem.syncDirectory(folder);
+}
+
+/** Whether a segment was made ready and never got its header. */
+async function isNeverEntered(fileSystem: FileSystem, path: string): Promise<boolean> {
+  const file = await fileSystem.open(path, { access: 'durableWrite' });
+  try {
+    if ((await fileSystem.size(file)) < blockBytes) return false;
+    const first = await fileSystem.read(file, 0, blockBytes);
+    return first.every((byte) => byte === 0);
+  } catch (error) {
+    if (isBadSector(error)) return false;
+    throw error;
+  } finally {
+    await fileSystem.close(file);
+  }
 }

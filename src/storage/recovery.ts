@@ -48,6 +48,8 @@ export interface Recovery {
   readonly segments: readonly RecoveredSegment[];
   /** Segments that hold nothing and may be removed. */
   readonly emptySegmentSeqs: readonly number[];
+  /** Whether the ledger says all that it ever said. */
+  readonly isLedgerWhole: boolean;
   readonly nextSegmentSeq: number;
   readonly logs: readonly RecoveredLog[];
   readonly partitions: readonly RecoveredPartition[];
@@ -132,6 +134,7 @@ export async function recover(place: Place): Promise<Recovery> {
     flushSeq: replay.flushSeq,
     segments,
     emptySegmentSeqs,
+    isLedgerWhole: replay.fault === undefined,
     nextSegmentSeq: known.reduce((left, right) => Math.max(left, right)) + 1,
     logs: [...logs.values()],
     partitions,
@@ -306,6 +309,8 @@ async function scanned({
     coveredEnd,
     closedEnd: row.endOffset,
     badSectors: 'damage',
+    onDamagedBlock: () => rows.interrupt(),
+    onBadFrame: () => rows.interrupt(),
     onFrame: (frame) => {
       const run = rowOf(frame);
       const log = logs.get(run.partitionId);

@@ -24,6 +24,7 @@ export async function renewTails(fileSystem: FileSystem, tails: readonly Tail[])
   if (longest === 0) return;
   const staging = fileSystem.allocateStaging(Math.min(longest, chunkBytes));
   for (const tail of tails) {
+    if (tail.to <= tail.from) continue;
     const file = await fileSystem.open(tail.path, { access: 'durableWrite' });
     try {
       for (let at = tail.from; at < tail.to; at += staging.length) {

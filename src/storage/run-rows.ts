@@ -18,7 +18,7 @@ export function rowOf(frame: ScannedFrame): SegmentIndexRow {
 /** See the file comment. */
 export class RunRows {
   readonly rows: SegmentIndexRow[] = [];
-  #newestFlush = 0;
+  #newestFlush = -1;
 
   /** Takes in the next frame. */
   add(row: SegmentIndexRow, flush: number): void {
@@ -36,6 +36,6 @@ export class RunRows {
 
   /** A frame that does not count stands here: no run goes on behind it. */
   interrupt(): void {
-    this.#newestFlush = 0;
+    this.#newestFlush = -1;
   }
 }

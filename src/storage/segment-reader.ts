@@ -3,18 +3,12 @@
  * files for closed ones), reads blocks progressively and believes only frames that verify.
  */
 import { ClustorError, isClustorError } from '../base/errors.ts';
-import type { ClusterId, LogIndex, NodeId, PartitionId } from '../base/ids.ts';
+import type { ClusterId, NodeId, PartitionId } from '../base/ids.ts';
 import type { IndexRange } from '../base/index-ranges.ts';
-import {
-  frameBytesAt,
-  frameIndex,
-  framePartitionId,
-  frameTerm,
-  verifyFrame,
-} from '../codec/entry-frame.ts';
 import type { SegmentIndexRow } from '../codec/idx-format.ts';
 import {
   blockBytes,
+  blockFirstFrame,
   blockHeaderBytes,
   blockOffset,
   readSegmentHeader,
@@ -22,6 +16,8 @@ import {
   type BlockSuite,
 } from '../codec/segment-format.ts';
 import type { FileHandle, FileSystem } from '../ports/file-system.ts';
+import { readBlocks as readBlocksOf } from './block-reads.ts';
+import { DamagedEntries, GatheredFrames, type EntryRange } from './gathered-frames.ts';
 import type { JournalKeys } from './journal-keys.ts';
 import type { FrameBatch } from './log-store-types.ts';
 import { RunRows, rowOf } from './run-rows.ts';
@@ -33,15 +29,6 @@ const openSegmentsMax = 16;
 /** `.idx` files kept in memory. */
 const indexesMax = 8;
 const readBlocks = 16;
-const noBytes = new Uint8Array(0);
-
-/** What to read. */
-export interface EntryRange {
-  readonly partitionId: PartitionId;
-  readonly firstIndex: LogIndex;
-  readonly lastIndex: LogIndex;
-  readonly bytesMax: number;
-}
 
 /** A run within a segment. */
 export interface RunPlace {
@@ -64,22 +51,6 @@ export interface SegmentOwner {
 export interface ClosedSegment {
   readonly segmentSeq: number;
   readonly endOffset: number;
-}
-
-/** Entries of a run that cannot be read. */
-export class DamagedEntries extends ClustorError {
-  readonly range: IndexRange;
-  /** The blocks are as they were sealed and a frame in them is not right, or the disk did not give them: worth another read. */
-  readonly isTagRight: boolean;
-
-  constructor(
-    message: string,
-    damage: { readonly range: IndexRange; readonly isTagRight: boolean },
-  ) {
-    super('CLUSTOR_INTEGRITY', message);
-    this.range = damage.range;
-    this.isTagRight = damage.isTagRight;
-  }
 }
 
 interface OpenForReading {
@@ -188,29 +159,28 @@ export class SegmentReader {
     while (!gathered.isDone(lastIndex)) {
       const count = Math.min(countMax, (place.endOffset - blockOffset(block)) / blockBytes);
       countMax = readBlocks;
-      if (count <= 0) throw gathered.damaged(`segment ${place.segmentSeq} ends before it`, false);
-      const bytes = await this.#fileSystem
-        .read(file, blockOffset(block), count * blockBytes)
-        .catch((error: unknown) => {
-          throw isReadFailure(error) ? gathered.damaged(error.message, true) : error;
-        });
+      if (count <= 0) throw gathered.ended(`segment ${place.segmentSeq} ends before it`);
+      const stretch = { position: blockOffset(block), length: count * blockBytes };
+      const { bytes, unreadable } = await readBlocksOf(
+        { fileSystem: this.#fileSystem, file },
+        stretch,
+      ).catch((error: unknown) => {
+        throw isReadFailure(error) ? gathered.damaged(error.message, true) : error;
+      });
       for (let at = 0; at < count && !gathered.isDone(lastIndex); at++) {
         const plainBytes =
           (at + 1) * blockBytes <= bytes.length
             ? suite.open(bytes, at * blockBytes, block + at)
             : 0;
-        if (plainBytes === 0)
-          throw gathered.damaged(
-            `block ${block + at} of segment ${place.segmentSeq} is damaged`,
-            false,
-          );
-        gathered.add(
-          bytes.subarray(
-            at * blockBytes + blockHeaderBytes + skip,
-            at * blockBytes + blockHeaderBytes + plainBytes,
-          ),
-          lastIndex,
-        );
+        const plainStart = at * blockBytes + blockHeaderBytes;
+        if (plainBytes === 0) {
+          const detail = `block ${block + at} of segment ${place.segmentSeq} is damaged`;
+          gathered.lose(detail, unreadable.includes(blockOffset(block + at)));
+        } else {
+          if (gathered.isLost) skip = blockFirstFrame(bytes, at * blockBytes);
+          if (skip < plainBytes)
+            gathered.add(bytes.subarray(plainStart + skip, plainStart + plainBytes), lastIndex);
+        }
         skip = 0;
       }
       block += count;
@@ -320,6 +290,9 @@ export class SegmentReader {
       owner: this.#owner,
       coveredEnd: endOffset,
       closedEnd: endOffset,
+      badSectors: 'damage',
+      onDamagedBlock: () => rows.interrupt(),
+      onBadFrame: () => rows.interrupt(),
       onFrame: (frame) => {
         const row = rowOf(frame);
         if (this.#owner.isDead(segmentSeq, row)) rows.interrupt();
@@ -340,88 +313,4 @@ export class SegmentReader {
 /** Whether the disk did not give what was asked for, as with a bad sector. */
 function isReadFailure(error: unknown): error is ClustorError {
   return isClustorError(error, 'CLUSTOR_STORAGE_FAILED');
-}
-
-/** Collects the wanted frames out of a plaintext stream. */
-class GatheredFrames {
-  readonly #range: EntryRange;
-  readonly #run: Omit<SegmentIndexRow, 'partitionId'>;
-  /** Grows with what is read: most reads are of a few entries. */
-  #bytes: Uint8Array = noBytes;
-  #length = 0;
-  /** Start of the first wanted frame. */
-  #from = 0;
-  /** Start of the first frame not looked at. */
-  #at = 0;
-  #nextIndex: number;
-  #firstTaken = 0;
-
-  constructor(range: EntryRange, run: Omit<SegmentIndexRow, 'partitionId'>) {
-    this.#range = range;
-    this.#run = run;
-    this.#nextIndex = run.firstIndex;
-  }
-
-  isDone(lastIndex: number): boolean {
-    return (
-      this.#nextIndex > lastIndex ||
-      (this.#firstTaken > 0 && this.#at - this.#from >= this.#range.bytesMax)
-    );
-  }
-
-  add(plain: Uint8Array, lastIndex: number): void {
-    const needed = this.#length + plain.length;
-    if (needed > this.#bytes.length) {
-      const larger = new Uint8Array(Math.max(needed, this.#bytes.length * 2));
-      larger.set(this.#bytes.subarray(0, this.#length));
-      this.#bytes = larger;
-    }
-    this.#bytes.set(plain, this.#length);
-    this.#length = needed;
-    while (!this.isDone(lastIndex)) {
-      const size = frameBytesAt(this.#bytes, this.#at, this.#length);
-      if (size === 0) return;
-      this.#check(size);
-      if (this.#nextIndex >= this.#range.firstIndex && this.#firstTaken === 0) {
-        this.#firstTaken = this.#nextIndex;
-        this.#from = this.#at;
-      }
-      this.#at += size;
-      this.#nextIndex++;
-    }
-  }
-
-  batch(): FrameBatch {
-    return {
-      firstIndex: this.#firstTaken as LogIndex,
-      lastIndex: (this.#nextIndex - 1) as LogIndex,
-      lastTerm: this.#run.term,
-      bytes: this.#bytes.slice(this.#from, this.#at),
-    };
-  }
-
-  #check(size: number): void {
-    const isRight =
-      size > 0 &&
-      frameIndex(this.#bytes, this.#at) === this.#nextIndex &&
-      frameTerm(this.#bytes, this.#at) === this.#run.term &&
-      framePartitionId(this.#bytes, this.#at) === this.#range.partitionId &&
-      verifyFrame(this.#bytes, this.#at);
-    if (!isRight) throw this.damaged(`the frame of entry ${this.#nextIndex} does not verify`, true);
-  }
-
-  /** What stands behind a bad place of a run is out of reach too: frames are found from the run's start. */
-  damaged(detail: string, isTagRight: boolean): DamagedEntries {
-    const { partitionId } = this.#range;
-    return new DamagedEntries(
-      `entry ${this.#nextIndex} of partition ${partitionId} cannot be read: ${detail}`,
-      {
-        range: {
-          firstIndex: this.#nextIndex as LogIndex,
-          lastIndex: (this.#run.firstIndex + this.#run.count - 1) as LogIndex,
-        },
-        isTagRight,
-      },
-    );
-  }
 }

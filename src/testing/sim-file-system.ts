@@ -401,6 +401,8 @@ export class SimFileSystem implements FileSystem {
     chain.completion(
       systemCode === undefined ? undefined : { stepIndex: chain.stepsDone, systemCode },
     );
+    // Whoever waits for a promise that this resolved goes on before anything else happens.
+    this.#scheduler.requestDrain();
   }
 
   /** Runs one step now; the system's code if it failed. */
