@@ -162,6 +162,34 @@ export const integrityMutants: readonly Mutant[] = [
     tests: ['test/storage/scrub.test.ts'],
   },
   {
+    name: 'key-change-overtakes-truncation',
+    breaks:
+      '§5.5: a segment is left, and its index written, before the truncation that waits is in the ledger',
+    file: 'src/storage/log-store.ts',
+    edits: [
+      {
+        find: 'if (this.#records.length > 0) this.#flushRecords();\n    else if (isKeyChange && this.#journal.isNextReady) this.#enterNewKeys();',
+        replace:
+          'if (isKeyChange && this.#journal.isNextReady) this.#enterNewKeys();\n    else if (this.#records.length > 0) this.#flushRecords();',
+      },
+    ],
+    expected: 'tests',
+    tests: ['test/storage/rotation-order.test.ts'],
+  },
+  {
+    name: 'unanswered-handshake-lasts',
+    breaks: '§2.2: a link whose handshake nobody answers is kept for ever',
+    file: 'src/runtime/peer-links.ts',
+    edits: [
+      {
+        find: 'session.begin(this.nodeId);\n      this.#askAnew(session);',
+        replace: 'session.begin(this.nodeId);',
+      },
+    ],
+    expected: 'tests',
+    tests: ['test/testing/silent-links.test.ts'],
+  },
+  {
     name: 'no-rest-behind-small-segments',
     breaks: '§5.4: a scrub reads segments that are smaller than a slice one after the other',
     file: 'src/storage/scrubber.ts',
