@@ -299,8 +299,7 @@ export class SimFileSystem implements FileSystem {
 
   /**
    * Ends this life's business with the disk: what was in flight happens wholly, partly or not at all, then the power goes
-   * if it was the power. Its files stay open to it: code that waited only for promises of its own may still name them, and is
-   * never answered.
+   * if it was the power. Its files stay open to it: code that waits for nothing else may still name them, and is not answered.
    */
   abandon(kind: CrashKind): void {
     for (const operation of this.#operations) this.#abandonOperation(operation);
@@ -401,7 +400,6 @@ export class SimFileSystem implements FileSystem {
     chain.completion(
       systemCode === undefined ? undefined : { stepIndex: chain.stepsDone, systemCode },
     );
-    // Whoever waits for a promise that this resolved goes on before anything else happens.
     this.#scheduler.requestDrain();
   }
 
