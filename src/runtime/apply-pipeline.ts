@@ -231,16 +231,14 @@ export class ApplyPipeline {
     for (let view = viewAt; view < views.length; view++) {
       const bytes = views[view] ?? new Uint8Array(0);
       while (offset < bytes.length) {
+        // A machine, or who hears of an entry, may close the node or have applying stopped.
+        if (this.#isClosed || this.isStopped) return undefined;
         const size = frameBytesAt(bytes, offset, bytes.length);
         assert(size > 0, 'the log holds whole frames');
         if (!this.#collect(bytes, offset)) {
           const pending = this.#flush();
           const from = offset;
-          if (pending !== undefined)
-            return pending.then(() =>
-              this.#isClosed || this.isStopped ? undefined : this.#applyViews(views, view, from),
-            );
-          if (this.isStopped) return undefined;
+          if (pending !== undefined) return pending.then(() => this.#applyViews(views, view, from));
           continue;
         }
         offset += size;

@@ -18,6 +18,7 @@ class Bench {
   readonly pipeline: ApplyPipeline;
   outcome: (batch: EntryBatch) => ApplyOutcome = () => ({ kind: 'ack' });
   readonly answered: [number, unknown][] = [];
+  onReport: () => void = () => undefined;
   #timers: (() => void)[] = [];
   readonly #entries: Uint8Array[] = [];
   readonly #writer = new EntryFrameWriter(somePartition);
@@ -54,7 +55,10 @@ class Bench {
         read: () => Promise.reject(new Error('everything is in memory')),
       },
       listener: {
-        applied: (index) => this.reported.push(index),
+        applied: (index) => {
+          this.reported.push(index);
+          this.onReport();
+        },
         answered: (index, answer) => this.answered.push([index, answer]),
         durabilityChanged: () => undefined,
         advanced: () => undefined,
@@ -179,6 +183,42 @@ describe('a pipeline that is held', () => {
     expect(bench.applied).toEqual(['one', 'two']);
     expect(bench.reported).toEqual([1, 2]);
   });
+});
+
+describe('a pipeline that its machine closes', () => {
+  test.each([
+    { kind: 'retryable', reason: 'TransientIo', appliedCount: 0 },
+    { kind: 'fatal', message: 'no more', appliedCount: 0 },
+    { kind: 'ack' },
+  ] as const)('asks it no more, though it answers $kind', (outcome) => {
+    const bench = new Bench();
+    let asked = 0;
+    bench.outcome = () => {
+      // Ends a test that fails.
+      if (++asked > 10) return { kind: 'ack' };
+      bench.pipeline.close();
+      return outcome;
+    };
+    bench.append('one', noOpPayload, 'two');
+
+    bench.commit();
+
+    expect(asked).toBe(1);
+    expect(bench.pipeline.appliedIndex).toBe(outcome.kind === 'ack' ? 1 : 0);
+  });
+});
+
+test('nothing is applied behind an entry at whose report the pipeline was closed', () => {
+  const bench = new Bench();
+  bench.append(noOpPayload, 'one');
+  bench.onReport = () => {
+    bench.pipeline.close();
+  };
+
+  bench.commit();
+
+  expect(bench.reported).toEqual([1]);
+  expect(bench.applied).toEqual([]);
 });
 
 describe('a machine that cannot take an entry yet', () => {
