@@ -110,7 +110,6 @@ const aliveTicks = 100;
 export class MembershipDesk {
   readonly #options: MembershipDeskOptions;
   readonly #waiters = new Set<Waiter>();
-  /** Nodes that make files for a replica of this partition. */
   readonly #adding = new Set<NodeId>();
   #isClosed = false;
 
@@ -236,6 +235,11 @@ export class MembershipDesk {
         return state.leader?.transfer === undefined ? transferAborted(to) : undefined;
       return leaderNodeId === undefined ? undefined : { value: leaderNodeId };
     });
+  }
+
+  /** Nodes that are making files for a replica: no member yet, and spoken with. */
+  get adding(): ReadonlySet<NodeId> {
+    return this.#adding;
   }
 
   /** To be called when anything changed that somebody may wait for. */

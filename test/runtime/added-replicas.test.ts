@@ -41,3 +41,17 @@ test('a node sleeps again when a later life has taken the place of its replica',
   const areBothAsleep = (): boolean => [leader, spare].every((id) => scenario.isNodeAsleep(id));
   await scenario.until('both nodes sleep', areBothAsleep, 20_000);
 });
+
+test.each([4_950, 4_970, 4_990])(
+  'a node is added while links to former members are closed, %i ms behind its removal',
+  async (waitMs) => {
+    const { scenario, desk, learner } = await withLearner(7);
+    await scenario.advance(10_000);
+    await scenario.settle(desk.changeVoters(removal));
+    await scenario.advance(waitMs);
+
+    const { members } = await scenario.settle(desk.addMember(learner));
+
+    expect(members.map(({ nodeId: id }) => id)).toContain(spare);
+  },
+);
