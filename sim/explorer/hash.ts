@@ -19,6 +19,7 @@ export function describeForHash(core: RaftState, disk: object, queue: readonly o
     settings: _settings,
     electionDeadlineTick: _deadline,
     leaderHeardTick: _heard,
+    leaderCalledTick: _called,
     failedElections: _failed,
     givenUp: _reign,
     configurations,

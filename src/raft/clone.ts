@@ -33,6 +33,7 @@ export function describeRaftState(state: RaftState): string {
     prng: _prng,
     electionDeadlineTick: _deadline,
     leaderHeardTick: _heard,
+    leaderCalledTick: _called,
     settings: _settings,
     givenUp: _reign,
     leader,

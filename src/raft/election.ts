@@ -5,7 +5,7 @@
 import { assert } from '../base/assert.ts';
 import type { NodeId, Term } from '../base/ids.ts';
 import { isSameLife, type ReplicaLife } from '../base/membership.ts';
-import { wakeForCandidate } from './hibernation.ts';
+import { wakeForMember } from './hibernation.ts';
 import { becomeLeader } from './leader.ts';
 import { lastTerm } from './log-terms.ts';
 import type {
@@ -151,7 +151,7 @@ export function handlePreVoteRequest(
     voteGranted,
     highRtt: state.slowNodes.includes(message.fromNode),
   });
-  wakeForCandidate(state, context, message);
+  wakeForMember(state, context, message);
 }
 
 /** Counts the answer to a pre-vote request; its term was compared by the caller where it is a refusal. */

@@ -10,15 +10,23 @@
  * While a follower sleeps its owner watches the leader's node instead, and says `nodeDown` when it is gone.
  */
 import type { NodeId } from '../base/ids.ts';
-import type { Heartbeat, PreVoteRequest, VoteRequest } from './messages.ts';
+import type {
+  Heartbeat,
+  HeartbeatEcho,
+  PreVoteRequest,
+  Recipient,
+  VoteRequest,
+} from './messages.ts';
 import type { Progress } from './progress.ts';
-import { isJoint, memberOf } from './quorum.ts';
+import { allMembers, isJoint, memberOf } from './quorum.ts';
 import { broadcastRound } from './read-index.ts';
-import { becomeFollower, resetElectionDeadline } from './role.ts';
+import { becomeFollower, mayCampaign, resetElectionDeadline } from './role.ts';
 import { fromSelf, send } from './send.ts';
 import { electionTimeoutMsMin } from './settings.ts';
 import {
   activeConfiguration,
+  isSelf,
+  selfLife,
   type LeaderState,
   type RaftState,
   type StepContext,
@@ -88,27 +96,20 @@ export function wake(state: RaftState, context: StepContext): void {
   }
   state.leaderHeardTick = state.now;
   resetElectionDeadline(state);
-  if (state.leaderContact === undefined) return;
-  send(state, context, state.leaderContact, {
-    kind: 'heartbeatEcho',
-    ...fromSelf(state),
-    round: 0,
-    inDoubt: false,
-    isHibernating: false,
-    needsLeader: true,
-    clockAlarm: state.clockAlarm,
-    electionTimeoutMsMin: electionTimeoutMsMin(state.settings),
-  });
+  if (state.leaderContact !== undefined) askForLeader(state, context, state.leaderContact);
 }
 
-/** Somebody who is a member asked for votes: the leader is to say that it is there. Strangers disturb nobody's sleep. */
-export function wakeForCandidate(
+/**
+ * Somebody who is a member asked for votes, or for the leader: the leader is to say that it is there. Strangers disturb nobody's
+ * sleep. Who sleeps passes it on to its leader, and is awake then: it does so once.
+ */
+export function wakeForMember(
   state: RaftState,
   context: StepContext,
-  message: PreVoteRequest | VoteRequest,
+  message: PreVoteRequest | VoteRequest | HeartbeatEcho,
 ): void {
-  const candidate = { replicaId: message.fromReplica, incarnation: message.fromIncarnation };
-  if (memberOf(activeConfiguration(state), candidate) !== undefined) wake(state, context);
+  const sender = { replicaId: message.fromReplica, incarnation: message.fromIncarnation };
+  if (memberOf(activeConfiguration(state), sender) !== undefined) wake(state, context);
 }
 
 /** The owner was asked for something that needs a leader. An election that was put off after a node's death comes now. */
@@ -117,9 +118,12 @@ export function wakeOnDemand(state: RaftState, context: StepContext): void {
     wake(state, context);
     return;
   }
+  if (state.role !== 'follower' || state.leaderContact !== undefined) return;
+  if (!mayCampaign(state)) {
+    if (!state.inDoubt) callMembers(state, context);
+    return;
+  }
   const isPutOff =
-    state.role === 'follower' &&
-    state.leaderContact === undefined &&
     state.failedElections === 0 &&
     state.electionDeadlineTick > state.now + state.settings.electionTimeoutTicksMax;
   if (isPutOff) resetElectionDeadline(state);
@@ -146,6 +150,32 @@ export function nodeDown(
     reason: "the connection to the leader's node was lost during hibernation",
   });
   state.electionDeadlineTick += input.delayTicks;
+}
+
+/**
+ * Who may not campaign, and knows no leader, wakes nobody by asking for votes: it asks every member for the leader. Requests
+ * that wait ask often; once in an election timeout is passed on.
+ */
+function callMembers(state: RaftState, context: StepContext): void {
+  const active = activeConfiguration(state);
+  const isCalled = state.now - state.leaderCalledTick < state.settings.electionTimeoutTicksMin;
+  if (isCalled || memberOf(active, selfLife(state)) === undefined) return;
+  state.leaderCalledTick = state.now;
+  for (const member of allMembers(active))
+    if (!isSelf(state, member)) askForLeader(state, context, member);
+}
+
+function askForLeader(state: RaftState, context: StepContext, to: Recipient): void {
+  send(state, context, to, {
+    kind: 'heartbeatEcho',
+    ...fromSelf(state),
+    round: 0,
+    inDoubt: false,
+    isHibernating: false,
+    needsLeader: true,
+    clockAlarm: state.clockAlarm,
+    electionTimeoutMsMin: electionTimeoutMsMin(state.settings),
+  });
 }
 
 function isQuiet(state: RaftState, leader: LeaderState): boolean {

@@ -6,7 +6,7 @@ import { assert, present } from '../base/assert.ts';
 import type { Incarnation, LogIndex, NodeId, ReplicaId } from '../base/ids.ts';
 import type { Configuration, ReplicaLife } from '../base/membership.ts';
 import type { ConfigurationPhase } from './effects.ts';
-import { considerRest, noteWork, restWhenAgreed, wake } from './hibernation.ts';
+import { considerRest, noteWork, restWhenAgreed, wake, wakeForMember } from './hibernation.ts';
 import { countLeaseRound, noLease, noteLeaseEcho } from './lease.ts';
 import { appendTerms, termAt } from './log-terms.ts';
 import type { AppendRejected, DurabilityAck, HeartbeatEcho } from './messages.ts';
@@ -115,18 +115,18 @@ export function handleAppendRejected(
   rejected(state, context, { progress, message });
 }
 
-/** A follower echoed a round. An echo in doubt counts for no read and no check-quorum (KER-9). */
+/** A follower echoed a round, or asks for its leader. An echo in doubt counts for no read and no check-quorum (KER-9). */
 export function handleHeartbeatEcho(
   state: RaftState,
   context: StepContext,
   message: HeartbeatEcho,
 ): void {
+  if (message.needsLeader && !message.inDoubt) wakeForMember(state, context, message);
   const progress = countedProgress(state, message);
   if (progress === undefined || message.inDoubt) return;
   const leader = present(state.leader, 'echoes are counted at a leader');
   if (message.round > leader.round) return;
   progress.heardTick = state.now;
-  if (message.needsLeader) wake(state, context);
   if (message.round <= progress.echoedRound) return;
   progress.echoedRound = message.round;
   noteLeaseEcho(leader, progress, message);

@@ -150,6 +150,8 @@ export interface RaftState {
   /** The leader of the term as far as it was heard; itself at a leader. */
   leaderContact: Recipient | undefined;
   leaderHeardTick: number;
+  /** When a replica that may not campaign asked every member for the leader. */
+  leaderCalledTick: number;
   /** The leader's node refused connections after it was last heard: stickiness is lifted. */
   leaderLost: boolean;
   electionDeadlineTick: number;
@@ -272,6 +274,7 @@ export function createRaftState(start: RaftStart): RaftState {
     ackOwed: false,
     leaderContact: undefined,
     leaderHeardTick: Number.NEGATIVE_INFINITY,
+    leaderCalledTick: Number.NEGATIVE_INFINITY,
     leaderLost: false,
     electionDeadlineTick: 0,
     voteWithheldUntilMs: start.now * tickMs + electionTimeoutMsMin(start.settings),

@@ -20,7 +20,7 @@ import {
   handleAppendEntries,
   handleHeartbeat,
 } from './follower.ts';
-import { nodeDown, wake, wakeForCandidate, wakeOnDemand } from './hibernation.ts';
+import { nodeDown, wake, wakeForMember, wakeOnDemand } from './hibernation.ts';
 import type { Input } from './inputs.ts';
 import { reviewLease } from './lease.ts';
 import {
@@ -236,7 +236,7 @@ function adoptTerm(
     case 'voteRequest':
       if (state.inDoubt) return false;
       if (isSticky(state) && !message.isTransfer) {
-        wakeForCandidate(state, context, message);
+        wakeForMember(state, context, message);
         return false;
       }
       becomeFollower(state, context, {

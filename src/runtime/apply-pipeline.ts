@@ -9,7 +9,7 @@
  */
 import { assert, unreachable } from '../base/assert.ts';
 import { crc32c } from '../base/crc32c.ts';
-import { ClustorError, messageOf } from '../base/errors.ts';
+import { ClustorError, isClustorError, messageOf } from '../base/errors.ts';
 import type { LogIndex, PartitionId, Term } from '../base/ids.ts';
 import {
   frameBytesAt,
@@ -83,6 +83,8 @@ export interface ApplyOptions {
 const nobody: readonly QuarantineReason[] = [];
 const retryDelayMs = 20;
 const fatalRetryDelayMs = 1_000;
+/** A disk that is in trouble is not hurried. */
+const diskRetryDelayMs = 1_000;
 
 /** See the file comment. */
 export class ApplyPipeline {
@@ -216,6 +218,9 @@ export class ApplyPipeline {
         this.#lastOfRun(),
       );
     } catch (error) {
+      // What the disk refused says nothing of what it holds, or of the machine.
+      if (isClustorError(error, 'CLUSTOR_STORAGE_FAILED'))
+        return this.#retryAfter(diskRetryDelayMs);
       // No fault of the machine: the entries come back with the repair.
       if (!(error instanceof DamagedEntries)) throw error;
       this.hold('Integrity');
@@ -231,16 +236,14 @@ export class ApplyPipeline {
     for (let view = viewAt; view < views.length; view++) {
       const bytes = views[view] ?? new Uint8Array(0);
       while (offset < bytes.length) {
+        // A machine, or who hears of an entry, may close the node or have applying stopped.
+        if (this.#isClosed || this.isStopped) return undefined;
         const size = frameBytesAt(bytes, offset, bytes.length);
         assert(size > 0, 'the log holds whole frames');
         if (!this.#collect(bytes, offset)) {
           const pending = this.#flush();
           const from = offset;
-          if (pending !== undefined)
-            return pending.then(() =>
-              this.#isClosed || this.isStopped ? undefined : this.#applyViews(views, view, from),
-            );
-          if (this.isStopped) return undefined;
+          if (pending !== undefined) return pending.then(() => this.#applyViews(views, view, from));
           continue;
         }
         offset += size;

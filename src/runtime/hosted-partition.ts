@@ -118,12 +118,13 @@ export function closeHosted(hosted: HostedPartition): void {
   replica.close();
 }
 
-/** Nodes that replicas here have to speak with: those of their configurations, and their leaders. */
+/** Nodes that replicas here have to speak with: those of their configurations, those being added, and their leaders. */
 export function neededNodes(hosted: Iterable<HostedPartition>): ReadonlySet<NodeId> {
   const needed = new Set<NodeId>();
-  for (const { replica } of hosted) {
+  for (const { replica, membership } of hosted) {
     for (const configuration of replica.state.configurations)
       for (const member of allMembers(configuration)) needed.add(member.nodeId);
+    for (const nodeId of membership.adding) needed.add(nodeId);
     if (replica.leaderNodeId !== undefined) needed.add(replica.leaderNodeId);
   }
   return needed;

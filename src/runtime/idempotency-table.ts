@@ -71,6 +71,8 @@ export type KeyVerdict =
   | { readonly kind: 'horizonPassed' };
 
 const rowOverheadBytes = 96;
+/** So many dead rows stay in memory, however few live. */
+const deadRowsMax = 1024;
 const fresh: KeyVerdict = { kind: 'new' };
 const reuse: KeyVerdict = { kind: 'reuse' };
 const horizonPassed: KeyVerdict = { kind: 'horizonPassed' };
@@ -80,7 +82,7 @@ export class IdempotencyTable {
   readonly #bounds: IdempotencyBounds;
   readonly #clients = new Map<string, ClientRows>();
   readonly #opaque = new Map<string, IdempotencyRow>();
-  /** All rows by log position; dead ones are skipped at the front. */
+  /** All rows by log position; dead ones are skipped, and forgotten when they are the greater part. */
   #order: IdempotencyRow[] = [];
   #orderStart = 0;
   /** The first row whose result does not count yet. */
@@ -96,6 +98,11 @@ export class IdempotencyTable {
   /** Rows held. */
   get size(): number {
     return this.#rows;
+  }
+
+  /** Rows in memory, with the dead ones: at most twice as many as are held, or {@link deadRowsMax} more. */
+  get rowsInMemory(): number {
+    return this.#order.length;
   }
 
   /** Log position below which an unknown key is not believed to be new. */
@@ -198,7 +205,7 @@ export class IdempotencyTable {
       this.#drop(row);
       if (row.client?.rows.size === 0) this.#clients.delete(row.client.key);
     }
-    this.#oldest();
+    this.#forgetDead();
   }
 
   #drop(row: IdempotencyRow): void {
@@ -211,15 +218,23 @@ export class IdempotencyTable {
     else row.client.rows.delete(row.sequence);
   }
 
-  /** The oldest live row; dead ones in front of it are forgotten. */
+  /** The oldest live row. */
   #oldest(): IdempotencyRow | undefined {
-    while (this.#orderStart < this.#order.length && this.#order[this.#orderStart]?.isLive === false)
-      this.#orderStart++;
-    if (this.#orderStart > 1024 && this.#orderStart * 2 > this.#order.length) {
-      this.#order = this.#order.slice(this.#orderStart);
-      this.#uncountedStart = Math.max(0, this.#uncountedStart - this.#orderStart);
-      this.#orderStart = 0;
-    }
+    while (this.#order[this.#orderStart]?.isLive === false) this.#orderStart++;
     return this.#order[this.#orderStart];
+  }
+
+  /**
+   * One live row in front, of a session that nobody ends, may have any number of dead ones behind it. They are taken out when
+   * they are more than those that live, so each costs its part of one pass. Nothing is decided by a dead row.
+   */
+  #forgetDead(): void {
+    const dead = this.#order.length - this.#rows;
+    if (dead <= deadRowsMax || dead <= this.#rows) return;
+    this.#order = this.#order.filter((row) => row.isLive);
+    this.#orderStart = 0;
+    // Results count in the order of the log.
+    const uncounted = this.#order.findIndex((row) => !row.isCounted);
+    this.#uncountedStart = uncounted < 0 ? this.#order.length : uncounted;
   }
 }

@@ -89,6 +89,8 @@ interface Waiter {
   /** Looks at the state anew; `undefined` while it is not decided. */
   readonly look: () => ClustorError | (() => void) | undefined;
   readonly reject: (error: ClustorError) => void;
+  /** To be called when the waiter goes: a deadline that is left behind keeps the process alive. */
+  readonly cancelDeadline: () => void;
 }
 
 const blockMessages: Readonly<Record<Exclude<MembershipBlock, 'notLeader'>, string>> = {
@@ -108,7 +110,6 @@ const aliveTicks = 100;
 export class MembershipDesk {
   readonly #options: MembershipDeskOptions;
   readonly #waiters = new Set<Waiter>();
-  /** Nodes that make files for a replica of this partition. */
   readonly #adding = new Set<NodeId>();
   #isClosed = false;
 
@@ -236,12 +237,18 @@ export class MembershipDesk {
     });
   }
 
+  /** Nodes that are making files for a replica: no member yet, and spoken with. */
+  get adding(): ReadonlySet<NodeId> {
+    return this.#adding;
+  }
+
   /** To be called when anything changed that somebody may wait for. */
   review(): void {
     for (const waiter of [...this.#waiters]) {
       const verdict = waiter.look();
       if (verdict === undefined) continue;
       this.#waiters.delete(waiter);
+      waiter.cancelDeadline();
       if (verdict instanceof ClustorError) waiter.reject(verdict);
       else verdict();
     }
@@ -421,17 +428,17 @@ export class MembershipDesk {
           };
         },
         reject,
+        cancelDeadline: clock.setTimer(Math.max(0, untilMs - clock.monotonicMs()), () => {
+          this.#waiters.delete(waiter);
+          reject(
+            new ClustorError(
+              'CLUSTOR_DEADLINE_EXCEEDED',
+              'the change goes on; look at `clustor members list` for how it ends',
+            ),
+          );
+        }),
       };
       this.#waiters.add(waiter);
-      clock.setTimer(Math.max(0, untilMs - clock.monotonicMs()), () => {
-        if (!this.#waiters.delete(waiter)) return;
-        reject(
-          new ClustorError(
-            'CLUSTOR_DEADLINE_EXCEEDED',
-            'the change goes on; look at `clustor members list` for how it ends',
-          ),
-        );
-      });
       this.review();
     });
   }

@@ -306,8 +306,6 @@ export class ClustorNode {
             : this.#sessions.ioWriterModes.get(nodeId),
       },
     });
-    const replaced = this.#hosted.get(partitionId)?.replica;
-    if (replaced !== undefined) this.#awake.delete(replaced);
     this.#hosted.set(partitionId, hosted);
     this.#awake.add(hosted.replica);
     return hosted;
@@ -374,6 +372,7 @@ export class ClustorNode {
       nodeId: this.nodeId,
       observer: this.#parts.observer,
       hosted: this.#hosted,
+      awake: this.#awake,
       store: () => present(this.#store, 'replicas are created after recovery'),
       adopt: (created) => {
         this.#adopt(created);

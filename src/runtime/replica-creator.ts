@@ -13,12 +13,15 @@ import type { LogStore } from '../storage/log-store.ts';
 import type { RecoveredPartition } from '../storage/log-store-types.ts';
 import type { ReplicaToCreate } from '../storage/replica-files.ts';
 import { closeHosted, type HostedPartition } from './hosted-partition.ts';
+import type { Replica } from './replica.ts';
 
 /** What creation needs from the node. */
 export interface ReplicaCreatorOptions {
   readonly nodeId: NodeId;
   readonly observer: Observer;
   readonly hosted: Map<PartitionId, HostedPartition>;
+  /** Replicas for which time passes. */
+  readonly awake: Set<Replica>;
   readonly store: () => LogStore;
   /** Hosts what was created. */
   readonly adopt: (created: RecoveredPartition) => void;
@@ -82,13 +85,15 @@ export class ReplicaCreator {
 
   /** Ends the life that is hosted, if nobody counts it. @throws ClustorError `CLUSTOR_ALREADY_INITIALIZED` otherwise. */
   #retire(wanted: WantedReplica): void {
-    const { hosted } = this.#options;
+    const { hosted, awake } = this.#options;
     const known = hosted.get(wanted.partitionId);
     if (known === undefined) return;
     const refusal = replacementRefusal(known, wanted);
     if (refusal !== undefined) throw refusal;
     closeHosted(known);
     hosted.delete(wanted.partitionId);
+    // It would never sleep again, and its node would not either.
+    awake.delete(known.replica);
   }
 }
 

@@ -5,7 +5,15 @@ import { logIndex, nodeId, term } from '../../src/base/ids.ts';
 import type { Effect } from '../../src/raft/index.ts';
 import { defaultRaftSettings, nextTickDue } from '../../src/raft/index.ts';
 import { heartbeat as plainHeartbeat, preVoteRequest } from '../scenarios/scenario-words.ts';
-import { appendOf, CoreDriver, sentOf, wordOf } from './core-driver.ts';
+import {
+  appendOf,
+  configurationOf,
+  CoreDriver,
+  effectsOf,
+  member,
+  sentOf,
+  wordOf,
+} from './core-driver.ts';
 
 const { hibernateTicks, heartbeatTicks, electionTimeoutTicksMin, electionTimeoutTicksMax } =
   defaultRaftSettings;
@@ -324,6 +332,68 @@ describe('a follower', () => {
     driver.input({ kind: 'peerConnected', nodeId: nodeId(2), newBoot: true });
 
     expect(driver.state.isHibernating).toBe(false);
+  });
+});
+
+describe('a learner that sleeps', () => {
+  const configuration = configurationOf([member(1), member(2), member(3), member(4, 'learner')]);
+
+  /** It has lost the connection to its leader 2 and lets go of it. */
+  function cutLearner(): CoreDriver {
+    const driver = new CoreDriver({ self: 4, configuration });
+    driver.receive(appendOf(2, { term: 1, prevIndex: 0, prevTerm: 0, terms: [1, 1], commit: 2 }));
+    driver.sync();
+    driver.receive(restingHeartbeat({ commit: 2 }));
+    expect(driver.state.isHibernating).toBe(true);
+    driver.input({ kind: 'nodeDown', nodeId: nodeId(2), delayTicks: 500 });
+    return driver;
+  }
+
+  const asked = (effects: readonly Effect[]): number[] =>
+    effectsOf(effects, 'sendMessage')
+      .filter(({ message }) => message.kind === 'heartbeatEcho' && message.needsLeader)
+      .map(({ to }) => to.nodeId);
+
+  test('and has lost its leader asks every member for it when somebody asks, and not all the time', () => {
+    const driver = cutLearner();
+
+    expect(asked(driver.input({ kind: 'wake' }))).toEqual([1, 2, 3]);
+    driver.tick(electionTimeoutTicksMin - 1);
+    expect(asked(driver.input({ kind: 'wake' }))).toEqual([]);
+    driver.tick();
+    expect(asked(driver.input({ kind: 'wake' }))).toEqual([1, 2, 3]);
+  });
+
+  test('asks nobody while it knows its leader, or when it is a member no more', () => {
+    const driver = cutLearner();
+    driver.receive(plainHeartbeat(2, { term: 1, commit: 2, round: 3 }));
+    expect(asked(driver.input({ kind: 'wake' }))).toEqual([]);
+
+    const stranger = new CoreDriver({ self: 5, configuration });
+    expect(asked(stranger.input({ kind: 'wake' }))).toEqual([]);
+  });
+
+  const call = (number: number): Parameters<CoreDriver['receive']>[0] =>
+    wordOf(number, {
+      kind: 'heartbeatEcho',
+      term: term(1),
+      round: 0,
+      inDoubt: false,
+      isHibernating: false,
+      needsLeader: true,
+      clockAlarm: false,
+      electionTimeoutMsMin: 300,
+    });
+
+  test('is passed on to the leader by a follower that sleeps, once', () => {
+    const follower = new CoreDriver({ configuration });
+    follower.receive(appendOf(2, { term: 1, prevIndex: 0, prevTerm: 0, terms: [1, 1], commit: 2 }));
+    follower.sync();
+    follower.receive(restingHeartbeat({ commit: 2 }));
+
+    expect(asked(follower.receive(call(9))), 'a stranger').toEqual([]);
+    expect(asked(follower.receive(call(4)))).toEqual([2]);
+    expect(asked(follower.receive(call(4)))).toEqual([]);
   });
 });
 

@@ -2,6 +2,7 @@
 import { describe, expect, test } from 'vitest';
 
 import { utf8Decode, utf8Encode } from '../../src/base/bytes.ts';
+import { ClustorError } from '../../src/base/errors.ts';
 import { logIndex, partitionId, term } from '../../src/base/ids.ts';
 import { EntryFrameWriter, entryFrameOverheadBytes } from '../../src/codec/entry-frame.ts';
 import { noOpPayload } from '../../src/codec/system-entry.ts';
@@ -18,6 +19,9 @@ class Bench {
   readonly pipeline: ApplyPipeline;
   outcome: (batch: EntryBatch) => ApplyOutcome = () => ({ kind: 'ack' });
   readonly answered: [number, unknown][] = [];
+  /** Nothing is in memory, and these reads of the log fail. */
+  coldReads: Error[] | undefined;
+  onReport: () => void = () => undefined;
   #timers: (() => void)[] = [];
   readonly #entries: Uint8Array[] = [];
   readonly #writer = new EntryFrameWriter(somePartition);
@@ -50,11 +54,20 @@ class Bench {
       },
       appliedIndex: logIndex(0),
       source: {
-        slice: (first, last) => this.#entries.slice(first - 1, last),
-        read: () => Promise.reject(new Error('everything is in memory')),
+        slice: (first, last) =>
+          this.coldReads === undefined ? this.#entries.slice(first - 1, last) : undefined,
+        read: (index) => {
+          const refusal = this.coldReads?.shift();
+          if (refusal !== undefined) return Promise.reject(refusal);
+          const bytes = this.#entries[index - 1] ?? new Uint8Array(0);
+          return Promise.resolve({ firstIndex: index, lastIndex: index, bytes });
+        },
       },
       listener: {
-        applied: (index) => this.reported.push(index),
+        applied: (index) => {
+          this.reported.push(index);
+          this.onReport();
+        },
         answered: (index, answer) => this.answered.push([index, answer]),
         durabilityChanged: () => undefined,
         advanced: () => undefined,
@@ -181,6 +194,42 @@ describe('a pipeline that is held', () => {
   });
 });
 
+describe('a pipeline that its machine closes', () => {
+  test.each([
+    { kind: 'retryable', reason: 'TransientIo', appliedCount: 0 },
+    { kind: 'fatal', message: 'no more', appliedCount: 0 },
+    { kind: 'ack' },
+  ] as const)('asks it no more, though it answers $kind', (outcome) => {
+    const bench = new Bench();
+    let asked = 0;
+    bench.outcome = () => {
+      // Ends a test that fails.
+      if (++asked > 10) return { kind: 'ack' };
+      bench.pipeline.close();
+      return outcome;
+    };
+    bench.append('one', noOpPayload, 'two');
+
+    bench.commit();
+
+    expect(asked).toBe(1);
+    expect(bench.pipeline.appliedIndex).toBe(outcome.kind === 'ack' ? 1 : 0);
+  });
+});
+
+test('nothing is applied behind an entry at whose report the pipeline was closed', () => {
+  const bench = new Bench();
+  bench.append(noOpPayload, 'one');
+  bench.onReport = () => {
+    bench.pipeline.close();
+  };
+
+  bench.commit();
+
+  expect(bench.reported).toEqual([1]);
+  expect(bench.applied).toEqual([]);
+});
+
 describe('a machine that cannot take an entry yet', () => {
   test.each(['retryable', 'fatal'] as const)('gets it again, after %s', async (kind) => {
     const bench = new Bench();
@@ -220,6 +269,18 @@ describe('a machine that cannot take an entry yet', () => {
     expect(bench.applied).toEqual(['one', 'two', 'three']);
     expect(bench.reported).toEqual([1, 2, 3]);
   });
+});
+
+test('entries that the disk does not give are asked for again, and are no fault of the machine', async () => {
+  const bench = new Bench();
+  const refusal = new ClustorError('CLUSTOR_STORAGE_FAILED', 'cannot close the segment');
+  bench.coldReads = [refusal, refusal];
+  bench.append('one', 'two');
+  bench.commit();
+  for (let times = 0; times < 4; times++) await bench.pass();
+
+  expect(bench.pipeline.fault).toBeUndefined();
+  expect(bench.applied).toEqual(['one', 'two']);
 });
 
 test('an answer that is too large to be passed on is an error of its entry, and of its retries', () => {

@@ -5,7 +5,11 @@ import { ByteWriter, utf8Decode, utf8Encode } from '../../src/base/bytes.ts';
 import { logIndex, partitionId, term } from '../../src/base/ids.ts';
 import { ApplyPipeline } from '../../src/runtime/apply-pipeline.ts';
 import { FrameBuilder } from '../../src/runtime/frame-builder.ts';
-import { idempotencyBounds, resultLagEntries } from '../../src/runtime/idempotency-table.ts';
+import {
+  idempotencyBounds,
+  IdempotencyTable,
+  resultLagEntries,
+} from '../../src/runtime/idempotency-table.ts';
 import { nodeLimits } from '../../src/runtime/limits.ts';
 import { keyMetadata, type IdempotencyKey } from '../../src/runtime/session-keys.ts';
 
@@ -141,5 +145,53 @@ describe('two replicas with the same log and the same limits', () => {
     };
 
     expect([1, 7, entries.length].map(horizonOf)).toEqual([2, 2, 2]);
+  });
+});
+
+describe('rows that are dead behind one that lives', () => {
+  const noKey = { clientKey: undefined, opaqueKey: undefined, sequence: 0 };
+
+  /** A key that nobody confirms, then a session that confirms each request with the next one. */
+  function tableOf(sequences: number, bytesMax: number): { table: IdempotencyTable; next: number } {
+    const table = new IdempotencyTable({ ...idempotencyBounds, bytesMax });
+    opaqueRow(table, 'old', 1);
+    for (let sequence = 1; sequence <= sequences; sequence++) {
+      const key = { ...noKey, clientKey: 'session', sequence, ackedThrough: sequence - 1 };
+      // Far apart, so that results count before their rows are forgotten.
+      const place = { term: term(1), index: logIndex(sequence * 10), digest: 1 };
+      const row = table.record({ ...key, firstSeenCommit: 0 }, place);
+      table.complete(row, new Uint8Array(10), false);
+    }
+    return { table, next: (sequences + 1) * 10 };
+  }
+
+  function opaqueRow(table: IdempotencyTable, opaqueKey: string, index: number): void {
+    const key = { ...noKey, opaqueKey, ackedThrough: -1, firstSeenCommit: index - 1 };
+    const row = table.record(key, { term: term(1), index: logIndex(index), digest: 1 });
+    table.complete(row, new Uint8Array(300), false);
+  }
+
+  test('do not stay in memory', () => {
+    const { table } = tableOf(20_000, idempotencyBounds.bytesMax);
+
+    expect(table.size).toBe(2);
+    expect(table.rowsInMemory).toBeLessThan(2_000);
+  });
+
+  test('do not change which rows live when they are forgotten', () => {
+    const rowBytes = (keyLength: number, resultBytes: number): number =>
+      96 + keyLength + resultBytes;
+    const bytes = rowBytes(3, 300) + rowBytes(0, 10) + 5 * rowBytes(2, 300) + rowBytes(4, 0);
+    const horizonOf = (bytesMax: number): number => {
+      // Just so many that a pass is over.
+      const { table, next } = tableOf(2_051, bytesMax);
+      for (let at = 0; at < 5; at++) opaqueRow(table, `k${at}`, next + at);
+      expect(table.rowsInMemory).toBeLessThan(10);
+      opaqueRow(table, 'last', next + 5 + resultLagEntries);
+      return table.horizon;
+    };
+
+    expect(horizonOf(bytes)).toBe(0);
+    expect(horizonOf(bytes - 1)).toBe(1);
   });
 });

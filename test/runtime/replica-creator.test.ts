@@ -16,6 +16,7 @@ test('a deposed leader gets no replica made behind the one that a newer leader w
     nodeId: nodeId(1),
     observer: silentObserver,
     hosted: new Map(),
+    awake: new Set(),
     store: () => present(world.store, 'a store'),
     adopt: (replica) => created.push(replica.incarnation),
   });

@@ -1,7 +1,7 @@
 /** Partitions that nobody uses: they sleep, and somebody always wakes them. */
 import { describe, expect, test } from 'vitest';
 
-import type { NodeId } from '../../src/base/ids.ts';
+import { nodeId, type NodeId } from '../../src/base/ids.ts';
 import { defaultRaftSettings, tickMs } from '../../src/raft/index.ts';
 import { ScenarioCluster } from './scenario-cluster.ts';
 
@@ -105,5 +105,57 @@ describe('a partition that nobody uses', () => {
 
     expect(scenario.leader()).toBe(next);
     expect(scenario.value(leader, 'key')).toBe('after');
+  });
+});
+
+describe('a partition that sleeps', () => {
+  const spare = nodeId(4);
+
+  async function withMember(
+    seed: number,
+    role: 'learner' | 'observer',
+  ): Promise<{ scenario: ScenarioCluster; leader: NodeId }> {
+    const scenario = await ScenarioCluster.start(seed, 3, { spares: 1 });
+    const leader = await scenario.untilLeader();
+    const { host, port } = scenario.world.address(spare);
+    const member = { nodeId: spare, addresses: [`${host}:${port}`], role };
+    await scenario.settle(scenario.partition(leader).addMember(member));
+    await scenario.settle(scenario.write(leader, 'key', 'before'));
+    return { scenario, leader };
+  }
+
+  test.each(['learner', 'observer'] as const)(
+    'is woken by its own %s that has lost its leader',
+    async (role) => {
+      const { scenario, leader } = await withMember(55, role);
+      await scenario.until('all sleep', () => areAsleep(scenario), 10_000);
+      // The connection that it dialed broke, and is there again; the leader noticed nothing.
+      scenario.replica(spare).input({ kind: 'nodeDown', nodeId: leader, delayTicks: 0 });
+      await scenario.advance(10_000);
+      expect(areAsleep(scenario, [leader])).toBe(true);
+
+      expect(await scenario.settle(scenario.read(spare, 'key'))).toBe('before');
+      await scenario.settle(scenario.write(spare, 'key', 'after'));
+
+      expect(scenario.leaderChanges).toBe(1);
+      await scenario.until('all sleep', () => areAsleep(scenario), 10_000);
+    },
+  );
+
+  test('is woken by an observer that was silent while the others fell asleep', async () => {
+    const { scenario, leader } = await withMember(56, 'observer');
+    const link = (isWhole: boolean): void => {
+      scenario.link(leader, spare, isWhole);
+      scenario.link(spare, leader, isWhole);
+    };
+    link(false);
+    await scenario.settle(scenario.write(leader, 'key', 'meanwhile'));
+    // Shorter than the silence behind which a connection is given up.
+    await scenario.until('the leader sleeps', () => areAsleep(scenario, [leader]), 4_500);
+    link(true);
+    await scenario.advance(10_000);
+    expect(areAsleep(scenario, [leader])).toBe(true);
+
+    expect(await scenario.settle(scenario.read(spare, 'key'))).toBe('meanwhile');
   });
 });

@@ -130,6 +130,11 @@ export class ScenarioCluster {
     return this.#simulated.leaderChanges;
   }
 
+  /** Whether no time passes for any replica of a node. */
+  isNodeAsleep(id: NodeId): boolean {
+    return this.#simulated.node(id)?.isHibernating === true;
+  }
+
   /** Whether every node has recovered. */
   areAllUp(): boolean {
     return this.nodeIds.every((id) => this.#simulated.node(id) !== undefined);

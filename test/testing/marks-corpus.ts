@@ -19,24 +19,21 @@ export interface CorpusRow {
 /** The corpus. */
 export const marksCorpus: readonly CorpusRow[] = [
   { seed: 61, reaches: ['jointEntered', 'leaderLeaves', 'exitByAnotherLeader'] },
-  {
-    seed: 3,
-    reaches: ['windowFull', 'sleeperWokenByCampaign', 'sleeperLostItsLeader', 'groupFsyncEntered'],
-  },
+  { seed: 3, reaches: ['windowFull', 'sleeperLostItsLeader', 'groupFsyncEntered'] },
   { seed: 10, reaches: ['secondCopyRead', 'repaired'] },
-  { seed: 54, reaches: ['lateCompletionDropped'] },
+  { seed: 21, reaches: ['lateCompletionDropped'] },
   {
     seed: 22,
     faultKinds: ['memberChange', 'partition', 'crash'],
     reaches: ['rollbackAppended', 'replicaCreated'],
   },
-  { seed: 16, reaches: ['voteLost'] },
+  { seed: 43, reaches: ['voteLost', 'sleeperWokenByCampaign'] },
   {
     seed: 4,
     faultKinds: ['leaderTransfer', 'partition', 'crash'],
     reaches: ['transferAborted'],
   },
   { seed: 2, faultKinds: ['crash', 'memberChange'], reaches: ['nameLost'] },
-  { seed: 1, faultKinds: ['slowDisk'], reaches: ['writerModeChanged'] },
+  { seed: 2, faultKinds: ['slowDisk'], reaches: ['writerModeChanged'] },
   { seed: 1, faultKinds: ['diskSwap'], reaches: ['ledgerWentBack'] },
 ];
