@@ -14,6 +14,13 @@ describe('simulate', () => {
     expect(report.crashes).toBeGreaterThan(4);
   }, 120_000);
 
+  test('no kinds of faults are no faults', async () => {
+    const report = await simulate(() => new Seats('none'), visitors, { seeds: 2, faults: [] });
+
+    expect(report.failure).toBeUndefined();
+    expect(report.faults).toEqual({});
+  }, 60_000);
+
   test.each<{ readonly mistake: Mistake; readonly kinds: readonly FindingKind[] }>([
     { mistake: 'clock', kinds: ['differentResults', 'restoreDiffers'] },
     { mistake: 'chance', kinds: ['differentResults'] },
