@@ -4,7 +4,7 @@ import { setImmediate, setTimeout } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 
 import type { ApplyContext, ApplyOutcome, EntryBatch, StateMachine } from '../../src/index.ts';
-import { simulate, type FindingKind } from '../../src/testing/index.ts';
+import { simulate, type FindingKind, type Workload } from '../../src/testing/index.ts';
 import { Seats, visitors, type Mistake } from './products/seats.ts';
 
 /** Seats that are given away behind a wait. */
@@ -87,6 +87,25 @@ describe('simulate', () => {
     },
     60_000,
   );
+
+  test('a workload of large appends does not fill the log', async () => {
+    const padding = ' '.repeat(900_000);
+    const large: Workload = {
+      next: (turn) => {
+        const request = visitors.next(turn);
+        if ('query' in request) return request;
+        return {
+          append: new TextEncoder().encode(new TextDecoder().decode(request.append) + padding),
+        };
+      },
+    };
+    // One node, without encryption.
+    const options = { seeds: [17], faults: [], shrink: false };
+    const { failure, acknowledged } = await simulate(() => new Seats('none'), large, options);
+
+    expect(failure).toBeUndefined();
+    expect(acknowledged).toBeGreaterThan(40);
+  }, 120_000);
 
   test('a seed gives the same finding each time, and the fewest faults are told', async () => {
     const find = (): ReturnType<typeof simulate> =>
