@@ -18,6 +18,8 @@ export const connectionCountMax = 1_024;
 const commandDeadlineMs = 10_000;
 /** How long commands that came before a close may still take. */
 const closeGraceMs = 1_000;
+/** How long a refused connection may take to close its half. */
+const refusalMs = 500;
 const host = '127.0.0.1';
 
 /** Options of {@link RedisServer.open}. */
@@ -38,6 +40,8 @@ export class RedisServer implements ConnectionHost {
   readonly #options: RedisServerOptions;
   readonly #server: Server;
   readonly #connections = new Set<RedisConnection>();
+  /** Connections beyond the limit that are not closed yet. */
+  readonly #refused = new Set<Socket>();
   readonly #startedAtMs = performance.now();
   #connectionCountEver = 0;
   #commandCount = 0;
@@ -89,6 +93,7 @@ export class RedisServer implements ConnectionHost {
         resolve();
       });
       for (const connection of this.#connections) connection.finish();
+      for (const socket of this.#refused) socket.destroy();
     });
     return this.#closing;
   }
@@ -120,13 +125,27 @@ export class RedisServer implements ConnectionHost {
 
   #accept(socket: Socket): void {
     if (this.#connections.size >= connectionCountMax || this.#closing !== undefined) {
-      socket.on('error', () => undefined);
-      socket.end('-ERR max number of clients reached\r\n');
-      socket.resume();
+      this.#refuse(socket);
       return;
     }
     const connection = new RedisConnection(socket, this, ++this.#connectionCountEver);
     this.#connections.add(connection);
     socket.on('close', () => this.#connections.delete(connection));
+  }
+
+  /**
+   * Tells a connection that there is no room, and closes it whether or not the client closes its half. Not at once: a command
+   * that was not read would reset the connection, and the client might never see what it is told.
+   */
+  #refuse(socket: Socket): void {
+    this.#refused.add(socket);
+    const timer = setTimeout(() => socket.destroy(), refusalMs);
+    socket.on('error', () => undefined);
+    socket.on('close', () => {
+      clearTimeout(timer);
+      this.#refused.delete(socket);
+    });
+    socket.end('-ERR max number of clients reached\r\n');
+    socket.resume();
   }
 }

@@ -17,7 +17,7 @@ import { connectionOf, type ConnectionOptions } from './connection.ts';
 import { exitCodes } from './exit-codes.ts';
 import { tableText, type Output } from './output.ts';
 
-/** Nodes that hold replicas are waited for this long. */
+/** Nodes that hold replicas are waited for this long at most. */
 const hostWaitMsMax = 3_000;
 
 /** Options of `append`. */
@@ -66,13 +66,14 @@ export async function runAppend(
   output: Output,
 ): Promise<number> {
   const bytes = data === undefined ? await standardInput() : utf8Encode(data);
-  return withClient(options, 'client', async (client) => {
+  const deadline = new Deadline(options.deadlineMs);
+  return withClient({ ...options, deadline }, 'client', async (client) => {
     const key = options.key === undefined ? {} : { idempotencyKey: utf8Encode(options.key) };
-    const { term, index, result } = await client.append(
-      await choosePartition(client, options.partition),
-      bytes,
-      { deadlineMs: options.deadlineMs, ...key },
-    );
+    const partition = await choosePartition(client, options.partition, deadline);
+    const { term, index, result } = await client.append(partition, bytes, {
+      deadlineMs: deadline.leftMs,
+      ...key,
+    });
     const shown = result === undefined || result.length === 0 ? undefined : textOrBase64(result);
     output.result(
       { term, index, result: shown },
@@ -88,13 +89,14 @@ export async function runRead(
   options: ReadCommandOptions,
   output: Output,
 ): Promise<number> {
-  return withClient(options, 'client', async (client) => {
+  const deadline = new Deadline(options.deadlineMs);
+  return withClient({ ...options, deadline }, 'client', async (client) => {
     const consistency = options.snapshotOnly === true ? 'snapshotOnly' : 'linearizable';
-    const { appliedIndex, result } = await client.read(
-      await choosePartition(client, options.partition),
-      utf8Encode(query ?? ''),
-      { deadlineMs: options.deadlineMs, consistency },
-    );
+    const partition = await choosePartition(client, options.partition, deadline);
+    const { appliedIndex, result } = await client.read(partition, utf8Encode(query ?? ''), {
+      deadlineMs: deadline.leftMs,
+      consistency,
+    });
     output.result(
       { appliedIndex, consistency, result: textOrBase64(result) },
       textOrBase64(result),
@@ -181,12 +183,31 @@ async function atNode(
   });
 }
 
+/** What a command may take in all, from here on. */
+class Deadline {
+  readonly #atMs: number;
+
+  constructor(deadlineMs: number) {
+    this.#atMs = performance.now() + deadlineMs;
+  }
+
+  get leftMs(): number {
+    return Math.max(0, Math.ceil(this.#atMs - performance.now()));
+  }
+}
+
 async function withClient(
-  options: ConnectionOptions,
+  options: ConnectionOptions & { readonly deadline?: Deadline },
   role: 'client' | 'operator',
   run: (client: ConnectedClient) => Promise<number>,
 ): Promise<number> {
-  const client = await connect(await connectionOf(options, role));
+  const { deadline } = options;
+  const connection = await connectionOf(options, role);
+  const client = await connect(
+    deadline === undefined
+      ? connection
+      : { ...connection, limits: { openDeadlineMs: Math.max(1, deadline.leftMs) } },
+  );
   try {
     return await run(client);
   } finally {
@@ -196,15 +217,16 @@ async function withClient(
 
 /**
  * The partition that is meant: the named one, or the only one. The nodes that answered first may hold no replica, so the others
- * are waited for. @throws ClustorError where it must be named.
+ * are waited for, within the deadline. @throws ClustorError where it must be named.
  */
 export async function choosePartition(
   client: ConnectedClient,
   wanted: string | undefined,
+  deadline = new Deadline(hostWaitMsMax),
 ): Promise<PartitionId> {
   if (wanted !== undefined) return partitionId(wanted);
-  const untilMs = Date.now() + hostWaitMsMax;
-  while (client.partitionIds.length === 0 && Date.now() < untilMs) {
+  const wait = new Deadline(Math.min(hostWaitMsMax, deadline.leftMs));
+  while (client.partitionIds.length === 0 && wait.leftMs > 0) {
     await client.describe();
     await new Promise((wake) => setTimeout(wake, 20));
   }

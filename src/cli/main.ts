@@ -22,7 +22,7 @@ import { addScrubCommands } from './scrub-commands.ts';
 import { addMemberCommands } from './member-options.ts';
 import { addJournalCommands } from './journal-options.ts';
 import { runNode, type NodeCommandOptions } from './node-command.ts';
-import { createOutput, outliveReaders, type Output } from './output.ts';
+import { createOutput, flushOutput, outliveReaders, type Output } from './output.ts';
 import type { SimReportOptions } from './sim-report-command.ts';
 import type { SimRunCommandOptions } from './sim-run-command.ts';
 import { runUp, type UpOptions } from './up-command.ts';
@@ -65,6 +65,16 @@ async function run(isJson: boolean, command: (output: Output) => Promise<number>
     output.error(error);
     process.exitCode = exitCodeOf(error);
   }
+}
+
+/** Like {@link run}, and ends the process: a module of the user's may keep timers or sockets that would hold it open. */
+async function runAndExit(
+  isJson: boolean,
+  command: (output: Output) => Promise<number>,
+): Promise<void> {
+  await run(isJson, command);
+  await flushOutput();
+  process.exit();
 }
 
 function withConnection(command: Command): Command {
@@ -236,7 +246,7 @@ function addSimulatorCommands(root: Command): void {
     .option('--no-shrink', 'do not look for the fewest faults of a run that fails')
     .option('--json', 'one JSON line instead of text')
     .action((options: SimRunCommandOptions & JsonOption) =>
-      run(options.json === true, async (output) => {
+      runAndExit(options.json === true, async (output) => {
         // The simulator is a whole second product: only these commands load it.
         const { runSimSeeds } = await import('./sim-run-command.ts');
         return runSimSeeds(options, output);
@@ -260,7 +270,7 @@ function addSimulatorCommands(root: Command): void {
     )
     .option('--json', 'one JSON line instead of text')
     .action((options: SimReportOptions & JsonOption) =>
-      run(options.json === true, async (output) => {
+      runAndExit(options.json === true, async (output) => {
         const { runSimReport } = await import('./sim-report-command.ts');
         return runSimReport(options, output);
       }),

@@ -35,6 +35,16 @@ export function isReaderGone(): boolean {
   return isGone;
 }
 
+/** Resolves when everything written so far has left the process, or nobody takes it. */
+export async function flushOutput(): Promise<void> {
+  for (const stream of [process.stdout, process.stderr])
+    await new Promise<void>((resolve) => {
+      stream.write('', () => {
+        resolve();
+      });
+    });
+}
+
 /** Makes the output of a command. */
 export function createOutput(isJson: boolean): Output {
   let shown = '';

@@ -47,7 +47,6 @@ export interface ClientAppend {
   order: number;
   /** Sequence of the client's own key; 0 while it has none. */
   sequence: number;
-  attemptCount: number;
   isInFlight: boolean;
   isSettled: boolean;
   /** What the attempts that failed leave to be said. */
@@ -204,7 +203,6 @@ export class AppendLane implements TurnWork {
       bytes += append.payload.length + append.metadata.length + entryOverheadBytes;
       if (bytes > batchBytesMax && appends.length > 0) break;
       append.isInFlight = true;
-      append.attemptCount++;
       appends.push(append);
     }
     if (appends.length > 0) this.#request(session, appends);
@@ -238,12 +236,14 @@ export class AppendLane implements TurnWork {
 
   /** Gives an append its key for all attempts. */
   #nameAppend(append: ClientAppend): void {
-    const firstSeenCommit = append.firstSeenCommit ?? this.#route.commitIndex;
+    const { commitIndex } = this.#route;
     if (append.opaqueKey !== undefined) {
+      const firstSeenCommit = append.firstSeenCommit ?? commitIndex;
       append.metadata = keyMetadata(this.#writer, { opaqueKey: append.opaqueKey, firstSeenCommit });
       return;
     }
-    const key = this.#keys.next(firstSeenCommit);
+    // A key that is new here needs no older index: one that the caller kept would pass the horizon again and again.
+    const key = this.#keys.next(commitIndex);
     append.sequence = key.sequence;
     append.metadata = key.metadata;
   }
@@ -293,7 +293,6 @@ export class AppendLane implements TurnWork {
   #refused(batch: Batch, append: ClientAppend, error: ClustorError): void {
     if (append.isSettled || batch.isAbandoned) return;
     append.isInFlight = false;
-    const isFirst = append.attemptCount === 1 && append.opaqueKey === undefined;
     switch (reactionTo(error.code)) {
       case 'followName':
         this.#context.finder.redirected(this.#route, batch.nodeId, detailOf(error) as NodeId);
@@ -305,8 +304,8 @@ export class AppendLane implements TurnWork {
         this.#rename(append, detailOf(error));
         break;
       case 'renewKey':
-        // A first attempt under an own key surely left no trace: the client only knew too old a commit index.
-        if (!isFirst) {
+        // Where every attempt under an own key surely left no trace, the client only knew too old a commit index.
+        if (append.known !== 'surelyNot' || append.opaqueKey !== undefined) {
           this.#giveUp(append, error);
           return;
         }

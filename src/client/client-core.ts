@@ -133,7 +133,6 @@ export class ClustorClient {
       firstSeenCommit: options?.firstSeenCommit,
       order: 0,
       sequence: 0,
-      attemptCount: 0,
       isInFlight: false,
       isSettled: false,
       known: 'surelyNot',

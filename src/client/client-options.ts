@@ -179,11 +179,24 @@ export function optionsRefusal(
       `consistency is one of ${consistencies.join(', ')}, got ${consistency}`,
     );
   }
+  if (signal !== undefined && !isSignal(signal)) {
+    return new ClustorError('CLUSTOR_INVALID_ARGUMENT', 'signal must be an AbortSignal');
+  }
   if (signal?.aborted !== true) return undefined;
   return new ClustorError('CLUSTOR_ABORTED', 'the signal was aborted before the request', {
     outcome: 'surelyNot',
     cause: signal.reason,
   });
+}
+
+/** Whether a value can be listened to as a signal; `instanceof` would refuse those of other realms. */
+function isSignal(given: unknown): boolean {
+  const signal = (given ?? {}) as Partial<Record<keyof AbortSignal, unknown>>;
+  return (
+    typeof signal.aborted === 'boolean' &&
+    typeof signal.addEventListener === 'function' &&
+    typeof signal.removeEventListener === 'function'
+  );
 }
 
 function keyRefusal(key: Uint8Array): ClustorError | undefined {

@@ -50,11 +50,11 @@ class VaultKeyProvider implements KeyProvider {
     this.#options = options;
     this.#kekId = `${options.mount ?? 'transit'}/${options.key}`;
     this.name = `Vault key ${this.#kekId} at ${options.address}`;
-    const { protocol } = new URL(options.address);
+    const protocol = URL.canParse(options.address) ? new URL(options.address).protocol : '';
     if (protocol !== 'http:' && protocol !== 'https:')
       throw new ClustorError(
         'CLUSTOR_INVALID_ARGUMENT',
-        `the address of Vault begins with https:// or http://, got ${options.address}`,
+        `the address of Vault is a URL that begins with https:// or http://, got ${options.address}`,
       );
   }
 

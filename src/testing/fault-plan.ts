@@ -163,7 +163,7 @@ export interface FaultPlanOptions {
   /** The storm begins and ends here; states reach past the end until the world is healed. */
   readonly fromMs: number;
   readonly untilMs: number;
-  /** @defaultValue {@link defaultFaultKinds} */
+  /** None: nothing goes wrong. @defaultValue {@link defaultFaultKinds} */
   readonly kinds?: readonly FaultKind[];
 }
 
@@ -172,8 +172,9 @@ const faultsMax = 400;
 
 /** Draws a plan, ordered by time. Equal draws give equal plans. */
 export function drawFaultPlan(options: FaultPlanOptions): PlannedFault[] {
-  const { random, fromMs, untilMs } = options;
-  const kinds = drawKinds(options.kinds ?? defaultFaultKinds, random);
+  const { random, fromMs, untilMs, kinds: from = defaultFaultKinds } = options;
+  if (from.length === 0) return [];
+  const kinds = drawKinds(from, random);
   // In every third run it is leaders that go down: reigns are short, and logs fork.
   const drawing = { nodeIds: options.nodeIds, isLeaderMeant: nextBelow(random, 3) === 0 };
   const plan: PlannedFault[] = [];

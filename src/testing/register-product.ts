@@ -30,6 +30,10 @@ class RegisterProduct implements SimProduct {
     return new RegisterMachine(onApplied);
   }
 
+  drained(): void {
+    // Registers wait for nothing.
+  }
+
   createLoad(parts: SimLoadParts): SimLoad {
     return new SimWorkload({ ...parts, recorder: this.#recorder });
   }

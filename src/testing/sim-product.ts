@@ -35,6 +35,8 @@ export interface SimProduct {
   /** One for a product that is not made of many groups; otherwise up to three. */
   readonly partitionsMax: number;
   createStateMachine(parts: MachineParts): StateMachine;
+  /** Called whenever no microtask is left: what waits now does not wait for promises of this process alone. */
+  drained(): void;
   createLoad(parts: SimLoadParts): SimLoad;
   /** Changes and reads something when all is healed. Resolves with what is wrong, if anything is; rejects when there was no answer in time. */
   mustWork(

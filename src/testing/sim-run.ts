@@ -450,12 +450,17 @@ class SimulationRun {
     this.#startWhatIsDown();
     await this.world.run({
       untilMs: this.world.nowMs + Math.max(0, forMs),
-      drainMicrotasks: this.#options.drainMicrotasks,
+      drainMicrotasks: this.#drain,
       afterEvent: (owner) => {
         this.#cluster.check(owner?.number);
       },
     });
   }
+
+  readonly #drain = async (): Promise<void> => {
+    await this.#options.drainMicrotasks();
+    this.#product.drained();
+  };
 
   /** Runs until a promise settles. */
   async #settle<T>(promise: Promise<T>): Promise<T> {
@@ -471,7 +476,7 @@ class SimulationRun {
       this.#startWhatIsDown();
       await this.world.run({
         untilMs: this.world.nowMs + 100,
-        drainMicrotasks: this.#options.drainMicrotasks,
+        drainMicrotasks: this.#drain,
         afterEvent: (owner) => {
           this.#cluster.check(owner?.number);
         },

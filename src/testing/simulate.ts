@@ -19,7 +19,10 @@ import { runSimulation, type SimRunReport } from './sim-run.ts';
 export interface SimulateOptions {
   /** A number of seeds, counted from 1; or the seeds themselves. @defaultValue 50 */
   readonly seeds?: number | readonly number[];
-  /** Kinds of fault that runs draw from. @defaultValue all */
+  /**
+   * Kinds of fault that runs draw from. With an empty list a run goes undisturbed until its end, where at some seeds the
+   * power fails everywhere. @defaultValue all
+   */
   readonly faults?: readonly FaultKind[];
   /** Whether a seed that fails is run again with fewer faults. @defaultValue true */
   readonly shrink?: boolean;

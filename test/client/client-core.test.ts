@@ -292,6 +292,26 @@ describe('giving up', () => {
     expect(client.pendingCount).toBe(0);
   });
 
+  test.each<{ readonly what: string; readonly given: unknown }>([
+    { what: 'a controller', given: new AbortController() },
+    { what: 'an object', given: { aborted: false } },
+    { what: 'null', given: null },
+    { what: 'a number', given: 5 },
+  ])('$what in place of a signal is refused and takes no room', async ({ given }) => {
+    const options = { signal: given as AbortSignal };
+    const refusal = { code: 'CLUSTOR_INVALID_ARGUMENT', outcome: 'surelyNot' };
+    const asked = [
+      client.append(partitionId, bytes(1), options),
+      client.read(partitionId, bytes(1), options),
+    ];
+    const settled: Settled[] = [];
+    client.appendWith(partitionId, bytes(1), (outcome) => settled.push(outcome), options);
+
+    for (const one of asked) await expect(one).rejects.toMatchObject(refusal);
+    expect(settled).toMatchObject([refusal]);
+    expect(client.pendingCount).toBe(0);
+  });
+
   test('a consistency that does not exist is refused, and the client goes on', async () => {
     const consistency = 'bogus' as 'snapshotOnly';
     const reading = client.read(partitionId, bytes(1), { consistency });

@@ -186,6 +186,40 @@ describe('finding the leader', () => {
     expect(indexes(settled)).toEqual([5001]);
   });
 
+  test('an append that was only ever refused is made anew behind the horizon', () => {
+    let isFirst = true;
+    cluster.node(1).onAppend = (request, end) => {
+      cluster.node(1).refuse(request, end, 'CLUSTOR_NOT_LEADER', 2);
+    };
+    cluster.node(2).onAppend = (request, end) => {
+      if (isFirst) cluster.node(2).refuseEach(request, end, 'CLUSTOR_IDEMPOTENCY_HORIZON_PASSED');
+      else cluster.node(2).commitAll(request, end);
+      isFirst = false;
+    };
+    const settled = appendAll(client, [1]);
+    cluster.clock.advance(2_000);
+
+    expect(cluster.node(2).keys.map((key) => key.sequence)).toEqual([1, 2]);
+    expect(indexes(settled)).toEqual([1]);
+  });
+
+  test('an append that may have left a trace is not made anew behind the horizon', () => {
+    cluster.node(1).isSilent = true;
+    const settled = appendAll(client, [1]);
+    cluster.clock.settle();
+    cluster.elect(2, 2);
+    cluster.node(2).onAppend = (request, end) => {
+      cluster.node(2).refuseEach(request, end, 'CLUSTOR_IDEMPOTENCY_HORIZON_PASSED');
+    };
+    cluster.node(1).disconnect();
+    cluster.clock.advance(60);
+
+    expect(cluster.node(2).appendRequests).toHaveLength(1);
+    expect(settled).toMatchObject([
+      { code: 'CLUSTOR_IDEMPOTENCY_HORIZON_PASSED', outcome: 'unknown' },
+    ]);
+  });
+
   test('a partition that every node denies is named as unknown', async () => {
     const appending = client.append(
       '018c0d6c-9c11-7e9d-8000-000000000002' as PartitionId,

@@ -91,6 +91,27 @@ test.each([
   expect(stdout).toBe('');
 });
 
+test('a module that keeps a timer does not hold sim run open', () => {
+  const directory = scratchDirectory('sim-module');
+  writeFileSync(
+    join(directory, 'timer.mjs'),
+    `setInterval(() => undefined, 1_000);
+     export const createStateMachine = () => ({
+       total: 0,
+       apply(batch) { this.total += batch.length; return { kind: 'ack' }; },
+       query() { return Uint8Array.of(this.total & 255); },
+       async *snapshot() { yield Uint8Array.of(this.total & 255); },
+       async restore(chunks) { for await (const chunk of chunks) this.total = chunk[0]; },
+     });
+     export const workload = { next: ({ random }) => random.chance(0.5) ? { append: new Uint8Array(1) } : { query: new Uint8Array() } };`,
+  );
+
+  const { status, stdout } = sim(directory, 'run', '--module', './timer.mjs', '--seeds', '1');
+
+  expect(stdout).toContain('nothing found in 1 seeds');
+  expect(status).toBe(0);
+});
+
 test('sim run says in one JSON line what it found, and exits with 1', () => {
   const directory = scratchDirectory('sim-module');
   writeFileSync(

@@ -1,15 +1,16 @@
 /** Input at the bounds of a connection: longer pipelines than may wait, longer patterns than are matched. */
+import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { Duplex } from 'node:stream';
-import { setImmediate } from 'node:timers/promises';
+import { setImmediate, setTimeout } from 'node:timers/promises';
 
 import { silentObserver } from 'clustor';
 import { Redis } from 'ioredis';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
 import { KvMachine } from '../../examples/kv/kv-machine.ts';
 import { queuedCommandsMax, RedisConnection } from '../../examples/kv/redis-connection.ts';
-import { RedisServer } from '../../examples/kv/redis-server.ts';
+import { connectionCountMax, RedisServer } from '../../examples/kv/redis-server.ts';
 import { MemoryPartition } from './kv-partition.ts';
 
 let server: RedisServer;
@@ -79,4 +80,48 @@ test('a pattern that is too long is refused', async () => {
     );
   expect(await redis.keys('?'.repeat(1_024))).toEqual([]);
   redis.disconnect();
+});
+
+describe('a client that is refused and never closes its half', () => {
+  let sockets: Socket[];
+
+  const open = async (): Promise<Socket> => {
+    const socket = connect({ port: server.port, host: '127.0.0.1', allowHalfOpen: true });
+    socket.on('error', () => undefined);
+    await once(socket, 'connect');
+    sockets.push(socket);
+    return socket;
+  };
+
+  beforeEach(async () => {
+    sockets = [];
+    for (let count = 0; count < connectionCountMax; count++) await open();
+  });
+
+  afterEach(() => {
+    for (const socket of sockets) socket.destroy();
+  });
+
+  test('is closed by the server', async () => {
+    const refused = await open();
+    const [text] = (await once(refused, 'data')) as [Buffer];
+
+    // Once nobody is there to take it, a write fails.
+    const failed = once(refused, 'error').then(() => 'failed');
+    const writing = setInterval(() => refused.write('PING\r\n'), 50);
+    const outcome = await Promise.race([failed, setTimeout(5_000, 'written')]);
+    clearInterval(writing);
+
+    expect(outcome).toBe('failed');
+    expect(text.toString()).toBe('-ERR max number of clients reached\r\n');
+  });
+
+  test('does not keep the server from closing', async () => {
+    const refused = await open();
+    await once(refused, 'data');
+
+    const closed = server.close().then(() => 'closed');
+
+    expect(await Promise.race([closed, setTimeout(5_000, 'open')])).toBe('closed');
+  });
 });

@@ -287,6 +287,7 @@ describe('a Vault', () => {
   });
 
   test('is named by an address of the web', async () => {
-    expect(await codeOf(() => vault({ address: 'ftp://vault' }))).toBe('CLUSTOR_INVALID_ARGUMENT');
+    for (const wrong of ['ftp://vault', 'vault.example', 'vault.example:8200', ''])
+      expect(await codeOf(() => vault({ address: wrong }))).toBe('CLUSTOR_INVALID_ARGUMENT');
   });
 });

@@ -1,8 +1,33 @@
 /** `simulate`: a user's state machine under faults, right ones and wrong ones. */
+import { setImmediate, setTimeout } from 'node:timers/promises';
+
 import { describe, expect, test } from 'vitest';
 
-import { simulate, type FindingKind } from '../../src/testing/index.ts';
+import type { ApplyContext, ApplyOutcome, EntryBatch, StateMachine } from '../../src/index.ts';
+import { simulate, type FindingKind, type Workload } from '../../src/testing/index.ts';
 import { Seats, visitors, type Mistake } from './products/seats.ts';
+
+/** Seats that are given away behind a wait. */
+function waitingSeats(wait: () => Promise<unknown>): StateMachine {
+  const seats = new Seats('none');
+  return {
+    apply: async (batch: EntryBatch, context: ApplyContext): Promise<ApplyOutcome> => {
+      await wait();
+      return seats.apply(batch, context);
+    },
+    query: (request) => seats.query(request),
+    snapshot: () => seats.snapshot(),
+    restore: (chunks) => seats.restore(chunks),
+  };
+}
+
+async function manyPromises(): Promise<void> {
+  for (let count = 0; count < 50; count++) await Promise.resolve();
+}
+
+async function turns(): Promise<void> {
+  for (let count = 0; count < 3; count++) await setImmediate();
+}
 
 describe('simulate', () => {
   test('a right machine passes, and the report says what it went through', async () => {
@@ -13,6 +38,13 @@ describe('simulate', () => {
     expect(report.operations).toBeGreaterThan(1_000);
     expect(report.crashes).toBeGreaterThan(4);
   }, 120_000);
+
+  test('no kinds of faults are no faults', async () => {
+    const report = await simulate(() => new Seats('none'), visitors, { seeds: 2, faults: [] });
+
+    expect(report.failure).toBeUndefined();
+    expect(report.faults).toEqual({});
+  }, 60_000);
 
   test.each<{ readonly mistake: Mistake; readonly kinds: readonly FindingKind[] }>([
     { mistake: 'clock', kinds: ['differentResults', 'restoreDiffers'] },
@@ -33,6 +65,47 @@ describe('simulate', () => {
     expect(failure?.message).toBeDefined();
     expect(kinds).toContain(failure?.kind);
   });
+
+  test('a machine may wait for promises', async () => {
+    const { failure } = await simulate(() => waitingSeats(manyPromises), visitors, { seeds: 2 });
+
+    expect(failure).toBeUndefined();
+  }, 60_000);
+
+  test.each([
+    { what: 'a timer', wait: () => setTimeout(1) },
+    { what: 'turns of the loop', wait: turns },
+    { what: 'what never comes', wait: () => new Promise(() => undefined) },
+  ])(
+    'a machine that waits for $what is told so',
+    async ({ wait }) => {
+      const options = { seeds: 1, shrink: false };
+      const { failure } = await simulate(() => waitingSeats(wait), visitors, options);
+
+      expect(failure?.kind).toBe('applyFailed');
+      expect(failure?.message).toContain('it may wait for promises only');
+    },
+    60_000,
+  );
+
+  test('a workload of large appends does not fill the log', async () => {
+    const padding = ' '.repeat(900_000);
+    const large: Workload = {
+      next: (turn) => {
+        const request = visitors.next(turn);
+        if ('query' in request) return request;
+        return {
+          append: new TextEncoder().encode(new TextDecoder().decode(request.append) + padding),
+        };
+      },
+    };
+    // One node, without encryption.
+    const options = { seeds: [17], faults: [], shrink: false };
+    const { failure, acknowledged } = await simulate(() => new Seats('none'), large, options);
+
+    expect(failure).toBeUndefined();
+    expect(acknowledged).toBeGreaterThan(40);
+  }, 120_000);
 
   test('a seed gives the same finding each time, and the fewest faults are told', async () => {
     const find = (): ReturnType<typeof simulate> =>

@@ -12,7 +12,8 @@ import { messageOf } from '../../base/errors.ts';
  * - `lostEffect`, `doubleEffect`: an acknowledged append is not in the state, or one append is in it more than once.
  * - `wrongRead`: a linearizable read gave an answer that no state between its start and its end gives.
  * - `replicasDiffer`: replicas that applied everything answer differently.
- * - `applyFailed`: `apply` threw, failed for good, or returned what is no outcome, or fewer results than entries.
+ * - `applyFailed`: `apply` threw, failed for good, or returned what is no outcome, or fewer results than entries; or it waited for
+ *   something else than promises.
  * - `payloadChanged`: `apply` wrote into the bytes of an entry.
  * - `promiseBroken`: the workload's own `verify` says so.
  * - `queryFailed`: `query` threw, or returned something else than bytes, or too many.

@@ -22,6 +22,12 @@ import {
 /** Draws after which a workload counts as one without changes, or without reads. */
 const drawsMax = 200;
 
+/**
+ * Bytes of appends that are sent in a run at most: nothing is compacted, a partition's log takes 121 MiB of clients, and what
+ * two leaders took is there twice.
+ */
+const appendBytesMax = 64 * 1024 * 1024;
+
 /** An append as its client saw it. */
 export interface AppendSeen {
   readonly request: Uint8Array;
@@ -71,6 +77,7 @@ export class ProductLoad implements SimLoad {
   readonly #partitionId: PartitionId;
   readonly #local = new Map<number, { readonly nodeId: NodeId; readonly abandon: () => void }>();
   #acknowledgedIndex = 0 as LogIndex;
+  #appendBytes = 0;
   #processes = 0;
   #keys = 0;
   #isStopping = false;
@@ -135,9 +142,13 @@ export class ProductLoad implements SimLoad {
     if (this.#isStopping) return;
     const { describe } = this.#options;
     this.operations++;
-    this.running++;
     const request = this.#draw(worker);
     const isAppend = 'append' in request;
+    if (isAppend && this.#appendBytes + request.append.length > appendBytesMax) {
+      this.#pause(worker);
+      return;
+    }
+    this.running++;
     const bytes = (isAppend ? request.append : request.query).slice();
     const operation: Operation = {
       worker,
@@ -159,6 +170,7 @@ export class ProductLoad implements SimLoad {
     const deadlineMs = nextBelow(random, 6) === 0 ? nextBetween(random, 20, 200) : 4_000;
     const local = nextBelow(random, 3) === 0 ? this.#someHost() : undefined;
     const copies = local === undefined && nextBelow(random, 8) === 0 ? 2 : 1;
+    this.#appendBytes += request.length * copies;
     let missing = copies;
     let refusals = 0;
     const answered = (outcome: AppendReceipt | ClustorError): void => {

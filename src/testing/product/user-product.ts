@@ -45,6 +45,7 @@ class UserProduct implements SimProduct {
   #record: EntryRecord | undefined;
   #load: ProductLoad | undefined;
   readonly #reads = new Set<string>();
+  readonly #applying = new Set<WatchedMachine>();
   #isFound = false;
 
   constructor(options: RunOptions) {
@@ -68,6 +69,7 @@ class UserProduct implements SimProduct {
       surroundings,
       random: forkPrng(random, `snapshots of ${name}`),
       onApplied,
+      applying: this.#applying,
       describe: this.#describe,
       found: (kind, message) => {
         this.#options.violated(this.#found({ kind, message }));
@@ -76,6 +78,10 @@ class UserProduct implements SimProduct {
         host.clock.setTimer(delayMs, act);
       },
     });
+  }
+
+  drained(): void {
+    for (const machine of this.#applying) machine.drained();
   }
 
   createLoad(parts: SimLoadParts): SimLoad {

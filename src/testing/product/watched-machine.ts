@@ -30,6 +30,8 @@ export interface MachineWatch {
   readonly surroundings: Surroundings;
   readonly random: PrngState;
   readonly onApplied: AppliedEntry;
+  /** Machines of the run whose `apply` gave a promise that has not settled. */
+  readonly applying: Set<WatchedMachine>;
   readonly describe: (bytes: Uint8Array | undefined) => string;
   readonly found: (kind: FindingKind, message: string) => void;
   /** Calls `act` in simulated time, unless this life is over by then. */
@@ -46,6 +48,9 @@ const fatalsMax = 3;
 export class WatchedMachine implements StateMachine {
   readonly #watch: MachineWatch;
   #fatals = 0;
+  /** Entries of the promise that has not settled. */
+  #entriesUnderWay = '';
+  #snapshotsOpen = 0;
 
   constructor(watch: MachineWatch) {
     this.#watch = watch;
@@ -65,15 +70,32 @@ export class WatchedMachine implements StateMachine {
       this.#applied(batch, context, { payloads, outcome });
       return outcome;
     }
+    const { applying } = this.#watch;
+    applying.add(this);
+    this.#entriesUnderWay = entriesOf(batch);
     return outcome.then(
       (settled) => {
+        applying.delete(this);
         this.#applied(batch, context, { payloads, outcome: settled });
         return settled;
       },
       (error: unknown) => {
+        applying.delete(this);
         this.#threw(batch, error);
         throw error;
       },
+    );
+  }
+
+  /**
+   * Called while an `apply` is under way and no microtask is left. The process's own timers would come at another moment of
+   * the simulated time in every run. A machine may have its entries wait for a snapshot: that goes on in simulated time.
+   */
+  drained(): void {
+    if (this.#snapshotsOpen > 0) return;
+    this.#watch.found(
+      'applyFailed',
+      `apply on ${this.#watch.name}, of ${this.#entriesUnderWay}, waits for something else than promises: in simulation it may wait for promises only, not for a timer, setImmediate or I/O of the process`,
     );
   }
 
@@ -108,10 +130,9 @@ export class WatchedMachine implements StateMachine {
   }
 
   #threw(batch: EntryBatch, error: unknown): void {
-    const last = batch.index(batch.length - 1);
     this.#watch.found(
       'applyFailed',
-      `apply threw on ${this.#watch.name}, at entries ${batch.index(0)} to ${last}: ${describeThrown(error)}`,
+      `apply threw on ${this.#watch.name}, at ${entriesOf(batch)}: ${describeThrown(error)}`,
     );
   }
 
@@ -123,8 +144,7 @@ export class WatchedMachine implements StateMachine {
     const { payloads, outcome } = done;
     const fault = faultOfOutcome(outcome, batch.length);
     if (fault !== undefined) {
-      const last = batch.index(batch.length - 1);
-      const what = `apply on ${this.#watch.name} returned ${fault}, for entries ${batch.index(0)} to ${last}`;
+      const what = `apply on ${this.#watch.name} returned ${fault}, for ${entriesOf(batch)}`;
       this.#watch.found('applyFailed', what);
       throw new TypeError(what);
     }
@@ -187,7 +207,9 @@ export class WatchedMachine implements StateMachine {
     if (record.snapshots.length >= snapshotsMaxOfRun) return;
     const delayMs = nextBetween(random, 10, 400);
     const chunks: Uint8Array[] = [];
+    this.#snapshotsOpen++;
     const failed = (error: unknown): void => {
+      this.#snapshotsOpen--;
       found(
         'snapshotFailed',
         `snapshot threw on ${name}, after entry ${index}: ${describeThrown(error)}`,
@@ -200,6 +222,7 @@ export class WatchedMachine implements StateMachine {
           .run(() => iterator.next())
           .then((next) => {
             if (next.done === true) {
+              this.#snapshotsOpen--;
               record.snapshots.push({ index, chunks, by: name });
               return;
             }
@@ -216,6 +239,10 @@ export class WatchedMachine implements StateMachine {
       failed(error);
     }
   }
+}
+
+function entriesOf(batch: EntryBatch): string {
+  return `entries ${batch.index(0)} to ${batch.index(batch.length - 1)}`;
 }
 
 /** What is wrong with the form of what `apply` returned for so many entries, if anything is. */
