@@ -222,7 +222,7 @@ async function withClient(
 export async function choosePartition(
   client: ConnectedClient,
   wanted: string | undefined,
-  deadline = new Deadline(hostWaitMsMax),
+  deadline: Deadline = new Deadline(hostWaitMsMax),
 ): Promise<PartitionId> {
   if (wanted !== undefined) return partitionId(wanted);
   const wait = new Deadline(Math.min(hostWaitMsMax, deadline.leftMs));
