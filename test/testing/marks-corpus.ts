@@ -19,15 +19,17 @@ export interface CorpusRow {
 /** The corpus. */
 export const marksCorpus: readonly CorpusRow[] = [
   { seed: 61, reaches: ['jointEntered', 'leaderLeaves', 'exitByAnotherLeader'] },
-  { seed: 3, reaches: ['windowFull', 'sleeperLostItsLeader', 'groupFsyncEntered'] },
-  { seed: 10, reaches: ['secondCopyRead', 'repaired'] },
-  { seed: 21, reaches: ['lateCompletionDropped'] },
+  {
+    seed: 3,
+    reaches: ['windowFull', 'sleeperWokenByCampaign', 'sleeperLostItsLeader', 'groupFsyncEntered'],
+  },
+  { seed: 10, reaches: ['lateCompletionDropped', 'secondCopyRead', 'repaired'] },
   {
     seed: 22,
     faultKinds: ['memberChange', 'partition', 'crash'],
     reaches: ['rollbackAppended', 'replicaCreated'],
   },
-  { seed: 43, reaches: ['voteLost', 'sleeperWokenByCampaign'] },
+  { seed: 43, reaches: ['voteLost'] },
   {
     seed: 4,
     faultKinds: ['leaderTransfer', 'partition', 'crash'],
