@@ -6,10 +6,10 @@ import { ClustorError } from '../base/errors.ts';
 import type { LogIndex } from '../base/ids.ts';
 import type { IndexRange } from '../base/index-ranges.ts';
 import { judgeDamage, repairDelayMs } from '../policy/scrub.ts';
+import { DamagedEntries } from './gathered-frames.ts';
 import type { Journal } from './journal.ts';
 import type { FrameBatch } from './log-store-types.ts';
 import type { PartitionLog } from './partition-log.ts';
-import { DamagedEntries } from './gathered-frames.ts';
 import type { RunPlace, SegmentReader } from './segment-reader.ts';
 
 /** What reading needs. */

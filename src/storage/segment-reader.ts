@@ -16,7 +16,7 @@ import {
   type BlockSuite,
 } from '../codec/segment-format.ts';
 import type { FileHandle, FileSystem } from '../ports/file-system.ts';
-import { readBlocks as readBlocksOf } from './block-reads.ts';
+import { readBlocks } from './block-reads.ts';
 import { DamagedEntries, GatheredFrames, type EntryRange } from './gathered-frames.ts';
 import type { JournalKeys } from './journal-keys.ts';
 import type { FrameBatch } from './log-store-types.ts';
@@ -28,7 +28,7 @@ import { scanSegment } from './segment-scan.ts';
 const openSegmentsMax = 16;
 /** `.idx` files kept in memory. */
 const indexesMax = 8;
-const readBlocks = 16;
+const blocksPerRead = 16;
 
 /** A run within a segment. */
 export interface RunPlace {
@@ -153,15 +153,15 @@ export class SegmentReader {
     const lastIndex = Math.min(range.lastIndex, place.run.firstIndex + place.run.count - 1);
     const gathered = new GatheredFrames(range, place.run);
     // A flush of one entry fills a block: so many hold the wanted entries, unless they are large; then the next reads are.
-    let countMax = Math.min(readBlocks, lastIndex - place.run.firstIndex + 2);
+    let countMax = Math.min(blocksPerRead, lastIndex - place.run.firstIndex + 2);
     let block = place.run.block;
     let skip = place.run.offset;
     while (!gathered.isDone(lastIndex)) {
       const count = Math.min(countMax, (place.endOffset - blockOffset(block)) / blockBytes);
-      countMax = readBlocks;
+      countMax = blocksPerRead;
       if (count <= 0) throw gathered.ended(`segment ${place.segmentSeq} ends before it`);
       const stretch = { position: blockOffset(block), length: count * blockBytes };
-      const { bytes, unreadable } = await readBlocksOf(
+      const { bytes, unreadable } = await readBlocks(
         { fileSystem: this.#fileSystem, file },
         stretch,
       ).catch((error: unknown) => {
