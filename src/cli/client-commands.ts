@@ -1,5 +1,4 @@
 /** `clustor status`, `append`, `read` and `why`: what a client of a running cluster can ask. */
-import pc from 'picocolors';
 import { bytesText, utf8Decode, utf8Encode } from '../base/bytes.ts';
 import { ClustorError } from '../base/errors.ts';
 import { partitionId, type PartitionId } from '../base/ids.ts';
@@ -13,6 +12,7 @@ import {
 } from '../client/index.ts';
 import { parseCertificateMaterial } from '../platform/certificate-files.ts';
 import { parseAddress } from '../runtime/node-address.ts';
+import { colours } from './colours.ts';
 import { connectionOf, type ConnectionOptions } from './connection.ts';
 import { exitCodes } from './exit-codes.ts';
 import { tableText, type Output } from './output.ts';
@@ -77,7 +77,7 @@ export async function runAppend(
     const shown = result === undefined || result.length === 0 ? undefined : textOrBase64(result);
     output.result(
       { term, index, result: shown },
-      `${pc.green('committed')} term ${term} index ${index}${shown === undefined ? '' : ` → ${shown}`}`,
+      `${colours.green('committed')} term ${term} index ${index}${shown === undefined ? '' : ` → ${shown}`}`,
     );
     return exitCodes.done;
   });
@@ -117,7 +117,7 @@ export async function runWhy(kind: WhyKind, options: NodeOptions, output: Output
     const answer = await admin.why(partitionId, kind);
     output.result(
       answer,
-      `${pc.bold(answer.clause)}: ${answer.explanation}\n${pc.dim(answer.advice)}`,
+      `${colours.bold(answer.clause)}: ${answer.explanation}\n${colours.dim(answer.advice)}`,
     );
   });
   return exitCodes.done;
@@ -247,11 +247,11 @@ export async function choosePartition(
 function statusText(nodes: readonly NodeReport[]): string {
   const nodeRows = nodes.map(({ nodeId, address, status, error }) =>
     status === undefined
-      ? [nodeId, address, pc.red('down'), error?.code ?? '', '', '', '']
+      ? [nodeId, address, colours.red('down'), error?.code ?? '', '', '', '']
       : [
           nodeId,
           address,
-          status.clockAlarm ? pc.red('clock alarm') : pc.green('up'),
+          status.clockAlarm ? colours.red('clock alarm') : colours.green('up'),
           `${Math.round(status.uptimeMs / 1000)} s`,
           `${status.journal.flushMsP50.toFixed(2)} / ${status.journal.flushMsP99.toFixed(2)} ms`,
           status.journal.ioWriterMode,
@@ -289,7 +289,7 @@ function writerText(nodes: readonly NodeReport[]): string {
     const why =
       writer.alarm === 'None'
         ? ''
-        : `${writer.alarm === 'Degraded' ? pc.yellow(writer.cause) : pc.red(writer.cause)} since ${since}`;
+        : `${writer.alarm === 'Degraded' ? colours.yellow(writer.cause) : colours.red(writer.cause)} since ${since}`;
     return [[nodeId, why, ...windows]];
   });
   return tableText(
@@ -302,8 +302,8 @@ function diskText(disk: { readonly pressure: string; readonly freeBytes: number 
   const free = `${bytesText(disk.freeBytes)} free`;
   if (disk.pressure === 'none') return free;
   return disk.pressure === 'hard'
-    ? `${pc.red('refuses writes')}, ${free}`
-    : `${pc.yellow('fills up')}, ${free}`;
+    ? `${colours.red('refuses writes')}, ${free}`
+    : `${colours.yellow('fills up')}, ${free}`;
 }
 
 function faultText(row: {
@@ -311,8 +311,8 @@ function faultText(row: {
   readonly quarantines: readonly { readonly reason: string }[];
 }): string {
   const [gravest] = row.quarantines;
-  if (gravest !== undefined) return pc.red(`quarantine: ${gravest.reason}`);
-  return row.inDoubt ? pc.red('in doubt') : '';
+  if (gravest !== undefined) return colours.red(`quarantine: ${gravest.reason}`);
+  return row.inDoubt ? colours.red('in doubt') : '';
 }
 
 function roleText(row: {
@@ -322,10 +322,10 @@ function roleText(row: {
   readonly isHibernating: boolean;
   readonly lease: { readonly state: string } | undefined;
 }): string {
-  if (!row.isMember) return pc.dim('no member');
-  const role = row.role === 'leader' ? pc.green(row.role) : row.role;
-  if (row.isHibernating) return `${role} ${pc.dim('asleep')}`;
-  return row.lease?.state === 'Enabled' ? `${role} ${pc.dim('lease')}` : role;
+  if (!row.isMember) return colours.dim('no member');
+  const role = row.role === 'leader' ? colours.green(row.role) : row.role;
+  if (row.isHibernating) return `${role} ${colours.dim('asleep')}`;
+  return row.lease?.state === 'Enabled' ? `${role} ${colours.dim('lease')}` : role;
 }
 
 function textOrBase64(bytes: Uint8Array): string {

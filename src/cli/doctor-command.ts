@@ -1,7 +1,6 @@
 /** `clustor doctor`: what would stop a node on this machine, in plain words, with a node running or without. */
 import { stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import pc from 'picocolors';
 import { bytesText } from '../base/bytes.ts';
 import { messageOf } from '../base/errors.ts';
 import { diskOverrideOf, overrideFileName, wholeProbe } from '../platform/disk-admission.ts';
@@ -13,6 +12,7 @@ import { writerFindings } from '../platform/writer-finding.ts';
 import { judgeDiskHygiene, type DiskFinding } from '../policy/disk-hygiene.ts';
 import { parseAddress } from '../runtime/node-address.ts';
 import { ClusterDirectory } from './cluster-directory.ts';
+import { colours } from './colours.ts';
 import { exitCodes } from './exit-codes.ts';
 import { readConfig, type NodeConfig } from './node-config.ts';
 import { tableText, type Output } from './output.ts';
@@ -141,23 +141,27 @@ async function roomFinding(directory: string): Promise<DiskFinding> {
 }
 
 function textOf(sections: readonly Section[]): string {
-  const marks = { Allow: pc.green('ok'), Warn: pc.yellow('look'), Reject: pc.red('stops') };
+  const marks = {
+    Allow: colours.green('ok'),
+    Warn: colours.yellow('look'),
+    Reject: colours.red('stops'),
+  };
   const parts = sections.map(({ subject, findings }) => {
     const rows = findings.map(({ verdict, text }) => [marks[verdict], text]);
     const steps = findings
       .filter((row) => row.verdict !== 'Allow')
-      .map(({ text, advice }) => `  ${pc.bold('→')} ${text.split(':')[0] ?? text}: ${advice}`);
-    return [pc.bold(subject), tableText(['', 'found'], rows), ...steps].join('\n');
+      .map(({ text, advice }) => `  ${colours.bold('→')} ${text.split(':')[0] ?? text}: ${advice}`);
+    return [colours.bold(subject), tableText(['', 'found'], rows), ...steps].join('\n');
   });
   const all = sections.flatMap(({ findings }) => findings);
   const stops = all.filter((row) => row.verdict === 'Reject').length;
   const looks = all.filter((row) => row.verdict === 'Warn').length;
   const end =
     stops > 0
-      ? pc.red(`${stops} would stop a node`)
+      ? colours.red(`${stops} would stop a node`)
       : looks > 0
-        ? pc.yellow(`nothing stops a node; ${looks} worth a look`)
-        : pc.green('all is well');
+        ? colours.yellow(`nothing stops a node; ${looks} worth a look`)
+        : colours.green('all is well');
   return `${parts.join('\n\n')}\n\n${end}`;
 }
 

@@ -1,8 +1,8 @@
 /** `clustor durability get` and `set`: how the batches of a partition go to the disk. */
 import type { Command } from 'commander';
-import pc from 'picocolors';
 import type { Plain } from '../admin/admin-client.ts';
 import type { Durability } from '../admin/generated/clustor/admin/v1/admin_pb.ts';
+import { colours } from './colours.ts';
 import { exitCodes } from './exit-codes.ts';
 import type { CommandKit } from './member-options.ts';
 import { withLeader, type PartitionOptions } from './members-commands.ts';
@@ -74,14 +74,14 @@ async function runDurabilitySet(
         ...(expectedEpoch === undefined ? {} : { expectedEpoch }),
       }),
     );
-    output.result(found, `${pc.green('done')} ${durabilityText(found)}`);
+    output.result(found, `${colours.green('done')} ${durabilityText(found)}`);
     return exitCodes.done;
   });
 }
 
 function durabilityText(found: Plain<Durability>): string {
   const { mode, wantedMode, epoch, index, groupFsyncClause, groupFsyncReason } = found;
-  const lines = [`mode ${pc.bold(mode)}, epoch ${epoch}, since entry ${index}`];
+  const lines = [`mode ${colours.bold(mode)}, epoch ${epoch}, since entry ${index}`];
   if (wantedMode !== mode) lines.push(`wanted ${wantedMode}`);
   if (groupFsyncClause !== undefined)
     lines.push(`Group-Fsync is forbidden: ${groupFsyncClause}, ${groupFsyncReason ?? ''}`);

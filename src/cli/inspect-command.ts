@@ -1,6 +1,6 @@
 /** `clustor wal inspect`: the journal and ledger of a stopped node. */
-import pc from 'picocolors';
 import { inspectDataDirectory, type Inspection } from '../storage/inspect.ts';
+import { colours } from './colours.ts';
 import { exitCodes } from './exit-codes.ts';
 import type { KeyOptions } from './key-options.ts';
 import { withOfflineDirectory } from './offline-directory.ts';
@@ -29,7 +29,7 @@ function inspectionText({ clusterId, nodeId, ledger, segments }: Inspection): st
     `node ${nodeId} of cluster ${clusterId}`,
     `ledger generation ${generation}: ${flushes} flushes up to number ${flushSeq}, ${fromSecondCopy} read from their second copy${isTornFlushCut ? ', a torn one behind them' : ''}`,
     `covered up to segment ${coverage.segmentSeq} offset ${coverage.endOffset}`,
-    ...(fault === undefined ? [] : [pc.red(`fault: ${fault}`)]),
+    ...(fault === undefined ? [] : [colours.red(`fault: ${fault}`)]),
     tableText(
       ['partition', 'term', 'voted for', 'durable', 'commit', 'truncations', 'doubts'],
       ledger.partitions.map((row) => [
@@ -61,7 +61,7 @@ function inspectionText({ clusterId, nodeId, ledger, segments }: Inspection): st
         row.coveredEnd,
         row.endOffset,
         row.blocks,
-        row.damagedBlocks > 0 ? pc.red(String(row.damagedBlocks)) : 0,
+        row.damagedBlocks > 0 ? colours.red(String(row.damagedBlocks)) : 0,
         row.partitions.reduce((sum, run) => sum + run.frames, 0),
         row.endedAt,
       ]),

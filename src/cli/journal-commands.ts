@@ -1,5 +1,4 @@
 /** `clustor wal verify`, `wal dump` and `ledger show`: a data directory's journal and ledger, without a node. */
-import pc from 'picocolors';
 import { ClustorError } from '../base/errors.ts';
 import { logIndex, type PartitionId } from '../base/ids.ts';
 import type { IndexRange } from '../base/index-ranges.ts';
@@ -8,6 +7,7 @@ import { nodeCryptography } from '../security/node-cryptography.ts';
 import { dumpEntries, type DumpedEntry } from '../storage/dump-entries.ts';
 import { listLedger, type ListedGeneration } from '../storage/ledger-listing.ts';
 import { verifyDirectory, type DirectoryVerification } from '../storage/verify-directory.ts';
+import { colours } from './colours.ts';
 import { exitCodes } from './exit-codes.ts';
 import type { KeyOptions } from './key-options.ts';
 import { asReadText, partitionOf, withOfflineDirectory } from './offline-directory.ts';
@@ -25,7 +25,7 @@ export function runWalVerify(
   return withOfflineDirectory({ directory, options }, async (opened) => {
     const { directory: path, usedByPid } = opened;
     const verified = await verifyDirectory(opened, nodeCryptography);
-    if (usedByPid !== undefined) output.note(pc.yellow(asReadText(opened)));
+    if (usedByPid !== undefined) output.note(colours.yellow(asReadText(opened)));
     output.result({ directory: path, usedByPid, ...verified }, verificationText(verified));
     return verified.isDamaged ? exitCodes.failed : exitCodes.done;
   });
@@ -81,7 +81,7 @@ export function runLedgerShow(
 ): Promise<number> {
   return withOfflineDirectory({ directory, options }, async (opened) => {
     const generations = await listLedger(opened);
-    if (opened.usedByPid !== undefined) output.note(pc.yellow(asReadText(opened)));
+    if (opened.usedByPid !== undefined) output.note(colours.yellow(asReadText(opened)));
     output.result(
       { directory: opened.directory, usedByPid: opened.usedByPid, generations },
       generations.map(generationText).join('\n\n'),
@@ -95,7 +95,7 @@ function verificationText(verified: DirectoryVerification): string {
   const { flushes, segments, blocks, frames, leaves, trailers, findings } = verified;
   const shown = findings.slice(0, findingsShown);
   return [
-    `node ${verified.nodeId} of cluster ${verified.clusterId}: ${verified.isDamaged ? pc.red('damaged') : pc.green('whole')}`,
+    `node ${verified.nodeId} of cluster ${verified.clusterId}: ${verified.isDamaged ? colours.red('damaged') : colours.green('whole')}`,
     `read ${flushes} ledger flushes, ${segments} segments, ${blocks} blocks, ${frames} frames, ${leaves} leaves, ${trailers} trailers`,
     tableText(
       ['partition', 'entries', 'from', 'to', 'covered to', 'missing', 'doubt', 'quarantined'],
@@ -116,7 +116,7 @@ function verificationText(verified: DirectoryVerification): string {
           tableText(
             ['finding', 'where', 'what'],
             shown.map(({ severity, where, what }) => [
-              severity === 'damage' ? pc.red(severity) : severity,
+              severity === 'damage' ? colours.red(severity) : severity,
               where,
               what,
             ]),
@@ -132,14 +132,14 @@ function generationText(listed: ListedGeneration): string {
   const { generation, file, role, headerCopies, flushes, fault } = listed;
   return [
     `generation ${generation} (${file}, ${role === 'inUse' ? 'in use' : 'the one before'}), ${headerCopies} of 2 headers good${listed.isTornFlushCut ? ', a torn flush at its end' : ''}`,
-    ...(fault === undefined ? [] : [pc.red(`fault: ${fault}`)]),
+    ...(fault === undefined ? [] : [colours.red(`fault: ${fault}`)]),
     tableText(
       ['flush', 'knew synced', 'at', 'copies', 'covers', 'mode', 'records'],
       flushes.map(({ flush, offset, copies }) => [
         flush.flushSeq,
         flush.syncedFlushSeq,
         offset,
-        copies === 'both' ? copies : pc.yellow(copies),
+        copies === 'both' ? copies : colours.yellow(copies),
         `${flush.segmentSeq}:${flush.endOffset}`,
         flush.ioWriterMode,
         flush.records.map(recordText).join('\n'),

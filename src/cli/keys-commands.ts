@@ -1,8 +1,8 @@
 /** `clustor keys status` and `clustor keys rotate`: the keys of data directories of running nodes. */
 import type { Command } from 'commander';
-import pc from 'picocolors';
 import type { Plain } from '../admin/admin-client.ts';
 import type { KeysResponse } from '../admin/generated/clustor/admin/v1/admin_pb.ts';
+import { colours } from './colours.ts';
 import { eachNode, type EachNodeOptions } from './each-node.ts';
 import type { CommandKit } from './member-options.ts';
 import { tableText, type Output } from './output.ts';
@@ -39,7 +39,7 @@ function show(output: Output, nodeId: number, keys: Keys): void {
 }
 
 function keysText(nodeId: number, keys: Keys): string {
-  const title = pc.bold(`node ${nodeId}`);
+  const title = colours.bold(`node ${nodeId}`);
   if (!keys.isEncrypted) return `${title}  not encrypted`;
   const rows = keys.epochs.map((row) => [
     row.epoch,
@@ -60,7 +60,7 @@ function keysText(nodeId: number, keys: Keys): string {
 function scheduleText(keys: Keys): string {
   const age = `the newest keys are ${daysText(keys.ageMs)} old`;
   if (keys.rotationFailure !== '')
-    return pc.red(`${age}; changing them failed and is tried again: ${keys.rotationFailure}`);
+    return colours.red(`${age}; changing them failed and is tried again: ${keys.rotationFailure}`);
   return keys.rotateAfterMs === 0
     ? `${age}; they are changed by \`clustor keys rotate\` only`
     : `${age}, and are changed by themselves in ${daysText(keys.nextRotationInMs)}`;
@@ -73,9 +73,11 @@ function daysText(ms: number): string {
 
 function rewritingText(keys: Keys): string {
   if (keys.lastFailure !== '')
-    return pc.red(`sealing segments anew failed and is repeated: ${keys.lastFailure}`);
+    return colours.red(`sealing segments anew failed and is repeated: ${keys.lastFailure}`);
   if (keys.segmentsToRewrite === 0)
-    return pc.green('every segment is sealed under the newest keys, but for what is being written');
+    return colours.green(
+      'every segment is sealed under the newest keys, but for what is being written',
+    );
   const place =
     keys.rewritingSegmentSeq === 0
       ? ''

@@ -4,13 +4,13 @@
  * Each command names a state that is wanted and asks the leader for the next step towards it until it is reached. So it goes
  * on over a change of leader, and repeating it is harmless.
  */
-import pc from 'picocolors';
 import type { AdminClient } from '../admin/admin-client.ts';
 import { ClustorError, isClustorError } from '../base/errors.ts';
 import { connect } from '../client/index.ts';
 import { parseCertificateMaterial } from '../platform/certificate-files.ts';
 import { choosePartition } from './client-commands.ts';
 import { localAddressOf } from './cluster-directory.ts';
+import { colours } from './colours.ts';
 import { connectionOf, type ConnectionOptions } from './connection.ts';
 import { exitCodes } from './exit-codes.ts';
 import {
@@ -210,8 +210,8 @@ export async function runMembersRollback(
     output.result(
       outcome,
       isRolledBack
-        ? `${pc.green('done')} the old voters are in force again, entry ${index}`
-        : `${pc.yellow('not done')} the change went through before it could be undone, entry ${index}`,
+        ? `${colours.green('done')} the old voters are in force again, entry ${index}`
+        : `${colours.yellow('not done')} the change went through before it could be undone, entry ${index}`,
     );
     return isRolledBack ? exitCodes.done : exitCodes.refused;
   });
@@ -255,7 +255,7 @@ export async function runTransferLeader(
     const tookMs = Math.round(performance.now() - startedMs);
     output.result(
       { ...facts, leaderNodeId, tookMs },
-      `${pc.green('done')} node ${leaderNodeId} leads, after ${tookMs} ms`,
+      `${colours.green('done')} node ${leaderNodeId} leads, after ${tookMs} ms`,
     );
     return leaderNodeId === options.to ? exitCodes.done : exitCodes.refused;
   });
@@ -297,7 +297,7 @@ async function reach(
       const tookMs = Date.now() - startedMs;
       output.result(
         { ...view, tookMs },
-        `${pc.green('done')} ${goal.title}, after ${tookMs} ms\n${membersText(view)}`,
+        `${colours.green('done')} ${goal.title}, after ${tookMs} ms\n${membersText(view)}`,
       );
       return exitCodes.done;
     }

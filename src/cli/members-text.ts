@@ -1,7 +1,7 @@
 /** Members, plans and changes under way, for people. */
-import pc from 'picocolors';
 import type { Plain } from '../admin/admin-client.ts';
 import type { PlanVotersResponse } from '../admin/generated/clustor/admin/v1/admin_pb.ts';
+import { colours } from './colours.ts';
 import type { PartitionView } from './leader-session.ts';
 import { tableText } from './output.ts';
 
@@ -46,7 +46,7 @@ export function planText(plan: Plan): string {
     effectText(plan),
     verdictText(plan),
   ];
-  if (plan.refusal !== '') lines.push(pc.dim(`now: ${plan.refusalCode} ${plan.refusal}`));
+  if (plan.refusal !== '') lines.push(colours.dim(`now: ${plan.refusalCode} ${plan.refusal}`));
   return lines.join('\n');
 }
 
@@ -62,14 +62,14 @@ function effectText(plan: Plan): string {
 }
 
 function verdictText(plan: Plan): string {
-  if (plan.verdict === 'allowed') return pc.green('allowed');
-  const colour = plan.verdict === 'overridden' ? pc.yellow : pc.red;
+  if (plan.verdict === 'allowed') return colours.green('allowed');
+  const colour = plan.verdict === 'overridden' ? colours.yellow : colours.red;
   return `${colour(plan.verdict)}: ${plan.verdictReason}`;
 }
 
 function jointText(joint: NonNullable<PartitionView['joint']>): string {
   const back = joint.rollbackReason === undefined ? '' : `; goes back: ${joint.rollbackReason}`;
-  return `${pc.yellow('joint phase')} for ${joint.sinceMs} ms, from ${namesOf(joint.outgoingMembers)}: ${joint.committed} of ${joint.needed} entries${back}`;
+  return `${colours.yellow('joint phase')} for ${joint.sinceMs} ms, from ${namesOf(joint.outgoingMembers)}: ${joint.committed} of ${joint.needed} entries${back}`;
 }
 
 function memberRow(view: PartitionView, member: MemberView): readonly (string | number)[] {
@@ -77,10 +77,10 @@ function memberRow(view: PartitionView, member: MemberView): readonly (string | 
   const lacks = Math.max(0, view.lastIndex - (member.matchIndex ?? 0));
   return [
     member.nodeId,
-    isLeader ? pc.green('leader') : member.role,
+    isLeader ? colours.green('leader') : member.role,
     member.addresses[0] ?? '',
     isLeader ? '' : lacks,
-    member.inDoubt ? pc.red('in doubt') : (member.progress ?? ''),
+    member.inDoubt ? colours.red('in doubt') : (member.progress ?? ''),
     member.silentMs === undefined ? '' : `${member.silentMs} ms`,
   ];
 }

@@ -1,8 +1,8 @@
 /** What commands print: JSON lines for programs, tables and colours for people at a terminal. */
 import Table from 'cli-table3';
-import pc from 'picocolors';
 import type { ClustorError } from '../base/errors.ts';
 import { codedError } from './coded-error.ts';
+import { colours, hasColours } from './colours.ts';
 
 /** Where a command's result goes. */
 export interface Output {
@@ -82,8 +82,8 @@ export function tableText(
   rows: readonly (readonly (string | number)[])[],
 ): string {
   const table = new Table({
-    head: head.map((text) => pc.bold(text)),
-    style: { head: [], border: pc.isColorSupported ? ['gray'] : [] },
+    head: head.map((text) => colours.bold(text)),
+    style: { head: [], border: hasColours ? ['gray'] : [] },
     chars: { mid: '', 'left-mid': '', 'mid-mid': '', 'right-mid': '' },
   });
   for (const row of rows) table.push([...row]);
@@ -96,5 +96,5 @@ function errorRecord(error: ClustorError): object {
 }
 
 function errorText({ code, message, advice }: ClustorError): string {
-  return `${pc.red('error')} ${pc.bold(code)} ${message}\n      ${pc.dim(advice)}`;
+  return `${colours.red('error')} ${colours.bold(code)} ${message}\n      ${colours.dim(advice)}`;
 }

@@ -1,6 +1,5 @@
 /** `clustor prove`: from the data directories of replicas, whether an entry is on a quorum's stable storage, and why. */
 import { readFile } from 'node:fs/promises';
-import pc from 'picocolors';
 import { ClustorError, messageOf } from '../base/errors.ts';
 import { logIndex, type LogIndex, type PartitionId } from '../base/ids.ts';
 import { configurationsInForce, proveEntry, type ProofVerdict } from '../policy/entry-proof.ts';
@@ -11,6 +10,7 @@ import {
   type DirectoryEvidence,
   type EntryFinding,
 } from '../storage/entry-evidence.ts';
+import { colours } from './colours.ts';
 import { exitCodes } from './exit-codes.ts';
 import type { KeyOptions } from './key-options.ts';
 import { asReadText, partitionOf, withOfflineDirectory } from './offline-directory.ts';
@@ -94,7 +94,7 @@ async function readDirectories(
     const options = keyFiles === undefined ? asked.options : { kekFile: keyFiles[at] ?? '' };
     await withOfflineDirectory({ directory, options }, async (opened) => {
       const { fileSystem, directory: path, usedByPid } = opened;
-      if (usedByPid !== undefined) asked.output.note(pc.yellow(asReadText(opened)));
+      if (usedByPid !== undefined) asked.output.note(colours.yellow(asReadText(opened)));
       partitionId ??= await partitionOf(opened, asked.options.partition);
       await syncBeforeReading(fileSystem, path);
       const evidence = await gatherEvidence(opened, {
@@ -208,7 +208,7 @@ function proofText(entries: readonly ProvenEntry[], notProven: readonly ProvenEn
   ];
   for (const { index, verdict } of notProven.slice(0, rowsShown))
     if (verdict.kind === 'notProvable')
-      lines.push(`${pc.red('not provable')} entry ${index}: ${verdict.reason}`);
+      lines.push(`${colours.red('not provable')} entry ${index}: ${verdict.reason}`);
   if (notProven.length > rowsShown) lines.push(`and ${notProven.length - rowsShown} more`);
   return lines.join('\n');
 }
@@ -216,8 +216,8 @@ function proofText(entries: readonly ProvenEntry[], notProven: readonly ProvenEn
 function entryText({ index, verdict, isKnownCommitted, directories }: ProvenEntry): string {
   const head =
     verdict.kind === 'proven'
-      ? `entry ${index}: ${pc.green('proven')} to be on a quorum's stable storage, term ${verdict.term}`
-      : `entry ${index}: ${pc.red('not provable')}: ${verdict.reason}`;
+      ? `entry ${index}: ${colours.green('proven')} to be on a quorum's stable storage, term ${verdict.term}`
+      : `entry ${index}: ${colours.red('not provable')}: ${verdict.reason}`;
   return [
     head,
     isKnownCommitted ? 'a ledger records it as committed' : 'no ledger records it as committed yet',
@@ -232,7 +232,7 @@ function entryText({ index, verdict, isKnownCommitted, directories }: ProvenEntr
               `flush ${row.ledger.flushSeq} of generation ${row.ledger.generation}, copies: ${row.ledger.copies}`,
               `durable to ${row.ledger.record.index}, commit ${row.ledger.record.commitIndex}`,
             ]
-          : [row.directory, pc.red('not held'), row.reason, '', ''],
+          : [row.directory, colours.red('not held'), row.reason, '', ''],
       ),
     ),
   ].join('\n');

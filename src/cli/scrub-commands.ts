@@ -1,9 +1,9 @@
 /** `clustor scrub status`, `start`, `pause` and `resume`: the background scrub of running nodes. */
 import type { Command } from 'commander';
-import pc from 'picocolors';
 import type { AdminClient, Plain } from '../admin/admin-client.ts';
 import type { ScrubResponse } from '../admin/generated/clustor/admin/v1/admin_pb.ts';
 import { bytesText } from '../base/bytes.ts';
+import { colours } from './colours.ts';
 import { eachNode, type EachNodeOptions } from './each-node.ts';
 import type { CommandKit } from './member-options.ts';
 import type { Output } from './output.ts';
@@ -42,11 +42,11 @@ function show(output: Output, nodeId: number, response: Plain<ScrubResponse>): v
 }
 
 function scrubText(nodeId: number, { pausedSinceMs, scrub }: Plain<ScrubResponse>): string {
-  const title = pc.bold(`node ${nodeId}`);
+  const title = colours.bold(`node ${nodeId}`);
   const state =
     pausedSinceMs === 0
       ? 'at work'
-      : pc.yellow(`pauses since ${new Date(pausedSinceMs).toISOString()}`);
+      : colours.yellow(`pauses since ${new Date(pausedSinceMs).toISOString()}`);
   if (scrub === undefined) return `${title}  ${state}`;
   const {
     passes,
@@ -66,6 +66,6 @@ function scrubText(nodeId: number, { pausedSinceMs, scrub }: Plain<ScrubResponse
     `${passes} passes since the start, ${bytesText(bytesRead)} read in ${(busyMs / 1000).toFixed(1)} s of work${last}`,
     ...(passBytesLeft === 0 ? [] : [`a pass is under way, ${bytesText(passBytesLeft)} left`]),
     `every byte was read or first seen within the last ${hours} h`,
-    damagedSegments + ledgerRenewals === 0 ? pc.green('nothing found') : pc.red(found),
+    damagedSegments + ledgerRenewals === 0 ? colours.green('nothing found') : colours.red(found),
   ].join('\n');
 }

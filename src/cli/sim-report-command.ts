@@ -2,7 +2,6 @@
 import { readFile, stat, writeFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import pc from 'picocolors';
 import { ClustorError } from '../base/errors.ts';
 import {
   reportPage,
@@ -13,6 +12,7 @@ import {
 import { userProduct } from '../testing/product/user-product.ts';
 import { RunRecorder } from '../testing/report/run-recorder.ts';
 import { runSimulation, type SimRunReport } from '../testing/sim-run.ts';
+import { colours } from './colours.ts';
 import { exitCodes } from './exit-codes.ts';
 import type { Output } from './output.ts';
 import { loadSimModule } from './sim-module.ts';
@@ -88,7 +88,9 @@ function resultText(
   written: { readonly path: string; readonly messages: number },
 ): string {
   const verdict =
-    violation === undefined ? pc.green('every invariant held') : pc.red(`violation ${violation}`);
+    violation === undefined
+      ? colours.green('every invariant held')
+      : colours.red(`violation ${violation}`);
   return `seed ${seed}: ${(simulatedMs / 1000).toFixed(1)} simulated s, ${operations} operations, ${written.messages} messages: ${verdict}\n${written.path}`;
 }
 

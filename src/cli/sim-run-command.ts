@@ -1,6 +1,6 @@
 /** `clustor sim run`: a user's state machine under faults, seed after seed, until one of them finds something wrong. */
-import pc from 'picocolors';
 import { simulate, type SimulateFailure, type SimulateReport } from '../testing/simulate.ts';
+import { colours } from './colours.ts';
 import { exitCodes } from './exit-codes.ts';
 import type { Output } from './output.ts';
 import { loadSimModule } from './sim-module.ts';
@@ -43,19 +43,19 @@ const barCells = 24;
 
 function progressBar(share: number): string {
   const full = Math.round(share * barCells);
-  return `${pc.green('█'.repeat(full))}${pc.dim('░'.repeat(barCells - full))}`;
+  return `${colours.green('█'.repeat(full))}${colours.dim('░'.repeat(barCells - full))}`;
 }
 
 function cleanText(report: SimulateReport): string {
   const { runs, operations, acknowledged, crashes, leaderChanges, membershipChanges } = report;
-  return `${pc.green('nothing found')} in ${runs} seeds: ${operations} operations, ${acknowledged} acknowledged, ${crashes} crashes, ${leaderChanges} leader changes, ${membershipChanges} membership changes`;
+  return `${colours.green('nothing found')} in ${runs} seeds: ${operations} operations, ${acknowledged} acknowledged, ${crashes} crashes, ${leaderChanges} leader changes, ${membershipChanges} membership changes`;
 }
 
 function failureText(failure: SimulateFailure, options: SimRunCommandOptions): string {
   const { seed, kind, message, faultsNeeded, faultsPlanned } = failure;
   const kept = faultsNeeded === undefined ? '' : ` --faults-kept ${faultsKeptText(faultsNeeded)}`;
   return [
-    `seed ${seed}: ${pc.red(kind)}`,
+    `seed ${seed}: ${colours.red(kind)}`,
     `  ${message}`,
     ...(faultsNeeded === undefined ? [] : [`  ${needText(faultsNeeded.length, faultsPlanned)}`]),
     `  picture: npx clustor sim report --module ${options.module} --seed ${seed}${kept}`,

@@ -1,7 +1,6 @@
 /** `clustor up`: a local cluster of separate node processes, from nothing to ready, until Ctrl-C. */
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import pc from 'picocolors';
 import { ClustorError, isClustorError } from '../base/errors.ts';
 import { lockDirectory } from '../platform/directory-lock.ts';
 import type { DirectoryLock } from '../ports/file-system.ts';
@@ -12,6 +11,7 @@ import {
   partitionsMax,
   type NewCluster,
 } from './cluster-directory.ts';
+import { colours } from './colours.ts';
 import { loadProduct } from './node-command.ts';
 import type { Output } from './output.ts';
 import { recordedProcesses } from './processes-file.ts';
@@ -57,7 +57,7 @@ export async function runUp(options: UpOptions, output: Output): Promise<number>
     if ((await directory.read()) === undefined) {
       // A product that cannot be loaded would be this cluster's for good.
       if (product !== undefined) await loadProduct(product);
-      output.note(pc.dim(`creating a cluster of ${options.nodes} in ${directory.path}`));
+      output.note(colours.dim(`creating a cluster of ${options.nodes} in ${directory.path}`));
     }
     const cluster = await directory.prepare(wanted, Date.now());
     if (product !== undefined && cluster.product !== product) {

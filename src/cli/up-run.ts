@@ -3,12 +3,12 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import pc from 'picocolors';
 import { unreachable } from '../base/assert.ts';
 import { ClustorError, isClustorError, messageOf } from '../base/errors.ts';
 import { connect, type ConnectedClient } from '../client/index.ts';
 import { leafLifetimeMs, type ClusterDirectory, type ClusterFile } from './cluster-directory.ts';
 import { ClusterWatch, endText } from './cluster-watch.ts';
+import { colours } from './colours.ts';
 import { exitCodes } from './exit-codes.ts';
 import { tableText, type Output } from './output.ts';
 import { recordProcesses } from './processes-file.ts';
@@ -50,7 +50,9 @@ export async function runCluster(run: ClusterToRun): Promise<number> {
   const waiting = new AbortController();
   const renewal = setInterval(() => {
     directory.issueCertificates(cluster, Date.now()).catch((error: unknown) => {
-      output.note(`${pc.yellow('warning')} certificates were not renewed: ${messageOf(error)}`);
+      output.note(
+        `${colours.yellow('warning')} certificates were not renewed: ${messageOf(error)}`,
+      );
     });
   }, leafLifetimeMs / 2);
   try {
@@ -65,7 +67,7 @@ export async function runCluster(run: ClusterToRun): Promise<number> {
   } finally {
     clearInterval(renewal);
     waiting.abort();
-    output.note(pc.dim('stopping'));
+    output.note(colours.dim('stopping'));
     await supervisor.stop();
   }
   output.result({ event: 'stopped' }, 'stopped');
@@ -154,7 +156,7 @@ function printReady(
       : `redis-cli -p ${redis.slice(redis.lastIndexOf(':') + 1)} set a 1`;
   output.result(
     event,
-    `${tableText(['node', 'pid', 'TLS', 'product'], rows)}\n${pc.green('ready')}  try: ${pc.bold(hint)}  · ${pc.bold('clustor status')}  · Ctrl-C stops`,
+    `${tableText(['node', 'pid', 'TLS', 'product'], rows)}\n${colours.green('ready')}  try: ${colours.bold(hint)}  · ${colours.bold('clustor status')}  · Ctrl-C stops`,
   );
 }
 
@@ -163,14 +165,14 @@ function report(event: NodeEvent, { directory, output, isRestarting }: ClusterTo
     case 'nodeReady':
       output.result(
         event,
-        `${pc.green('node')} ${event.node.nodeId} is up as pid ${event.node.pid}`,
+        `${colours.green('node')} ${event.node.nodeId} is up as pid ${event.node.pid}`,
       );
       return;
     case 'nodeExited': {
       const next = isRestarting ? 'restarting in 1 s' : 'not restarted (--no-restart)';
       output.result(
         event,
-        `${pc.yellow('node')} ${event.nodeId} (pid ${event.pid}) ended with ${endText(event)}; ${next}; see ${directory.nodeFolder(event.nodeId)}/node.log`,
+        `${colours.yellow('node')} ${event.nodeId} (pid ${event.pid}) ended with ${endText(event)}; ${next}; see ${directory.nodeFolder(event.nodeId)}/node.log`,
       );
       return;
     }
@@ -179,7 +181,7 @@ function report(event: NodeEvent, { directory, output, isRestarting }: ClusterTo
       const next = isRestarting ? 'tried again every second' : 'not tried again (--no-restart)';
       output.result(
         { event: event.event, nodeId: event.nodeId, code, message, advice },
-        `${pc.yellow('node')} ${event.nodeId} ${code} ${message}; ${next}\n      ${pc.dim(advice)}`,
+        `${colours.yellow('node')} ${event.nodeId} ${code} ${message}; ${next}\n      ${colours.dim(advice)}`,
       );
       return;
     }

@@ -19,6 +19,8 @@ function sim(directory: string, ...options: string[]): ReturnType<typeof spawnSy
     cwd: directory,
     encoding: 'utf8',
     timeout: 100_000,
+    // As in continuous integration, where nobody looks at a terminal: plain text.
+    env: { ...process.env, CI: 'true', FORCE_COLOR: undefined },
   });
 }
 
