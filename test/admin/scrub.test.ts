@@ -27,7 +27,8 @@ test('is started, paused and resumed by an operator, looked at by everybody', as
 
   await expect(observer.startScrub()).rejects.toMatchObject({ code: 'CLUSTOR_PERMISSION_DENIED' });
   expect(await operator.startScrub()).toMatchObject({ isPaused: false });
-  await expect.poll(async () => (await observer.getScrub()).scrub?.passes).toBe(1);
+  const passes = async (): Promise<number | undefined> => (await observer.getScrub()).scrub?.passes;
+  await expect.poll(passes, { timeout: 20_000 }).toBe(1);
 
   await expect(observer.pauseScrub()).rejects.toMatchObject({ code: 'CLUSTOR_PERMISSION_DENIED' });
   const paused = await operator.pauseScrub();

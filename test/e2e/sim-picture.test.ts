@@ -102,7 +102,7 @@ test('zooming in draws the messages of a moment as arrows', async () => {
   const drawnBefore = await page.textContent('#drawn');
   for (let times = 0; times < 8; times++) await page.click('#zoom-in');
   const drawn = page.locator('#drawn');
-  await expect.poll(() => drawn.textContent()).not.toBe(drawnBefore);
+  await expect.poll(() => drawn.textContent(), { timeout: 20_000 }).not.toBe(drawnBefore);
   // The middle of a run may be a quiet moment: somewhere behind it, or before it, entries are sent.
   const wanted = (before['append'] ?? 0) + 20;
   let after = await paintedPixels(page, ['append']);
