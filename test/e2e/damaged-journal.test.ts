@@ -6,6 +6,7 @@ import { expect, test } from 'vitest';
 
 import { present } from '../../src/base/assert.ts';
 import { ChaosOperator } from '../../sim/chaos-operator.ts';
+import type { ChaosCluster } from '../../sim/chaos-cluster.ts';
 import { askReplica } from '../../sim/chaos-workload.ts';
 import { blockBytes } from '../../src/codec/segment-format.ts';
 import { clientOf, scratchCluster } from './support/scratch-cluster.ts';
@@ -14,11 +15,23 @@ import { eventually } from './support/up-process.ts';
 const chaosProduct = fileURLToPath(new URL('../../sim/chaos-product.ts', import.meta.url));
 const entries = 60;
 
+/** What a write stores: long enough that the entries fill several blocks, however many of them one flush holds. */
+function valueOf(id: string): string {
+  return `${id} `.padEnd(1024, '.');
+}
+
 /** Bytes up to the last one that was written. */
 function usedBytes(bytes: Uint8Array): number {
   let end = bytes.length;
   while (end > 0 && bytes[end - 1] === 0) end--;
   return end;
+}
+
+/** Waits until a node has applied the entries: only then are they in its journal. */
+async function hasAll(cluster: ChaosCluster, node: number): Promise<void> {
+  const last = `${entries - 1}`;
+  const address = cluster.productAddress(node) ?? '';
+  expect(await askReplica(address, ['read', `key-${last}`], 20_000)).toBe(valueOf(last));
 }
 
 /** Segments of a stopped node, by name, with their bytes. */
@@ -62,12 +75,13 @@ test('a node whose journal was overwritten in the middle is repaired from its pe
   const write = (id: string): Promise<unknown> =>
     client.append(
       cluster.partitionId,
-      Buffer.from(JSON.stringify([id, 'write', `key-${id}`, id])),
+      Buffer.from(JSON.stringify([id, 'write', `key-${id}`, valueOf(id)])),
       { deadlineMs: 20_000 },
     );
   for (let at = 0; at < entries; at++) await write(`${at}`);
   const leader = await cluster.leader(client);
   const [damaged = 0, other = 0] = [1, 2, 3].filter((node) => node !== leader);
+  await hasAll(cluster, damaged);
   await cluster.kill(damaged);
   damage(cluster.nodeFolder(damaged));
 
@@ -96,8 +110,8 @@ test('a node whose journal was overwritten in the middle is repaired from its pe
   for (const node of [damaged, other]) {
     const address = cluster.productAddress(node) ?? '';
     for (let at = 0; at < entries; at++)
-      expect(await askReplica(address, ['read', `key-${at}`], 10_000)).toBe(`${at}`);
-    expect(await askReplica(address, ['read', 'key-after'], 10_000)).toBe('after');
+      expect(await askReplica(address, ['read', `key-${at}`], 10_000)).toBe(valueOf(`${at}`));
+    expect(await askReplica(address, ['read', 'key-after'], 10_000)).toBe(valueOf('after'));
   }
 });
 
@@ -109,7 +123,7 @@ test('two flipped bits are repaired one after the other, and the third within a 
   let written = 0;
   const write = (deadlineMs = 20_000): Promise<unknown> => {
     const id = `${written++}`;
-    const payload = Buffer.from(JSON.stringify([id, 'write', `key-${id}`, id]));
+    const payload = Buffer.from(JSON.stringify([id, 'write', `key-${id}`, valueOf(id)]));
     return client.append(cluster.partitionId, payload, { deadlineMs });
   };
   const whyQuarantined = async (node: number): Promise<Readonly<Record<string, unknown>>> =>
@@ -117,6 +131,7 @@ test('two flipped bits are repaired one after the other, and the third within a 
   for (let at = 0; at < entries; at++) await write();
   const leader = await cluster.leader(client);
   const damaged = leader === 1 ? 2 : 1;
+  await hasAll(cluster, damaged);
   const peers = cluster.nodeIds.filter((node) => node !== damaged);
   /** The damaged node starts when its peers are gone: it has nobody to repair it, and its quarantine can be looked at. */
   const startDamaged = async (): Promise<void> => {
@@ -165,5 +180,5 @@ test('two flipped bits are repaired one after the other, and the third within a 
 
   const address = cluster.productAddress(damaged) ?? '';
   for (let at = 0; at < 3 * entries; at += 7)
-    expect(await askReplica(address, ['read', `key-${at}`], 10_000)).toBe(`${at}`);
+    expect(await askReplica(address, ['read', `key-${at}`], 10_000)).toBe(valueOf(`${at}`));
 }, 240_000);
