@@ -14,6 +14,8 @@ import { eventually } from './support/up-process.ts';
 
 const chaosProduct = fileURLToPath(new URL('../../sim/chaos-product.ts', import.meta.url));
 const entries = 60;
+/** A request that was lost while a node came up is made again behind up to 16 s. */
+const patienceMs = 60_000;
 
 /** What a write stores: long enough that the entries fill several blocks, however many of them one flush holds. */
 function valueOf(id: string): string {
@@ -100,10 +102,11 @@ test('a node whose journal was overwritten in the middle is repaired from its pe
     };
     return record.quarantine?.reason === 'Integrity';
   });
-  await eventually('the quarantine ends', async () => {
+  const isOver = async (): Promise<boolean> => {
     const { answer } = await operator.run(['why', 'quarantined', '--node', `${damaged}`]);
     return answer['clause'] === 'None';
-  });
+  };
+  await eventually('the quarantine ends', isOver, patienceMs);
   // Two of three are needed to go on: it must vote and acknowledge.
   await cluster.kill(leader);
   await write('after');
@@ -152,20 +155,20 @@ test('two flipped bits are repaired one after the other, and the third within a 
     await cluster.start(peer).ready;
   };
 
+  const isOver = async (): Promise<boolean> => (await whyQuarantined(damaged))['clause'] === 'None';
+
   for (const round of [1, 2]) {
     await startDamaged();
-    await eventually(`quarantine ${round} ends by itself`, async () => {
-      return (await whyQuarantined(damaged))['clause'] === 'None';
-    });
+    await eventually(`quarantine ${round} ends by itself`, isOver, patienceMs);
     await withoutPeer(round, async () => {
       for (let at = 0; at < entries; at++) await write();
     });
   }
 
   await startDamaged();
-  await eventually('the third one waits', async () =>
-    String((await whyQuarantined(damaged))['advice']).includes('clustor quarantine clear'),
-  );
+  const isWaiting = async (): Promise<boolean> =>
+    String((await whyQuarantined(damaged))['advice']).includes('clustor quarantine clear');
+  await eventually('the third one waits', isWaiting, patienceMs);
   expect(await whyQuarantined(damaged)).toMatchObject({ clause: 'Integrity' });
   await withoutPeer(0, async () => {
     await expect(write(4_000)).rejects.toThrow();
@@ -173,9 +176,7 @@ test('two flipped bits are repaired one after the other, and the third within a 
   const clear = ['quarantine', 'clear', '--node', `${damaged}`];
   expect((await operator.run(clear)).exitCode, 'a ticket is asked for').not.toBe(0);
   await operator.must([...clear, '--ticket', 'OPS-17']);
-  await eventually('it is over', async () => {
-    return (await whyQuarantined(damaged))['clause'] === 'None';
-  });
+  await eventually('it is over', isOver, patienceMs);
   await withoutPeer(1, () => write());
 
   const address = cluster.productAddress(damaged) ?? '';
