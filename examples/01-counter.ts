@@ -12,7 +12,7 @@ function counter(): StateMachine & { sum: number } {
     },
     query() { return Buffer.from(String(this.sum)); },
     async *snapshot() { yield Buffer.from(String(this.sum)); },
-    async restore(chunks) { for await (const chunk of chunks) this.sum = Number(Buffer.from(chunk).toString()); },
+    async restore(chunks) { let digits = ''; for await (const chunk of chunks) digits += Buffer.from(chunk).toString(); this.sum = Number(digits); },
   };
 }
 

@@ -7,6 +7,7 @@ import { cpSync, mkdtempSync, readFileSync, symlinkSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { changeMutants } from './mutants/changes.ts';
+import { compactionMutants } from './mutants/compaction.ts';
 import { diskMutants } from './mutants/disk.ts';
 import { electionMutants } from './mutants/elections.ts';
 import { encryptionMutants } from './mutants/encryption.ts';
@@ -38,6 +39,7 @@ export const mutants: readonly Mutant[] = [
   ...integrityMutants,
   ...quarantineMutants,
   ...evidenceMutants,
+  ...compactionMutants,
 ];
 
 /** What the checks need of the repository. */

@@ -121,6 +121,7 @@ export async function openNode(options: OpenNodeOptions): Promise<ClustorNode> {
       ...(limits === undefined ? {} : { limits }),
       ...(storage === undefined ? {} : { storage }),
       ...(raft === undefined ? {} : { raft }),
+      cryptography: nodeCryptography,
       encryption: journalEncryption(options.encryption),
     });
     admin = createAdminHttp({

@@ -2,6 +2,7 @@
 import { assert } from '../../src/base/assert.ts';
 import type { Member } from '../../src/base/membership.ts';
 import { activeConfiguration, isJoint, membershipBlock, votersOf } from '../../src/raft/index.ts';
+import { compactionTargets, compactLog, installableFrom, installSnapshot } from './snapshots.ts';
 import {
   crash,
   deliver,
@@ -42,8 +43,9 @@ export function choicesOf(world: World, explored: Explored, wishes: Wishes): Cho
     if (world.budgets.crash > 0)
       choices.push({
         name: `${name} crashes`,
-        run: () => crash(spend(world, 'crash'), explored, at),
+        run: () => crash(spend(world, 'crash'), at),
       });
+    ofSnapshots(world, explored, { at, replica, choices });
   }
   return choices;
 }
@@ -70,6 +72,28 @@ function messages(world: World, explored: Explored, choices: Choice[]): void {
           packets: world.packets.filter((_packet, position) => position !== at),
         }),
       });
+  }
+}
+
+function ofSnapshots(
+  world: World,
+  explored: Explored,
+  around: { readonly at: number; readonly replica: ExploredReplica; readonly choices: Choice[] },
+): void {
+  const { at, replica, choices } = around;
+  const name = `replica ${replica.core.selfReplica}`;
+  for (const target of world.budgets.compact > 0 ? compactionTargets(replica.core) : [])
+    choices.push({
+      name: `${name} takes a snapshot and drops its log up to ${target}`,
+      run: () => compactLog(spend(world, 'compact'), explored, at, target),
+    });
+  for (const source of world.budgets.install > 0 ? world.replicas : []) {
+    const snapshot = installableFrom(replica, source);
+    if (snapshot === undefined) continue;
+    choices.push({
+      name: `${name} installs the snapshot of ${source.core.selfReplica} at ${snapshot.index}`,
+      run: () => installSnapshot(spend(world, 'install'), explored, at, snapshot),
+    });
   }
 }
 

@@ -29,11 +29,15 @@ const none: Budgets = {
   change: 0,
   rollback: 0,
   transfer: 0,
+  compact: 0,
+  install: 0,
 };
 
 function members(...numbers: readonly number[]): readonly Member[] {
   return numbers.map((number) => memberOf(number));
 }
+
+const snapshots = { compact: 1, install: 1 };
 
 /** All of them: those that are seen whole come first, those that take what time there is last, side by side. */
 export const explorations: readonly Exploration[] = [
@@ -90,6 +94,33 @@ export const explorations: readonly Exploration[] = [
     wishes: [],
     isLed: true,
     expected: ['elected', 'committed', 'newTermCommit', 'truncated'],
+  },
+  {
+    name: 'snapshot, a new voter',
+    numbers: [1, 2],
+    voters: [1],
+    budgets: { ...none, campaign: 1, change: 1, heartbeat: 1, crash: 1, ...snapshots },
+    wishes: [members(1, 2)],
+    isLed: true,
+    expected: ['joint', 'final', 'compacted', 'installed', 'wanted'],
+  },
+  {
+    name: 'snapshot, one reign and a crash',
+    numbers: [1, 2, 3],
+    voters: [1, 2, 3],
+    budgets: { ...none, campaign: 0, proposal: 1, crash: 1, compact: 2, install: 2 },
+    wishes: [],
+    isLed: true,
+    expected: ['committed', 'compacted', 'installed', 'kept'],
+  },
+  {
+    name: 'snapshot, the next reign',
+    numbers: [1, 2, 3],
+    voters: [1, 2, 3],
+    budgets: { ...none, campaign: 1, proposal: 1, ...snapshots },
+    wishes: [],
+    isLed: true,
+    expected: ['elected', 'newTermCommit', 'compacted', 'installed', 'replaced'],
   },
   {
     name: 'three voters, an election',

@@ -12,7 +12,7 @@ export interface Hash {
  * source are left out, and so is how often campaigns failed, which only moves deadlines. Configurations are told by the entries
  * that brought them.
  */
-export function describeForHash(core: RaftState, disk: object, queue: readonly object[]): string {
+export function describeForHash(core: RaftState, disk: object, queue: object): string {
   const {
     now: _now,
     prng: _prng,

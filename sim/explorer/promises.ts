@@ -3,6 +3,7 @@ import { assert } from '../../src/base/assert.ts';
 import { logIndex } from '../../src/base/ids.ts';
 import type { Configuration, Member } from '../../src/base/membership.ts';
 import { activeConfiguration, termAt, type Effect, type RaftState } from '../../src/raft/index.ts';
+import { holdsEntry, lastIndexOf } from './disk.ts';
 import type { ExploredPacket, ExploredReplica, Mark } from './world.ts';
 
 /** Immutable; every change makes a new one. */
@@ -51,14 +52,7 @@ export class Promises {
     );
   }
 
-  /** The configurations that entries of a log brought, by rising index. */
-  configurationsIn(terms: readonly number[]): readonly Configuration[] {
-    return this.configurations
-      .filter(({ index, term }) => terms[index - 1] === term)
-      .sort((left, right) => left.index - right.index);
-  }
-
-  /** Those of entries `first …` with the given terms. */
+  /** The configurations that entries of a log brought, by rising index: of entries `first …` with the given terms. */
   configurationsAt(first: number, terms: readonly number[]): readonly Configuration[] {
     return this.configurations
       .filter(({ index, term }) => terms[index - first] === term)
@@ -101,7 +95,7 @@ export class Promises {
       );
     if (message.kind === 'durabilityAck')
       assert(
-        message.lastFsyncedIndex <= disk.terms.length,
+        message.lastFsyncedIndex <= lastIndexOf(disk),
         'only durable entries are acknowledged',
       );
   }
@@ -114,7 +108,8 @@ export class Promises {
       if (other === own) continue;
       let isMeeting = false;
       const last = Math.min(own.core.log.lastIndex, other.core.log.lastIndex);
-      for (let index = last; index > 0; index--) {
+      const first = Math.max(own.core.log.baseIndex, other.core.log.baseIndex, 1);
+      for (let index = last; index >= first; index--) {
         const isEqual =
           termAt(own.core.log, logIndex(index)) === termAt(other.core.log, logIndex(index));
         assert(!isMeeting || isEqual, 'logs match below an equal entry');
@@ -130,7 +125,9 @@ export class Promises {
     // A leader of an older term, elected late, need not know what was committed after its term.
     for (const [position, [term, committedIn]] of this.committed.entries())
       assert(
-        committedIn >= core.term || termAt(core.log, logIndex(position + 1)) === term,
+        committedIn >= core.term ||
+          position + 1 < core.log.baseIndex ||
+          termAt(core.log, logIndex(position + 1)) === term,
         'a leader has every entry that was committed before its term',
       );
     marks.add('elected');
@@ -149,7 +146,9 @@ export class Promises {
     around: { readonly replicas: readonly ExploredReplica[]; readonly marks: Set<Mark> },
   ): Promises {
     const committed = [...this.committed];
-    for (let index = 1; index <= commitIndex; index++) {
+    const { baseIndex } = core.log;
+    assert(baseIndex <= committed.length, 'a snapshot stands for committed entries only');
+    for (let index = Math.max(baseIndex, 1); index <= commitIndex; index++) {
       const term = Number(termAt(core.log, logIndex(index)));
       const known = committed[index - 1]?.[0];
       assert(known === undefined || known === term, 'an index is committed with one entry');
@@ -157,7 +156,7 @@ export class Promises {
       assert(core.role === 'leader', 'a leader commits first');
       const isDurable = isHeldByMajorities(activeConfiguration(core), ({ replicaId }) => {
         const voter = around.replicas.find((replica) => replica.core.selfReplica === replicaId);
-        return voter?.disk.terms[index - 1] === term;
+        return voter !== undefined && holdsEntry(voter.disk, index, term);
       });
       assert(isDurable, 'what is committed is durable at a quorum');
       committed.push([term, core.term]);

@@ -33,32 +33,19 @@ import {
   type PeerMessage,
   type RaftSettings,
   type RaftState,
-  type Vote,
 } from '../../src/raft/index.ts';
+import { describeDisk, lastIndexOf, written, type DiskRequest, type ExploredDisk } from './disk.ts';
 import { Promises } from './promises.ts';
 import { describeForHash, hashText, type Hash } from './hash.ts';
-
-/** What a core has asked its disk for. */
-export type DiskRequest =
-  | { readonly kind: 'hardState'; readonly term: Term; readonly votedFor: Vote | undefined }
-  | { readonly kind: 'truncate'; readonly fromIndex: number }
-  | {
-      readonly kind: 'append';
-      readonly sequence: number;
-      readonly firstIndex: number;
-      readonly terms: readonly number[];
-    };
 
 /** One replica; never changed once it is in a world. */
 export interface ExploredReplica {
   readonly core: RaftState;
-  readonly disk: {
-    readonly term: Term;
-    readonly votedFor: Vote | undefined;
-    /** Terms of the entries, from index 1 on. */
-    readonly terms: readonly number[];
-  };
+  readonly disk: ExploredDisk;
+  /** What the core is to be told of, in order. */
   readonly queue: readonly DiskRequest[];
+  /** So many of them are on the disk already. */
+  readonly writtenCount: number;
   readonly hash: Hash;
 }
 
@@ -83,7 +70,9 @@ export type BudgetKind =
   | 'quit'
   | 'change'
   | 'rollback'
-  | 'transfer';
+  | 'transfer'
+  | 'compact'
+  | 'install';
 
 /** See the file comment. */
 export interface World {
@@ -103,7 +92,12 @@ export type Mark =
   | 'final'
   | 'rollback'
   | 'handedOver'
-  | 'newTermCommit';
+  | 'newTermCommit'
+  | 'compacted'
+  | 'installed'
+  | 'wanted'
+  | 'kept'
+  | 'replaced';
 
 /** What a world needs to know while it is stepped. */
 export interface Explored {
@@ -153,11 +147,15 @@ export function firstWorld(
   numbers: readonly number[],
   budgets: Budgets,
 ): World {
-  const disk = { term: 0 as Term, votedFor: undefined, terms: [] };
+  const disk: ExploredDisk = {
+    term: 0 as Term,
+    votedFor: undefined,
+    base: { index: 0, term: 0, configuration: explored.initial },
+    terms: [],
+    snapshot: undefined,
+  };
   return {
-    replicas: numbers.map((number) =>
-      boot(explored.initial, new Promises(), { number, disk, now: 0 }),
-    ),
+    replicas: numbers.map((number) => boot(new Promises(), { number, disk, now: 0 })),
     packets: [],
     budgets,
     promises: new Promises(),
@@ -203,17 +201,31 @@ export function give(
 export function sync(world: World, explored: Explored, at: number): World {
   const replica = present(world.replicas[at], 'a replica of this world');
   const request = present(replica.queue[0], 'something waits for the disk');
-  const disk = explored.liesAboutSyncs ? replica.disk : written(replica.disk, request);
-  const synced = seal({ core: replica.core, disk, queue: replica.queue.slice(1) });
-  const next = { ...world, replicas: world.replicas.with(at, synced) };
-  const completion = completionOf(replica.core, request);
+  const { core, writtenCount } = replica;
+  const isWritten = writtenCount > 0 || explored.liesAboutSyncs;
+  const next = replaceReplica(world, at, {
+    core,
+    disk: isWritten ? replica.disk : written(replica.disk, request),
+    queue: replica.queue.slice(1),
+    writtenCount: Math.max(0, writtenCount - 1),
+  });
+  const completion = completionOf(core, request, writtenCount > 0);
   return completion === undefined ? next : give(next, explored, at, completion);
 }
 
+/** The world with another state of a replica. */
+export function replaceReplica(
+  world: World,
+  at: number,
+  replica: Omit<ExploredReplica, 'hash'>,
+): World {
+  return { ...world, replicas: world.replicas.with(at, seal(replica)) };
+}
+
 /** Power goes out and comes back: what was not synced is gone. */
-export function crash(world: World, explored: Explored, at: number): World {
+export function crash(world: World, at: number): World {
   const replica = present(world.replicas[at], 'a replica of this world');
-  const fresh = boot(explored.initial, world.promises, {
+  const fresh = boot(world.promises, {
     number: Number(replica.core.selfReplica),
     disk: replica.disk,
     now: replica.core.now,
@@ -237,12 +249,12 @@ export function deliver(
 }
 
 function boot(
-  initial: Configuration,
   promises: Promises,
   life: { readonly number: number; readonly disk: ExploredReplica['disk']; readonly now: number },
 ): ExploredReplica {
   const { number, disk, now } = life;
-  const inLog = promises.configurationsIn(disk.terms);
+  const { base } = disk;
+  const inLog = promises.configurationsAt(base.index + 1, disk.terms);
   const core = createRaftState({
     selfNode: nodeId(number),
     selfReplica: replicaId(number),
@@ -250,33 +262,36 @@ function boot(
     settings,
     term: disk.term,
     votedFor: disk.votedFor,
-    baseIndex: logIndex(0),
-    baseTerm: term(0),
-    termRuns: runsOf(disk.terms),
-    lastIndex: logIndex(disk.terms.length),
+    baseIndex: logIndex(base.index),
+    baseTerm: term(base.term),
+    termRuns: runsOf(disk),
+    lastIndex: logIndex(lastIndexOf(disk)),
     recordedCommitIndex: logIndex(0),
-    configurations: [initial, ...inLog].slice(-3),
+    configurations: [base.configuration, ...inLog].slice(-3),
     ledgerSeq: 1,
     inDoubt: false,
     now,
     seed: 1,
   });
   start(core);
-  return seal({ core, disk, queue: [] });
+  return seal({ core, disk, queue: [], writtenCount: 0 });
 }
 
-function runsOf(
-  terms: readonly number[],
-): { readonly firstIndex: ReturnType<typeof logIndex>; readonly term: Term }[] {
+function runsOf({
+  base,
+  terms,
+}: ExploredDisk): { readonly firstIndex: ReturnType<typeof logIndex>; readonly term: Term }[] {
   return terms.flatMap((value, position) =>
     terms[position - 1] === value
       ? []
-      : [{ firstIndex: logIndex(position + 1), term: term(value) }],
+      : [{ firstIndex: logIndex(base.index + position + 1), term: term(value) }],
   );
 }
 
 function seal(replica: Omit<ExploredReplica, 'hash'>): ExploredReplica {
-  return { ...replica, hash: hashText(describeForHash(replica.core, replica.disk, replica.queue)) };
+  const { core, disk, queue, writtenCount } = replica;
+  const waiting = [queue, writtenCount];
+  return { ...replica, hash: hashText(describeForHash(core, describeDisk(disk), waiting)) };
 }
 
 function carryOut(
@@ -307,7 +322,7 @@ function carryOut(
       packets.push(packet);
     }
   }
-  const replicas = world.replicas.with(at, seal({ core, disk: before.disk, queue }));
+  const replicas = world.replicas.with(at, seal({ ...before, core, queue }));
   for (const effect of effects) promises = promises.after(effect, core, replicas, explored.marks);
   promises.checkLogs(at, replicas);
   return { ...world, replicas, packets, promises };
@@ -334,7 +349,7 @@ function requestOf(core: RaftState, effect: Effect): DiskRequest | undefined {
 function packetOf(core: RaftState, effect: Effect, promises: Promises): ExploredPacket | undefined {
   if (effect.kind === 'sendMessage') return packet(Number(effect.to.replicaId), effect.message);
   if (effect.kind !== 'sendAppend') return undefined;
-  const { prevIndex, prevTerm, lastIndex, commit, receiverInDoubt } = effect;
+  const { prevIndex, prevTerm, lastIndex, commit, receiverInDoubt, needsSnapshot } = effect;
   const terms = termsOf(core, prevIndex + 1, lastIndex);
   const termRuns = terms.flatMap((value, position) =>
     terms[position - 1] === value ? [] : [prevIndex + 1 + position, value],
@@ -349,6 +364,7 @@ function packetOf(core: RaftState, effect: Effect, promises: Promises): Explored
     prevTerm,
     commit,
     receiverInDoubt,
+    needsSnapshot,
     entries: {
       count: terms.length,
       termRuns,
@@ -368,27 +384,15 @@ function termsOf(core: RaftState, first: number, last: number): number[] {
   return terms;
 }
 
-function written(disk: ExploredReplica['disk'], request: DiskRequest): ExploredReplica['disk'] {
-  switch (request.kind) {
-    case 'hardState':
-      return { ...disk, term: request.term, votedFor: request.votedFor };
-    case 'truncate':
-      return { ...disk, terms: disk.terms.slice(0, request.fromIndex - 1) };
-    case 'append':
-      assert(disk.terms.length === request.firstIndex - 1, 'a disk is written without a gap');
-      return { ...disk, terms: [...disk.terms, ...request.terms] };
-  }
-}
-
-/** What the core is told; a completion that was overtaken by a truncation names an entry that may be gone. */
-function completionOf(core: RaftState, request: DiskRequest): Input | undefined {
+/** What the core is told; a completion that was overtaken by a truncation is told only where it may come late. */
+function completionOf(core: RaftState, request: DiskRequest, isLate: boolean): Input | undefined {
   switch (request.kind) {
     case 'hardState':
       return { kind: 'hardStateDurable', term: request.term, votedFor: request.votedFor };
     case 'truncate':
       return undefined;
     case 'append': {
-      if (request.sequence < core.truncationSequence) return undefined;
+      if (request.sequence < core.truncationSequence && !isLate) return undefined;
       const last = present(request.terms[request.terms.length - 1], 'an append has an entry');
       return {
         kind: 'durable',

@@ -228,6 +228,19 @@ export const errorCodes = {
     advice:
       'The asked entries are no longer in the log; start from a snapshot or the first index in the details.',
   },
+  CLUSTOR_SNAPSHOT_UNAVAILABLE: {
+    wire: 4000,
+    retryable: true,
+    outcome: 'surelyNot',
+    advice: 'No snapshot can be taken or installed just now; try again, or ask another replica.',
+  },
+  CLUSTOR_SNAPSHOT_MISSING: {
+    wire: 4001,
+    retryable: true,
+    outcome: 'surelyNot',
+    advice:
+      'The state machine of this replica waits for a snapshot: ask another node; it fetches one by itself.',
+  },
   CLUSTOR_DISK_UNSAFE: {
     wire: 3050,
     retryable: false,

@@ -1,5 +1,6 @@
 /** `clustor prove`: from the data directories of replicas, whether an entry is on a quorum's stable storage, and why. */
 import { readFile } from 'node:fs/promises';
+import { unreachable } from '../base/assert.ts';
 import { ClustorError, messageOf } from '../base/errors.ts';
 import { logIndex, type LogIndex, type PartitionId } from '../base/ids.ts';
 import { configurationsInForce, proveEntry, type ProofVerdict } from '../policy/entry-proof.ts';
@@ -71,6 +72,7 @@ export async function runProve(
       usedByPid,
       nodeId: evidence.nodeId,
       ...evidence.replica,
+      baseIndex: evidence.baseIndex,
       doubt: evidence.doubt,
     })),
   };
@@ -143,14 +145,26 @@ function provenEntry(
     const finding = evidence.findings.get(index);
     return finding === undefined ? [] : [{ directory: path, evidence, finding }];
   });
-  const copies = rows.flatMap(({ evidence: { replica }, finding }) =>
-    finding.kind === 'held' && replica !== undefined
-      ? [{ ...replica, term: finding.term, crc: finding.crc }]
+  const copies = rows.flatMap(({ evidence, finding }) =>
+    finding.kind === 'held' && evidence.replica !== undefined
+      ? [
+          {
+            ...evidence.replica,
+            term: finding.term,
+            crc: finding.crc,
+            commitIndex: evidence.commitIndex,
+            terms: evidence.terms,
+          },
+        ]
       : [],
   );
+  const snapshots = rows.flatMap(({ evidence: { replica }, finding }) =>
+    finding.kind === 'inSnapshot' && replica !== undefined ? [replica] : [],
+  );
+  const committed = directories.flatMap(({ evidence }) => evidence.committed);
   return {
     index,
-    verdict: proveEntry({ copies, configurations, commitIndex }),
+    verdict: proveEntry({ index, copies, snapshots, committed, configurations, commitIndex }),
     isKnownCommitted: index <= commitIndex,
     directories: rows.map(({ directory, finding }) => ({ directory, ...finding })),
   };
@@ -214,26 +228,47 @@ function proofText(entries: readonly ProvenEntry[], notProven: readonly ProvenEn
 }
 
 function entryText({ index, verdict, isKnownCommitted, directories }: ProvenEntry): string {
-  const head =
-    verdict.kind === 'proven'
-      ? `entry ${index}: ${colours.green('proven')} to be on a quorum's stable storage, term ${verdict.term}`
-      : `entry ${index}: ${colours.red('not provable')}: ${verdict.reason}`;
   return [
-    head,
+    `entry ${index}: ${verdictText(verdict)}`,
     isKnownCommitted ? 'a ledger records it as committed' : 'no ledger records it as committed yet',
     tableText(
       ['directory', 'journal', 'frame', 'ledger', 'record'],
-      directories.map((row) =>
-        row.kind === 'held'
-          ? [
-              row.directory,
-              `segment ${row.segmentSeq} block ${row.block} offset ${row.offset}`,
-              `term ${row.term} crc ${row.crc.toString(16).padStart(8, '0')}${row.hasLeaf ? ' leaf good' : ''}`,
-              `flush ${row.ledger.flushSeq} of generation ${row.ledger.generation}, copies: ${row.ledger.copies}`,
-              `durable to ${row.ledger.record.index}, commit ${row.ledger.record.commitIndex}`,
-            ]
-          : [row.directory, colours.red('not held'), row.reason, '', ''],
-      ),
+      directories.map((row) => [row.directory, ...findingCells(row)]),
     ),
   ].join('\n');
+}
+
+function verdictText(verdict: ProofVerdict): string {
+  if (verdict.kind === 'notProvable') return `${colours.red('not provable')}: ${verdict.reason}`;
+  const { term, inSnapshots } = verdict;
+  const head = `${colours.green('proven')} to be on a quorum's stable storage`;
+  const ofTerm = term === undefined ? '' : `, term ${term}`;
+  return `${head}${ofTerm}${inSnapshots === 0 ? '' : `, ${inSnapshots} of them in snapshots`}`;
+}
+
+function findingCells(finding: EntryFinding): readonly string[] {
+  switch (finding.kind) {
+    case 'held': {
+      const { segmentSeq, block, offset, term, crc, hasLeaf, ledger } = finding;
+      return [
+        `segment ${segmentSeq} block ${block} offset ${offset}`,
+        `term ${term} crc ${crc.toString(16).padStart(8, '0')}${hasLeaf ? ' leaf good' : ''}`,
+        `flush ${ledger.flushSeq} of generation ${ledger.generation}, copies: ${ledger.copies}`,
+        `durable to ${ledger.record.index}, commit ${ledger.record.commitIndex}`,
+      ];
+    }
+    case 'inSnapshot': {
+      const { base, snapshot } = finding;
+      return [
+        `snapshot ${snapshot.term}-${snapshot.index}`,
+        `${snapshot.parts} parts good, manifest ${snapshot.contentHash}`,
+        `flush ${base.flushSeq} of generation ${base.generation}`,
+        `log begins behind ${base.index}`,
+      ];
+    }
+    case 'notHeld':
+      return [colours.red('not held'), finding.reason, '', ''];
+    default:
+      return unreachable(finding);
+  }
 }

@@ -104,13 +104,15 @@ export type LedgerRecord =
       readonly dekEpoch: number;
       readonly reservedBlocks: number;
     }
-  /** Where entries of a repair were written; it changes a place, never a last index or a commit (specification §5.5). */
+  | { readonly kind: 'segmentRetired'; readonly segmentSeq: number }
+  /** Where entries were written anew; it changes a place, never a last index or a commit (specification §5.5). */
   | ({
       readonly kind: 'rangeMoved';
       readonly partitionId: PartitionId;
       readonly lastTerm: Term;
       readonly toSegment: number;
       readonly endOffset: number;
+      readonly cause: MoveCause;
     } & IndexRange)
   | ({ readonly kind: 'quarantine'; readonly partitionId: PartitionId } & QuarantineRow)
   | ({ readonly kind: 'hold'; readonly partitionId: PartitionId } & HoldRow);
@@ -131,6 +133,9 @@ export interface QuarantineRow {
 export const quarantineRangesMax = 256;
 /** Beginnings of quarantines that are remembered. */
 export const quarantinesKept = 8;
+
+/** Why entries were written anew: few that kept a whole segment, or what a peer gave back (specification DUR-5, §5.6). */
+export type MoveCause = 'copy' | 'repair';
 
 /** Why reserved block numbers are given up: the process ended without closing its segment, or in the middle of rewriting one. */
 export type NonceAbandonReason = 'uncleanEnd' | 'rewriteInterrupted';
@@ -246,8 +251,12 @@ export const ledgerRecordRows: Readonly<Record<LedgerRecord['kind'], LedgerRecor
       { name: 'lastTerm', type: 'u64', note: 'its term' },
       { name: 'toSegment', type: 'u64', note: 'where they are now: the segment' },
       { name: 'endOffset', type: 'u64', note: 'and behind them in it' },
-      // 1 is kept for copies made by compaction.
-      { name: 'cause', type: 'enum', values: { repair: 2 }, note: '2 repair from a peer' },
+      {
+        name: 'cause',
+        type: 'enum',
+        values: { copy: 1, repair: 2 },
+        note: '1 they were the few that kept a segment, 2 repair from a peer',
+      },
     ],
   },
   quarantine: {
@@ -306,6 +315,11 @@ export const ledgerRecordRows: Readonly<Record<LedgerRecord['kind'], LedgerRecor
       { name: 'reservedBlocks', type: 'u64', note: 'block numbers reserved for it' },
     ],
   },
+  segmentRetired: {
+    number: 22,
+    note: 'no log needs anything of a segment any more; synced before its file goes',
+    fields: [ofSegment],
+  },
 };
 
 /** In front of each record. */
@@ -352,8 +366,6 @@ function fieldsOf(record: LedgerRecord): object {
       return { partitionId: record.partitionId, ...record.configuration };
     case 'doubt':
       return { ...record, reason: record.reason.slice(0, doubtReasonLengthMax) };
-    case 'rangeMoved':
-      return { ...record, cause: 'repair' };
     case 'quarantine':
       return { ...record, reason: 'integrity' };
     case 'hold':
@@ -392,10 +404,6 @@ function recordOf(kind: LedgerRecord['kind'], values: LayoutValues): LedgerRecor
     case 'configuration': {
       const { partitionId, ...configuration } = values;
       return { kind, partitionId, configuration } as unknown as LedgerRecord;
-    }
-    case 'rangeMoved': {
-      const { cause: _, ...rest } = values;
-      return { kind, ...rest } as LedgerRecord;
     }
     case 'quarantine': {
       const { reason: _, ...rest } = values;

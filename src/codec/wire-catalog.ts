@@ -7,11 +7,12 @@
  * Everything is little-endian; bytes and text have a u32 length, arrays a u16 count; ids are 16 bytes or u64.
  */
 import type { MessageRow } from './wire-rows.ts';
+import { wireSnapshotRows } from './wire-snapshot-rows.ts';
 
 export { bodyBytesMax } from './wire-rows.ts';
 export type { FieldRow, MessageRow, PlainFieldType } from './wire-rows.ts';
 
-/** All messages by id: raft 0x01–0x1F, client 0x20–0x3F, node 0x70–0x7F. */
+/** All messages by id: raft 0x01–0x1F, client 0x20–0x3F, snapshots 0x60–0x6F, node 0x70–0x7F. */
 export const wireCatalog = [
   {
     id: 0x01,
@@ -89,7 +90,7 @@ export const wireCatalog = [
       { name: 'prevIndex', type: 'logIndex' },
       { name: 'prevTerm', type: 'term' },
       { name: 'commit', type: 'logIndex' },
-      { name: 'flags', type: 'flags8', bits: ['receiverInDoubt'] },
+      { name: 'flags', type: 'flags8', bits: ['receiverInDoubt', 'needsSnapshot'] },
       { name: 'entryCount', type: 'u32' },
       { name: 'entries', type: 'rest' },
     ],
@@ -387,6 +388,7 @@ export const wireCatalog = [
       { name: 'message', type: 'text', max: 2048 },
     ],
   },
+  ...wireSnapshotRows,
   {
     id: 0x70,
     kind: 'hello',

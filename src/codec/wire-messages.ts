@@ -74,7 +74,7 @@ type MessageOf<Row> = Row extends {
   ? { readonly kind: Kind } & (Class extends 'oneWay' ? unknown : RequestHead) &
       (Scope extends 'partition' ? PartitionHead : unknown) &
       FieldValues<Fields> &
-      (Kind extends 'appendEntries' | 'repairResponse'
+      (Kind extends 'appendEntries' | 'repairResponse' | 'snapshotResponse'
         ? {
             /** Bytes that the sender puts right behind the encoded message. */ readonly trailingBytes?: number;
           }

@@ -44,6 +44,7 @@ export function killPointFileSystem(inner: FileSystem, point: KillPoint): FileSy
     rename: (from, to) => inner.rename(from, to),
     link: (path, name) => inner.link(path, name),
     remove: (path) => inner.remove(path),
+    removeDirectory: (path) => inner.removeDirectory(path),
     syncDirectory: (path) => inner.syncDirectory(path),
     syncFile: (path) => inner.syncFile(path),
     open: (path, options) => inner.open(path, options),

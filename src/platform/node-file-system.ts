@@ -21,6 +21,7 @@ import {
   readFile,
   rename,
   rm,
+  rmdir,
   statfs,
   type FileHandle as NodeFileHandle,
 } from 'node:fs/promises';
@@ -268,6 +269,14 @@ export class NodeFileSystem implements FileSystem {
       await rm(path, { force: true });
     } catch (error) {
       throw failed('remove', path, error);
+    }
+  }
+
+  async removeDirectory(path: string): Promise<void> {
+    try {
+      await rmdir(path);
+    } catch (error) {
+      if (codeOf(error) !== 'ENOENT') throw failed('remove', path, error);
     }
   }
 

@@ -5,6 +5,12 @@
  * the voters of every configuration that may be in force. That is the newest one known to be committed, and each later one,
  * for a configuration is in force from its append. Both majorities of a joint phase are needed. A life of a replica that is
  * in doubt, or that no configuration names, is no evidence: it would never be counted.
+ *
+ * Where a log begins behind the entry, a good snapshot of that member holds what the entry did. A snapshot holds committed
+ * entries only, so it counts for the one that was committed at that index, and says no more of it. Copies count beside snapshots
+ * where they are known to be of that one: where the log that a copy stands in has, at or behind it, the term of a committed
+ * place. The leader of that term had this entry, and what is before it, in its own log, and so has whoever has an entry of it
+ * (Raft §5.3, Log Matching).
  */
 import type { LogIndex, Term } from '../base/ids.ts';
 import {
@@ -14,15 +20,30 @@ import {
   type ReplicaLife,
 } from '../base/membership.ts';
 
+/** Where in the log something is known. */
+export interface LogPlace {
+  readonly index: LogIndex;
+  readonly term: Term;
+}
+
 /** One member's proven copy of the entry. */
 export interface ProvenCopy extends ReplicaLife {
   readonly term: Term;
   readonly crc: number;
+  /** What that member's own ledger knows as committed. */
+  readonly commitIndex: LogIndex;
+  /** Terms of the log that the copy stands in, as far as they are on the disk. */
+  readonly terms: readonly { readonly lastIndex: LogIndex; readonly term: Term }[];
 }
 
 /** Evidence of all directories about one entry. */
 export interface GatheredCopies {
+  readonly index: LogIndex;
   readonly copies: readonly ProvenCopy[];
+  /** Members whose log begins behind the entry, and who have a good snapshot. */
+  readonly snapshots: readonly ReplicaLife[];
+  /** Entries that some directory knows to be committed, by the beginnings of logs and by snapshots. */
+  readonly committed: readonly LogPlace[];
   /** Every configuration that some ledger knows to be live. */
   readonly configurations: readonly Configuration[];
   /** The newest commit index that some ledger recorded. */
@@ -31,7 +52,14 @@ export interface GatheredCopies {
 
 /** Whether the entry is on a quorum's stable storage. */
 export type ProofVerdict =
-  | { readonly kind: 'proven'; readonly term: Term; readonly crc: number }
+  | {
+      readonly kind: 'proven';
+      /** Of the entry; `undefined` where snapshots alone prove it. */
+      readonly term: Term | undefined;
+      readonly crc: number | undefined;
+      /** Members that hold what it did in a snapshot, and count for it. */
+      readonly inSnapshots: number;
+    }
   | { readonly kind: 'notProvable'; readonly reason: string };
 
 /** The configurations that may be in force; none when no ledger knows one. */
@@ -50,32 +78,63 @@ export function configurationsInForce(
 }
 
 /** Decides about one entry. */
-export function proveEntry({ copies, configurations, commitIndex }: GatheredCopies): ProofVerdict {
+export function proveEntry(gathered: GatheredCopies): ProofVerdict {
+  const { copies, snapshots, configurations, commitIndex } = gathered;
   const inForce = configurationsInForce(configurations, commitIndex);
-  if (inForce.length === 0)
-    return { kind: 'notProvable', reason: 'no ledger knows a configuration of the partition' };
-  if (copies.length === 0)
-    return { kind: 'notProvable', reason: 'no directory proves a copy of the entry' };
+  if (inForce.length === 0) return not('no ledger knows a configuration of the partition');
+  if (copies.length + snapshots.length === 0) return not('no directory proves a copy of the entry');
+  const groups = groupsOf(copies);
+  const terms = groups.flatMap((group) => group.slice(0, 1)).map(({ term }) => term);
+  if (new Set(terms).size < terms.length)
+    return not(
+      'members hold different entries of the same term and index, which must never happen',
+    );
+  const committed = groups.filter((group) => group.some((copy) => isCommitted(copy, gathered)));
+  if (committed.length > 1)
+    return not('members hold different committed entries of one index, which must never happen');
+  let reason = '';
+  for (const group of [...groups, []]) {
+    // What is in a snapshot is the committed entry, and no other.
+    const isOfSnapshots = group.length === 0 || committed.includes(group);
+    const counted = isOfSnapshots ? snapshots : [];
+    const lack = lackOf([...group, ...counted], inForce);
+    if (lack === undefined) {
+      const [first] = group;
+      return { kind: 'proven', term: first?.term, crc: first?.crc, inSnapshots: counted.length };
+    }
+    if (group.length + counted.length > 0) reason ||= lack;
+  }
+  const isApart = snapshots.length > 0 && committed.length < groups.length;
+  return not(
+    isApart ? `${reason}; copies not known to be committed do not count with snapshots` : reason,
+  );
+}
+
+function not(reason: string): ProofVerdict {
+  return { kind: 'notProvable', reason };
+}
+
+/** Copies of one entry each. */
+function groupsOf(copies: readonly ProvenCopy[]): readonly (readonly ProvenCopy[])[] {
   const same = new Map<string, ProvenCopy[]>();
   for (const copy of copies) {
     const key = `${copy.term}/${copy.crc}`;
     same.set(key, [...(same.get(key) ?? []), copy]);
   }
-  const contents = [...same.values()].flatMap((group) => group.slice(0, 1));
-  if (new Set(contents.map(({ term }) => term)).size < contents.length)
-    return {
-      kind: 'notProvable',
-      reason: 'members hold different entries of the same term and index, which must never happen',
-    };
-  let reason = '';
-  for (const group of same.values()) {
-    const lack = lackOf(group, inForce);
-    const [first] = group;
-    if (lack === undefined && first !== undefined)
-      return { kind: 'proven', term: first.term, crc: first.crc };
-    reason ||= lack ?? '';
-  }
-  return { kind: 'notProvable', reason };
+  return [...same.values()];
+}
+
+/** Whether a copy is known to be of the committed entry; see the file comment. */
+function isCommitted(
+  { commitIndex, terms }: ProvenCopy,
+  { index, committed }: Pick<GatheredCopies, 'index' | 'committed'>,
+): boolean {
+  if (commitIndex >= index) return true;
+  return committed.some(
+    (place) =>
+      place.index >= index &&
+      terms.some(({ lastIndex, term }) => term === place.term && lastIndex >= index),
+  );
 }
 
 /** Why the copies are no quorum; `undefined` when they are. */

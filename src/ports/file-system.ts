@@ -113,6 +113,8 @@ export interface FileSystem {
   link(path: string, name: string): Promise<void>;
   /** Removes a file; no error when it is gone already. */
   remove(path: string): Promise<void>;
+  /** Removes an empty directory; no error when it is gone already; durable after `syncDirectory` of its parent. */
+  removeDirectory(path: string): Promise<void>;
   /** Makes creations, renames and removals in `path` durable. */
   syncDirectory(path: string): Promise<void>;
   /** Makes a file's content durable whatever wrote it: a real fdatasync, past any mode (KER-11). */

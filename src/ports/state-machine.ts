@@ -62,8 +62,22 @@ export interface StateMachine {
   apply(batch: EntryBatch, context: ApplyContext): ApplyOutcome | Promise<ApplyOutcome>;
   /** Answers a read of a remote client from the current state; must not change anything. */
   query(request: Uint8Array): Uint8Array;
-  /** Writes the whole state as chunks; entries applied meanwhile must not show in it. */
+  /**
+   * Writes the whole state of now as chunks of any length; machines in the same state need not write the same bytes.
+   *
+   * Called between two batches, and its first chunk is asked for at once, so a generator that looks at the state before its first
+   * `yield`, without an `await` before that, sees the state of now. Entries are applied while the others are read: what is not
+   * copied by then must be kept as it was. A chunk must not change before the next one is asked for. The reading may end early
+   * (`return` is called). What it throws costs this snapshot and nothing else.
+   */
   snapshot(): AsyncIterable<Uint8Array>;
-  /** Replaces the whole state by what {@link StateMachine.snapshot} wrote. */
+  /**
+   * Replaces the whole state, whatever it was, by what {@link StateMachine.snapshot} wrote: maybe on another node, and by an
+   * earlier version of the product. The bytes are the same, the chunks are not: they end anywhere, in the middle of a number
+   * or of a character too. Nothing is applied or asked meanwhile.
+   *
+   * What it throws means that the machine refuses the state: the replica stops applying (`ApplyFault`). What `chunks` throws is to
+   * be passed on: then the disk failed, and another attempt follows, on the same machine.
+   */
   restore(chunks: AsyncIterable<Uint8Array>): Promise<void>;
 }

@@ -68,6 +68,8 @@ export type Effect =
       readonly lastIndex: LogIndex;
       readonly commit: LogIndex;
       readonly receiverInDoubt: boolean;
+      /** The log begins behind what the peer needs; it is to fetch a snapshot unless this matches. */
+      readonly needsSnapshot: boolean;
       /** Bytes of the entries, an estimate where they are no longer in memory. */
       readonly bytes: number;
     }

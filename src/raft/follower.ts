@@ -32,10 +32,12 @@ export function handleAppendEntries(
   // What is damaged cannot be matched, and a refusal would say where the log ends: it is the repair that goes on.
   if (state.isQuarantined) return;
   if (!isMatch(state, message)) {
+    if (message.needsSnapshot) state.snapshotWanted = message.prevIndex;
     reject(state, context, message);
     return;
   }
   const lastIndex = (message.prevIndex + message.entries.count) as LogIndex;
+  state.snapshotWanted = undefined;
   appendReceived(state, context, message);
   state.verifiedIndex = Math.max(state.verifiedIndex, lastIndex) as LogIndex;
   state.ackOwed = true;

@@ -18,6 +18,13 @@
  * @packageDocumentation
  */
 export { cloneRaftState, describeRaftState, fingerprint } from './clone.ts';
+export {
+  compactionFloor,
+  configurationAt,
+  installationBlock,
+  logBehindSnapshot,
+  type InstallationBlock,
+} from './compaction.ts';
 export type { ConfigurationPhase, Effect } from './effects.ts';
 export type { Input } from './inputs.ts';
 export { checkRaftState, checkRaftTransition } from './invariants.ts';

@@ -1,6 +1,6 @@
 /** What can happen to a core: messages, time, completions of storage, requests of the owner. */
 import type { LogIndex, NodeId, Term } from '../base/ids.ts';
-import type { Member, ReplicaLife } from '../base/membership.ts';
+import type { Configuration, Member, ReplicaLife } from '../base/membership.ts';
 import type { PeerMessage } from './messages.ts';
 import type { Vote, WholeLog } from './state.ts';
 
@@ -68,5 +68,21 @@ export type Input =
    * durable. `log` where the core began with a part of it.
    */
   | { readonly kind: 'repaired'; readonly log: WholeLog | undefined }
+  /**
+   * The log begins behind `baseIndex` on stable storage, and a snapshot stands for what went. Above the base, and at most the
+   * appliable index; see `compactionFloor`.
+   */
+  | { readonly kind: 'compacted'; readonly baseIndex: LogIndex }
+  /**
+   * On stable storage a snapshot stands for the log up to `log.baseIndex`, and what `log` has behind it was kept: see
+   * `logBehindSnapshot`. `installationBlock` answered `undefined` for the state as it is. `configuration` was in force there.
+   */
+  | {
+      readonly kind: 'snapshotInstalled';
+      readonly log: WholeLog;
+      readonly configuration: Configuration;
+    }
+  /** Whoever sent a snapshot is in this term; older ones change nothing. */
+  | { readonly kind: 'termSeen'; readonly term: Term }
   /** A quarantine that stops applying and reading begins or ends; the log goes on (specification §5.6, KER-9). */
   | { readonly kind: 'hold'; readonly isHeld: boolean };

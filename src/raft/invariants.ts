@@ -3,6 +3,7 @@
  * tests, the simulator and explorers; a violation throws, naming the rule.
  */
 import { assert } from '../base/assert.ts';
+import type { LogIndex } from '../base/ids.ts';
 import { lastTerm, termAt } from './log-terms.ts';
 import { isJoint, isVoter } from './quorum.ts';
 import { isSameVote } from './send.ts';
@@ -22,6 +23,12 @@ export function checkRaftState(state: RaftState): void {
   assert(
     state.appliableIndex <= Math.max(state.durableIndex, state.log.baseIndex),
     'only durable entries are applied',
+  );
+  assert(state.log.baseIndex <= state.appliableIndex, 'a snapshot stands for applied entries only');
+  assert(state.log.baseIndex <= state.durableIndex, 'what a snapshot stands for is durable');
+  assert(
+    state.snapshotWanted === undefined || state.role !== 'leader',
+    'a leader waits for no snapshot',
   );
   assert(lastTerm(state.log) <= state.term, 'no entry is from a future term');
   assert(
@@ -58,6 +65,7 @@ export function checkRaftTransition(before: RaftState, after: RaftState): void {
   assert(after.commitIndex >= before.commitIndex, 'the commit index never falls (KER-8)');
   assert(after.appliableIndex >= before.appliableIndex, 'the appliable index never falls (KER-8)');
   assert(after.durableTerm >= before.durableTerm, 'the durable term never falls');
+  assert(after.log.baseIndex >= before.log.baseIndex, 'the base of the log never falls');
   assert(after.ledgerSeq >= before.ledgerSeq, 'the ledger number never falls');
   assert(
     !before.hasLostEvidence || after.hasLostEvidence,
@@ -66,11 +74,13 @@ export function checkRaftTransition(before: RaftState, after: RaftState): void {
   if (after.term === before.term && before.votedFor !== undefined) {
     assert(isSameVote(before.votedFor, after.votedFor), 'a vote is kept for its term (Raft §5.2)');
   }
-  for (const index of [before.commitIndex, before.verifiedIndex]) {
-    if (
-      index < after.log.baseIndex ||
-      (index === before.verifiedIndex && after.term !== before.term)
-    )
+  // An installation may drop entries that were never acknowledged, since they were not durable.
+  const vouchedIndex =
+    after.log.baseIndex > before.log.baseIndex
+      ? (Math.min(before.verifiedIndex, before.durableIndex) as LogIndex)
+      : before.verifiedIndex;
+  for (const index of [before.commitIndex, vouchedIndex]) {
+    if (index < after.log.baseIndex || (index === vouchedIndex && after.term !== before.term))
       continue;
     assert(
       termAt(before.log, index) === termAt(after.log, index),
@@ -157,7 +167,8 @@ function checkLeader(state: RaftState): void {
   assert(isSameVote(state.votedFor, selfLife(state)), 'a leader voted for itself');
   assert(state.verifiedIndex === state.log.lastIndex, 'a leader verifies its whole log');
   assert(
-    termAt(state.log, leader.termStartIndex) === state.term,
+    leader.termStartIndex < state.log.baseIndex ||
+      termAt(state.log, leader.termStartIndex) === state.term,
     'the term-start entry is of the own term',
   );
   assert(

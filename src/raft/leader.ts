@@ -208,7 +208,9 @@ function advanceByQuorum(state: RaftState, context: StepContext): void {
   }) as LogIndex;
   const isOwnTerm = durableAtQuorum >= leader.termStartIndex;
   assert(
-    !isOwnTerm || termAt(state.log, durableAtQuorum) === state.term,
+    !isOwnTerm ||
+      durableAtQuorum < state.log.baseIndex ||
+      termAt(state.log, durableAtQuorum) === state.term,
     'entries from the term start on are of the own term',
   );
   advanceCommit(state, context, isOwnTerm ? durableAtQuorum : state.commitIndex);

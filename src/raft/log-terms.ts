@@ -79,6 +79,31 @@ export function truncateTerms(log: LogTerms, fromIndex: LogIndex): void {
   log.lastIndex = (fromIndex - 1) as LogIndex;
 }
 
+/** Drops what lies below `baseIndex`, where the log now begins. */
+export function compactTerms(log: LogTerms, baseIndex: LogIndex): void {
+  const baseTerm = termAt(log, baseIndex);
+  assert(baseTerm !== undefined, 'a log begins behind one of its entries');
+  const runs = runsBehind(log, baseIndex);
+  log.baseIndex = baseIndex;
+  log.baseTerm = baseTerm;
+  log.runFirst = runs.map(({ firstIndex }) => firstIndex);
+  log.runTerm = runs.map(({ term }) => term);
+}
+
+/** Runs of the entries behind `index`, which is in the log or its base. */
+export function runsBehind(
+  log: LogTerms,
+  index: LogIndex,
+): { readonly firstIndex: LogIndex; readonly term: Term }[] {
+  assert(index >= log.baseIndex && index <= log.lastIndex, 'runs are cut within a log');
+  if (index === log.lastIndex) return [];
+  const from = runOf(log, (index + 1) as LogIndex);
+  return log.runFirst.slice(from).map((first, position) => ({
+    firstIndex: Math.max(first, index + 1) as LogIndex,
+    term: log.runTerm[from + position] ?? log.baseTerm,
+  }));
+}
+
 function runOf(log: LogTerms, index: LogIndex): number {
   let run = log.runFirst.length - 1;
   while (run > 0 && (log.runFirst[run] ?? 0) > index) run--;

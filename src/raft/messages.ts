@@ -74,6 +74,8 @@ export interface AppendEntries extends FromPeer {
   readonly commit: LogIndex;
   /** The leader remembers acknowledgements that the receiver's log no longer holds (KER-9). */
   readonly receiverInDoubt: boolean;
+  /** The leader's log begins at `prevIndex` and does not have what the receiver lacked when it last answered. */
+  readonly needsSnapshot: boolean;
   readonly entries: ReceivedEntries;
 }
 

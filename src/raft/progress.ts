@@ -116,6 +116,15 @@ export function becomeReplicate(progress: Progress): void {
   progress.inflightBytes = 0;
 }
 
+/** What it needs next is gone: nothing is sent until a snapshot has brought it to the start of the log. */
+export function becomeSnapshot(progress: Progress): void {
+  progress.state = 'snapshot';
+  progress.isProbeSent = false;
+  progress.inflight = [];
+  progress.inflightEntries = 0;
+  progress.inflightBytes = 0;
+}
+
 /** Credit of an observer that has taken nothing for a while, in ticks: no more gathers. */
 const creditTicksMax = 10;
 

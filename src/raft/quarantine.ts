@@ -18,6 +18,7 @@ export function leaveQuarantine(
   state.isQuarantined = false;
   if (whole !== undefined) {
     assert(whole.lastIndex >= state.log.lastIndex, 'a repair makes no log shorter');
+    assert(whole.baseIndex >= state.log.baseIndex, 'a repair brings no entries below the base');
     state.log = logOfRuns(whole);
     state.durableIndex = whole.lastIndex;
     const commitIndex = Math.min(whole.recordedCommitIndex, whole.lastIndex) as LogIndex;

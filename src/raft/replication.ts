@@ -6,6 +6,7 @@ import {
   addInflight,
   becomeProbe,
   becomeReplicate,
+  becomeSnapshot,
   freeInflight,
   mayStream,
   noteLag,
@@ -18,7 +19,7 @@ import type { RaftState, StepContext } from './state.ts';
 export function replicate(state: RaftState, context: StepContext, progress: Progress): void {
   if (progress.state === 'snapshot' || progress.inDoubt) return;
   if (progress.nextIndex <= state.log.baseIndex) {
-    progress.state = 'snapshot';
+    becomeSnapshot(progress);
     context.effects.push({ kind: 'snapshotNeeded', to: progress.member });
     return;
   }
@@ -45,7 +46,7 @@ export function replicate(state: RaftState, context: StepContext, progress: Prog
 /** The heartbeat's empty append: asks for an answer while the match is unknown or behind (specification §2.4). */
 export function probe(state: RaftState, context: StepContext, progress: Progress): void {
   if (progress.inDoubt) {
-    emitEmptyAppend(state, context, progress, progress.matchIndex);
+    tellDoubt(state, context, progress);
     return;
   }
   // Whether what it needs has been installed; a refusal says that it has not.
@@ -164,7 +165,13 @@ function doubtPeer(state: RaftState, context: StepContext, progress: Progress): 
     member: progress.member,
     matchIndex: progress.matchIndex,
   });
-  emitEmptyAppend(state, context, progress, progress.matchIndex);
+  tellDoubt(state, context, progress);
+}
+
+/** An empty append behind what it once acknowledged, or behind the start of the log where that is gone. */
+function tellDoubt(state: RaftState, context: StepContext, progress: Progress): void {
+  const prevIndex = Math.max(progress.matchIndex, state.log.baseIndex) as LogIndex;
+  emitEmptyAppend(state, context, progress, prevIndex);
 }
 
 function sendProbe(state: RaftState, context: StepContext, progress: Progress): void {
@@ -217,6 +224,7 @@ function emitAppend(
     lastIndex,
     commit: state.commitIndex,
     receiverInDoubt: progress.inDoubt,
+    needsSnapshot: progress.state === 'snapshot' && !progress.inDoubt,
     bytes,
   });
 }

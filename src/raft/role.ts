@@ -71,6 +71,7 @@ export function changeHardState(
     state.verifiedIndex = Math.max(state.log.baseIndex, state.commitIndex) as LogIndex;
     state.leaderCommit = state.commitIndex;
     state.ackOwed = false;
+    state.snapshotWanted = undefined;
     state.leaderContact = undefined;
   }
   state.term = next.term;

@@ -147,6 +147,11 @@ export interface RaftState {
   ledgerSeq: number;
   /** A matching append has not been acknowledged yet. */
   ackOwed: boolean;
+  /**
+   * The leader no longer has what this log lacks: a snapshot up to this index or beyond is needed. Until an append matches, a
+   * snapshot is installed or another term begins.
+   */
+  snapshotWanted: LogIndex | undefined;
   /** The leader of the term as far as it was heard; itself at a leader. */
   leaderContact: Recipient | undefined;
   leaderHeardTick: number;
@@ -272,6 +277,7 @@ export function createRaftState(start: RaftStart): RaftState {
     appliableIndex: commitIndex,
     ledgerSeq: start.ledgerSeq,
     ackOwed: false,
+    snapshotWanted: undefined,
     leaderContact: undefined,
     leaderHeardTick: Number.NEGATIVE_INFINITY,
     leaderCalledTick: Number.NEGATIVE_INFINITY,

@@ -1,6 +1,7 @@
 /** The one entry to the core: (state, input) → effects. */
 import { assert, unreachable } from '../base/assert.ts';
 import type { NodeId } from '../base/ids.ts';
+import { handleSnapshotInput } from './compaction.ts';
 import { leaveQuarantine } from './quarantine.ts';
 import {
   candidateVoteDurable,
@@ -97,19 +98,13 @@ function handle(state: RaftState, input: Input, context: StepContext): void {
       leaderCommit(state, context, input);
       return;
     case 'peerConnected':
-      nodeConnected(state, context, input);
-      return;
     case 'nodeUnreachable':
-      if (state.leaderContact?.nodeId === input.nodeId) leaderNodeUnreachable(state, context);
-      return;
     case 'nodeDown':
-      nodeDown(state, context, input);
+    case 'linkRtt':
+      connection(state, input, context);
       return;
     case 'streamed':
       handleStreamed(state, input);
-      return;
-    case 'linkRtt':
-      noteLinkRtt(state, input);
       return;
     case 'wake':
       wakeOnDemand(state, context);
@@ -120,9 +115,26 @@ function handle(state: RaftState, input: Input, context: StepContext): void {
     case 'hold':
       quarantine(state, input, context);
       return;
+    case 'compacted':
+    case 'snapshotInstalled':
+    case 'termSeen':
+      handleSnapshotInput(state, input, context);
+      return;
     default:
       unreachable(input);
   }
+}
+
+/** A connection to another node came about, is gone or was measured. */
+function connection(
+  state: RaftState,
+  input: Extract<Input, { kind: 'peerConnected' | 'nodeUnreachable' | 'nodeDown' | 'linkRtt' }>,
+  context: StepContext,
+): void {
+  if (input.kind === 'peerConnected') nodeConnected(state, context, input);
+  else if (input.kind === 'nodeDown') nodeDown(state, context, input);
+  else if (input.kind === 'linkRtt') noteLinkRtt(state, input);
+  else if (state.leaderContact?.nodeId === input.nodeId) leaderNodeUnreachable(state, context);
 }
 
 /** What an operator, or the node for one, wants of a leader. */
@@ -278,6 +290,8 @@ function durable(
 ): void {
   state.ledgerSeq = Math.max(state.ledgerSeq, input.ledgerSeq);
   if (input.appendSequence < state.truncationSequence) return;
+  // A snapshot stands for it; it was taken as durable with that.
+  if (input.index < state.log.baseIndex) return;
   assert(input.index <= state.log.lastIndex, 'a completion speaks of entries of the log');
   assert(
     termAt(state.log, input.index) === input.term,

@@ -10,7 +10,7 @@
 import { assert, unreachable } from '../base/assert.ts';
 import { crc32c } from '../base/crc32c.ts';
 import { ClustorError, isClustorError, messageOf } from '../base/errors.ts';
-import type { LogIndex, PartitionId, Term } from '../base/ids.ts';
+import type { LogIndex, Term } from '../base/ids.ts';
 import {
   frameBytesAt,
   frameIndex,
@@ -22,73 +22,42 @@ import {
   frameTerm,
 } from '../codec/entry-frame.ts';
 import { createEntryMetadata, readEntryMetadata } from '../codec/entry-metadata.ts';
-import { readSystemEntry, type DurabilityTransition } from '../codec/system-entry.ts';
+import { readSystemEntry } from '../codec/system-entry.ts';
 import { countFatal, type QuarantineReason } from '../policy/quarantine.ts';
-import type { Clock } from '../ports/clock.ts';
-import type { ApplyOutcome, StateMachine } from '../ports/state-machine.ts';
+import type { ApplyOutcome } from '../ports/state-machine.ts';
 import { DamagedEntries } from '../storage/gathered-frames.ts';
-import { ApplyBatch } from './apply-batch.ts';
 import {
-  idempotencyBounds,
-  IdempotencyTable,
-  type IdempotencyBounds,
-  type IdempotencyRow,
-} from './idempotency-table.ts';
-import type { NodeLimits } from './limits.ts';
+  answerOfRow,
+  applyRetryMs,
+  isAnswer,
+  keyError,
+  resultBytesMax,
+  resultError,
+  unknownSystemError,
+} from './apply-answers.ts';
+import { ApplyBatch } from './apply-batch.ts';
+import { idempotencyBounds, IdempotencyTable, type IdempotencyRow } from './idempotency-table.ts';
+import {
+  begun,
+  restoreMachine,
+  type CapturedState,
+  type RestorableState,
+} from './snapshot-capture.ts';
+import {
+  readSnapshotState,
+  snapshotStatePieces,
+  withTransition,
+  type AppliedTransition,
+} from './snapshot-state.ts';
+import type { ApplyOptions } from './apply-types.ts';
 import type { TailBatch } from './entry-tail.ts';
-
-/** Where applied entries are reported. */
-export interface ApplyListener {
-  /** An entry took effect; called in order, also for system entries (no result). */
-  applied(index: LogIndex, term: Term, result: Uint8Array | undefined): void;
-  /** An entry is committed but had no (new) effect: a duplicate, or refused by its key. */
-  answered(
-    index: LogIndex,
-    answer: { readonly row: IdempotencyRow } | { readonly error: ClustorError },
-  ): void;
-  /** A committed entry changes the durability mode; called before it is told as applied. */
-  durabilityChanged(
-    transition: DurabilityTransition,
-    place: { readonly term: Term; readonly index: LogIndex },
-  ): void;
-  /** All entries up to here are dealt with. */
-  advanced(appliedIndex: LogIndex): void;
-  /** Applying stopped; `isOfMachine` where the machine failed, and not what it was given. */
-  faulted(error: ClustorError, isOfMachine: boolean): void;
-}
-
-/** Where frames come from when they are not in memory. */
-export interface FrameSource {
-  /** Frames from memory, or `undefined`. */
-  slice(firstIndex: LogIndex, lastIndex: LogIndex): Uint8Array[] | undefined;
-  /** Frames from the log, at least one entry. */
-  read(firstIndex: LogIndex, lastIndex: LogIndex): Promise<TailBatch>;
-}
-
-/** What a pipeline needs. */
-export interface ApplyOptions {
-  readonly partitionId: PartitionId;
-  readonly machine: StateMachine;
-  readonly limits: NodeLimits;
-  /** Bounds of the table of keys, for tests. @defaultValue {@link idempotencyBounds} */
-  readonly idempotency?: IdempotencyBounds;
-  readonly clock: Clock;
-  readonly source: FrameSource;
-  readonly listener: ApplyListener;
-  /** Everything up to here is in the machine already. */
-  readonly appliedIndex: LogIndex;
-}
 
 /** Of most pipelines, always. */
 const nobody: readonly QuarantineReason[] = [];
-const retryDelayMs = 20;
-const fatalRetryDelayMs = 1_000;
-/** A disk that is in trouble is not hurried. */
-const diskRetryDelayMs = 1_000;
 
 /** See the file comment. */
 export class ApplyPipeline {
-  readonly table: IdempotencyTable;
+  #table: IdempotencyTable;
   readonly #options: ApplyOptions;
   readonly #batch: ApplyBatch;
   readonly #rows: (IdempotencyRow | undefined)[] = [];
@@ -103,13 +72,28 @@ export class ApplyPipeline {
   #fatalsMs: readonly number[] = [];
   #fault: ClustorError | undefined;
   #isMachineKnown = true;
+  #isRestoring = false;
+  /** Who waits until nothing is being applied. */
+  #settled: (() => void) | undefined;
+  /** The newest changes of the durability mode, at most two: of any cause, and of an operator's. */
+  #transitions: readonly AppliedTransition[] = [];
 
   constructor(options: ApplyOptions) {
     this.#options = options;
     this.#appliedIndex = options.appliedIndex;
     this.#targetIndex = options.appliedIndex;
     this.#batch = new ApplyBatch(options.partitionId, options.limits.applyEntriesMax);
-    this.table = new IdempotencyTable(options.idempotency ?? idempotencyBounds);
+    this.#table = new IdempotencyTable(options.idempotency ?? idempotencyBounds);
+  }
+
+  /** Which keyed requests have taken effect. */
+  get table(): IdempotencyTable {
+    return this.#table;
+  }
+
+  /** Whether the machine waits for a snapshot, or is taking one in: what it holds now is of no use. */
+  get isRestoring(): boolean {
+    return this.#isRestoring;
   }
 
   /** Newest index that has been dealt with. */
@@ -130,7 +114,7 @@ export class ApplyPipeline {
 
   /** Whether nothing is applied, by a fault or because somebody holds it. */
   get isStopped(): boolean {
-    return this.#fault !== undefined || this.#holds.length > 0;
+    return this.#fault !== undefined || this.#holds.length > 0 || this.#isRestoring;
   }
 
   /** Whether the machine holds what its applied entries made of it: it never threw in this process. */
@@ -148,6 +132,68 @@ export class ApplyPipeline {
     this.#holds = this.#holds.filter((other) => other !== reason);
     if (!this.#isRunning) this.#run();
   }
+
+  /** Nothing more is applied until {@link ApplyPipeline.restore}, or until it turns out that there is no snapshot to begin with. */
+  setRestoring(isRestoring: boolean): void {
+    this.#isRestoring = isRestoring;
+    if (!this.#isRunning) this.#run();
+  }
+
+  /**
+   * Everything that a snapshot of the machine needs, as of the newest applied entry; `undefined` while that is not settled.
+   * The machine's part begins to be read at once.
+   */
+  capture(): CapturedState | undefined {
+    if (this.#isClosed || this.#isRunning || this.isStopped || this.#batch.length > 0)
+      return undefined;
+    const state = snapshotStatePieces({
+      timeMs: this.#timeMs,
+      table: this.#table,
+      transitions: this.#transitions,
+    });
+    const machine = begun(this.#options.machine.snapshot());
+    return { index: this.#appliedIndex, state, machine };
+  }
+
+  /**
+   * Puts a snapshot in the place of everything that was applied; {@link ApplyPipeline.setRestoring} came before.
+   * Rejects with what the snapshot's bytes could not be read for; that the machine refuses them is a fault.
+   */
+  async restore(snapshot: RestorableState): Promise<void> {
+    assert(this.#isRestoring, 'a snapshot is taken in while nothing is applied');
+    if (this.#isRunning)
+      await new Promise<void>((resolve) => {
+        this.#settled = resolve;
+      });
+    if (this.#isClosed) return;
+    const { idempotency = idempotencyBounds, listener, machine } = this.#options;
+    const found = await readSnapshotState(snapshot.state, idempotency, this.#pause);
+    const { timeMs, table, transitions } = found;
+    this.#batch.clear();
+    this.#rows.length = 0;
+    this.#isMachineKnown = false;
+    const refused = await restoreMachine(machine, snapshot.machine);
+    if (this.#isClosed) return;
+    if (refused !== undefined) {
+      this.#threw(refused.thrown);
+      return;
+    }
+    this.#isMachineKnown = true;
+    this.#table = table;
+    this.#timeMs = timeMs;
+    this.#transitions = transitions;
+    this.#appliedIndex = snapshot.index;
+    for (const { transition, term, index } of transitions)
+      listener.durabilityChanged(transition, { term, index });
+    this.#isRestoring = false;
+    listener.advanced(snapshot.index);
+    this.#run();
+  }
+
+  readonly #pause = (): Promise<void> =>
+    new Promise((resolve) => {
+      this.#options.clock.setTimer(0, resolve);
+    });
 
   /** Forgets fatal outcomes, so that the machine is asked once more; the owner has checked that it can be. */
   forgive(): void {
@@ -177,11 +223,14 @@ export class ApplyPipeline {
         },
         (error: unknown) => {
           this.#stop(error);
+          this.#run();
         },
       );
       return;
     }
     this.#isRunning = false;
+    this.#settled?.();
+    this.#settled = undefined;
   }
 
   #runOnce(): Promise<void> | undefined {
@@ -220,7 +269,7 @@ export class ApplyPipeline {
     } catch (error) {
       // What the disk refused says nothing of what it holds, or of the machine.
       if (isClustorError(error, 'CLUSTOR_STORAGE_FAILED'))
-        return this.#retryAfter(diskRetryDelayMs);
+        return this.#retryAfter(applyRetryMs.disk);
       // No fault of the machine: the entries come back with the repair.
       if (!(error instanceof DamagedEntries)) throw error;
       this.hold('Integrity');
@@ -270,7 +319,7 @@ export class ApplyPipeline {
     let row: IdempotencyRow | undefined;
     if (metadata.clientKey !== undefined || metadata.opaqueKey !== undefined) {
       const digest = crc32c(bytes, start, end);
-      const verdict = this.table.judge(metadata, digest);
+      const verdict = this.#table.judge(metadata, digest);
       if (verdict.kind !== 'new') {
         if (this.#batch.length > 0) return false;
         this.#answer(
@@ -281,7 +330,7 @@ export class ApplyPipeline {
         );
         return true;
       }
-      row = this.table.record(metadata, { term, index, digest });
+      row = this.#table.record(metadata, { term, index, digest });
     }
     this.#timeMs = Math.max(this.#timeMs, metadata.ingestMs);
     this.#rows[this.#batch.length] = row;
@@ -299,15 +348,13 @@ export class ApplyPipeline {
       framePayloadStart(bytes, entry.offset),
       framePayloadEnd(bytes, entry.offset),
     );
-    if (system.kind === 'unknown') {
-      throw new ClustorError(
-        'CLUSTOR_APPLY_FAULT',
-        `entry ${entry.index} is of a system kind (${system.id}) that this version does not know`,
-      );
-    }
+    if (system.kind === 'unknown') throw unknownSystemError(entry.index, system.id);
     this.#appliedIndex = entry.index;
-    if (system.kind === 'durabilityTransition')
+    if (system.kind === 'durabilityTransition') {
+      const { term, index } = entry;
+      this.#transitions = withTransition(this.#transitions, { transition: system, term, index });
       this.#options.listener.durabilityChanged(system, entry);
+    }
     this.#options.listener.applied(entry.index, entry.term, undefined);
     this.#options.listener.advanced(entry.index);
     return true;
@@ -353,9 +400,9 @@ export class ApplyPipeline {
         this.#batch.clear();
         return undefined;
       case 'retryable':
-        return this.#retryAfter(retryDelayMs);
+        return this.#retryAfter(applyRetryMs.machine);
       case 'fatal':
-        return this.#countFatal(outcome.message) ? this.#retryAfter(fatalRetryDelayMs) : undefined;
+        return this.#countFatal(outcome.message) ? this.#retryAfter(applyRetryMs.fatal) : undefined;
       default:
         return unreachable(outcome);
     }
@@ -368,7 +415,7 @@ export class ApplyPipeline {
       const given = results?.[position];
       const isTooLarge = given !== undefined && given.length > resultBytesMax;
       const result = isTooLarge ? undefined : given;
-      if (row !== undefined) this.table.complete(row, result, isTooLarge);
+      if (row !== undefined) this.#table.complete(row, result, isTooLarge);
       const index = this.#batch.index(position);
       if (isTooLarge) listener.answered(index, { error: resultError(index) });
       else listener.applied(index, this.#batch.term(position), result);
@@ -414,37 +461,4 @@ export class ApplyPipeline {
     );
     this.#options.listener.faulted(this.#fault, isOfMachine);
   }
-}
-
-/** Bytes that the answer to one entry may have: so many pass every connection. */
-export const resultBytesMax: number = 1024 * 1024;
-
-/** What a machine written in plain JavaScript answers may be anything. */
-function isAnswer(result: unknown): boolean {
-  return result === undefined || result instanceof Uint8Array;
-}
-
-function answerOfRow(
-  row: IdempotencyRow,
-): { readonly row: IdempotencyRow } | { readonly error: ClustorError } {
-  return row.isResultTooLarge ? { error: resultError(row.index) } : { row };
-}
-
-function resultError(index: LogIndex): ClustorError {
-  return new ClustorError(
-    'CLUSTOR_RESULT_TOO_LARGE',
-    `the state machine's answer to entry ${index} has more than ${resultBytesMax} bytes`,
-  );
-}
-
-function keyError(kind: 'reuse' | 'horizonPassed', index: LogIndex): ClustorError {
-  if (kind === 'reuse')
-    return new ClustorError(
-      'CLUSTOR_IDEMPOTENCY_KEY_REUSE',
-      `the key of entry ${index} was used for other bytes before`,
-    );
-  return new ClustorError(
-    'CLUSTOR_IDEMPOTENCY_HORIZON_PASSED',
-    `the key of entry ${index} is older than what this partition remembers`,
-  );
 }

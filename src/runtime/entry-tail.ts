@@ -70,6 +70,12 @@ export class EntryTail implements LogMeasure {
     }
   }
 
+  /** Forgets everything: the log is another one. */
+  drop(): void {
+    this.#batches = [];
+    this.#bytes = 0;
+  }
+
   /** Frees all memory but that of entries above `keepAbove`. */
   rest(keepAbove: LogIndex): void {
     const kept = this.#batches.filter((batch) => batch.lastIndex > keepAbove);

@@ -175,7 +175,7 @@ export class HoldDesk {
     const { gate } = this.#options.replica;
     this.#rows = [...this.#without(row.reason), row];
     gate.enter(row.reason, row.detail);
-    this.#tellCore();
+    this.tellCore();
     this.#emitBegun(row);
   }
 
@@ -185,7 +185,7 @@ export class HoldDesk {
     this.#rows = this.#without(reason);
     if (reason === 'ApplyFault') replica.apply.forgive();
     replica.gate.leave(reason);
-    this.#tellCore();
+    this.tellCore();
     this.#emit('info', 'quarantineCleared', { reason, index, ticket });
   }
 
@@ -221,9 +221,11 @@ export class HoldDesk {
     });
   }
 
-  #tellCore(): void {
+  /** Tells the core whether healthy replicas go first: in a quarantine, and while the machine waits for a snapshot. */
+  tellCore(): void {
     const { replica } = this.#options;
-    const isHeld = campaignsLast(replica.gate.reasons);
+    const { gate } = replica;
+    const isHeld = gate.lacksSnapshot || campaignsLast(gate.reasons);
     if (replica.state.isHeld !== isHeld) replica.input({ kind: 'hold', isHeld });
   }
 

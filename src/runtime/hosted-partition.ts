@@ -11,9 +11,11 @@ import { LocalReader } from './local-read.ts';
 import { MembershipDesk } from './membership-desk.ts';
 import { Partition } from './partition.ts';
 import { QuarantineDesk } from './quarantine-desk.ts';
+import type { SnapshotPlaceParts } from './node-snapshots.ts';
 import type { PeerLinks } from './peer-links.ts';
 import type { ReplicaOptions } from './replica-options.ts';
 import { Replica } from './replica.ts';
+import { SnapshotDesk } from './snapshot-desk.ts';
 
 /** See the file comment. */
 export interface HostedPartition {
@@ -25,6 +27,8 @@ export interface HostedPartition {
   readonly durability: DurabilityDesk;
   readonly quarantine: QuarantineDesk;
   readonly holds: HoldDesk;
+  /** `undefined` on a node without cryptography, which takes no snapshots. */
+  readonly snapshots: SnapshotDesk | undefined;
 }
 
 /** What hosting needs besides the replica's own options. */
@@ -33,6 +37,9 @@ export interface HostingOptions extends ReplicaOptions {
   readonly entropy: Entropy;
   readonly links: PeerLinks;
   readonly device: Pick<DurabilityDeskOptions, 'deviceViolations' | 'ioWriterModeOf'>;
+  /** Where its snapshots lie, and what hashes them. */
+  readonly snapshots: SnapshotPlaceParts | undefined;
+  readonly fail: (error: unknown) => void;
 }
 
 /**
@@ -50,19 +57,27 @@ export function hostPartition(options: HostingOptions): HostedPartition {
       `the ledger has lost the members of partition ${partitionId} (${doubt ?? 'no reason is known'}); replace this node's replicas on another node`,
       { details: { partitionId } },
     );
+  const { recovered, observer } = options;
+  options.log.commitIndex = recovered.recordedCommitIndex;
   const replica = new Replica({
     ...options,
     faulted: (error, isOfMachine) => {
       holds.faulted(error, isOfMachine);
     },
+    snapshotWanted: () => {
+      snapshots?.review();
+    },
   });
   const appender = new LocalAppender({ replica, links, turn, clock, bounds: limits });
   const reader = new LocalReader({ replica, links, turn, readsMax: limits.readsMax });
   const membership = new MembershipDesk({ replica, links, clock, entropy });
-  const { recovered, observer } = options;
   const durability = new DurabilityDesk({ replica, clock, observer, ...options.device });
   const quarantine = new QuarantineDesk({ replica, recovered, links, clock, observer, turn });
   const holds = new HoldDesk({ replica, clock, observer, turn });
+  const lackChanged = holds.tellCore.bind(holds);
+  const around = { replica, quarantine, lackChanged };
+  const snapshots =
+    options.snapshots && new SnapshotDesk({ ...options, ...options.snapshots, ...around });
   const feed = {
     source: {
       slice: (firstIndex: LogIndex, lastIndex: LogIndex) =>
@@ -82,12 +97,23 @@ export function hostPartition(options: HostingOptions): HostedPartition {
     durability,
     quarantine,
     holds,
+    snapshots,
     clock,
     observer,
     clientId,
     feed,
   });
-  return { replica, partition, appender, reader, membership, durability, quarantine, holds };
+  return {
+    replica,
+    partition,
+    appender,
+    reader,
+    membership,
+    durability,
+    quarantine,
+    holds,
+    snapshots,
+  };
 }
 
 /** Looks again at what waits locally: a leader is known, or another one. */
@@ -98,17 +124,19 @@ export function wakeHosted(hosted: HostedPartition, nowMs: number): void {
 
 /** Looks at what waits locally, now and then. */
 export function sweepHosted(
-  { appender, reader, durability }: HostedPartition,
+  { appender, reader, durability, snapshots }: HostedPartition,
   nowMs: number,
 ): void {
   appender.retry(nowMs);
   reader.retry(nowMs);
   durability.review();
+  snapshots?.review();
 }
 
 /** Ends everything of a hosted partition: who waits is answered. */
 export function closeHosted(hosted: HostedPartition): void {
   const { replica, appender, reader, membership, durability, quarantine, holds } = hosted;
+  void hosted.snapshots?.close();
   quarantine.close();
   holds.close();
   appender.close();
@@ -128,4 +156,15 @@ export function neededNodes(hosted: Iterable<HostedPartition>): ReadonlySet<Node
     if (replica.leaderNodeId !== undefined) needed.add(replica.leaderNodeId);
   }
   return needed;
+}
+
+/** Resolves when nothing more is written of snapshots. */
+export async function snapshotsClosed(hosted: Iterable<HostedPartition>): Promise<void> {
+  await Promise.all([...hosted].flatMap(({ snapshots }) => snapshots?.close() ?? []));
+}
+
+/** Wraps the keys of all snapshots under the newest epoch, one partition after the other. */
+export async function rewrapSnapshots(hosted: Iterable<HostedPartition>): Promise<void> {
+  // A node that serves entries is not flooded with small writes.
+  for (const { snapshots } of [...hosted]) await snapshots?.rewrap();
 }

@@ -9,8 +9,21 @@
  *
  * What is evicted when follows from the log alone, and not from how its entries were put into batches: results are known at the
  * end of a batch, so their bytes count only {@link resultLagEntries} later, when every replica knows them.
+ *
+ * A table that was written into a snapshot and read back decides as the one that was written, for ever: its rows come in the
+ * order of the log, which says what is evicted next and which results count already, and sessions with what they confirmed.
  */
+import type { ByteReader } from '../base/bytes.ts';
 import type { LogIndex, Term } from '../base/ids.ts';
+import {
+  badTable,
+  readRowCounts,
+  readWrittenClients,
+  readWrittenRow,
+  ResultCopies,
+  rowsInStep,
+  type TableImage,
+} from './idempotency-image.ts';
 
 /** Bounds of the table of a partition; the same on every node, or replicas would decide differently. */
 export interface IdempotencyBounds {
@@ -156,6 +169,62 @@ export class IdempotencyTable {
     if (!row.isLive) return;
     row.result = result;
     row.isResultTooLarge = isTooLarge;
+  }
+
+  /** The table as it is now, to be written; every recorded row has its result by now. */
+  image(): TableImage {
+    const clients = [...this.#clients.values()];
+    const rows = this.#order.filter((row) => row.isLive);
+    const counted = rows.findIndex((row) => !row.isCounted);
+    return {
+      horizon: this.#horizon,
+      clients,
+      ackedThrough: clients.map((client) => client.ackedThrough),
+      rows,
+      results: rows.map((row) => row.result),
+      countedRows: counted < 0 ? rows.length : counted,
+    };
+  }
+
+  /** Reads a table that was written, some rows in a step. @throws ClustorError `CLUSTOR_WIRE_*` for bytes that are none. */
+  static *reading(
+    reader: ByteReader,
+    bounds: IdempotencyBounds,
+  ): Generator<undefined, IdempotencyTable, undefined> {
+    const table = new IdempotencyTable(bounds);
+    table.#horizon = reader.u64() as LogIndex;
+    const clients: ClientRows[] = [];
+    for (const written of readWrittenClients(reader)) {
+      if (table.#clients.has(written.key)) throw badTable('a session stands there twice');
+      const client = table.#clientOf(written.key);
+      client.ackedThrough = written.ackedThrough;
+      clients.push(client);
+      if (clients.length % rowsInStep === 0) yield;
+    }
+    const { rowCount, countedRows } = readRowCounts(reader);
+    const results = new ResultCopies();
+    let lastIndex = -1;
+    for (let at = 0; at < rowCount; at++) {
+      const row = readWrittenRow(reader, { clients, results, isCounted: at < countedRows });
+      if (row.index <= lastIndex) throw badTable('its rows are not in the order of the log');
+      lastIndex = row.index;
+      table.#takeIn(row);
+      if (at % rowsInStep === rowsInStep - 1) yield;
+    }
+    table.#uncountedStart = countedRows;
+    return table;
+  }
+
+  #takeIn(row: IdempotencyRow): void {
+    const { client, sequence, key } = row;
+    if (client === undefined ? this.#opaque.has(key) : client.rows.has(sequence))
+      throw badTable('a request stands there twice');
+    if (client === undefined) this.#opaque.set(key, row);
+    else client.rows.set(sequence, row);
+    this.#order.push(row);
+    this.#rows++;
+    this.#bytes += rowOverheadBytes + key.length;
+    if (row.isCounted) this.#bytes += row.result?.length ?? 0;
   }
 
   /** Results of entries so far behind `index` that they are known wherever `index` is judged. */

@@ -31,6 +31,10 @@ export interface NodeLimits {
    * (`durability.max_device_latency_ms`, ELE-8), or for direct writes (DUR-4).
    */
   readonly deviceLatencyMsMax: number;
+  /** Bytes of a partition's log behind its newest snapshot from which on another one is taken (specification §7). */
+  readonly snapshotLogBytes: number;
+  /** Age of a partition's newest snapshot at which another one is taken, if it is used at all, milliseconds. */
+  readonly snapshotIntervalMs: number;
 }
 
 /** The defaults. @public */
@@ -46,6 +50,8 @@ export const defaultNodeLimits: NodeLimits = {
   connectionQueueBytesMax: 32 * 1024 * 1024,
   highRttMs: 150,
   deviceLatencyMsMax: defaultDeviceLatencyMsMax,
+  snapshotLogBytes: 512 * 1024 * 1024,
+  snapshotIntervalMs: 15 * 60 * 1000,
 };
 
 /** What is larger cannot be done, whatever a node is told. */

@@ -21,9 +21,10 @@ export function linkEvents({ hosted, guarded, wake, armTimer }: LinkEventParts):
   return {
     linkUp: (nodeId, newBoot) => {
       guarded(() => {
-        for (const { replica, quarantine } of hosted()) {
+        for (const { replica, quarantine, snapshots } of hosted()) {
           replica.input({ kind: 'peerConnected', nodeId, newBoot });
           quarantine.peerConnected();
+          snapshots?.peerConnected(nodeId);
           if (replica.leaderNodeId === nodeId) wake(replica.partitionId);
         }
       });

@@ -3,6 +3,7 @@ import type { ClusterId, Incarnation, NodeId, PartitionId } from '../base/ids.ts
 import type { LeafHash } from '../codec/entry-frame.ts';
 import { ownHandshake, type Handshake, type WireCapabilities } from '../codec/handshake.ts';
 import type { Clock } from '../ports/clock.ts';
+import type { Cryptography } from '../ports/cryptography.ts';
 import type { Entropy } from '../ports/entropy.ts';
 import type { FileSystem } from '../ports/file-system.ts';
 import type { Observer } from '../ports/observer.ts';
@@ -29,9 +30,11 @@ export interface NodeParts {
   readonly observer: Observer;
   /** Makes the machine of a partition; called once per hosted partition. */
   readonly createStateMachine: (partitionId: PartitionId) => StateMachine;
-  readonly limits?: Partial<NodeLimits>;
+  readonly limits?: Partial<NodeLimits> | undefined;
   readonly storage?: Partial<LogStoreLimits>;
   readonly raft?: Partial<RaftSettings>;
+  /** Hashes snapshots. @defaultValue that of `encryption`; a node with neither takes none. */
+  readonly cryptography?: Cryptography | undefined;
   /** Encrypts the journal. */
   readonly encryption?: JournalEncryption | undefined;
   /** What the node tells others that it understands, where it is to pass for another version. @defaultValue what this version does */

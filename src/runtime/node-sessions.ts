@@ -235,6 +235,15 @@ export class NodeSessions implements SessionOwner {
       case 'repairResponse':
         this.#life(message.partitionId, message.toIncarnation)?.quarantine.answered(message);
         return;
+      case 'snapshotRequest':
+        this.#life(message.partitionId, message.toIncarnation)?.snapshots?.serve(
+          peer.nodeId,
+          message,
+        );
+        return;
+      case 'snapshotResponse':
+        this.#life(message.partitionId, message.toIncarnation)?.snapshots?.answered(message);
+        return;
       default:
         this.#coreMessage(peer.nodeId, message);
     }
@@ -247,6 +256,7 @@ export class NodeSessions implements SessionOwner {
     const received = ReceivedFrames.verify(message);
     const { fromReplica, fromIncarnation, term, prevIndex, prevTerm, commit } = message;
     const receiverInDoubt = hasFlag('appendEntries', message.flags, 'receiverInDoubt');
+    const needsSnapshot = hasFlag('appendEntries', message.flags, 'needsSnapshot');
     replica.receive(
       {
         kind: 'appendEntries',
@@ -258,6 +268,7 @@ export class NodeSessions implements SessionOwner {
         prevTerm,
         commit,
         receiverInDoubt,
+        needsSnapshot,
         entries: received.entries,
       },
       received,

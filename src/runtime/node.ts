@@ -6,14 +6,8 @@
  */
 import { present } from '../base/assert.ts';
 import { ClustorError, isClustorError, messageOf } from '../base/errors.ts';
-import {
-  incarnation,
-  type ClusterId,
-  type Incarnation,
-  type NodeId,
-  type PartitionId,
-} from '../base/ids.ts';
-import { uuidFromBytes } from '../base/ids.ts';
+import { incarnation, uuidFromBytes } from '../base/ids.ts';
+import type { ClusterId, Incarnation, NodeId, PartitionId } from '../base/ids.ts';
 import type { Handshake } from '../codec/handshake.ts';
 import type { NodeAddress } from '../ports/transport.ts';
 import {
@@ -38,6 +32,8 @@ import {
   closeHosted,
   hostPartition,
   neededNodes,
+  rewrapSnapshots,
+  snapshotsClosed,
   sweepHosted,
   wakeHosted,
   type HostedPartition,
@@ -50,6 +46,7 @@ import { PeerLinks, type PeerLinkListener } from './peer-links.ts';
 import { ReplicaCreator } from './replica-creator.ts';
 import type { Replica } from './replica.ts';
 import { NodeSessions } from './node-sessions.ts';
+import { openSnapshotFolders, type RecoveredReplica } from './node-snapshots.ts';
 import { NodeTimer } from './node-timer.ts';
 import type { NodeStatus } from './status.ts';
 import { storeEvents } from './store-events.ts';
@@ -126,8 +123,7 @@ export class ClustorNode {
         });
       },
     });
-    const queueBytesMax = this.#limits.connectionQueueBytesMax;
-    const fail = this.#fail;
+    const { connectionQueueBytesMax: queueBytesMax, highRttMs } = this.#limits;
     this.#links = new PeerLinks({
       transport,
       clock,
@@ -135,13 +131,13 @@ export class ClustorNode {
       turn: this.#turn,
       handshake: this.#handshake,
       queueBytesMax,
-      highRttMs: this.#limits.highRttMs,
+      highRttMs,
       deviceLatencyUs: () => this.#watch.deviceLatencyUs,
       listener: this.#linkEvents(),
-      fail,
+      fail: this.#fail,
     });
     this.#watch = this.#leadershipWatch();
-    this.#sessions = this.#nodeSessions(queueBytesMax, fail);
+    this.#sessions = this.#nodeSessions(queueBytesMax);
   }
 
   /** Recovers the data directory, begins to listen and takes part. */
@@ -256,20 +252,23 @@ export class ClustorNode {
         fail: this.#fail,
       }),
     });
-    for (const recovered of this.#store.recovered) this.#host(recovered);
+    for (const found of await openSnapshotFolders(this.#parts, this.#store)) this.#host(found);
+    this.#store.keyDesk.rewrapSnapshots = () => rewrapSnapshots(this.#hosted.values());
     this.#turn.flushStorage = () => {
       this.#store?.flush();
     };
   }
 
   /** Makes a replica and what serves it. */
-  #host(recovered: RecoveredPartition): HostedPartition {
+  #host({ recovered, snapshots }: RecoveredReplica): HostedPartition {
     const store = present(this.#store, 'replicas are hosted after recovery');
     const { partitionId } = recovered;
     const { clock, observer, entropy } = this.#parts;
     const hosted = hostPartition({
       nodeId: this.nodeId,
       recovered,
+      snapshots,
+      fail: this.#fail,
       log: present(store.partition(partitionId), 'a recovered partition has a log'),
       machine: this.#parts.createStateMachine(partitionId),
       settings: this.#settings,
@@ -319,13 +318,14 @@ export class ClustorNode {
     this.#timer.start();
   }
 
-  #beginHosted({ replica, quarantine }: HostedPartition, delayTicks = 0): void {
+  #beginHosted({ replica, quarantine, snapshots }: HostedPartition, delayTicks = 0): void {
     replica.begin(delayTicks);
     if (this.#clockWatch.isAlarmed) replica.input({ kind: 'clockAlarm', isRaised: true });
     this.#linkMembers(replica);
     for (const { nodeId, quality } of this.#links.all())
       if (quality.isHigh) replica.input({ kind: 'linkRtt', nodeId, isHigh: true });
     quarantine.begin();
+    snapshots?.begin();
   }
 
   #linkMembers(replica: Replica): void {
@@ -344,7 +344,7 @@ export class ClustorNode {
     });
   }
 
-  #nodeSessions(queueBytesMax: number, fail: (error: unknown) => void): NodeSessions {
+  #nodeSessions(queueBytesMax: number): NodeSessions {
     const requests = new ClientRequests({
       turn: this.#turn,
       replicaOf: (partitionId) => this.#hosted.get(partitionId as PartitionId)?.replica,
@@ -363,7 +363,7 @@ export class ClustorNode {
       isWatched: (nodeId, bootId) => this.#links.get(nodeId)?.leadsTo(bootId) === true,
       echoed: (nodeId, echoes) => this.#links.get(nodeId)?.quality.echoed(echoes),
       createReplica: (wanted) => this.#creator.create(wanted),
-      fail,
+      fail: this.#fail,
     });
   }
 
@@ -374,16 +374,16 @@ export class ClustorNode {
       hosted: this.#hosted,
       awake: this.#awake,
       store: () => present(this.#store, 'replicas are created after recovery'),
-      adopt: (created) => {
-        this.#adopt(created);
-      },
+      adopt: this.#adopt.bind(this),
     });
   }
 
   /** A replica was created here, in the place of an earlier life perhaps. */
-  #adopt(created: RecoveredPartition): void {
-    if (this.#closing !== undefined) return;
-    const hosted = this.#host(created);
+  async #adopt(created: RecoveredPartition): Promise<void> {
+    const store = present(this.#store, 'replicas are created after recovery');
+    const [found] = await openSnapshotFolders(this.#parts, store, [created]);
+    if (found === undefined || this.#closing !== undefined) return;
+    const hosted = this.#host(found);
     this.#beginHosted(hosted);
     this.#timer.arm();
     for (const listener of this.#partitionListeners) listener(hosted.partition);
@@ -493,7 +493,8 @@ export class ClustorNode {
     this.#links.close();
     this.#sessions.close();
     await this.#parts.transport.close();
-    await this.#store?.close();
+    await snapshotsClosed(this.#hosted.values());
+    await this.#store?.close().catch(this.#fail);
     this.#resolveStopped(this.#failure);
   }
 }

@@ -10,6 +10,7 @@ import type { QuarantineReason } from '../policy/quarantine.ts';
 import { callBack } from './callback.ts';
 import type { DurabilityDesk, DurabilityStatus } from './durability-desk.ts';
 import type { HoldDesk } from './hold-desk.ts';
+import type { SnapshotDesk, SnapshotInfo } from './snapshot-desk.ts';
 import type { AppendReceipt, LocalAppend, LocalAppender } from './local-append.ts';
 import type { LocalReader } from './local-read.ts';
 import type {
@@ -58,6 +59,7 @@ export interface PartitionParts {
   readonly durability: DurabilityDesk;
   readonly quarantine: QuarantineDesk;
   readonly holds: HoldDesk;
+  readonly snapshots: SnapshotDesk | undefined;
   readonly clock: Clock;
   readonly observer: Observer;
   readonly clientId: Uint8Array;
@@ -311,6 +313,22 @@ export class Partition {
     const [ended = 'Integrity'] = reason === undefined ? inForce : [reason];
     if (ended === 'Integrity') quarantine.clear(ticket);
     else await holds.clear(ended, ticket);
+  }
+
+  /**
+   * Takes a snapshot of this replica's machine, so that the log may begin behind it; resolves when it is whole, read back and
+   * durable on this node. The one that is there where nothing was applied since.
+   * @throws ClustorError `CLUSTOR_SNAPSHOT_UNAVAILABLE` while the machine's state is not whole, `CLUSTOR_DISK_HARD`,
+   * `CLUSTOR_STORAGE_FAILED`, `CLUSTOR_CLOSED`.
+   */
+  async takeSnapshot(): Promise<SnapshotInfo> {
+    const { snapshots } = this.#parts;
+    if (snapshots === undefined)
+      throw new ClustorError(
+        'CLUSTOR_SNAPSHOT_UNAVAILABLE',
+        'this node was opened without cryptography, which snapshots are hashed with',
+      );
+    return snapshots.take();
   }
 
   /** Role, indexes, members and what is under way. */

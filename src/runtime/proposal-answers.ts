@@ -1,6 +1,6 @@
 /** What applied entries mean for those who wait: proposals of this replica are answered, reads released. */
 import { ClustorError } from '../base/errors.ts';
-import type { ApplyListener } from './apply-pipeline.ts';
+import type { ApplyListener } from './apply-types.ts';
 import type { ProposalQueue } from './proposals.ts';
 import type { ReadBarriers } from './read-barriers.ts';
 
@@ -51,4 +51,20 @@ export function failUnapplied(
     waiting: new ClustorError(code, message, { outcome: 'surelyNot', details }),
     appended: new ClustorError(code, message, { outcome: 'unknown', details }),
   });
+}
+
+/** This replica leads no more: whoever waits to be appended or confirmed asks the next leader. */
+export function failPending(
+  { proposals, reads }: { readonly proposals: ProposalQueue; readonly reads: ReadBarriers },
+  notLeader: () => ClustorError,
+): void {
+  if (proposals.waitingCount + proposals.appendedCount > 0)
+    proposals.failAll({
+      waiting: notLeader(),
+      appended: new ClustorError(
+        'CLUSTOR_LEADERSHIP_LOST',
+        'this node stopped leading before the outcome was known',
+      ),
+    });
+  if (reads.unconfirmedCount > 0) reads.failGathered(notLeader());
 }

@@ -97,6 +97,8 @@ export class QuarantineDesk {
   #isRecording = false;
   #awaitsOperator = false;
   #cancelTimer: (() => void) | undefined;
+  /** A snapshot is being put in the place of the damaged log. */
+  #isRescuing = false;
   #isClosed = false;
 
   constructor(options: QuarantineDeskOptions) {
@@ -150,8 +152,10 @@ export class QuarantineDesk {
     if (this.#isClosed || (state.hasLostEvidence && !state.isQuarantined)) return;
     // What is not durable yet may be read before it is written; that is no damage.
     const lastIndex = Math.min(range.lastIndex, this.#known?.durableIndex ?? state.durableIndex);
-    if (lastIndex < range.firstIndex) return;
-    const damaged = { firstIndex: range.firstIndex, lastIndex: lastIndex as LogIndex };
+    // What a snapshot stands for is needed no more.
+    const firstIndex = Math.max(range.firstIndex, replica.log.baseIndex + 1) as LogIndex;
+    if (lastIndex < firstIndex) return;
+    const damaged = { firstIndex, lastIndex: lastIndex as LogIndex };
     if (this.#known !== undefined) {
       if (!this.#known.damaged(damaged)) return;
       // The operator who was called would be refused now; one is called again when this is repaired too.
@@ -178,6 +182,36 @@ export class QuarantineDesk {
   peerConnected(): void {
     if (this.#known === undefined || this.#asked !== undefined) return;
     this.#refusals = 0;
+    this.#next();
+  }
+
+  /** Up to where a snapshot must reach to end this: the own end, once all members were asked for entries in vain. */
+  get rescueIndex(): LogIndex | undefined {
+    const known = this.#known;
+    const isStuck = this.#attempts > 0 && (known?.missing.length ?? 0) > 0;
+    return isStuck && !this.#isRescuing ? known?.end.index : undefined;
+  }
+
+  /** Whether nothing is being written of the repair. */
+  get mayBeRescued(): boolean {
+    return !this.#isWriting && !this.#isRecording;
+  }
+
+  /** A snapshot that reaches to the end of the log is put in its place: entries are asked for no more. */
+  beginRescue(): void {
+    this.#isRescuing = true;
+    this.#asked = undefined;
+    this.#cancelTimer?.();
+  }
+
+  /** The log is the snapshot now: nothing of it is missing. */
+  endRescue(): void {
+    this.#isRescuing = false;
+    this.#known = KnownLog.ofCore(this.#options.replica.state);
+    this.#isPartial = false;
+    this.#attempts = 0;
+    this.#refusals = 0;
+    this.#enter();
     this.#next();
   }
 
@@ -253,7 +287,7 @@ export class QuarantineDesk {
   #next(): void {
     const known = this.#known;
     if (known === undefined || this.#isClosed || this.#isRecording || this.#isWriting) return;
-    if (this.#asked !== undefined) return;
+    if (this.#asked !== undefined || this.#isRescuing) return;
     this.#cancelTimer?.();
     const [range] = known.missing;
     if (range === undefined) this.#finish(undefined);

@@ -25,6 +25,8 @@ export class QuarantineGate {
   readonly #apply: ApplyPipeline;
   /** In force, with what else there is to say; most replicas never have any. */
   #rows: readonly Entered[] = none;
+  /** Its log begins behind a snapshot that this node does not have, or cannot read. */
+  lacksSnapshot = false;
 
   constructor(partitionId: PartitionId, apply: ApplyPipeline) {
     this.#partitionId = partitionId;
@@ -55,9 +57,21 @@ export class QuarantineGate {
 
   /** Why an action is refused, if so. It surely has no effect: it never began. */
   refusal(action: QuarantineAction): ClustorError | undefined {
-    if (this.#rows.length === 0) return undefined;
-    const reason = forbiddenBy(this.reasons, action);
-    return reason === undefined ? undefined : this.errorOf(reason);
+    const reason = this.#rows.length === 0 ? undefined : forbiddenBy(this.reasons, action);
+    if (reason !== undefined) return this.errorOf(reason);
+    const isWithout =
+      action === 'mayPropose'
+        ? this.lacksSnapshot
+        : action === 'mayRead' && this.#apply.isRestoring;
+    return isWithout ? this.#withoutState() : undefined;
+  }
+
+  /** What the machine holds is of no use until it has taken a snapshot in. */
+  #withoutState(): ClustorError {
+    return new ClustorError(
+      'CLUSTOR_SNAPSHOT_MISSING',
+      `the machine of partition ${this.#partitionId} on this node ${this.lacksSnapshot ? 'waits for' : 'is taking in'} a snapshot`,
+    );
   }
 
   /** What somebody is told who is refused for this reason. */

@@ -12,7 +12,7 @@ import { activeConfiguration } from '../raft/index.ts';
 import type { LogStore } from '../storage/log-store.ts';
 import type { RecoveredPartition } from '../storage/log-store-types.ts';
 import type { ReplicaToCreate } from '../storage/replica-files.ts';
-import { closeHosted, type HostedPartition } from './hosted-partition.ts';
+import { closeHosted, snapshotsClosed, type HostedPartition } from './hosted-partition.ts';
 import type { Replica } from './replica.ts';
 
 /** What creation needs from the node. */
@@ -24,7 +24,7 @@ export interface ReplicaCreatorOptions {
   readonly awake: Set<Replica>;
   readonly store: () => LogStore;
   /** Hosts what was created. */
-  readonly adopt: (created: RecoveredPartition) => void;
+  readonly adopt: (created: RecoveredPartition) => Promise<void>;
 }
 
 /** A leader's wish for a new replica. */
@@ -72,7 +72,9 @@ export class ReplicaCreator {
             this.#retire(wanted);
           })
         : await store().createReplica(wanted);
-      adopt(created);
+      // Snapshots of the life that ended lie where those of the new one will.
+      if (known !== undefined) await snapshotsClosed([known]);
+      await adopt(created);
       observer.emit({
         level: 'info',
         kind: 'replicaCreated',

@@ -24,3 +24,9 @@ export function doubtedFields({
 }: Extract<Effect, { kind: 'peerInDoubt' }>): EventFields {
   return { replicaId: member.replicaId, nodeId: member.nodeId, matchIndex };
 }
+
+/** A change of role. */
+export function roleFields(effect: Extract<Effect, { kind: 'roleChanged' }>): EventFields {
+  const { role, term, leaderNodeId, reason } = effect;
+  return { role, term, leaderNodeId, reason };
+}

@@ -9,7 +9,7 @@ import type { StateMachine } from '../ports/state-machine.ts';
 import type { Input, RaftSettings, RaftStart } from '../raft/index.ts';
 import type { RecoveredPartition } from '../storage/log-store-types.ts';
 import type { PartitionLog } from '../storage/partition-log.ts';
-import type { ApplyListener } from './apply-pipeline.ts';
+import type { ApplyListener } from './apply-types.ts';
 import type { NodeLimits } from './limits.ts';
 import type { PeerLinks } from './peer-links.ts';
 import type { Replica } from './replica.ts';
@@ -40,9 +40,11 @@ export interface ReplicaOptions {
   readonly listener: ReplicaListener;
 }
 
-/** What a replica needs besides: who is told that its machine failed. */
+/** What a replica needs besides: who is told that its machine failed, and that it needs a snapshot. */
 export interface ReplicaParts extends ReplicaOptions {
   readonly faulted: ApplyListener['faulted'];
+  /** Its leader no longer has what its log lacks; told with each step while it is so. */
+  readonly snapshotWanted: () => void;
 }
 
 /** Inputs that need no more than the core. */
@@ -64,6 +66,7 @@ export type ReplicaInput = Extract<
       | 'stepDown'
       | 'quarantine'
       | 'repaired'
+      | 'termSeen'
       | 'hold';
   }
 >;

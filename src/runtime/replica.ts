@@ -4,9 +4,9 @@
  * Everything here is synchronous; what takes time (storage, sockets, cold reads, an asynchronous state machine) answers
  * later as another input. A broken invariant stops the whole node: a replica that cannot trust itself must not speak.
  */
-import { assert, unreachable } from '../base/assert.ts';
+import { assert, present, unreachable } from '../base/assert.ts';
 import { ClustorError } from '../base/errors.ts';
-import type { Incarnation, LogIndex, NodeId, PartitionId, ReplicaId, Term } from '../base/ids.ts';
+import type { Incarnation, LogIndex, NodeId, PartitionId, ReplicaId } from '../base/ids.ts';
 import {
   activeConfiguration,
   createRaftState,
@@ -22,29 +22,39 @@ import {
   type Input,
   type LeaseStatus,
   type PeerMessage,
+  termAt,
   type RaftState,
+  type WholeLog,
 } from '../raft/index.ts';
+import type { Configuration } from '../base/membership.ts';
 import type { StateMachine } from '../ports/state-machine.ts';
-import type { HardState } from '../storage/log-store-types.ts';
+import type { AppendCompletion, HardState } from '../storage/log-store-types.ts';
 import type { PartitionLog } from '../storage/partition-log.ts';
 import { AppendSender } from './append-sender.ts';
-import { ApplyPipeline } from './apply-pipeline.ts';
+import type { ApplyPipeline } from './apply-pipeline.ts';
 import { readChecked } from './checked-read.ts';
 import { metadataRefusal, sizeRefusal } from './entry-admission.ts';
 import { EntryTail } from './entry-tail.ts';
 import { FrameBuilder } from './frame-builder.ts';
+import { FrozenInputs } from './frozen-inputs.ts';
 import { heldUntilOperator } from './hold-desk.ts';
 import { notLeaderError } from './not-leader.ts';
-import { answeringListener, failUnapplied } from './proposal-answers.ts';
+import { sendWords } from './peer-words.ts';
+import { failPending, failUnapplied } from './proposal-answers.ts';
 import { ProposalQueue, type Proposal } from './proposals.ts';
 import { QuarantineGate } from './quarantine-gate.ts';
 import { ReadBarriers, type ReadWaiter } from './read-barriers.ts';
 import type { ReceivedFrames } from './received-frames.ts';
+import { replicaApply } from './replica-apply.ts';
 import { replicaClosed } from './replica-closed.ts';
-import { configurationFields, doubtedFields, type EventFields } from './replica-events.ts';
+import {
+  configurationFields,
+  doubtedFields,
+  roleFields,
+  type EventFields,
+} from './replica-events.ts';
 import { raftStart, type ReplicaInput, type ReplicaParts } from './replica-options.ts';
 import type { TurnWork } from './turn.ts';
-import { wireOf } from './wire-mapping.ts';
 
 /** See the file comment. */
 export class Replica implements TurnWork {
@@ -64,6 +74,7 @@ export class Replica implements TurnWork {
   readonly #frames: FrameBuilder;
   readonly #sender: AppendSender;
   readonly #effects: Effect[] = [];
+  readonly #frozen = new FrozenInputs();
   #isMarked = false;
   #isApplyMarked = false;
   #isStepping = false;
@@ -105,24 +116,13 @@ export class Replica implements TurnWork {
       readsMax: limits.readsMax,
       whyStopped: () => heldUntilOperator(this.gate),
     });
-    this.apply = new ApplyPipeline({
-      partitionId: recovered.partitionId,
-      machine: options.machine,
-      limits,
-      clock: options.clock,
-      appliedIndex: recovered.baseIndex,
+    this.apply = replicaApply(options, {
       source: {
         slice: (firstIndex, lastIndex) => this.tail.slice(firstIndex, lastIndex),
         read: this.readLog,
       },
-      listener: answeringListener({
-        proposals: this.#proposals,
-        reads: this.reads,
-        durabilityChanged: (transition, place) => {
-          this.#options.listener.durabilityChanged(this, transition, place);
-        },
-        faulted: options.faulted,
-      }),
+      proposals: this.#proposals,
+      reads: this.reads,
     });
     this.gate = new QuarantineGate(recovered.partitionId, this.apply);
   }
@@ -258,7 +258,7 @@ export class Replica implements TurnWork {
 
   /** The tick at which time next matters here. */
   get nextTickDue(): number {
-    return nextTickDue(this.state);
+    return this.#frozen.isFrozen ? this.#options.ticks.now + 1 : nextTickDue(this.state);
   }
 
   /** Time passed. */
@@ -282,18 +282,41 @@ export class Replica implements TurnWork {
   }
 
   /** Storage finished an append. */
-  appendDurable(completion: {
-    readonly appendSequence: number;
-    readonly lastIndex: LogIndex;
-    readonly lastTerm: Term;
-    readonly ledgerSequence: number;
-  }): void {
+  appendDurable(completion: AppendCompletion): void {
     this.#step({
       kind: 'durable',
       appendSequence: completion.appendSequence,
       index: completion.lastIndex,
       term: completion.lastTerm,
       ledgerSeq: completion.ledgerSequence,
+    });
+  }
+
+  /** The log begins behind this entry from now on: a snapshot on this node holds what was before, and nobody lacks it. */
+  compact(index: LogIndex): void {
+    const term = present(termAt(this.state.log, index), 'only entries of the log go');
+    this.#step({ kind: 'compacted', baseIndex: index });
+    this.log.compact({ index, term });
+  }
+
+  /** Puts a snapshot in the place of the log, or of its beginning; resolves when that is durable and the core goes on from it. */
+  replaceLog(by: {
+    readonly log: WholeLog;
+    readonly configuration: Configuration;
+    readonly keepsTail: boolean;
+  }): Promise<void> {
+    const { log, configuration, keepsTail } = by;
+    this.#frozen.freeze();
+    return new Promise((resolve) => {
+      const place = { index: log.baseIndex, term: log.baseTerm, configuration, keepsTail };
+      this.log.install(place, () => {
+        if (!keepsTail) this.tail.drop();
+        const waiting = this.#frozen.thaw();
+        this.#step({ kind: 'snapshotInstalled', log, configuration });
+        for (const input of waiting) this.#step(input);
+        resolve();
+      });
+      this.#options.turn.schedule();
     });
   }
 
@@ -311,7 +334,7 @@ export class Replica implements TurnWork {
   }
 
   #step(input: Input): void {
-    if (this.#isClosed) return;
+    if (this.#isClosed || !this.#frozen.passes(input)) return;
     assert(!this.#isStepping, 'a step does not begin within another');
     this.#isStepping = true;
     this.stepCount++;
@@ -325,6 +348,7 @@ export class Replica implements TurnWork {
     this.#isStepping = false;
     if (this.state.isHibernating !== wasHibernating) this.#hibernationChanged();
     if (this.#effects.length > 0) this.#runEffects();
+    if (this.state.snapshotWanted !== undefined) this.#options.snapshotWanted();
     this.#options.turn.schedule();
   }
 
@@ -375,7 +399,7 @@ export class Replica implements TurnWork {
         if (!this.isMuted) this.#sender.send(effect);
         return;
       case 'sendMessage':
-        this.#sendMessage(effect);
+        if (!this.isMuted) sendWords(effect, this.#options.links, this.log);
         return;
       case 'roleChanged':
         this.#roleChanged(effect);
@@ -433,30 +457,12 @@ export class Replica implements TurnWork {
     this.log.append(appended, effect.appendSequence);
   }
 
-  #sendMessage(effect: Extract<Effect, { kind: 'sendMessage' }>): void {
-    const link = this.#options.links.get(effect.to.nodeId);
-    if (link === undefined || this.isMuted) return;
-    const { message, to } = effect;
-    if (message.kind === 'heartbeat') link.heartbeat(this.partitionId, to, message);
-    else if (message.kind === 'heartbeatEcho') link.echo(this.partitionId, to, message);
-    else
-      link.send(
-        wireOf(message, { partitionId: this.partitionId, to, storage: this.log.ackFields() }),
-      );
-  }
-
   #roleChanged(effect: Extract<Effect, { kind: 'roleChanged' }>): void {
     this.#roleSinceMs = this.#options.clock.monotonicMs();
     this.roleReason = effect.reason;
-    this.#emit('info', 'roleChanged', {
-      role: effect.role,
-      term: effect.term,
-      leaderNodeId: effect.leaderNodeId,
-      reason: effect.reason,
-    });
-    if (effect.role !== 'leader') {
-      this.#failPending();
-    }
+    this.#emit('info', 'roleChanged', roleFields(effect));
+    if (effect.role !== 'leader')
+      failPending({ proposals: this.#proposals, reads: this.reads }, this.notLeader.bind(this));
     this.#options.listener.roleChanged(this);
   }
 
@@ -466,19 +472,6 @@ export class Replica implements TurnWork {
     if (!this.isHibernating) return;
     this.tail.rest(this.#unneededUpTo());
     this.apply.rest();
-  }
-
-  #failPending(): void {
-    const { waiting, appended } = this.proposalCounts;
-    if (waiting + appended > 0)
-      this.#proposals.failAll({
-        waiting: this.notLeader(),
-        appended: new ClustorError(
-          'CLUSTOR_LEADERSHIP_LOST',
-          'this node stopped leading before the outcome was known',
-        ),
-      });
-    if (this.reads.unconfirmedCount > 0) this.reads.failGathered(this.notLeader());
   }
 
   #mark(): void {

@@ -9,7 +9,7 @@ import {
   framePayloadStart,
   frameTerm,
 } from '../codec/entry-frame.ts';
-import type { FrameSource } from './apply-pipeline.ts';
+import type { FrameSource } from './apply-types.ts';
 import type { AppliedWaiter } from './read-barriers.ts';
 
 /** One committed entry. @public */

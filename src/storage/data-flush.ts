@@ -16,19 +16,21 @@ interface Newest {
 export class DataFlush {
   /** The newest append of each partition in the flush under way. */
   readonly #newest = new Map<PartitionLog, Newest>();
-  /** Moves of the repairs in the flush under way, and whom to tell. */
+  /** Moves of what the flush under way writes anew, and whom to tell. */
   readonly #moves: Extract<LedgerRecord, { kind: 'rangeMoved' }>[] = [];
   readonly #repaired: (() => void)[] = [];
+  /** Flushes of entries laid out since the start. */
+  flushes = 0;
   /** Entries sealed since the start. */
   entries = 0;
   /** Bytes of their frames. */
   entryBytes = 0;
 
-  /** Lays out an append or a repair in the flush that the writer has begun. */
+  /** Lays out an append, a repair or a copy in the flush that the writer has begun. */
   seal(writer: SegmentWriter, append: PendingAppend): void {
     const { log, batch, appendSequence } = append;
     if (appendSequence === undefined) {
-      this.#sealRepair(writer, append);
+      this.#sealAnew(writer, append);
       return;
     }
     for (const part of termParts(batch)) {
@@ -53,13 +55,20 @@ export class DataFlush {
     newest.lastTerm = batch.lastTerm;
   }
 
-  #sealRepair(writer: SegmentWriter, { log, batch, done }: PendingAppend): void {
+  #sealAnew(writer: SegmentWriter, append: PendingAppend): void {
+    const { log, batch, done, cause = 'repair' } = append;
     const { segmentSeq } = writer.segment;
     for (const part of termParts(batch)) {
       const { block, offset } = writer.place();
       const { firstIndex, lastIndex, lastTerm } = part;
       const count = lastIndex - firstIndex + 1;
-      log.index.pushMoved({ firstIndex, count, term: lastTerm, block, offset }, segmentSeq);
+      const run = { firstIndex, count, term: lastTerm, block, offset };
+      const moved = (): void => {
+        log.index.pushMoved(run, segmentSeq);
+      };
+      // What is missing can be looked for in its new place at once; a copy is read there only when it has been written.
+      if (cause === 'repair') moved();
+      else this.#repaired.push(moved);
       writer.add(part.bytes);
       this.#moves.push({
         kind: 'rangeMoved',
@@ -69,6 +78,7 @@ export class DataFlush {
         lastTerm,
         toSegment: segmentSeq,
         endOffset: 0,
+        cause,
       });
     }
     if (done !== undefined) this.#repaired.push(done);
@@ -80,6 +90,7 @@ export class DataFlush {
     place: { readonly endOffset: number; readonly bytes: number },
   ): LedgerRecord[] {
     const { endOffset } = place;
+    this.flushes++;
     chargePadding(sealed, place.bytes);
     const records: LedgerRecord[] = this.#moves.splice(0).map((move) => ({ ...move, endOffset }));
     for (const { log, batch } of sealed) {

@@ -72,7 +72,12 @@ export class DiskGuard {
     this.#sinceMs = options.clock.monotonicMs();
   }
 
-  /** Whether writes of clients are refused. */
+  /** Whether room is getting short, or worse. */
+  get isSoft(): boolean {
+    return this.#verdict.pressure !== 'none';
+  }
+
+  /** Whether entries of clients are refused. */
   get isHard(): boolean {
     return this.#verdict.pressure === 'hard';
   }

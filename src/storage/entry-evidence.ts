@@ -4,17 +4,20 @@
  *
  * A frame alone proves nothing, because what was written but never covered may be cut at the next start. A record alone
  * proves nothing either, because the disk may have lost what it covers. Only both together are evidence.
+ *
+ * An entry at or below the one that the log begins behind has no frame any more. What proves it is the ledger record that
+ * says so, and a snapshot at or behind that entry which the log goes on from, read whole and compared with its manifest. It
+ * holds what the entry did, and not the entry: which one it was, other directories may tell (`policy/entry-proof`).
  */
 import type { Incarnation, LogIndex, PartitionId, ReplicaId, Term } from '../base/ids.ts';
-import type { IndexRange } from '../base/index-ranges.ts';
 import type { Configuration } from '../base/membership.ts';
 import { frameCrc, frameLeaf, verifyLeaf } from '../codec/entry-frame.ts';
-import { ledgerHeaderBytes } from '../codec/ledger-format.ts';
 import type { QuarantineRow } from '../codec/ledger-records.ts';
 import { segmentSeqOfFileName } from '../codec/segment-format.ts';
 import { configurationOfFrame } from '../codec/system-entry.ts';
 import type { Cryptography } from '../ports/cryptography.ts';
 import type { FileSystem } from '../ports/file-system.ts';
+import { CoverageTrail, type BaseEvidence, type LedgerEvidence } from './coverage-trail.ts';
 import {
   LiveLog,
   segmentsOf,
@@ -22,32 +25,14 @@ import {
   withOpened,
   type DirectoryPlace,
   type OpenedDirectory,
+  type TermRange,
   type WalkedFrame,
 } from './journal-walk.ts';
 import { ledgerFileName } from './durability-ledger.ts';
-import { isBefore, type JournalPosition } from './ledger-image.ts';
-import type { ReplayedFlush } from './ledger-replay.ts';
+import { isBefore } from './ledger-image.ts';
 import { walFolder } from './recovery.ts';
-
-/** The ledger record that covers an entry, and the flush it stands in. */
-export interface LedgerEvidence {
-  readonly generation: number;
-  readonly flushSeq: number;
-  /** File offset of the flush's first copy. */
-  readonly offset: number;
-  readonly copies: ReplayedFlush['copies'];
-  /** The first flush of a generation, which carries over what the one before said: a truncation may have lowered the index, not the term. */
-  readonly isCarriedOver: boolean;
-  readonly record: {
-    readonly index: LogIndex;
-    readonly term: Term;
-    readonly commitIndex: LogIndex;
-  };
-  /** Journal position that the flush covers; where a repair wrote the entry again, the position of that flush. */
-  readonly covers: JournalPosition;
-  /** The flush that says where a repair wrote the entry, if one did. */
-  readonly movedBy?: { readonly generation: number; readonly flushSeq: number } | undefined;
-}
+import type { SnapshotManifest, SnapshotPlace } from './snapshot-folder.ts';
+import { goodSnapshot, listSnapshots, syncSnapshots, unlessGone } from './snapshot-listing.ts';
 
 /** Proof that this directory holds an entry on stable storage. */
 export interface EntryEvidence {
@@ -64,9 +49,27 @@ export interface EntryEvidence {
   readonly ledger: LedgerEvidence;
 }
 
+/** Proof that this directory holds what an entry did, in a snapshot on stable storage. */
+export interface SnapshotEvidence {
+  readonly kind: 'inSnapshot';
+  readonly index: LogIndex;
+  /** Where the log begins, and the flush that says so. */
+  readonly base: BaseEvidence;
+  /** A snapshot that was read whole, and is what its manifest says. */
+  readonly snapshot: SnapshotPlace & {
+    /** SHA-256 of what the manifest says. */
+    readonly contentHash: string;
+    readonly createdMs: number;
+    readonly bytes: number;
+    readonly parts: number;
+  };
+}
+
 /** What the directory says about one index. */
 export type EntryFinding =
-  EntryEvidence | { readonly kind: 'notHeld'; readonly index: LogIndex; readonly reason: string };
+  | EntryEvidence
+  | SnapshotEvidence
+  | { readonly kind: 'notHeld'; readonly index: LogIndex; readonly reason: string };
 
 /** What one directory says. */
 export interface DirectoryEvidence {
@@ -77,8 +80,14 @@ export interface DirectoryEvidence {
   /** Why this replica counts for nothing, if so. */
   readonly doubt: string | undefined;
   readonly commitIndex: LogIndex;
-  /** Live configurations that its ledger knows. */
+  /** Live configurations that its ledger knows, and those of its snapshots. */
   readonly configurations: readonly Configuration[];
+  /** The log begins behind this entry; 0 where it begins with its first one. */
+  readonly baseIndex: LogIndex;
+  /** Terms of the covered entries that are in the journal. */
+  readonly terms: readonly TermRange[];
+  /** Entries that are known to be committed, and so everything before them: where the log begins, and the snapshot that was read. */
+  readonly committed: readonly SnapshotPlace[];
   readonly findings: ReadonlyMap<LogIndex, EntryFinding>;
 }
 
@@ -99,7 +108,7 @@ interface FoundFrame {
   readonly hasLeaf: boolean;
   readonly isLeafRight: boolean;
   readonly endOffset: number;
-  /** It stands where the ledger says that a repair wrote it. */
+  /** It stands where the ledger says that it was written anew. */
   readonly isMoved: boolean;
 }
 
@@ -131,8 +140,13 @@ async function gathered(
       ? 'the directory hosts no replica of the partition'
       : (replay.fault ?? row.doubts.get(replica.incarnation));
   const journal = await framesOf(opened, question);
+  const snapshots = await snapshotsOf(opened, question, { log: journal.log, base: covered.base });
   const findings = new Map<LogIndex, EntryFinding>();
   for (const index of question.indexes) {
+    if (index <= journal.log.baseIndex && doubt === undefined) {
+      findings.set(index, inSnapshot(index, snapshots));
+      continue;
+    }
     const frame = journal.frames.get(index);
     const ledger = covered.of(index, frame?.isMoved === true);
     const isGivenUp = isQuarantined(row.quarantine, replica?.incarnation, index);
@@ -145,8 +159,64 @@ async function gathered(
     replica,
     doubt,
     commitIndex,
-    configurations: [...row.configurations, ...journal.configurations],
+    configurations: [...row.configurations, ...journal.configurations, ...snapshots.configurations],
+    baseIndex: journal.log.baseIndex,
+    terms: journal.log.terms,
+    committed: doubt === undefined ? snapshots.committed : [],
     findings,
+  };
+}
+
+/** What the snapshots of a directory say of entries that are in the journal no more. */
+interface SnapshotsRead {
+  readonly base: BaseEvidence | undefined;
+  /** The newest good one that the log goes on from. */
+  readonly manifest: SnapshotManifest | undefined;
+  readonly faults: readonly string[];
+  readonly configurations: readonly Configuration[];
+  readonly committed: readonly SnapshotPlace[];
+}
+
+/** Reads a snapshot only where an entry is asked about that none but a snapshot has. */
+async function snapshotsOf(
+  opened: OpenedDirectory,
+  { partitionId, indexes, cryptography }: EvidenceQuestion,
+  { log, base }: { readonly log: LiveLog; readonly base: BaseEvidence | undefined },
+): Promise<SnapshotsRead> {
+  const listing = await listSnapshots(opened, { partitionId, cryptography });
+  const configurations = listing.folder.published.map(({ configuration }) => configuration);
+  const isAsked = [...indexes].some((index) => index <= log.baseIndex);
+  const { manifest, faults } = isAsked
+    ? await goodSnapshot(listing, log)
+    : { manifest: undefined, faults: [] };
+  const committed = [base, manifest].flatMap((place) =>
+    place === undefined ? [] : [{ index: place.index, term: place.term }],
+  );
+  return { base, manifest, faults, configurations, committed };
+}
+
+function inSnapshot(index: LogIndex, { base, manifest, faults }: SnapshotsRead): EntryFinding {
+  if (base === undefined || manifest === undefined) {
+    const why = faults.length === 0 ? '' : `: ${faults.join('; ')}`;
+    return {
+      kind: 'notHeld',
+      index,
+      reason: `the log begins behind entry ${base?.index ?? 0}, and no good snapshot is at or behind that entry${why}`,
+    };
+  }
+  const { index: at, term, contentHash, createdMs, stateBytes, machineBytes, parts } = manifest;
+  return {
+    kind: 'inSnapshot',
+    index,
+    base,
+    snapshot: {
+      index: at,
+      term,
+      contentHash,
+      createdMs,
+      bytes: stateBytes + machineBytes,
+      parts: parts.length,
+    },
   };
 }
 
@@ -158,9 +228,10 @@ export async function syncBeforeReading(fileSystem: FileSystem, directory: strin
   const folder = walFolder(directory);
   for (const name of await fileSystem.listDirectory(folder)) {
     if (name === ledgerFileName || segmentSeqOfFileName(name) !== undefined)
-      await fileSystem.syncFile(`${folder}/${name}`);
+      await unlessGone(fileSystem.syncFile(`${folder}/${name}`));
   }
   await fileSystem.syncDirectory(folder);
+  await syncSnapshots(fileSystem, directory);
 }
 
 /** Whether a quarantine that is in force counts the entry as damaged, whatever can be read of it now (specification §5.6). */
@@ -228,6 +299,7 @@ async function framesOf(
   opened: OpenedDirectory,
   { partitionId, indexes, cryptography }: EvidenceQuestion,
 ): Promise<{
+  readonly log: LiveLog;
   readonly frames: ReadonlyMap<LogIndex, FoundFrame>;
   readonly configurations: readonly Configuration[];
   readonly damage: string;
@@ -256,6 +328,7 @@ async function framesOf(
       damage.push(`segment ${segment.segmentSeq} has ${result.damagedBlocks} damaged blocks`);
   }
   return {
+    log,
     frames,
     configurations,
     damage: damage.length === 0 ? '' : `; ${damage.join(', ')}`,
@@ -278,76 +351,4 @@ function foundFrame(
     isLeafRight: verifyLeaf(bytes, start, (input) => hashes.sha256(input)),
     endOffset,
   };
-}
-
-/** The records that cover entries of one partition, what was truncated since left out; ascending in what they reach. */
-class CoverageTrail {
-  readonly #partitionId: PartitionId;
-  #trail: { readonly evidence: LedgerEvidence; readonly reach: number }[] = [];
-  /** Moves by repairs, the newest last; which of them hold is for the image to say. */
-  readonly #moves: (IndexRange & Pick<LedgerEvidence, 'movedBy' | 'covers'>)[] = [];
-
-  constructor(partitionId: PartitionId) {
-    this.#partitionId = partitionId;
-  }
-
-  add({ flush, offset, copies }: ReplayedFlush): void {
-    const { generation, flushSeq, segmentSeq, endOffset } = flush;
-    for (const record of flush.records) {
-      if (record.kind === 'truncated' && record.partitionId === this.#partitionId)
-        this.#cut(record.fromIndex - 1);
-      if (record.kind === 'rangeMoved' && record.partitionId === this.#partitionId) {
-        const { firstIndex, lastIndex } = record;
-        const movedBy = { generation, flushSeq };
-        this.#moves.push({ firstIndex, lastIndex, movedBy, covers: { segmentSeq, endOffset } });
-      }
-      if (record.kind !== 'durability' || record.partitionId !== this.#partitionId) continue;
-      const { index, term, commitIndex } = record;
-      if (index <= this.#reach) continue;
-      const evidence = {
-        generation,
-        flushSeq,
-        offset,
-        copies,
-        isCarriedOver: offset === ledgerHeaderBytes,
-        record: { index, term, commitIndex },
-        covers: { segmentSeq, endOffset },
-      };
-      this.#trail.push({ evidence, reach: index });
-    }
-  }
-
-  /** The first record that reaches an entry, with the newest move of it if it was moved. */
-  of(index: LogIndex, isMoved: boolean): LedgerEvidence | undefined {
-    const evidence = this.#firstTo(index);
-    if (evidence === undefined || !isMoved) return evidence;
-    const isOf = (move: IndexRange): boolean => move.firstIndex <= index && move.lastIndex >= index;
-    const move = [...this.#moves].reverse().find(isOf);
-    return move === undefined
-      ? evidence
-      : { ...evidence, movedBy: move.movedBy, covers: move.covers };
-  }
-
-  #firstTo(index: LogIndex): LedgerEvidence | undefined {
-    let low = 0;
-    let high = this.#trail.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if ((this.#trail[middle]?.reach ?? 0) < index) low = middle + 1;
-      else high = middle;
-    }
-    return this.#trail[low]?.evidence;
-  }
-
-  get #reach(): number {
-    return this.#trail[this.#trail.length - 1]?.reach ?? 0;
-  }
-
-  /** Records that reached further go on to speak for what is left: a truncation takes nothing below it away. */
-  #cut(reach: number): void {
-    const kept = this.#trail.filter((row) => row.reach <= reach);
-    const first = this.#trail[kept.length];
-    const left = kept[kept.length - 1]?.reach ?? 0;
-    this.#trail = first !== undefined && reach > left ? [...kept, { ...first, reach }] : kept;
-  }
 }

@@ -1,7 +1,7 @@
 /**
  * Where the entries of one partition are in the journal, in log order: for the segment in use a row for each run (frames of
  * the partition and of one term that follow each other), in flat columns; for closed segments only which indexes they hold:
- * their rows are in `.idx` files. Entries that a repair wrote anew are rare: a short list says where, and is asked first.
+ * their rows are in `.idx` files. Entries that were written anew are rare: a short list says where, and is asked first.
  */
 import { assert } from '../base/assert.ts';
 import type { LogIndex, Term } from '../base/ids.ts';
@@ -31,7 +31,7 @@ export type JournalPlace =
   | { readonly kind: 'open'; readonly run: JournalRun }
   | { readonly kind: 'closed'; readonly range: ClosedRange };
 
-/** Entries that a repair wrote, all or some of `run` in the segment in use; unset once that is closed. */
+/** Entries that were written anew, all or some of `run` in the segment in use; unset once that is closed. */
 interface MovedRun extends ClosedRange {
   readonly run: JournalRun | undefined;
 }
@@ -40,7 +40,7 @@ const rowsAtFirst = 8;
 
 /** See the file comment. */
 export class JournalIndex {
-  readonly #closed: ClosedRange[] = [];
+  #closed: ClosedRange[] = [];
   /** By rising index. */
   #moved: MovedRun[] = [];
   #firstIndex = new Float64Array(rowsAtFirst);
@@ -49,6 +49,7 @@ export class JournalIndex {
   #block = new Uint32Array(rowsAtFirst);
   #offset = new Uint16Array(rowsAtFirst);
   #length = 0;
+  #baseIndex = 0 as LogIndex;
 
   /** Last index held, or 0. */
   get lastIndex(): LogIndex {
@@ -75,13 +76,13 @@ export class JournalIndex {
 
   /** Entries of the log stand in the segment in use from now on, wherever they stood before. */
   pushMoved(run: JournalRun, segmentSeq: number): void {
-    const { firstIndex } = run;
     const moved = {
       segmentSeq,
-      firstIndex,
-      lastIndex: (firstIndex + run.count - 1) as LogIndex,
+      firstIndex: Math.max(run.firstIndex, this.#baseIndex + 1) as LogIndex,
+      lastIndex: (run.firstIndex + run.count - 1) as LogIndex,
       run,
     };
+    if (moved.lastIndex < moved.firstIndex) return;
     this.#moved = [...this.#moved.flatMap((older) => cutRange(older, moved)), moved].sort(
       (left, right) => left.firstIndex - right.firstIndex,
     );
@@ -135,6 +136,15 @@ export class JournalIndex {
     }
   }
 
+  /** Entries up to `baseIndex` are needed no more: whatever holds them holds nothing of this log. */
+  dropThrough(baseIndex: LogIndex): void {
+    this.#baseIndex = baseIndex;
+    const dead = { firstIndex: 0 as LogIndex, lastIndex: baseIndex };
+    this.#moved = this.#moved.flatMap((moved) => cutRange(moved, dead));
+    this.#closed = this.#closed.flatMap((range) => cutRange(range, dead));
+    if (this.#length > 0 && this.#lastInOrder <= baseIndex) this.#length = 0;
+  }
+
   /** Ends the segment in use: its rows go to `take`, what stays is which indexes it holds. */
   closeSegment(segmentSeq: number, take: (run: JournalRun) => void): void {
     const runs = new Set(this.#moved.flatMap(({ run }) => run ?? []));
@@ -146,14 +156,19 @@ export class JournalIndex {
       take(run);
     this.#moved = this.#moved.map((moved) => ({ ...moved, run: undefined }));
     if (this.#length === 0) return;
-    const range = {
-      segmentSeq,
-      firstIndex: (this.#firstIndex[0] ?? 0) as LogIndex,
-      lastIndex: this.#lastInOrder,
-    };
+    const range = { segmentSeq, firstIndex: this.#firstInOpen, lastIndex: this.#lastInOrder };
     this.#length = 0;
     this.#resize(rowsAtFirst);
-    this.#closed.push(range);
+    // What is left of its rows may all lie below the base, when everything behind it was truncated.
+    if (range.lastIndex >= range.firstIndex) this.#closed.push(range);
+  }
+
+  /** Tells each closed segment from which entries are read. */
+  eachHeldSegment(take: (segmentSeq: number) => void): void {
+    for (const { segmentSeq, run } of this.#moved) if (run === undefined) take(segmentSeq);
+    for (const range of this.#closed)
+      if (this.#moved.length === 0 || this.#withoutMoved([range]).length > 0)
+        take(range.segmentSeq);
   }
 
   /** Indexes that are read from a closed segment: without those that were moved elsewhere, with those that were moved there. */
@@ -172,13 +187,15 @@ export class JournalIndex {
     let row = this.#length - 1;
     while (row >= 0 && !isBeforeEnd(this.#block[row] ?? 0)) row--;
     if (row < 0) return moved;
-    const firstIndex = (this.#firstIndex[0] ?? 0) as LogIndex;
+    const firstIndex = this.#firstInOpen;
     const lastIndex = ((this.#firstIndex[row] ?? 0) + (this.#count[row] ?? 0) - 1) as LogIndex;
+    if (lastIndex < firstIndex) return moved;
     return [...this.#withoutMoved([{ firstIndex, lastIndex }]), ...moved];
   }
 
   /** Where an entry is; `undefined` when it is not held. */
   locate(index: LogIndex): JournalPlace | undefined {
+    if (index <= this.#baseIndex) return undefined;
     for (const range of this.#moved) {
       if (index < range.firstIndex || index > range.lastIndex) continue;
       if (range.run === undefined) return { kind: 'closed', range };
@@ -200,6 +217,11 @@ export class JournalIndex {
     });
     const range = this.#closed[at];
     return range === undefined ? undefined : { kind: 'closed', range };
+  }
+
+  /** The first entry of the log in the segment in use; its rows may begin before the base. */
+  get #firstInOpen(): LogIndex {
+    return Math.max(this.#firstIndex[0] ?? 0, this.#baseIndex + 1) as LogIndex;
   }
 
   #withoutMoved(ranges: readonly IndexRange[]): IndexRange[] {

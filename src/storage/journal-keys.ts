@@ -12,6 +12,12 @@ import type { ClusterId, NodeId } from '../base/ids.ts';
 import { EncryptedBlockSealer, segmentKey } from '../codec/encrypted-block.ts';
 import { keyRingFileName } from '../codec/key-ring-format.ts';
 import {
+  unwrapKey,
+  wrapKey,
+  type SnapshotKeyWrapper,
+  type WrappedSnapshotKey,
+} from '../codec/snapshot-key.ts';
+import {
   ledgerHeaderBytes,
   ledgerHeaderMac,
   ledgerHeaderMacInput,
@@ -32,7 +38,7 @@ import {
 import type { SegmentMac } from '../codec/segment-trailer.ts';
 import { isEqualSecret } from '../ports/cryptography.ts';
 import type { Entropy } from '../ports/entropy.ts';
-import type { FileSystem } from '../ports/file-system.ts';
+import type { FileHandle, FileSystem } from '../ports/file-system.ts';
 import { readBlocks } from './block-reads.ts';
 import { KeyRing, type EpochKeys, type JournalEncryption, type KeyRingPlace } from './key-ring.ts';
 
@@ -159,6 +165,11 @@ export class JournalKeys {
     this.#epochs.set(segmentSeq, epoch);
   }
 
+  /** A segment is there no more. */
+  forget(segmentSeq: number): void {
+    this.#epochs.delete(segmentSeq);
+  }
+
   /** Epoch and signature for a new ledger generation's header. */
   ledgerSignature(): {
     readonly macEpoch: number;
@@ -187,6 +198,29 @@ export class JournalKeys {
     return keys === undefined ? undefined : (bytes) => this.#hmac(keys, bytes);
   }
 
+  /** Whether a snapshot without encryption cannot be one of this directory: everything in it is encrypted. */
+  get isPlainRefused(): boolean {
+    return this.#ring !== undefined && this.#ring.content.firstSegmentSeq <= 1;
+  }
+
+  /** Wraps a snapshot's key under the newest epoch; `undefined` without encryption. `salt` is fresh. */
+  wrapSnapshotKey(
+    key: Uint8Array,
+    about: { readonly salt: Uint8Array; readonly associated: Uint8Array },
+  ): WrappedSnapshotKey | undefined {
+    const keys = this.#ring?.active;
+    return keys === undefined ? undefined : wrapKey(this.#wrapper(keys), key, about);
+  }
+
+  /** Unwraps a snapshot's key; `undefined` when the key of its epoch is not there, or it was wrapped for something else. */
+  unwrapSnapshotKey(
+    { dekEpoch, wrappedKey }: WrappedSnapshotKey,
+    associated: Uint8Array,
+  ): Uint8Array | undefined {
+    const keys = this.#ring?.keysOf(dekEpoch);
+    return keys === undefined ? undefined : unwrapKey(this.#wrapper(keys), wrappedKey, associated);
+  }
+
   /** Forgets the keys. */
   close(): void {
     this.#ring?.close();
@@ -198,6 +232,12 @@ export class JournalKeys {
     const sealer = new EncryptedBlockSealer(cryptography.blockCipher(key), header);
     key.fill(0);
     return sealer;
+  }
+
+  #wrapper({ dataKey, epoch }: EpochKeys): SnapshotKeyWrapper {
+    const { clusterId, nodeId, encryption } = this.#place;
+    const { cryptography } = present(encryption, 'a ring comes with its cryptography');
+    return { cryptography, dataKey, clusterId, nodeId, dekEpoch: epoch };
   }
 
   #hmac(keys: EpochKeys, bytes: Uint8Array): Uint8Array {
@@ -229,6 +269,8 @@ export async function readKeyEvidence(
     const path = `${folder}/${name}`;
     const length = segmentSeq === undefined ? ledgerHeaderBytes : blockBytes;
     const bytes = await readStart(fileSystem, path, length);
+    // It went since: nothing needs it.
+    if (bytes === undefined) continue;
     const epoch =
       segmentSeq === undefined ? ledgerEpochOf(bytes) : segmentEpochOf(bytes, segmentSeq);
     if (epoch === undefined) continue;
@@ -249,12 +291,23 @@ async function readStart(
   fileSystem: FileSystem,
   path: string,
   length: number,
-): Promise<Uint8Array> {
-  const file = await fileSystem.open(path, { access: 'durableWrite' });
+): Promise<Uint8Array | undefined> {
+  const file = await openIfThere(fileSystem, path);
+  if (file === undefined) return undefined;
   try {
     return (await readBlocks({ fileSystem, file }, { position: 0, length })).bytes;
   } finally {
     await fileSystem.close(file);
+  }
+}
+
+async function openIfThere(fileSystem: FileSystem, path: string): Promise<FileHandle | undefined> {
+  try {
+    return await fileSystem.open(path, { access: 'durableWrite' });
+  } catch (error) {
+    const isGone = error instanceof ClustorError && error.details['systemCode'] === 'ENOENT';
+    if (isGone) return undefined;
+    throw error;
   }
 }
 

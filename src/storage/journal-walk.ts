@@ -28,6 +28,8 @@ import {
 /** What a data directory says of itself before its journal is read. */
 export interface OpenedDirectory {
   readonly fileSystem: FileSystem;
+  readonly directory: string;
+  /** Of journal and ledger. */
   readonly folder: string;
   readonly registry: NodeRegistry;
   readonly replay: LedgerReplay;
@@ -67,7 +69,7 @@ export async function withOpened<T>(
   const keys = await JournalKeys.open({ fileSystem, folder, clusterId, nodeId, encryption });
   try {
     const replay = await replayLedger(fileSystem, path, { clusterId, nodeId, keys, onFlush });
-    return await use({ fileSystem, folder, registry, names, keys, replay });
+    return await use({ fileSystem, directory, folder, registry, names, keys, replay });
   } finally {
     keys.close();
   }
@@ -78,6 +80,8 @@ export interface WalkedSegment {
   readonly segmentSeq: number;
   /** `undefined` when the ledger does not know the file. */
   readonly row: SegmentRow | undefined;
+  /** The ledger does not know it any more: it ended it, and what is left of the file is nobody's. */
+  readonly isRetired: boolean;
   /** File offset up to which the ledger covers it. */
   readonly coveredEnd: number;
 }
@@ -87,12 +91,15 @@ export function segmentsOf({ names, replay }: OpenedDirectory): readonly WalkedS
   const { segments, coverage } = replay.image;
   const found = names.flatMap((name) => segmentSeqOfFileName(name) ?? []);
   const all = [...new Set([...segments.keys(), ...found])].sort((left, right) => left - right);
+  const newestSeq = Math.max(coverage.segmentSeq, ...segments.keys());
   return all.map((segmentSeq) => {
     const row = segments.get(segmentSeq);
     const here = coverage.segmentSeq === segmentSeq ? coverage.endOffset : blockOffset(0);
     return {
       segmentSeq,
       row,
+      // What is made ready ahead comes behind all that were ever entered.
+      isRetired: row === undefined && segmentSeq < newestSeq,
       coveredEnd: row === undefined ? blockOffset(0) : (row.endOffset ?? here),
     };
   });
@@ -163,21 +170,62 @@ export function walkSegment(
   });
 }
 
-/** Which entries of one partition are live in the journal, hole by hole; what a repair wrote fills the holes that it mended. */
+/** Entries of one term that follow each other. */
+export interface TermRange extends IndexRange {
+  readonly term: Term;
+}
+
+/**
+ * Which entries of one partition are live in the journal, hole by hole. The log begins behind the base that the ledger names;
+ * what was written anew, by a repair or because few entries kept a whole segment, fills the holes that it left.
+ */
 export class LiveLog {
   readonly #row: PartitionRow;
+  /** Covered entries in the order in which they were met. */
+  readonly #ranges: { readonly firstIndex: LogIndex; lastIndex: LogIndex; readonly term: Term }[] =
+    [];
   holes: readonly IndexRange[] = [];
   lastIndex: LogIndex;
   lastTerm: Term;
 
   constructor(row: PartitionRow) {
     this.#row = row;
-    this.lastIndex = row.base?.index ?? (0 as LogIndex);
+    this.lastIndex = this.baseIndex;
     this.lastTerm = row.base?.term ?? (0 as Term);
   }
 
+  /** The log begins behind this entry. */
+  get baseIndex(): LogIndex {
+    return this.#row.base?.index ?? (0 as LogIndex);
+  }
+
+  /** Terms of what the ledger covers and the journal has, and of the entry that the log begins behind; an entry may come twice. */
+  get terms(): readonly TermRange[] {
+    const { base } = this.#row;
+    if (base === undefined) return this.#ranges;
+    return [{ firstIndex: base.index, lastIndex: base.index, term: base.term }, ...this.#ranges];
+  }
+
+  /** The term of a covered entry that is in the journal, or that the log begins behind. */
+  termAt(index: LogIndex): Term | undefined {
+    return this.terms.find(({ firstIndex, lastIndex }) => firstIndex <= index && lastIndex >= index)
+      ?.term;
+  }
+
   /** Takes in a frame in journal order; `false` when it is dead, or no entry of this log. */
-  take({ segmentSeq, frame, index, term }: WalkedFrame): boolean {
+  take(walked: WalkedFrame): boolean {
+    const isTaken = this.#isTaken(walked);
+    if (isTaken && walked.isCovered) this.#noteTerm(walked);
+    return isTaken;
+  }
+
+  #noteTerm({ index, term }: WalkedFrame): void {
+    const newest = this.#ranges[this.#ranges.length - 1];
+    if (newest?.term === term && newest.lastIndex + 1 === index) newest.lastIndex = index;
+    else this.#ranges.push({ firstIndex: index, lastIndex: index, term });
+  }
+
+  #isTaken({ segmentSeq, frame, index, term }: WalkedFrame): boolean {
     const isDead = this.#row.truncations.some(
       (truncation) =>
         truncation.fromIndex <= index &&
@@ -201,7 +249,7 @@ export class LiveLog {
     return true;
   }
 
-  /** Whether the ledger says that a repair wrote this entry to that segment (specification §5.6). */
+  /** Whether the ledger says that this entry was written anew to that segment (specification DUR-5, §5.6). */
   isMovedTo(index: LogIndex, segmentSeq: number): boolean {
     return this.#row.moved.some(
       ({ firstIndex, lastIndex, toSegment }) =>

@@ -145,6 +145,34 @@ export class Journal {
     return segment.sizeBytes - endOffset + (this.#next?.sizeBytes ?? 0);
   }
 
+  /** Closed segments, the oldest first. */
+  get closedSegments(): readonly ClosedSegment[] {
+    return [...this.#closed]
+      .map(([segmentSeq, endOffset]) => ({ segmentSeq, endOffset }))
+      .sort((left, right) => left.segmentSeq - right.segmentSeq);
+  }
+
+  /** The segment whose closing record is not synced yet, if there is one. */
+  get leavingSegmentSeq(): number | undefined {
+    return this.#left?.segmentSeq;
+  }
+
+  /** Resolves when segments that were left so far are cut and have their index. */
+  async tidied(): Promise<void> {
+    await this.#background;
+  }
+
+  /** Removes the files of a closed segment that the ledger knows no more. */
+  async retire(segmentSeq: number): Promise<void> {
+    const { fileSystem, folder, reader } = this.#options;
+    this.#closedBytes -= this.closedEnd(segmentSeq);
+    this.#closed.delete(segmentSeq);
+    await reader.forget(segmentSeq);
+    await fileSystem.remove(`${folder}/${segmentFileName(segmentSeq)}`);
+    await fileSystem.remove(`${folder}/${segmentIndexFileName(segmentSeq)}`);
+    await fileSystem.syncDirectory(folder);
+  }
+
   /** Takes in a segment of an earlier process; one that this has not tidied is cut to its end and gets its `.idx`. */
   async adopt(
     segment: ClosedSegment & {

@@ -19,6 +19,7 @@ import { KeySchedule } from './key-schedule.ts';
 import { segmentClosedRecord, type LedgerImage } from './ledger-image.ts';
 import type { LogStoreOptions } from './log-store-types.ts';
 import type { TrailerWriter } from './trailer-writer.ts';
+import { snapshotKeyEpochs } from './snapshot-files.ts';
 import { rewriteChunkBlocks, rewriteSegment, type RewriteParts } from './segment-rewriter.ts';
 
 /** What the desk needs of its store. */
@@ -106,6 +107,8 @@ export class JournalKeyDesk implements NodeKeys {
   #rewritten = 0;
   #lastFailure = '';
   readonly #schedule: KeySchedule | undefined;
+  /** Wraps the keys of all snapshots of this directory under the newest epoch; set by whoever has their folders. */
+  rewrapSnapshots: () => Promise<void> = () => Promise.resolve();
 
   constructor(options: LogStoreOptions, store: KeyDeskStore) {
     this.#options = options;
@@ -223,6 +226,7 @@ export class JournalKeyDesk implements NodeKeys {
   async #rewriteAll(): Promise<void> {
     try {
       if (!(await this.#rewriteReadable())) return;
+      await this.rewrapSnapshots();
       await this.#destroyUnneeded();
       this.#lastFailure = '';
     } catch (error) {
@@ -302,7 +306,7 @@ export class JournalKeyDesk implements NodeKeys {
       await this.#abandon(segmentSeq);
       throw error;
     } finally {
-      if (isLeftAlone) this.#store.trailers.add(segment);
+      if (isLeftAlone && image.segments.has(segmentSeq)) this.#store.trailers.add(segment);
     }
     const row = image.segments.get(segmentSeq);
     if (row !== undefined) row.rewriting = undefined;
@@ -347,14 +351,19 @@ export class JournalKeyDesk implements NodeKeys {
 
   /** What the headers on the disk do not name is needed by nothing; a segment without a readable header keeps everything. */
   async #destroyUnneeded(): Promise<void> {
-    const { fileSystem, directory, observer } = this.#options;
+    const { fileSystem, directory, observer, encryption } = this.#options;
     const { ring } = this.keys;
     await this.#change(async () => {
+      const sha256 = (bytes: Uint8Array): Uint8Array =>
+        encryption?.cryptography.sha256(bytes) ?? new Uint8Array(0);
+      const snapshots = await snapshotKeyEpochs(fileSystem, directory, sha256);
       const evidence = await readKeyEvidence(fileSystem, `${directory}/wal`);
+      // A name that is gone and comes back behind a power failure would need its keys.
+      await fileSystem.syncDirectory(`${directory}/wal`);
       const isAllRead = [...this.#store.image.segments.keys()].every((segmentSeq) =>
         evidence.segments.has(segmentSeq),
       );
-      const lowest = Math.min(...evidence.named.values());
+      const lowest = Math.min(...evidence.named.values(), ...snapshots.values());
       const { rows = [], firstSegmentSeq = 0 } = ring?.content ?? {};
       const isLeft = rows.some((row) => row.state !== 'destroyed' && row.epoch < lowest);
       if (this.#isClosed || !isAllRead || lowest < 1 || !(isLeft || firstSegmentSeq > 0)) return;

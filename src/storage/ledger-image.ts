@@ -7,7 +7,7 @@ import type { Incarnation, LogIndex, PartitionId, Term } from '../base/ids.ts';
 import { cutRange, withoutRange, type IndexRange } from '../base/index-ranges.ts';
 import type { Configuration } from '../base/membership.ts';
 import { withHold, type HoldRow } from '../codec/hold-record.ts';
-import type { LedgerRecord, QuarantineRow } from '../codec/ledger-records.ts';
+import type { LedgerRecord, MoveCause, QuarantineRow } from '../codec/ledger-records.ts';
 import { blockOffset } from '../codec/segment-format.ts';
 import type { HardState } from './log-store-types.ts';
 
@@ -56,6 +56,7 @@ export interface MovedRange extends IndexRange {
   readonly lastTerm: Term;
   readonly toSegment: number;
   readonly endOffset: number;
+  readonly cause: MoveCause;
 }
 
 /**
@@ -167,11 +168,10 @@ export class LedgerImage {
         this.#applyConfiguration(record);
         return;
       case 'snapshotBase':
-        this.row(record.partitionId).base = { index: record.index, term: record.term };
-        this.#forget(record.partitionId, {
-          firstIndex: 0 as LogIndex,
-          lastIndex: record.index,
-        });
+        this.#applyBase(record);
+        return;
+      case 'segmentRetired':
+        this.segments.delete(record.segmentSeq);
         return;
       case 'doubt':
         this.row(record.partitionId).doubts.set(record.incarnation, record.reason);
@@ -255,6 +255,34 @@ export class LedgerImage {
       for (const hold of row.holds) records.push({ kind: 'hold', partitionId, ...hold });
     }
     return records;
+  }
+
+  /** What lies below a base is needed by nobody, and was committed. */
+  #applyBase({ partitionId, index, term }: Extract<LedgerRecord, { kind: 'snapshotBase' }>): void {
+    const row = this.row(partitionId);
+    if (row.base !== undefined && index < row.base.index)
+      throw new ClustorError(
+        'CLUSTOR_INTEGRITY',
+        `the log of partition ${partitionId} begins behind entry ${row.base.index}, and behind ${index} later`,
+      );
+    row.base = { index, term };
+    this.#forget(partitionId, { firstIndex: 0 as LogIndex, lastIndex: index });
+    // Of frames that a truncation made dead only those above the base could still be taken for live ones.
+    const above = (index + 1) as LogIndex;
+    const raised = row.truncations.filter(({ fromIndex }) => fromIndex <= above).at(-1);
+    if (raised !== undefined)
+      row.truncations = [
+        { ...raised, fromIndex: above },
+        ...row.truncations.filter(({ fromIndex }) => fromIndex > above),
+      ];
+    const { durability } = row;
+    row.durability =
+      durability === undefined || durability.index < index
+        ? { term, index, commitIndex: index }
+        : {
+            ...durability,
+            commitIndex: Math.max(durability.commitIndex, index) as LogIndex,
+          };
   }
 
   #applyQuarantine(record: Extract<LedgerRecord, { kind: 'quarantine' | 'hold' }>): void {
@@ -342,6 +370,8 @@ export class LedgerImage {
     row.configurations = row.configurations.filter(
       (configuration) => configuration.index < fromIndex,
     );
+    // Another life begins: its log has a beginning of its own.
+    if (row.base !== undefined && fromIndex <= row.base.index) row.base = undefined;
     this.#forget(record.partitionId, {
       firstIndex: fromIndex,
       lastIndex: Number.MAX_SAFE_INTEGER as LogIndex,
@@ -361,7 +391,11 @@ function joined(moved: readonly MovedRange[]): MovedRange[] {
   const rows: MovedRange[] = [];
   for (const range of [...moved].sort((left, right) => left.firstIndex - right.firstIndex)) {
     const newest = rows[rows.length - 1];
-    if (newest?.toSegment === range.toSegment && newest.lastIndex + 1 === range.firstIndex)
+    if (
+      newest?.toSegment === range.toSegment &&
+      newest.cause === range.cause &&
+      newest.lastIndex + 1 === range.firstIndex
+    )
       rows[rows.length - 1] = { ...range, firstIndex: newest.firstIndex };
     else rows.push(range);
   }

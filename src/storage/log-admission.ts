@@ -13,7 +13,7 @@ export interface LogRoom {
   readonly log: { readonly frameBytes: number };
   readonly limits: LogStoreLimits;
   readonly journal: Pick<Journal, 'bytes' | 'roomBytes'>;
-  readonly guard: Pick<DiskGuard, 'isHard' | 'shortage'>;
+  readonly guard: Pick<DiskGuard, 'isHard' | 'isSoft' | 'shortage'>;
 }
 
 /** Share of a partition's bound that clients may fill. */
@@ -40,6 +40,15 @@ export function clientRefusal(room: LogRoom, bytes: number): string | undefined 
   if (log.frameBytes + bytes > partitionLogBytesMax * clientShare)
     return 'the log of this partition has reached its bound (partitionLogBytesMax)';
   return undefined;
+}
+
+/** Whether so little room is left that a snapshot, and fewer entries, would help (specification §8.1: the soft bound). */
+export function isLogShort({ log, limits, journal, guard }: LogRoom): boolean {
+  return (
+    guard.isSoft ||
+    log.frameBytes > logLimitBytes('soft', limits.partitionLogBytesMax * clientShare) ||
+    journal.bytes > logLimitBytes('soft', clientLogBytesMax(limits))
+  );
 }
 
 /**

@@ -38,6 +38,9 @@ export async function readEntries(
       return await readOnce(parts, log, wanted);
     } catch (error) {
       if (!(error instanceof DamagedEntries)) throw error;
+      // The log may have begun further behind meanwhile, and the segment be gone.
+      if (log.index.locate(wanted.firstIndex) === undefined)
+        throw notThere(log, wanted.firstIndex);
       const { isTagRight, range } = error;
       if (judgeDamage({ isCovered: true, isTagRight, reads }) !== 'tryAgain') {
         parts.damaged(log, range);
@@ -56,11 +59,7 @@ async function readOnce(
   const { partitionId } = log;
   const { firstIndex } = wanted;
   const place = log.index.locate(firstIndex);
-  if (place === undefined)
-    throw new ClustorError(
-      'CLUSTOR_LOG_COMPACTED',
-      `entry ${firstIndex} of partition ${partitionId} is not in the journal`,
-    );
+  if (place === undefined) throw notThere(log, firstIndex);
   const nextMoved = log.index.nextMoved(firstIndex) ?? Number.MAX_SAFE_INTEGER;
   let lastIndex = Math.min(wanted.lastIndex, nextMoved - 1);
   let run: RunPlace;
@@ -84,4 +83,11 @@ async function readOnce(
     partitionId,
     lastIndex: lastIndex as LogIndex,
   });
+}
+
+function notThere({ partitionId }: PartitionLog, index: LogIndex): ClustorError {
+  return new ClustorError(
+    'CLUSTOR_LOG_COMPACTED',
+    `entry ${index} of partition ${partitionId} is not in the journal`,
+  );
 }

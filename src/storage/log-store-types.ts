@@ -198,6 +198,8 @@ export interface LogStoreStatistics {
   readonly journalBytesWritten: number;
   /** Bytes of live segments. */
   readonly journalBytes: number;
+  /** Segments that no log needed any more and that this process removed. */
+  readonly segmentsRetired: number;
   readonly segmentSeq: number;
   readonly endOffset: number;
   /** Newest synced ledger flush. */

@@ -14,17 +14,17 @@ import type { ClustorError } from '../base/errors.ts';
 import type { LogIndex, PartitionId, Term } from '../base/ids.ts';
 import type { LedgerRecord } from '../codec/ledger-records.ts';
 import type { DirectoryLock, IoWriterMode } from '../ports/file-system.ts';
-import { cutAppend, dataRecordBytesMax, fenceParts } from './append-parts.ts';
+import { dataRecordBytesMax } from './append-parts.ts';
+import { AppendQueue } from './append-queue.ts';
 import { writeBootRecords } from './boot-records.ts';
 import { ChainRunner } from './chain-runner.ts';
 import { DataFlush } from './data-flush.ts';
 import type { DiskGuard, DiskStatus } from './disk-guard.ts';
 import { type DurabilityLedger, recordBytesMax } from './durability-ledger.ts';
 import { isDiskFull, type PatientDisk } from './full-disk.ts';
-import { GroupHold } from './group-hold.ts';
 import type { Journal } from './journal.ts';
 import { JournalKeyDesk } from './key-desk.ts';
-import { clientRefusal, takesEntries, type LogRoom } from './log-admission.ts';
+import { clientRefusal, isLogShort, takesEntries, type LogRoom } from './log-admission.ts';
 import { segmentClosedRecord, type LedgerImage } from './ledger-image.ts';
 import { readEntries, type WantedEntries } from './log-reads.ts';
 import { logStoreLimits } from './log-store-limits.ts';
@@ -43,8 +43,9 @@ import {
   type PartitionLogOwner,
   type PendingAppend,
 } from './partition-log.ts';
+import { LogCompaction } from './log-compaction.ts';
 import { openParts, type StoreParts } from './open-parts.ts';
-import { nonceAccounts } from './nonce-accounts.ts';
+import { storeStatistics } from './store-statistics.ts';
 import { recordBatch, type PendingRecord } from './record-batch.ts';
 import { Pauses } from './pauses.ts';
 import { recoveredPartitionLogs } from './recovered-log.ts';
@@ -80,10 +81,10 @@ export class LogStore implements PartitionLogOwner {
   readonly #reserve: SegmentReserve;
   readonly #pauses: Pauses;
   #records: PendingRecord[] = [];
-  #appends: PendingAppend[] = [];
+  readonly #appends: AppendQueue;
   readonly #dataFlush = new DataFlush();
-  readonly #hold: GroupHold;
   readonly #chains: ChainRunner;
+  readonly #compaction: LogCompaction;
   #isClosing = false;
   /** The ledger says where the last segment ends: nothing is sealed any more. */
   #isSegmentClosed = false;
@@ -91,7 +92,6 @@ export class LogStore implements PartitionLogOwner {
   #keyWaiters: (() => void)[] = [];
   #closed: Promise<void> | undefined;
   #reports: Promise<void> = Promise.resolve();
-  #dataFlushes = 0;
 
   private constructor(options: LogStoreOptions, parts: StoreParts) {
     this.#options = options;
@@ -101,7 +101,9 @@ export class LogStore implements PartitionLogOwner {
     this.#ledger = parts.ledger;
     this.#image = parts.recovery.image;
     this.#reader = parts.reader;
-    this.#hold = new GroupHold(options.clock, (log) => options.listener.groupFsyncOverrun?.(log));
+    this.#appends = new AppendQueue(options.clock, (log) =>
+      options.listener.groupFsyncOverrun?.(log),
+    );
     this.#guard = parts.guard;
     this.#disk = parts.disk;
     this.#reserve = parts.reserve;
@@ -133,19 +135,29 @@ export class LogStore implements PartitionLogOwner {
       image: this.#image,
       hasRoomFor: (bytes) => this.#guard.hasRoomFor(bytes),
       missingSegmentBytes: () => this.#journal.missingSegmentBytes,
-      record: (record) =>
-        this.#chains.settled((done) => {
-          this.#pushRecord(record, { done });
-        }),
+      record: this.#recorded,
       enterNewKeys: () => this.#chains.settled((done) => this.#keyWaiters.push(done)),
       trailers: this.#journal.trailers,
       segmentInUse: () => this.#journal.writer.segment.segmentSeq,
       replacing: this.#reader.replacing.bind(this.#reader),
-      leaveFile: (segmentSeq) => this.#reader.leave(segmentSeq),
+      leaveFile: async (segmentSeq) => {
+        await this.#reader.leave(segmentSeq);
+        this.#compaction.review();
+      },
     });
     for (const log of recoveredPartitionLogs(this, parts.recovery))
       this.#logs.set(log.partitionId, log);
-    const scrubbed = { ...parts, image: this.#image, logs: this.#logs, chains: this.#chains };
+    const { observer } = options;
+    const logs = this.#logs;
+    this.#compaction = new LogCompaction({
+      ...parts,
+      observer,
+      image: this.#image,
+      logs,
+      record: this.#recorded,
+      flush: this.flush.bind(this),
+    });
+    const scrubbed = { ...parts, image: this.#image, logs, chains: this.#chains };
     this.scrub = this.#journal.scrubber = scrubberOf(options, scrubbed);
     this.#journal.trailers.begin((record) => {
       if (this.#isClosing) return;
@@ -164,6 +176,7 @@ export class LogStore implements PartitionLogOwner {
       store.#reports = writeBootRecords(options, store);
       store.#makeReady();
       store.keyDesk.begin();
+      store.#compaction.review();
       return store;
     } catch (error) {
       await lock.release();
@@ -202,8 +215,10 @@ export class LogStore implements PartitionLogOwner {
     await this.#guard.assertRoomNow('a further replica');
     retire();
     const old = present(this.#logs.get(replica.partitionId), 'only a hosted replica is replaced');
+    old.isRetired = true;
+    this.#compaction.dropCopies(old);
     return this.#births.replace(old, replica, () => {
-      this.#cutAppends((append) => (append.log === old ? [] : [append]));
+      this.#appends.drop(old);
       return this.#journal.end;
     });
   }
@@ -216,8 +231,10 @@ export class LogStore implements PartitionLogOwner {
     // Records first: the index of the segment that is left must not be ahead of the ledger (a truncation may wait).
     if (this.#records.length > 0) this.#flushRecords();
     else if (isKeyChange && this.#journal.isNextReady) this.#enterNewKeys();
-    else if (this.#appends.length > 0 && !this.#isSegmentClosed) {
-      if (!this.#isHeld()) this.#flushData();
+    else if (this.#appends.waiting.length > 0 && !this.#isSegmentClosed) {
+      const { isWriterDegraded } = this.#chains;
+      const state = { isWriterDegraded, isClosing: this.#isClosing };
+      if (!this.#appends.isHeld(state, this.flush.bind(this))) this.#flushData();
     } else if (this.#isClosing) this.#closeSegment();
   }
 
@@ -233,23 +250,16 @@ export class LogStore implements PartitionLogOwner {
 
   /** Counters for status and metrics. */
   statistics(): LogStoreStatistics {
-    const { segment, endOffset } = this.#journal.writer;
-    const inUse = { segmentSeq: segment.segmentSeq, endOffset };
-    return {
-      flushes: this.#chains.flushes,
-      dataFlushes: this.#dataFlushes,
-      entries: this.#dataFlush.entries,
-      entryBytes: this.#dataFlush.entryBytes,
-      journalBytesWritten: this.#journal.bytesWritten,
-      journalBytes: this.#journal.bytes,
-      ...inUse,
-      ledgerSequence: this.#ledger.syncedFlushSeq,
-      ledgerGeneration: this.#ledger.generation,
-      ioWriterMode: this.#options.fileSystem.ioWriterMode,
-      ...nonceAccounts(this.#image, this.keyDesk.keys, inUse),
-      ...this.#chains.summary(),
-      scrub: this.#journal.scrubStatistics,
-    };
+    return storeStatistics({
+      journal: this.#journal,
+      ledger: this.#ledger,
+      image: this.#image,
+      keys: this.keyDesk.keys,
+      chains: this.#chains,
+      dataFlush: this.#dataFlush,
+      fileSystem: this.#options.fileSystem,
+      retiredSegments: this.#compaction.retiredSegments,
+    });
   }
 
   /** How full the disk is; somebody looks, so the disk is asked again soon. */
@@ -265,8 +275,7 @@ export class LogStore implements PartitionLogOwner {
   }
 
   enqueueAppend(append: PendingAppend): void {
-    if (append.batch.fences === undefined) this.#appends.push(append);
-    else this.#appends.push(...fenceParts(append));
+    this.#appends.push(append);
   }
 
   enqueueHardState(log: PartitionLog, hardState: HardState): void {
@@ -294,21 +303,34 @@ export class LogStore implements PartitionLogOwner {
   }
 
   truncate(log: PartitionLog, fromIndex: LogIndex): void {
-    this.#cutAppends((append) => (append.log === log ? cutAppend(append, fromIndex) : [append]));
+    this.#appends.cut(log, fromIndex);
     if (log.index.lastIndex < fromIndex) return;
     log.index.truncateFrom(fromIndex);
-    const { segment, endOffset } = this.#journal.writer;
-    this.#pushRecord({
-      kind: 'truncated',
-      partitionId: log.partitionId,
-      fromIndex,
-      segmentSeq: segment.segmentSeq,
-      offset: endOffset,
-    });
+    const { segmentSeq, endOffset: offset } = this.#journal.end;
+    const { partitionId } = log;
+    this.#pushRecord({ kind: 'truncated', partitionId, fromIndex, segmentSeq, offset });
+  }
+
+  truncateAll(log: PartitionLog): void {
+    this.#compaction.dropCopies(log);
+    this.#appends.drop(log);
+    const fromIndex = (log.baseIndex + 1) as LogIndex;
+    log.index.truncateFrom(fromIndex);
+    const { segmentSeq, endOffset: offset } = this.#journal.end;
+    const { partitionId } = log;
+    this.#pushRecord({ kind: 'truncated', partitionId, fromIndex, segmentSeq, offset });
+  }
+
+  baseMoved(): void {
+    this.#compaction.review();
   }
 
   refusal(log: PartitionLog, bytes: number): string | undefined {
     return clientRefusal(this.#room(log), bytes);
+  }
+
+  isShort(log: PartitionLog): boolean {
+    return isLogShort(this.#room(log));
   }
 
   takes(log: PartitionLog, entries: Uint8Array): boolean {
@@ -333,21 +355,16 @@ export class LogStore implements PartitionLogOwner {
     };
   }
 
-  /** Leaves of what waits what `cut` says: what is gone takes no room of its partition, and nothing is held for it. */
-  #cutAppends(cut: (append: PendingAppend) => readonly PendingAppend[]): void {
-    this.#appends = this.#appends.flatMap((append) => {
-      const left = cut(append);
-      const leftBytes = left[0]?.batch.bytes.length ?? 0;
-      // Entries of a repair were counted when the log took them in.
-      if (append.appendSequence !== undefined)
-        append.log.frameBytes -= append.batch.bytes.length - leftBytes;
-      return left;
+  /** Resolves when the record is durable. */
+  readonly #recorded = (record: LedgerRecord): Promise<void> =>
+    this.#chains.settled((done) => {
+      this.#pushRecord(record, { done });
     });
-    if (this.#appends.length === 0) this.#hold.release();
-  }
 
   #pushRecord(record: LedgerRecord, extra: Omit<PendingRecord, 'record'> = {}): void {
-    this.#records.push({ record, ...extra });
+    // Whoever works on a segment in the background may be done with it when it is gone.
+    if (this.#compaction.makesVain(record)) extra.done?.();
+    else this.#records.push({ record, ...extra });
   }
 
   #flushRecords(): void {
@@ -364,32 +381,19 @@ export class LogStore implements PartitionLogOwner {
 
   #flushData(): void {
     const { writer } = this.#journal;
-    if (!writer.fits(present(this.#appends[0], 'a data flush has an append').batch.bytes.length)) {
+    const [first] = this.#appends.waiting;
+    if (!writer.fits(present(first, 'a data flush has an append').batch.bytes.length)) {
       this.#switchSegment();
       return;
     }
-    if (this.#mustRotate(dataRecordBytesMax(this.#appends, this.#logs.size))) return;
+    if (this.#mustRotate(dataRecordBytesMax(this.#appends.waiting, this.#logs.size))) return;
     writer.begin();
-    let taken = 0;
-    for (const append of this.#appends) {
-      if (
-        taken > 0 &&
-        (append.isFence === true ||
-          writer.flushBytes >= this.#limits.flushBytesMax ||
-          !writer.fits(append.batch.bytes.length))
-      )
-        break;
-      this.#dataFlush.seal(writer, append);
-      taken++;
-      if (append.isFence === true) break;
-    }
-    const sealed = this.#appends.splice(0, taken);
+    const sealed = this.#appends.seal(writer, this.#dataFlush, this.#limits.flushBytesMax);
     const { position, bytes } = writer.end();
     const { file, segmentSeq } = writer.segment;
     const { endOffset } = writer;
     const records = this.#dataFlush.records(sealed, { endOffset, bytes: bytes.length });
     const ledgerSteps = this.#ledger.flush(records, { segmentSeq, endOffset });
-    this.#dataFlushes++;
     this.#chains.submit(
       [{ kind: 'write', file, position, bytes }, { kind: 'sync', file }, ...ledgerSteps],
       () => {
@@ -398,14 +402,6 @@ export class LogStore implements PartitionLogOwner {
       },
     );
     if (writer.usedShare > 0.25) this.#prepareSegment();
-  }
-
-  /** Whether what waits is held for more to come; not while the store closes. */
-  #isHeld(): boolean {
-    this.#hold.isWriterDegraded = this.#chains.isWriterDegraded;
-    if (!this.#isClosing) return this.#hold.holds(this.#appends, this.flush.bind(this));
-    this.#hold.release();
-    return false;
   }
 
   #switchSegment(): void {
@@ -420,6 +416,7 @@ export class LogStore implements PartitionLogOwner {
     const { steps, records } = this.#journal.switchSegment(this.#logs.values());
     this.#chains.submit([...steps, ...this.#ledger.flush(records, this.#image.coverage)], () => {
       this.#journal.switched();
+      this.#compaction.review();
       entered();
     });
   }
@@ -481,6 +478,7 @@ export class LogStore implements PartitionLogOwner {
 
   async #close(): Promise<void> {
     this.#isClosing = true;
+    this.#compaction.beginClose();
     this.#pauses.close();
     this.#chains.beginClose();
     this.#disk.close();
@@ -489,6 +487,8 @@ export class LogStore implements PartitionLogOwner {
     await this.#chains.lastChain();
     await this.keyDesk.changed();
     await this.#registry.changed();
+    await this.#journal.trailers.stop();
+    await this.#compaction.close();
     await this.#reports;
     await this.#guard.close();
     await this.#reader.close();

@@ -19,7 +19,7 @@ import { PartitionLog, type PartitionLogOwner } from './partition-log.ts';
 /** Entries of one term in one segment. */
 export interface LogPiece extends ClosedRange {
   readonly term: Term;
-  /** A repair wrote it there. */
+  /** A repair wrote it there, or compaction. */
   readonly isMoved: boolean;
 }
 
@@ -39,7 +39,7 @@ export class RecoveredLog {
   readonly baseTerm: Term;
   /** Live entries where they were first written. */
   readonly #pieces: LogPiece[] = [];
-  /** Live entries where a repair wrote them. */
+  /** Live entries where they were written anew. */
   #moved: LogPiece[] = [];
   /** Configurations of entries that were found behind coverage, which the ledger does not know yet. */
   readonly configurationsFound: Configuration[] = [];
@@ -61,7 +61,7 @@ export class RecoveredLog {
 
   /** The newest index that the ledger covers. */
   get coveredIndex(): LogIndex {
-    return this.row.durability?.index ?? this.baseIndex;
+    return Math.max(this.row.durability?.index ?? 0, this.baseIndex) as LogIndex;
   }
 
   /** Where this log ends by what was found and what the ledger covers. */
@@ -105,9 +105,10 @@ export class RecoveredLog {
   /** Takes in a run; returns how many of its entries, from its start, are live entries of the log. */
   offer(run: FoundRun): number {
     const live = this.#liveCount(run);
-    const { segmentSeq, firstIndex, term } = run;
-    const lastIndex = (firstIndex + live - 1) as LogIndex;
+    const { segmentSeq, term } = run;
+    const lastIndex = (run.firstIndex + live - 1) as LogIndex;
     if (live === 0 || lastIndex <= this.baseIndex) return 0;
+    const firstIndex = Math.max(run.firstIndex, this.baseIndex + 1) as LogIndex;
     const piece = { segmentSeq, firstIndex, lastIndex, term, isMoved: false };
     const isTaken =
       firstIndex <= this.#lastIndex ? this.#offerMoved(piece) : this.#offerNext(piece, run);
@@ -115,7 +116,7 @@ export class RecoveredLog {
       this.strayRuns++;
       return 0;
     }
-    this.frameBytes += run.bytes;
+    this.frameBytes += (run.bytes * (lastIndex - firstIndex + 1)) / run.count;
     return live;
   }
 
@@ -138,7 +139,7 @@ export class RecoveredLog {
     return true;
   }
 
-  /** An entry that was found before counts a second time only where the ledger says that a repair moved it here. */
+  /** An entry that was found before counts a second time only where the ledger says that it was moved here. */
   #offerMoved(piece: LogPiece): boolean {
     let isTaken = false;
     for (const { toSegment, firstIndex, lastIndex } of this.row.moved) {

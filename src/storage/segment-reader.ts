@@ -94,6 +94,13 @@ export class SegmentReader {
     if (opening !== undefined) await this.#leave(opening);
   }
 
+  /** A segment is read no more: its file goes. */
+  async forget(segmentSeq: number): Promise<void> {
+    this.#suites.delete(segmentSeq);
+    this.#indexes.delete(segmentSeq);
+    await this.leave(segmentSeq);
+  }
+
   /** Takes in the rows of a segment that was just closed. */
   addIndex(segmentSeq: number, rows: readonly SegmentIndexRow[]): void {
     const byPartition = new Map<PartitionId, SegmentIndexRow[]>();

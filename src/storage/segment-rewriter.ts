@@ -70,6 +70,7 @@ export async function rewriteSegment(
   const blocks = (endOffset - blockOffset(0)) / blockBytes;
   const epoch = keys.ring?.newestEpoch ?? 0;
   await parts.reserve(epoch, blocks);
+  assertGoesOn(parts);
   const source = await fileSystem.open(path, { access: 'durableWrite' });
   try {
     const target = `${path}${rewriteSuffix}`;

@@ -1,9 +1,11 @@
 /**
  * The whole journal of a data directory against its ledger (specification §5.3): flushes in both copies, headers, blocks,
- * frames, leaves, indexes of closed segments, and whether every covered entry of every hosted replica is there.
+ * frames, leaves, indexes of closed segments, and whether every covered entry of every hosted replica is there. Where a log
+ * begins behind an entry, a snapshot must hold what came before: all snapshots are read as well, part by part.
  *
  * A finding is *damage* when something covered cannot be read; then the directory has lost evidence or data. It is a *note*
- * when the next start puts it right by itself: a flush with one good copy, a missing index, bytes behind coverage.
+ * when the next start puts it right by itself: a flush with one good copy, a missing index, bytes behind coverage, the rest of
+ * an attempt at a snapshot.
  */
 import type { Incarnation, PartitionId } from '../base/ids.ts';
 import { countOf, type IndexRange } from '../base/index-ranges.ts';
@@ -32,6 +34,7 @@ import {
 } from './journal-walk.ts';
 import type { SegmentRow } from './ledger-image.ts';
 import { addToTally, readTrailer } from './trailer-writer.ts';
+import { verifySnapshots, type VerifiedSnapshot } from './verify-snapshots.ts';
 
 /** Something that is not as it should be. */
 export interface VerifyFinding {
@@ -44,6 +47,8 @@ export interface VerifyFinding {
 /** One partition's entries. */
 export interface VerifiedPartition {
   readonly partitionId: PartitionId;
+  /** The log begins behind this entry. */
+  readonly baseIndex: number;
   readonly entries: number;
   readonly firstIndex: number;
   readonly lastIndex: number;
@@ -52,6 +57,8 @@ export interface VerifiedPartition {
   readonly doubt: string | undefined;
   /** Entries that a quarantine in force counts as damaged; `undefined` without one. */
   readonly quarantined: readonly IndexRange[] | undefined;
+  /** By rising index. */
+  readonly snapshots: readonly VerifiedSnapshot[];
 }
 
 /** What was looked at, and what was found. */
@@ -65,6 +72,8 @@ export interface DirectoryVerification {
   readonly frames: number;
   readonly leaves: number;
   readonly trailers: number;
+  /** Good snapshots. */
+  readonly snapshots: number;
   readonly partitions: readonly VerifiedPartition[];
   readonly findings: readonly VerifyFinding[];
 }
@@ -119,9 +128,9 @@ class DirectoryVerifier {
     for (const { partitionId } of registry.replicas) this.#tally(opened, partitionId);
     const segments = segmentsOf(opened);
     for (const segment of segments) await this.#segment(opened, segment);
-    const partitions = registry.replicas.map(({ partitionId, incarnation }) =>
-      this.#verified(opened, { partitionId, incarnation }),
-    );
+    const partitions: VerifiedPartition[] = [];
+    for (const { partitionId, incarnation } of registry.replicas)
+      partitions.push(await this.#verified(opened, { partitionId, incarnation }));
     return {
       clusterId: registry.clusterId,
       nodeId: registry.nodeId,
@@ -132,6 +141,9 @@ class DirectoryVerifier {
       frames: this.#frames,
       leaves: this.#leaves,
       trailers: this.#trailers,
+      snapshots: partitions
+        .flatMap(({ snapshots }) => snapshots)
+        .filter(({ fault }) => fault === undefined).length,
       partitions,
       findings: this.#findings,
     };
@@ -141,7 +153,10 @@ class DirectoryVerifier {
     const { segmentSeq, row } = segment;
     const where = `segment ${segmentSeq}`;
     if (row === undefined) {
-      this.note(where, 'the ledger does not know it; it was made ready ahead');
+      const what = segment.isRetired
+        ? 'the ledger does not know it any more; the next start removes it'
+        : 'the ledger does not know it; it was made ready ahead';
+      this.note(where, what);
       return;
     }
     const indexed = await this.#indexRows(opened, segment);
@@ -212,7 +227,8 @@ class DirectoryVerifier {
     }
     if (!walked.isCovered) return;
     if (!tally.log.take(walked)) return;
-    if (tally.firstIndex === 0) tally.firstIndex = index;
+    // What was written anew comes behind entries that follow it.
+    if (tally.firstIndex === 0 || index < tally.firstIndex) tally.firstIndex = index;
   }
 
   /** What the index of a closed segment names; the frames must agree. */
@@ -238,16 +254,16 @@ class DirectoryVerifier {
     return rows;
   }
 
-  #verified(
-    { replay }: OpenedDirectory,
+  async #verified(
+    opened: OpenedDirectory,
     replica: { readonly partitionId: PartitionId; readonly incarnation: Incarnation },
-  ): VerifiedPartition {
+  ): Promise<VerifiedPartition> {
     const { partitionId, incarnation } = replica;
-    const { doubts, durability, quarantine } = replay.image.row(partitionId);
+    const { doubts, durability, quarantine } = opened.replay.image.row(partitionId);
     const doubt = doubts.get(incarnation);
     const isQuarantined = quarantine?.isActive === true && quarantine.incarnation === incarnation;
-    const tally = this.#partitions.get(partitionId);
-    const missing = tally?.log.missing() ?? [];
+    const { log, firstIndex } = this.#tally(opened, partitionId);
+    const missing = log.missing();
     for (const { firstIndex, lastIndex } of missing)
       this.#damage(
         `partition ${partitionId}`,
@@ -255,12 +271,20 @@ class DirectoryVerifier {
       );
     if (doubt !== undefined) this.#damage(`partition ${partitionId}`, `in doubt: ${doubt}`);
     if (isQuarantined) this.#damage(`partition ${partitionId}`, 'its replica is in quarantine');
-    const firstIndex = tally?.firstIndex ?? 0;
-    const lastIndex = tally?.log.lastIndex ?? 0;
+    const { baseIndex, lastIndex } = log;
     const between = firstIndex === 0 ? 0 : lastIndex - firstIndex + 1;
-    const holes = tally?.log.holes.filter((hole) => hole.firstIndex > firstIndex) ?? [];
+    const holes = log.holes.filter((hole) => hole.firstIndex > firstIndex);
+    const snapshots = await verifySnapshots(opened, {
+      owner: { partitionId, cryptography: this.#cryptography },
+      log,
+      found: {
+        damage: this.#damage.bind(this),
+        note: this.note.bind(this),
+      },
+    });
     return {
       partitionId,
+      baseIndex,
       entries: between - countOf(holes),
       firstIndex,
       lastIndex,
@@ -268,6 +292,7 @@ class DirectoryVerifier {
       missing,
       doubt,
       quarantined: isQuarantined ? quarantine.ranges : undefined,
+      snapshots,
     };
   }
 

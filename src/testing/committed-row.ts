@@ -49,7 +49,11 @@ export function unsafeEntry({
   const term = terms.get(highest);
   if (term === undefined) return undefined;
   const entry = { index: highest, term };
-  const thief = findThief(entry, [...logs.values()], [...configurations.values()]);
+  // Of configurations that lost against others nothing is left below a base.
+  const known = [...configurations.values()].filter(
+    ({ index, term: own }) => index > highest || index === 0 || (terms.get(index) ?? own) === own,
+  );
+  const thief = findThief(entry, [...logs.values()], known);
   return thief === undefined
     ? undefined
     : `entry ${highest}, term ${term}, counts as committed, and node ${thief} lacks it and could be elected`;

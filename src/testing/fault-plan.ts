@@ -111,8 +111,9 @@ export type FaultAction =
       readonly downMs: number;
     };
 
-/** What operators do: change members, move leadership, change how batches go to the disk, have a disk read back. */
-export type OperatorKind = 'memberChange' | 'leaderTransfer' | 'durabilityChange' | 'scrub';
+/** What operators do: change members, move leadership, change how batches go to the disk, have a disk read back, take snapshots. */
+export type OperatorKind =
+  'memberChange' | 'leaderTransfer' | 'durabilityChange' | 'scrub' | 'snapshot';
 
 /** Kinds of fault, as reports count them. */
 export type FaultKind = FaultAction['kind'];
@@ -152,6 +153,7 @@ export const defaultFaultKinds: readonly FaultKind[] = [
   'leaderTransfer',
   'durabilityChange',
   'scrub',
+  'snapshot',
   'restartWithVersion',
   ...damagingKinds,
 ];
@@ -258,6 +260,7 @@ function drawAction(
     case 'leaderTransfer':
     case 'durabilityChange':
     case 'scrub':
+    case 'snapshot':
       return { kind, draw: nextBelow(random, 0x1_0000_0000) };
     case 'restartWithVersion': {
       const isMixable = nextBelow(random, 4) !== 0;

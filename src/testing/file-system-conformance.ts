@@ -211,6 +211,29 @@ export const fileSystemConformance: readonly ConformanceCase[] = [
     await rejects(fileSystem.rename(`${directory}/old`, `${directory}/other`));
   }),
   claim(
+    'an empty directory is removed, one with something in it is not',
+    async ({ fileSystem, directory }) => {
+      await fileSystem.makeDirectory(`${directory}/outer/inner`);
+      await fileSystem.replaceFile(`${directory}/outer/inner/file`, filled(1, 3));
+      await rejects(fileSystem.removeDirectory(`${directory}/outer/inner`));
+      await rejects(fileSystem.removeDirectory(`${directory}/outer`));
+      await rejects(fileSystem.removeDirectory(`${directory}/outer/inner/file`));
+
+      await fileSystem.remove(`${directory}/outer/inner/file`);
+      await fileSystem.removeDirectory(`${directory}/outer/inner`);
+      await fileSystem.removeDirectory(`${directory}/outer/inner`);
+      await fileSystem.removeDirectory(`${directory}/outer`);
+
+      assert((await fileSystem.listDirectory(directory)).length === 0, 'nothing is left');
+      await rejects(fileSystem.replaceFile(`${directory}/outer/file`, filled(1, 3)));
+      await fileSystem.makeDirectory(`${directory}/outer/inner`);
+      assert(
+        (await fileSystem.listDirectory(`${directory}/outer/inner`)).length === 0,
+        'one of the same name begins empty',
+      );
+    },
+  ),
+  claim(
     'staging memory is zeroed, exactly as large as asked, and shared with nobody',
     async ({ fileSystem }) => {
       const first = fileSystem.allocateStaging(3 * blockBytes);
@@ -251,6 +274,25 @@ export const fileSystemConformance: readonly ConformanceCase[] = [
       expected.fill(6, blockBytes, 2 * blockBytes);
       assertSame(await next.readFile(`${directory}/synced`), expected);
       assertSame(await next.readFile(`${directory}/small`), filled(3, 100));
+    },
+  ),
+  powerLossClaim(
+    'a removed directory stays gone when its parent was synced, and else is gone or whole',
+    async ({ fileSystem, directory, losePower }) => {
+      for (const name of ['gone', 'doubtful']) {
+        await fileSystem.makeDirectory(`${directory}/${name}`);
+        await fileSystem.replaceFile(`${directory}/${name}/file`, filled(4, 10));
+        await fileSystem.remove(`${directory}/${name}/file`);
+        await fileSystem.removeDirectory(`${directory}/${name}`);
+        if (name === 'gone') await fileSystem.syncDirectory(directory);
+      }
+
+      const next = await losePower();
+
+      const names = await next.listDirectory(directory);
+      assert(!names.includes('gone'), 'what was synced holds');
+      const left = await next.readFile(`${directory}/doubtful/file`);
+      if (left !== undefined) assertSame(left, filled(4, 10));
     },
   ),
   powerLossClaim(

@@ -1,6 +1,17 @@
-/** What the simulated disk holds the callers of chains to. */
+/** The chains of a simulated disk, and what their callers are held to. */
 import { assert } from '../base/assert.ts';
+import type { IoCompletion, IoStep } from '../ports/file-system.ts';
 import { pageBytes } from './sim-disk-file.ts';
+
+/** A chain that waits or runs. */
+export interface SubmittedChain {
+  readonly number: number;
+  readonly steps: readonly IoStep[];
+  /** Of the bytes of each step, when it was submitted. */
+  readonly checksums: readonly number[];
+  readonly completion: IoCompletion;
+  stepsDone: number;
+}
 
 /** Words of which a checksum looks at one. */
 const checksumStride = 8;

@@ -4,6 +4,7 @@ import type { ClusterId, NodeId, PartitionId } from '../base/ids.ts';
 import type { ObservedEvent } from '../ports/observer.ts';
 import type { StateMachine } from '../ports/state-machine.ts';
 import type { RaftSettings } from '../raft/index.ts';
+import type { NodeLimits } from '../runtime/limits.ts';
 import type { LogStoreLimits } from '../storage/log-store-types.ts';
 import type { FaultAtlas } from './fault-atlas.ts';
 import type { SimEncryption } from './sim-encryption.ts';
@@ -39,6 +40,8 @@ export interface SimClusterOptions {
   readonly voterIds?: readonly NodeId[];
   readonly storage: Partial<LogStoreLimits>;
   readonly raft: Partial<RaftSettings>;
+  /** @defaultValue those of a node */
+  readonly limits?: Partial<NodeLimits>;
   /** Encrypts every journal. @defaultValue none is encrypted */
   readonly encryption?: SimEncryption | undefined;
   /** Makes the machine of a replica, each life anew; `onApplied` is to be told what it applies. @defaultValue a {@link RegisterMachine} */

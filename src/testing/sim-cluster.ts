@@ -27,6 +27,7 @@ import { initializeNode, planPartition, type PartitionPlan } from '../runtime/bo
 import type { LogPosition } from '../runtime/known-log.ts';
 import { ClustorNode } from '../runtime/node.ts';
 import type { Replica } from '../runtime/replica.ts';
+import { nodeCryptography } from '../security/node-cryptography.ts';
 import { isOutForGood, nothingCommitted, unsafeEntry, type Committed } from './committed-row.ts';
 import { DiskEvidence } from './disk-evidence.ts';
 import { olderLeaseHolder } from './lease-check.ts';
@@ -133,7 +134,9 @@ export class SimCluster {
       observer: this.#observer(nodeId),
       storage: this.#options.storage,
       raft: this.#options.raft,
+      cryptography: nodeCryptography,
       encryption: this.#options.encryption?.of(nodeId, entropy),
+      limits: this.#options.limits,
       advertisedAddress: `${host.address.host}:${host.address.port}`,
       createStateMachine: (partitionId) => this.#machine(life, partitionId),
     });
@@ -252,10 +255,6 @@ export class SimCluster {
     return isOutForGood({ ...replica.state, quarantineEnd }, this.#row(partitionId));
   }
 
-  #isDamaged(nodeId: NodeId): boolean {
-    return this.#options.atlas?.isNodeDamaged(nodeId) === true;
-  }
-
   /** The highest index known to be committed. */
   highestCommitted(partitionId: PartitionId): LogIndex {
     return this.#committed.get(partitionId)?.highest ?? (0 as LogIndex);
@@ -274,7 +273,7 @@ export class SimCluster {
         if (event.kind === 'leadershipGivenUp') this.leadersGivenUp++;
         const doubted = event.kind === 'peerInDoubt' ? (event.fields['nodeId'] as NodeId) : nodeId;
         const isDoubt = event.kind === 'replicaInDoubt' || event.kind === 'peerInDoubt';
-        if (isDoubt && !this.#isDamaged(doubted))
+        if (isDoubt && this.#options.atlas?.isNodeDamaged(doubted) !== true)
           this.#violated(`node ${nodeId}: ${event.kind} without any damage`);
       },
     };
@@ -301,7 +300,7 @@ export class SimCluster {
     const isRefusal = hasNotStarted && isClustorError(error) && error.code !== 'CLUSTOR_INTERNAL';
     const isOfDisk =
       isClustorError(error, 'CLUSTOR_STORAGE_FAILED') || isClustorError(error, 'CLUSTOR_DISK_HARD');
-    if (isRefusal && this.#isDamaged(nodeId)) {
+    if (isRefusal && this.#options.atlas?.isNodeDamaged(nodeId) === true) {
       const fields = { code: error.code, message: error.message };
       const event = { level: 'error', kind: 'refusedDamage', fields } as const;
       this.#options.onEvent?.({ atMs: this.world.nowMs, nodeId, event });
@@ -363,6 +362,7 @@ export class SimCluster {
       state.durableTerm +
       state.role.length +
       state.configurations.length * 11 +
+      state.log.baseIndex * 13 +
       (state.isQuarantined ? 1_048_576 : 0);
     // A new life in the same place has no past.
     const known = last?.state.selfIncarnation === state.selfIncarnation ? last : undefined;
@@ -469,7 +469,7 @@ export class SimCluster {
     const term = committed.terms.get(committed.highest);
     // A leader of an older term, elected late, need not know what was committed after its term.
     if (term === undefined || committed.highestIn >= state.term) return;
-    if (termAt(state.log, committed.highest) !== term) {
+    if (committed.highest > state.log.baseIndex && termAt(state.log, committed.highest) !== term) {
       this.#violated(
         `node ${nodeId} leads in term ${state.term} without committed entry ${committed.highest} of term ${term} (leader completeness)`,
       );

@@ -8,23 +8,25 @@
  * Faults are switched on from outside and take effect at the next step that meets them. Inspection reads what a power
  * loss at this instant could not take away.
  */
-import { assert, present } from '../base/assert.ts';
+import { assert } from '../base/assert.ts';
 import { ClustorError } from '../base/errors.ts';
-import { nextBelow, type PrngState } from '../base/prng.ts';
+import type { PrngState } from '../base/prng.ts';
 import type { DiskSpace } from '../ports/file-system.ts';
+import {
+  applyChange,
+  cloneDirectory,
+  emptyDirectory,
+  filesOf,
+  keepChanges,
+  loseChanges,
+  normalizePath,
+  pathWithin,
+  splitPath,
+  withRemoved,
+  type RemovedDirectory,
+  type SimDirectory,
+} from './sim-directory.ts';
 import type { SimFile, SyncMishap, UnsyncedSector } from './sim-disk-file.ts';
-
-type DirectoryChange =
-  | { readonly kind: 'link'; readonly name: string; readonly file: SimFile }
-  | { readonly kind: 'rename'; readonly from: string; readonly to: string; readonly file: SimFile }
-  | { readonly kind: 'unlink'; readonly name: string };
-
-interface SimDirectory {
-  readonly names: Map<string, SimFile>;
-  readonly syncedNames: Map<string, SimFile>;
-  readonly changes: DirectoryChange[];
-  readonly subdirectories: Set<string>;
-}
 
 /** One thing that a power loss may take or leave. */
 export type UnsyncedPart =
@@ -197,13 +199,13 @@ export class SimDisk {
 
   /** The file of that path, if any. */
   find(path: string): SimFile | undefined {
-    const { parent, name } = split(path);
+    const { parent, name } = splitPath(path);
     return this.#directories.get(parent)?.names.get(name);
   }
 
   /** Names in a directory, sorted by code unit. */
   list(path: string): string[] {
-    const directory = this.#directories.get(normalize(path));
+    const directory = this.#directories.get(normalizePath(path));
     if (directory === undefined) return [];
     // The default order of strings is by code unit.
     return [...directory.names.keys(), ...directory.subdirectories].sort();
@@ -212,15 +214,20 @@ export class SimDisk {
   /** Makes a directory and its parents, durably. */
   makeDirectory(path: string): void {
     let parent = '';
-    for (const name of normalize(path).split('/')) {
+    for (const name of normalizePath(path).split('/')) {
       if (name === '') continue;
-      const own = parent === '' ? name : `${parent}/${name}`;
+      const own = pathWithin(parent, name);
       const above = this.#directory(parent, path);
       if (above.names.has(name)) throw diskError('ENOTDIR', path);
       if (!this.#directories.has(own)) {
         assert(this.#directories.size < directoriesMax, 'directories are bounded');
         this.#directories.set(own, emptyDirectory());
         above.subdirectories.add(name);
+        // It is durable at once, so the one that had its name is gone for good.
+        const removed = above.changes.findIndex(
+          (change) => change.kind === 'removeDirectory' && change.name === name,
+        );
+        if (removed >= 0) above.changes.splice(removed, 1);
       }
       parent = own;
     }
@@ -228,7 +235,7 @@ export class SimDisk {
 
   /** Gives a file a name, replacing what had it. */
   link(path: string, file: SimFile): void {
-    const { parent, name } = split(path);
+    const { parent, name } = splitPath(path);
     const directory = this.#directory(parent, path);
     if (directory.subdirectories.has(name)) throw diskError('EISDIR', path);
     this.effectCount++;
@@ -238,8 +245,8 @@ export class SimDisk {
 
   /** Renames within one directory. */
   rename(from: string, to: string): void {
-    const source = split(from);
-    const target = split(to);
+    const source = splitPath(from);
+    const target = splitPath(to);
     assert(source.parent === target.parent, 'a rename stays within its directory');
     const directory = this.#directory(source.parent, from);
     const file = directory.names.get(source.name);
@@ -252,24 +259,41 @@ export class SimDisk {
 
   /** Removes a name; nothing happens when there is none. */
   unlink(path: string): void {
-    const { parent, name } = split(path);
+    const { parent, name } = splitPath(path);
     const directory = this.#directories.get(parent);
     if (directory?.names.delete(name) !== true) return;
     this.effectCount++;
     directory.changes.push({ kind: 'unlink', name });
   }
 
+  /** Removes an empty directory; nothing happens when there is none. */
+  removeDirectory(path: string): void {
+    const own = normalizePath(path);
+    const { parent, name } = splitPath(path);
+    const above = this.#directories.get(parent);
+    if (above?.names.has(name) === true) throw diskError('ENOTDIR', path);
+    const directory = this.#directories.get(own);
+    if (above === undefined || directory === undefined) return;
+    assert(own !== '', 'the root of a disk stays');
+    if (directory.names.size + directory.subdirectories.size > 0)
+      throw diskError('ENOTEMPTY', path);
+    this.effectCount++;
+    this.#directories.delete(own);
+    above.subdirectories.delete(name);
+    above.changes.push({ kind: 'removeDirectory', name, directory });
+  }
+
   /** Puts the names of a directory on the medium. */
   syncDirectory(path: string): void {
     this.effectCount++;
-    const directory = this.#directory(normalize(path), path);
+    const directory = this.#directory(normalizePath(path), path);
     for (const change of directory.changes) applyChange(directory.syncedNames, change);
     directory.changes.length = 0;
   }
 
   /** Takes the lock of a directory; false when it is taken. */
   lock(path: string): boolean {
-    const own = normalize(path);
+    const own = normalizePath(path);
     if (this.#locks.has(own)) return false;
     this.#locks.add(own);
     return true;
@@ -277,7 +301,7 @@ export class SimDisk {
 
   /** Gives a lock back. */
   unlock(path: string): void {
-    this.#locks.delete(normalize(path));
+    this.#locks.delete(normalizePath(path));
   }
 
   // Crashes and copies.
@@ -285,9 +309,10 @@ export class SimDisk {
   /** The machine lost power: any part of what was not synced is gone. */
   losePower(random: PrngState): void {
     const files = new Set<SimFile>();
-    for (const directory of this.#directories.values()) {
+    // Directories that come back are met in turn.
+    for (const [path, directory] of this.#directories) {
       const before = new Set(directory.names.values());
-      losePowerOfDirectory(directory, random);
+      this.#bringBack(path, directory, loseChanges(directory, random));
       const left = new Set(directory.names.values());
       for (const file of before) if (!left.has(file)) this.namesLost++;
       for (const file of directory.names.values()) files.add(file);
@@ -298,10 +323,8 @@ export class SimDisk {
   /** Everything that a power loss at this instant may take or leave, in an order that copies of the disk share. */
   unsyncedParts(): UnsyncedPart[] {
     const parts: UnsyncedPart[] = [];
-    for (const directory of this.#directories.values())
-      directory.changes.forEach((change, position) =>
-        parts.push({ kind: 'name', directory, position }),
-      );
+    for (const [, directory] of this.#everyDirectory())
+      directory.changes.forEach((_, position) => parts.push({ kind: 'name', directory, position }));
     for (const file of this.#files()) {
       if (file.hasUnsyncedSize) parts.push({ kind: 'size', file });
       for (const sector of file.unsyncedSectors()) parts.push({ kind: 'sector', file, sector });
@@ -313,16 +336,14 @@ export class SimDisk {
   losePowerKeeping(kept: ReadonlySet<number>): void {
     const left = this.unsyncedParts().filter((_, at) => kept.has(at));
     const files = this.#files();
-    for (const directory of this.#directories.values()) {
-      for (const part of left)
-        if (part.kind === 'name' && part.directory === directory)
-          applyChange(
-            directory.syncedNames,
-            present(directory.changes[part.position], 'a change that was listed'),
-          );
-      directory.changes.length = 0;
-      directory.names.clear();
-      for (const [name, file] of directory.syncedNames) directory.names.set(name, file);
+    for (const [path, directory] of this.#directories) {
+      const positions = new Set(
+        left.flatMap((part) =>
+          part.kind === 'name' && part.directory === directory ? [part.position] : [],
+        ),
+      );
+      const back = keepChanges(directory, (position) => positions.has(position));
+      this.#bringBack(path, directory, back);
     }
     for (const file of files) {
       const sectors = left.flatMap((part) =>
@@ -338,7 +359,7 @@ export class SimDisk {
   /** A text that tells what is on the medium apart: names with the check sums of their files. */
   syncedFingerprint(): string {
     const rows: string[] = [];
-    for (const [path, directory] of this.#directories)
+    for (const [path, directory] of this.#everyDirectory())
       for (const [name, file] of directory.syncedNames)
         rows.push(`${path}/${name}:${file.syncedChecksum()}`);
     return rows.sort().join(' ');
@@ -346,12 +367,21 @@ export class SimDisk {
 
   #files(): Set<SimFile> {
     const files = new Set<SimFile>();
-    for (const { names, syncedNames, changes } of this.#directories.values()) {
-      for (const file of names.values()) files.add(file);
-      for (const file of syncedNames.values()) files.add(file);
-      for (const change of changes) if (change.kind !== 'unlink') files.add(change.file);
-    }
+    for (const [, directory] of this.#everyDirectory())
+      for (const file of filesOf(directory)) files.add(file);
     return files;
+  }
+
+  /** Also those that a power loss may bring back. */
+  *#everyDirectory(): Iterable<readonly [string, SimDirectory]> {
+    for (const [path, directory] of this.#directories) yield* withRemoved(path, directory);
+  }
+
+  #bringBack(path: string, above: SimDirectory, back: readonly RemovedDirectory[]): void {
+    for (const { name, directory } of back) {
+      above.subdirectories.add(name);
+      this.#directories.set(pathWithin(path, name), directory);
+    }
   }
 
   /** A disk with just what a power loss at this instant could not take away; free of faults and locks. */
@@ -395,7 +425,7 @@ export class SimDisk {
 
   /** The file of that path, unless a power loss may take it. */
   findSynced(path: string): SimFile | undefined {
-    const { parent, name } = split(path);
+    const { parent, name } = splitPath(path);
     return this.#directories.get(parent)?.syncedNames.get(name);
   }
 
@@ -410,21 +440,9 @@ export class SimDisk {
       }
       return twin;
     };
-    for (const [path, directory] of this.#directories) {
-      const names = syncedOnly ? directory.syncedNames : directory.names;
-      copy.#directories.set(path, {
-        names: new Map([...names].map(([name, file]) => [name, twinOf(file)])),
-        syncedNames: new Map(
-          [...directory.syncedNames].map(([name, file]) => [name, twinOf(file)]),
-        ),
-        changes: syncedOnly
-          ? []
-          : directory.changes.map((change) =>
-              change.kind === 'unlink' ? change : { ...change, file: twinOf(change.file) },
-            ),
-        subdirectories: new Set(directory.subdirectories),
-      });
-    }
+    const directories = syncedOnly ? this.#everyDirectory() : this.#directories;
+    for (const [path, directory] of directories)
+      copy.#directories.set(path, cloneDirectory(directory, syncedOnly, twinOf));
     return copy;
   }
 
@@ -440,55 +458,6 @@ export function diskError(systemCode: string, path: string): ClustorError {
   return new ClustorError('CLUSTOR_STORAGE_FAILED', `${systemCode}: ${path}`, {
     details: { systemCode, path },
   });
-}
-
-function emptyDirectory(): SimDirectory {
-  return { names: new Map(), syncedNames: new Map(), changes: [], subdirectories: new Set() };
-}
-
-function normalize(path: string): string {
-  return path
-    .split('/')
-    .filter((name) => name !== '' && name !== '.')
-    .join('/');
-}
-
-function split(path: string): { readonly parent: string; readonly name: string } {
-  const own = normalize(path);
-  const slash = own.lastIndexOf('/');
-  return slash < 0
-    ? { parent: '', name: own }
-    : { parent: own.slice(0, slash), name: own.slice(slash + 1) };
-}
-
-function applyChange(names: Map<string, SimFile>, change: DirectoryChange): void {
-  switch (change.kind) {
-    case 'link':
-      names.set(change.name, change.file);
-      return;
-    case 'rename':
-      // Without the rename before it the file still has an older name; a file has one name at a time.
-      for (const [name, file] of names) if (file === change.file) names.delete(name);
-      names.delete(change.from);
-      names.set(change.to, change.file);
-      return;
-    case 'unlink':
-      names.delete(change.name);
-      return;
-  }
-}
-
-function losePowerOfDirectory(directory: SimDirectory, random: PrngState): void {
-  if (directory.changes.length === 0) return;
-  const isPrefix = nextBelow(random, 2) === 0;
-  const prefixLength = nextBelow(random, directory.changes.length + 1);
-  directory.changes.forEach((change, position) => {
-    const survives = isPrefix ? position < prefixLength : nextBelow(random, 2) === 0;
-    if (survives) applyChange(directory.syncedNames, change);
-  });
-  directory.changes.length = 0;
-  directory.names.clear();
-  for (const [name, file] of directory.syncedNames) directory.names.set(name, file);
 }
 
 function isSamePoint(left: KillPoint, right: KillPoint): boolean {

@@ -22,7 +22,7 @@ import type {
   IoWriterMode,
   OpenOptions,
 } from '../ports/file-system.ts';
-import { assertAligned, checksumOf } from './sim-chain-checks.ts';
+import { assertAligned, checksumOf, type SubmittedChain } from './sim-chain-checks.ts';
 import { SimFile, pageBytes, sectorBytes } from './sim-disk-file.ts';
 import { diskError, type DiskFailureKind, type SimDisk } from './sim-disk.ts';
 import { SimWriterMode } from './sim-writer-mode.ts';
@@ -52,14 +52,6 @@ interface OpenFile {
   readonly access: OpenOptions['access'];
 }
 
-interface Chain {
-  readonly number: number;
-  readonly steps: readonly IoStep[];
-  readonly checksums: readonly number[];
-  readonly completion: IoCompletion;
-  stepsDone: number;
-}
-
 interface Operation {
   /** Takes effect. */
   readonly apply: () => void;
@@ -81,7 +73,7 @@ export class SimFileSystem implements FileSystem {
   readonly #locks = new Set<string>();
   readonly #operations = new Set<Operation>();
   readonly #stepTask: SimTask;
-  #chains: Chain[] = [];
+  #chains: SubmittedChain[] = [];
   #chainHead = 0;
   #nextHandle = 1;
   /** A kill point stopped this life between two steps: nothing more happens. */
@@ -215,6 +207,10 @@ export class SimFileSystem implements FileSystem {
 
   remove(path: string): Promise<void> {
     return this.#operate(path, () => this.#disk.unlink(path));
+  }
+
+  removeDirectory(path: string): Promise<void> {
+    return this.#operate(path, () => this.#disk.removeDirectory(path));
   }
 
   syncDirectory(path: string): Promise<void> {
@@ -389,7 +385,7 @@ export class SimFileSystem implements FileSystem {
     else this.#finishChain(chain, undefined);
   }
 
-  #finishChain(chain: Chain, systemCode: string | undefined): void {
+  #finishChain(chain: SubmittedChain, systemCode: string | undefined): void {
     this.#chainHead++;
     if (this.#chainHead === this.#chains.length) {
       this.#chains = [];

@@ -1,6 +1,6 @@
 /**
  * An operator of a simulated cluster: adds, promotes, removes and replaces members, goes back, hands leadership over, changes
- * how batches go to the disk, starts scrubs, at any moment and through the same interface as a real one. What is refused is refused with a code; nothing else may come of it.
+ * how batches go to the disk, starts scrubs, takes snapshots, at any moment and through the same interface as a real one. What is refused is refused with a code; nothing else may come of it.
  */
 import { isClustorError, messageOf } from '../base/errors.ts';
 import type { NodeId, PartitionId } from '../base/ids.ts';
@@ -48,6 +48,7 @@ export class SimOperator {
 
   #ask(kind: OperatorKind, random: PrngState): Promise<unknown> | undefined {
     if (kind === 'scrub') return this.#scrub(random);
+    if (kind === 'snapshot') return this.#snapshot(random);
     const led = this.#led();
     if (led.length === 0) return undefined;
     const target = pick(random, led);
@@ -60,6 +61,14 @@ export class SimOperator {
     const { cluster } = this.#options;
     const running = cluster.world.nodeIds.flatMap((nodeId) => cluster.node(nodeId) ?? []);
     return running.length === 0 ? undefined : pick(random, running).scrub.start();
+  }
+
+  #snapshot(random: PrngState): Promise<unknown> | undefined {
+    const { cluster } = this.#options;
+    const partitions = cluster.world.nodeIds.flatMap(
+      (nodeId) => cluster.node(nodeId)?.partitions ?? [],
+    );
+    return partitions.length === 0 ? undefined : pick(random, partitions).takeSnapshot();
   }
 
   #led(): readonly Led[] {

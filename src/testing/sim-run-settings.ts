@@ -1,6 +1,7 @@
 /** What the cores of a simulated run are set to. */
 import { nextBelow, nextBetween, type PrngState } from '../base/prng.ts';
 import { defaultRaftSettings, tickMs, type RaftSettings } from '../raft/index.ts';
+import type { NodeLimits } from '../runtime/limits.ts';
 import { clockRateDeviationMax } from './sim-clock.ts';
 
 /**
@@ -19,6 +20,11 @@ export function drawSettings(random: PrngState): Partial<RaftSettings> {
   const rest = nextBelow(random, 2) === 0 ? {} : { hibernateTicks: nextBetween(random, 1, 30) };
   const lease = nextBelow(random, 2) === 0 ? {} : longestLease;
   return { ...windows, ...rest, ...lease, observerBytesPerTick: nextBetween(random, 300, 3_000) };
+}
+
+/** Logs so short that snapshots are taken all the time, in every other run. */
+export function drawLimits(random: PrngState): Partial<NodeLimits> {
+  return nextBelow(random, 2) === 0 ? {} : { snapshotLogBytes: nextBetween(random, 1_000, 60_000) };
 }
 
 /**

@@ -28,7 +28,7 @@ import { SimEncryption } from './sim-encryption.ts';
 import { SimCluster, SimViolation, type MachineParts, type TimelineEvent } from './sim-cluster.ts';
 import { SimOperator } from './sim-operator.ts';
 import type { SimLoad, SimProduct } from './sim-product.ts';
-import { drawSettings } from './sim-run-settings.ts';
+import { drawLimits, drawSettings } from './sim-run-settings.ts';
 import type { SimTap } from './sim-tap.ts';
 import type { SimVersion } from './sim-versions.ts';
 import { SimWorld } from './sim-world.ts';
@@ -186,6 +186,7 @@ class SimulationRun {
       voterIds: nodeIds.slice(0, nodes),
       storage,
       raft: drawSettings(forkPrng(this.world.random, 'windows')),
+      limits: drawLimits(forkPrng(this.world.random, 'limits')),
       encryption: this.#encryption,
       createStateMachine: (parts) => this.#createStateMachine(parts),
       onEvent: (event) => {

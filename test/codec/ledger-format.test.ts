@@ -115,9 +115,10 @@ const records: readonly (readonly [LedgerRecord, string])[] = [
       lastTerm: term(7),
       toSegment: 4,
       endOffset: 8192,
+      cause: 'copy',
     },
     '11 3900 101112131415161718191a1b1c1d1e1f 2c01000000000000 2d01000000000000 0700000000000000 ' +
-      '0400000000000000 0020000000000000 02',
+      '0400000000000000 0020000000000000 01',
   ],
   [
     {

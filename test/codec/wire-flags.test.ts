@@ -21,6 +21,12 @@ test('flags of an echo are found again by name', () => {
   }
 });
 
+test('flags of an append are two bits', () => {
+  expect(packFlags('appendEntries', { receiverInDoubt: true, needsSnapshot: false })).toBe(1);
+  expect(packFlags('appendEntries', { receiverInDoubt: false, needsSnapshot: true })).toBe(2);
+  expect(hasFlag('appendEntries', 2, 'needsSnapshot')).toBe(true);
+});
+
 test('bits that have no name mean nothing', () => {
   expect(hasFlag('voteRequest', 0xfe, 'isTransfer')).toBe(false);
   expect(hasFlag('appendEntries', 0xff, 'receiverInDoubt')).toBe(true);

@@ -29,13 +29,16 @@ function configuration(
 
 function copy(
   id: number,
-  content: { readonly term?: number; readonly crc?: number } = {},
+  content: { readonly term?: number; readonly crc?: number; readonly commit?: number } = {},
 ): ProvenCopy {
+  const ofTerm = term(content.term ?? 1);
   return {
     replicaId: replicaId(id),
     incarnation: lifeOf(id),
-    term: term(content.term ?? 1),
+    term: ofTerm,
     crc: content.crc ?? 7,
+    commitIndex: logIndex(content.commit ?? 0),
+    terms: [{ lastIndex: logIndex(20), term: ofTerm }],
   };
 }
 
@@ -46,7 +49,9 @@ function verdict(
   configurations: readonly Configuration[] = [three],
   commitIndex = 0,
 ): ProofVerdict['kind'] {
-  return proveEntry({ copies, configurations, commitIndex: logIndex(commitIndex) }).kind;
+  const nothing = { index: logIndex(4), snapshots: [], committed: [] };
+  const known = { configurations, commitIndex: logIndex(commitIndex) };
+  return proveEntry({ copies, ...nothing, ...known }).kind;
 }
 
 describe('an entry is proven', () => {
@@ -94,5 +99,79 @@ describe('an entry is proven', () => {
 
   test('not without a configuration', () => {
     expect(verdict([copy(1), copy(2), copy(3)], [])).toBe('notProvable');
+  });
+});
+
+describe('an entry that some logs begin behind', () => {
+  /** Snapshots of members, and copies of others, of entry 4; a snapshot of term 1 ends at entry 9. */
+  function beside(
+    snapshots: readonly number[],
+    copies: readonly ProvenCopy[] = [],
+    committed: readonly { readonly index: number; readonly term: number }[] = [
+      { index: 9, term: 1 },
+    ],
+  ): ProofVerdict {
+    return proveEntry({
+      index: logIndex(4),
+      copies,
+      snapshots: snapshots.map((id) => ({ replicaId: replicaId(id), incarnation: lifeOf(id) })),
+      committed: committed.map((place) => ({
+        index: logIndex(place.index),
+        term: term(place.term),
+      })),
+      configurations: [three],
+      commitIndex: logIndex(9),
+    });
+  }
+
+  test('is proven by snapshots of a majority, which do not tell which entry it was', () => {
+    expect(beside([1, 2])).toEqual({
+      kind: 'proven',
+      term: undefined,
+      crc: undefined,
+      inSnapshots: 2,
+    });
+    expect(beside([1, 1]).kind).toBe('notProvable');
+    expect(beside([1]).kind).toBe('notProvable');
+  });
+
+  test('is proven by a snapshot and a copy whose log has the term of the snapshot at or behind it', () => {
+    expect(beside([1], [copy(2)])).toEqual({ kind: 'proven', term: 1, crc: 7, inSnapshots: 1 });
+  });
+
+  test('is proven by a snapshot and a copy that its own ledger knows to be committed', () => {
+    const ofOlderTerm = [{ index: 9, term: 3 }];
+
+    expect(beside([1], [copy(2, { commit: 4 })], ofOlderTerm).kind).toBe('proven');
+    expect(beside([1], [copy(2, { commit: 3 })], ofOlderTerm)).toEqual({
+      kind: 'notProvable',
+      reason:
+        '1 of 3 voters of the configuration at index 0 prove it, a quorum is 2; copies not known to be committed do not count with snapshots',
+    });
+  });
+
+  test('is not proven by a copy that an older leader left behind, which is another entry', () => {
+    const stale = copy(2, { term: 1, crc: 9 });
+
+    expect(beside([1], [stale], [{ index: 9, term: 2 }]).kind).toBe('notProvable');
+    expect(beside([1, 3], [stale], [{ index: 9, term: 2 }])).toMatchObject({
+      kind: 'proven',
+      term: undefined,
+    });
+  });
+
+  test('is not proven by a committed place below it, nor by a term that the log has only below it', () => {
+    const early = { ...copy(2), terms: [{ lastIndex: logIndex(3), term: term(1) }] };
+
+    expect(beside([1], [copy(2)], [{ index: 3, term: 1 }]).kind).toBe('notProvable');
+    expect(beside([1], [early]).kind).toBe('notProvable');
+  });
+
+  test('is not proven where two members know different entries to be committed', () => {
+    const copies = [copy(1, { commit: 9 }), copy(2, { term: 2, commit: 9 })];
+
+    expect(beside([3], copies)).toMatchObject({
+      reason: 'members hold different committed entries of one index, which must never happen',
+    });
   });
 });

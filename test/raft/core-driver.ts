@@ -172,6 +172,7 @@ export function appendOf(
     readonly terms?: readonly number[];
     readonly commit?: number;
     readonly receiverInDoubt?: boolean;
+    readonly needsSnapshot?: boolean;
     readonly configurations?: readonly Configuration[];
   },
 ): PeerMessage {
@@ -186,6 +187,7 @@ export function appendOf(
     prevTerm: term(append.prevTerm),
     commit: logIndex(append.commit ?? 0),
     receiverInDoubt: append.receiverInDoubt ?? false,
+    needsSnapshot: append.needsSnapshot ?? false,
     entries: { count: terms.length, termRuns, configurations: append.configurations ?? [] },
   });
 }

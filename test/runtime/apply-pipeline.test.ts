@@ -7,7 +7,8 @@ import { logIndex, partitionId, term } from '../../src/base/ids.ts';
 import { EntryFrameWriter, entryFrameOverheadBytes } from '../../src/codec/entry-frame.ts';
 import { noOpPayload } from '../../src/codec/system-entry.ts';
 import type { ApplyOutcome, EntryBatch } from '../../src/ports/state-machine.ts';
-import { ApplyPipeline, resultBytesMax } from '../../src/runtime/apply-pipeline.ts';
+import { resultBytesMax } from '../../src/runtime/apply-answers.ts';
+import { ApplyPipeline } from '../../src/runtime/apply-pipeline.ts';
 import { nodeLimits } from '../../src/runtime/limits.ts';
 
 const somePartition = partitionId('018c0d6c-9c11-7e9d-8000-000000000001');

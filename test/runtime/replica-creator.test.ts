@@ -18,7 +18,10 @@ test('a deposed leader gets no replica made behind the one that a newer leader w
     hosted: new Map(),
     awake: new Set(),
     store: () => present(world.store, 'a store'),
-    adopt: (replica) => created.push(replica.incarnation),
+    adopt: (replica) => {
+      created.push(replica.incarnation);
+      return Promise.resolve();
+    },
   });
   const wish = (life: string, ofTerm: number): WantedReplica => ({
     partitionId: id,

@@ -20,7 +20,9 @@ import { openClientCore } from '../../src/client/client-core.ts';
 import { silentObserver } from '../../src/ports/observer.ts';
 import type { StateMachine } from '../../src/ports/state-machine.ts';
 import type { RaftSettings } from '../../src/raft/index.ts';
+import type { NodeLimits } from '../../src/runtime/limits.ts';
 import type { AppendReceipt } from '../../src/runtime/local-append.ts';
+import type { ClustorNode } from '../../src/runtime/node.ts';
 import type { AppendOptions, Partition } from '../../src/runtime/partition.ts';
 import type { IntegrityStatus, QuarantineStatus } from '../../src/runtime/quarantine-desk.ts';
 import type { Replica } from '../../src/runtime/replica.ts';
@@ -71,6 +73,8 @@ export interface ScenarioOptions {
   /** Partitions besides the first one. */
   readonly further?: readonly PartitionId[];
   readonly storage?: Partial<LogStoreLimits>;
+  /** Limits of the nodes that differ from the defaults. */
+  readonly limits?: Partial<NodeLimits>;
 }
 
 /** See the file comment. */
@@ -92,6 +96,7 @@ export class ScenarioCluster {
       voterIds: nodeIds.slice(0, nodes),
       storage: { ...smallStorage, ...options.storage },
       raft: options.raft ?? {},
+      limits: options.limits ?? {},
       encryption,
       versions: this.versions,
       ...(atlas === undefined ? {} : { atlas }),
@@ -135,14 +140,19 @@ export class ScenarioCluster {
     return this.#simulated.node(id)?.isHibernating === true;
   }
 
-  /** Whether every node has recovered. */
-  areAllUp(): boolean {
-    return this.nodeIds.every((id) => this.#simulated.node(id) !== undefined);
+  /** Whether every node, or each of some, has recovered. */
+  areAllUp(among: readonly NodeId[] = this.nodeIds): boolean {
+    return among.every((id) => this.#simulated.node(id) !== undefined);
   }
 
   /** Nodes other than `id`. */
   others(id: NodeId): readonly NodeId[] {
     return this.nodeIds.filter((other) => other !== id);
+  }
+
+  /** A node that is up and has recovered. */
+  node(id: NodeId): ClustorNode {
+    return present(this.#simulated.node(id), 'a node that is up');
   }
 
   /** The replica of a node that is up and has recovered. */
@@ -152,7 +162,7 @@ export class ScenarioCluster {
 
   /** The partition as a product on that node sees it. */
   partition(id: NodeId, of: PartitionId = onlyPartition): Partition {
-    return present(this.#simulated.node(id), 'a node that is up').partition(of);
+    return this.node(id).partition(of);
   }
 
   /** Value of a register in the machine of a node, without asking anybody. */
@@ -161,10 +171,15 @@ export class ScenarioCluster {
     return machine instanceof RegisterMachine ? machine.read(key) : null;
   }
 
+  /** What the machine of a node holds, as a short text: equal where they hold the same. */
+  digest(id: NodeId): string | undefined {
+    const machine = this.#simulated.machine(id, onlyPartition);
+    return machine instanceof RegisterMachine ? machine.digest() : undefined;
+  }
+
   /** Clause of an explanation at a node. */
   why(id: NodeId, kind: WhyKind): string {
-    const node = present(this.#simulated.node(id), 'a node that is up');
-    const { linksUp, partitions, disk } = node.status();
+    const { linksUp, partitions, disk } = this.node(id).status();
     const [partition] = partitions;
     return explain(kind, {
       partition: present(partition, 'a node hosts its partition'),
@@ -293,9 +308,18 @@ export class ScenarioCluster {
 
   /** Cuts a node off in both directions. */
   isolate(id: NodeId): void {
+    this.#links(id, false);
+  }
+
+  /** Mends every link of a node. */
+  rejoin(id: NodeId): void {
+    this.#links(id, true);
+  }
+
+  #links(id: NodeId, isWhole: boolean): void {
     for (const other of this.others(id)) {
-      this.link(id, other, false);
-      this.link(other, id, false);
+      this.link(id, other, isWhole);
+      this.link(other, id, isWhole);
     }
   }
 
@@ -356,6 +380,18 @@ export class ScenarioCluster {
       if (this.world.nowMs >= deadlineMs) throw new Error(`not within ${msMax} ms: ${what}`);
       await this.advance(10);
     }
+  }
+
+  /** Lets time pass up to the very event behind which something holds; whether it does within that time. */
+  async untilEvent(holds: () => boolean, msMax = 10_000): Promise<boolean> {
+    return this.world.run({
+      untilMs: this.world.nowMs + msMax,
+      drainMicrotasks,
+      afterEvent: (owner) => {
+        this.#simulated.check(owner?.number);
+      },
+      isDone: holds,
+    });
   }
 
   /** Lets time pass until a promise ends; hands on what it resolves or rejects with. */

@@ -144,6 +144,7 @@ export class StoreWorld {
   /** The clock of the machine in all lives. */
   readonly clock = new SimHardwareClock(this.scheduler, 0);
   store: LogStore | undefined;
+  observer = silentObserver;
   failures = 0;
   /** Bounds of Group-Fsync that were overrun. */
   overruns = 0;
@@ -231,7 +232,7 @@ export class StoreWorld {
         clock: new SimClock({ ...parts, hardware: this.clock, random: this.random }),
         entropy,
         encryption: this.isEncrypted ? this.#encryptionOf(entropy) : undefined,
-        observer: silentObserver,
+        observer: this.observer,
         limits: this.limits,
         leafHash: nodeCryptography.sha256,
         listener: this.#listener(),

@@ -13,7 +13,7 @@ import type {
   EntryBatch,
   StateMachine,
 } from '../../ports/state-machine.ts';
-import { resultBytesMax } from '../../runtime/apply-pipeline.ts';
+import { resultBytesMax } from '../../runtime/apply-answers.ts';
 import { queryResultBytesMax } from '../../runtime/client-requests.ts';
 import type { AppliedEntry } from '../sim-machine.ts';
 import type { EntryRecord } from './entry-record.ts';

@@ -78,6 +78,8 @@ export function describeFault(action: FaultAction): FaultText {
       return { text: 'an operator changes how batches go to the disk', forMs: 0, nodeIds: [] };
     case 'scrub':
       return { text: 'an operator has a disk read back', forMs: 0, nodeIds: [] };
+    case 'snapshot':
+      return { text: 'an operator has a snapshot taken', forMs: 0, nodeIds: [] };
     default:
       return unreachable(action);
   }

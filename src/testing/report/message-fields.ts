@@ -144,6 +144,7 @@ function readingOf(row: FieldRow): readonly Reading[] {
 function groupOf({ id, kind }: MessageRow): MessageGroup {
   if (/heartbeat/i.test(kind)) return 'heartbeat';
   if (/vote/i.test(kind)) return 'vote';
-  if (id < 0x20) return 'append';
+  // Snapshots stand for entries.
+  if (id < 0x20 || id >> 4 === 6) return 'append';
   return id < 0x40 ? 'client' : 'link';
 }

@@ -1,0 +1,236 @@
+/**
+ * Segments that no log needs any more go (specification DUR-5, §8.1).
+ *
+ * A segment is needed while any partition has a live entry in it. What a segment holds is looked at when a log begins further
+ * behind than before, and at the start. Where few live entries are left in the oldest of several segments they are written
+ * anew behind everything else, so that one laggard does not keep what all others could give back.
+ *
+ * Crash story. The record that makes entries needless (`snapshotBase`, `truncated`, or `rangeMoved` behind the sync of a copy)
+ * is synced first, then `segmentRetired`, and only then does the file go: whatever a start finds, the ledger names no segment
+ * that is missing and misses none that is needed. A file that the ledger no longer names is removed by the next start.
+ */
+import { messageOf } from '../base/errors.ts';
+import type { LogIndex, PartitionId } from '../base/ids.ts';
+import type { IndexRange } from '../base/index-ranges.ts';
+import type { LedgerRecord } from '../codec/ledger-records.ts';
+import type { Observer } from '../ports/observer.ts';
+import type { Journal } from './journal.ts';
+import type { JournalKeys } from './journal-keys.ts';
+import type { LedgerImage } from './ledger-image.ts';
+import type { PartitionLog } from './partition-log.ts';
+
+/** What compaction needs of its store. */
+export interface LogCompactionOptions {
+  readonly observer: Observer;
+  readonly journal: Journal;
+  readonly image: LedgerImage;
+  readonly keys: JournalKeys;
+  readonly logs: ReadonlyMap<PartitionId, PartitionLog>;
+  /** Resolves when the record is durable; rejects when it never will be. */
+  readonly record: (record: LedgerRecord) => Promise<void>;
+  /** Starts a flush of what was handed over. */
+  readonly flush: () => void;
+}
+
+/** Live entries of one log in a segment. */
+interface Held {
+  readonly log: PartitionLog;
+  readonly range: IndexRange;
+}
+
+/** Segments that are kept at least before anything is copied: a few may well be emptied by the next snapshot. */
+const segmentsBeforeCopies = 4;
+/** A segment is emptied by copies when so small a share of it is live. */
+const liveShareMax = 1 / 8;
+const copyBytesMax = 1024 * 1024;
+
+/** See the file comment. */
+export class LogCompaction {
+  readonly #options: LogCompactionOptions;
+  #work: Promise<void> | undefined;
+  #isAskedAgain = false;
+  #isClosed = false;
+  /** The copy under way, and how its waiter goes on. */
+  #copying: { readonly log: PartitionLog; readonly settle: () => void } | undefined;
+  /** Segments whose emptying failed in this process: their damage is somebody else's work. */
+  readonly #uncopied = new Set<number>();
+  /** Segments whose end was handed to the ledger. */
+  readonly #retired = new Set<number>();
+
+  constructor(options: LogCompactionOptions) {
+    this.#options = options;
+  }
+
+  /** Segments that this process gave back. */
+  get retiredSegments(): number {
+    return this.#retired.size;
+  }
+
+  /** Whether a record speaks of a segment that is gone by the time it would be written. */
+  makesVain(record: LedgerRecord): boolean {
+    const isOfSegment =
+      record.kind === 'segmentClosed' ||
+      record.kind === 'segmentRewriting' ||
+      record.kind === 'nonceAbandon';
+    return isOfSegment && this.#retired.has(record.segmentSeq);
+  }
+
+  /** Looks for needless segments, in the background. */
+  review(): void {
+    if (this.#isClosed) return;
+    if (this.#work !== undefined) {
+      this.#isAskedAgain = true;
+      return;
+    }
+    this.#work = this.#reviewAll()
+      .catch((error: unknown) => {
+        if (this.#isClosed) return;
+        const fields = { message: messageOf(error) };
+        this.#options.observer.emit({ level: 'warn', kind: 'segmentsNotRetired', fields });
+      })
+      .finally(() => {
+        this.#work = undefined;
+        if (!this.#isAskedAgain) return;
+        this.#isAskedAgain = false;
+        this.review();
+      });
+  }
+
+  /** Entries of this log that wait to be copied are dropped: it begins elsewhere, or ended. */
+  dropCopies(log: PartitionLog): void {
+    if (this.#copying?.log === log) this.#copying.settle();
+  }
+
+  /** Nothing begins any more. */
+  beginClose(): void {
+    this.#isClosed = true;
+    this.#copying?.settle();
+  }
+
+  /** Resolves when nothing is under way. */
+  async close(): Promise<void> {
+    await this.#work;
+  }
+
+  async #reviewAll(): Promise<void> {
+    for (;;) {
+      // One after the other: each costs a flush of the ledger, and entries go in between.
+      for (const segmentSeq of this.#needless())
+        if (this.#mayRetire) await this.#retire(segmentSeq);
+      const held = this.#mayRetire ? this.#fewLeft() : undefined;
+      if (held === undefined) return;
+      if (!(await this.#copy(held))) return;
+    }
+  }
+
+  /** Nothing goes while anything is damaged: what is left of it may be in any segment (specification §8.1). */
+  get #mayRetire(): boolean {
+    if (this.#isClosed) return false;
+    for (const { quarantine } of this.#options.logs.values())
+      if (quarantine?.isActive === true) return false;
+    return true;
+  }
+
+  get #candidates(): Journal['closedSegments'] {
+    const { journal, image } = this.#options;
+    return journal.closedSegments.filter(({ segmentSeq }) => {
+      const row = image.segments.get(segmentSeq);
+      const isSettled = row?.endOffset !== undefined && row.rewriting === undefined;
+      return isSettled && segmentSeq !== journal.leavingSegmentSeq;
+    });
+  }
+
+  #heldIn(segmentSeq: number): readonly Held[] {
+    return [...this.#options.logs.values()].flatMap((log) =>
+      log.index.heldIn(segmentSeq).map((range) => ({ log, range })),
+    );
+  }
+
+  #needless(): readonly number[] {
+    const held = new Set<number>();
+    for (const { index } of this.#options.logs.values())
+      index.eachHeldSegment((segmentSeq) => held.add(segmentSeq));
+    return this.#candidates
+      .map(({ segmentSeq }) => segmentSeq)
+      .filter((segmentSeq) => !held.has(segmentSeq));
+  }
+
+  /** What the oldest segment holds, where that is little. */
+  #fewLeft(): { readonly segmentSeq: number; readonly held: readonly Held[] } | undefined {
+    const candidates = this.#candidates;
+    const [oldest] = candidates;
+    if (oldest === undefined || candidates.length < segmentsBeforeCopies) return undefined;
+    const { segmentSeq, endOffset } = oldest;
+    if (this.#uncopied.has(segmentSeq)) return undefined;
+    const held = this.#heldIn(segmentSeq);
+    const bytes = held.reduce((sum, row) => sum + bytesOf(row), 0);
+    const isCommitted = held.every(({ log, range }) => range.lastIndex <= log.commitIndex);
+    return isCommitted && bytes <= endOffset * liveShareMax ? { segmentSeq, held } : undefined;
+  }
+
+  /** Copies the entries of one segment; whether all of them are durable in their new place. */
+  async #copy(few: {
+    readonly segmentSeq: number;
+    readonly held: readonly Held[];
+  }): Promise<boolean> {
+    try {
+      for (const { log, range } of few.held) {
+        let next = range.firstIndex;
+        while (next <= range.lastIndex) {
+          const last = await this.#copyOnce(log, { ...range, firstIndex: next });
+          if (last === undefined) return false;
+          next = (last + 1) as LogIndex;
+        }
+      }
+      return true;
+    } catch (error) {
+      // Whoever reads entries has told their damage already.
+      this.#uncopied.add(few.segmentSeq);
+      throw error;
+    }
+  }
+
+  /** Copies some entries from the start of a range; the last of them, or `undefined` where they are wanted no more. */
+  async #copyOnce(log: PartitionLog, range: IndexRange): Promise<LogIndex | undefined> {
+    const isWanted = (): boolean =>
+      this.#mayRetire && !log.isRetired && log.baseIndex < range.firstIndex;
+    if (!isWanted()) return undefined;
+    const batch = await log.read(range.firstIndex, range.lastIndex, copyBytesMax);
+    if (!isWanted() || !log.takes(batch.bytes)) return undefined;
+    const isCopied = await new Promise<boolean>((resolve) => {
+      const copying = {
+        log,
+        settle: () => {
+          resolve(false);
+        },
+      };
+      this.#copying = copying;
+      log.copyForward(batch, () => {
+        // One that was dropped while it was being written says nothing of the one behind it.
+        if (this.#copying === copying) this.#copying = undefined;
+        resolve(true);
+      });
+      this.#options.flush();
+    });
+    return isCopied ? batch.lastIndex : undefined;
+  }
+
+  async #retire(segmentSeq: number): Promise<void> {
+    const { journal, keys, observer, record } = this.#options;
+    // What is written of it in the background comes first: its index, and perhaps its trailer.
+    await journal.tidied();
+    await journal.trailers.leaveAlone(segmentSeq);
+    const recorded = record({ kind: 'segmentRetired', segmentSeq });
+    this.#retired.add(segmentSeq);
+    await recorded;
+    keys.forget(segmentSeq);
+    await journal.retire(segmentSeq);
+    observer.emit({ level: 'info', kind: 'segmentRetired', fields: { segmentSeq } });
+  }
+}
+
+/** About how much of its log the entries of a range take. */
+function bytesOf({ log, range }: Held): number {
+  const entries = Math.max(1, log.lastIndex - log.baseIndex);
+  return (log.frameBytes * (range.lastIndex - range.firstIndex + 1)) / entries;
+}
