@@ -1,8 +1,8 @@
 /**
- * `npm run crash-matrix -- [--json] [--stride N] [--subsets N]`: a real log store lives through a story on a simulated disk, once without and
+ * `npm run crash-matrix -- [--json] [--stride N] [--subsets N] [--chapter TEXT]`: a real log store lives through a story on a simulated disk, once without and
  * once with encryption; behind each change of the disk every state that a crash may leave there is recovered and compared with what had been promised. All
  * subsets of unsynced sectors, names and sizes where there are at most N of them, else none, all, each alone, all but each, every
- * prefix, and some at random. The last line is JSON with the number of distinct states, lost acknowledgements and needless quarantines.
+ * prefix, and some at random. With `--chapter` only chapters whose names hold the text are judged. The last line is JSON with the number of distinct states, lost acknowledgements and needless quarantines.
  *
  * `npm run crash-matrix -- --flips [--json] [--stride N]`: one bit flipped at every byte of a small data directory instead, once without
  * and once with encryption, each on a fresh copy that is opened, read and scrubbed. The last line counts what became of the flips.
@@ -11,13 +11,15 @@ import { refuseArguments, toolArguments, wholeNumber } from '../scripts/tool-arg
 import { runFlips, type FlipReport } from './crash-matrix/flips.ts';
 import { runCrashMatrix, type ChapterResult } from './crash-matrix/matrix.ts';
 
-const usage = 'npm run crash-matrix -- [--flips] [--json] [--stride N] [--subsets N]';
+const usage =
+  'npm run crash-matrix -- [--flips] [--json] [--stride N] [--subsets N] [--chapter TEXT]';
 const shownMax = 10;
 const values = toolArguments(usage, {
   flips: { type: 'boolean', default: false },
   json: { type: 'boolean', default: false },
   stride: { type: 'string', default: '1' },
   subsets: { type: 'string', default: '6' },
+  chapter: { type: 'string', default: '' },
 });
 const stride = wholeNumber('stride', values.stride, usage);
 const subsetPartsMax = wholeNumber('subsets', values.subsets, usage);
@@ -34,6 +36,7 @@ async function crashEverywhere(): Promise<boolean> {
       isEncrypted,
       subsetPartsMax,
       stride,
+      chapter: values.chapter,
       progress: (done, of, chapter) => {
         showProgress(`${chapter}: ${done}/${of}`);
       },

@@ -20,6 +20,7 @@ import type { Mutant } from './mutants/mutant.ts';
 import { quarantineMutants } from './mutants/quarantine.ts';
 import { readMutants } from './mutants/reads.ts';
 import { replicationMutants } from './mutants/replication.ts';
+import { snapshotMutants } from './mutants/snapshots.ts';
 import { storageMutants } from './mutants/storage.ts';
 import { writerModeMutants } from './mutants/writer-modes.ts';
 
@@ -40,6 +41,7 @@ export const mutants: readonly Mutant[] = [
   ...quarantineMutants,
   ...evidenceMutants,
   ...compactionMutants,
+  ...snapshotMutants,
 ];
 
 /** What the checks need of the repository. */

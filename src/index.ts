@@ -83,6 +83,7 @@ export type { ClustorNode } from './runtime/node.ts';
 export type { AppendOptions, ChangeOptions, Partition, ReadOptions } from './runtime/partition.ts';
 export type { Product, ProductContext, RunningProduct } from './runtime/product.ts';
 export type { IdempotencyKey } from './runtime/session-keys.ts';
+export type { SnapshotInfo, SnapshotStatus } from './runtime/snapshot-desk.ts';
 export type {
   JointPhaseStatus,
   MemberStatus,

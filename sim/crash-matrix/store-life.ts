@@ -10,6 +10,7 @@ import {
   type LogIndex,
   type PartitionId,
 } from '../../src/base/ids.ts';
+import type { Configuration } from '../../src/base/membership.ts';
 import { createPrng, type PrngState } from '../../src/base/prng.ts';
 import {
   EntryFrameWriter,
@@ -21,10 +22,12 @@ import {
   frameTotalBytes,
 } from '../../src/codec/entry-frame.ts';
 import { silentObserver } from '../../src/ports/observer.ts';
+import { nodeCryptography } from '../../src/security/node-cryptography.ts';
 import type { JournalEncryption } from '../../src/storage/key-ring.ts';
 import { LogStore } from '../../src/storage/log-store.ts';
 import type { FrameBatch, LogStoreLimits } from '../../src/storage/log-store-types.ts';
 import type { PartitionLog } from '../../src/storage/partition-log.ts';
+import { SnapshotFolder } from '../../src/storage/snapshot-folder.ts';
 import { SimClock, SimHardwareClock } from '../../src/testing/sim-clock.ts';
 import type { SimDisk } from '../../src/testing/sim-disk.ts';
 import { SimEncryption } from '../../src/testing/sim-encryption.ts';
@@ -73,6 +76,13 @@ export interface Promised {
   truncatingFrom: number;
   /** Completions of older appends say nothing any more (KER-12). */
   sequenceMin: number;
+  /** The log begins at most behind this entry, and surely behind the other one. */
+  base: number;
+  durableBase: number;
+  /** Snapshots that were published, and whose removal has not begun, by index. */
+  snapshots: number[];
+  /** What holds instead while a snapshot is being put in the place of the log, and that may have taken effect or not. */
+  before: Promised | undefined;
 }
 
 /** Nothing promised yet. */
@@ -86,6 +96,10 @@ export function nothingPromised(): Promised {
     candidates: new Map(),
     truncatingFrom: Number.MAX_SAFE_INTEGER,
     sequenceMin: 0,
+    base: 0,
+    durableBase: 0,
+    snapshots: [],
+    before: undefined,
   };
 }
 
@@ -94,6 +108,8 @@ export function copyOfPromised(promised: Promised): Promised {
   return {
     ...promised,
     entries: [...promised.entries],
+    snapshots: [...promised.snapshots],
+    before: promised.before === undefined ? undefined : copyOfPromised(promised.before),
     candidates: new Map([...promised.candidates].map(([index, known]) => [index, [...known]])),
   };
 }
@@ -106,6 +122,8 @@ function drainMicrotasks(): Promise<void> {
 export class StoreLife {
   readonly disk: SimDisk;
   readonly promised: Map<PartitionId, Promised>;
+  /** The snapshots of each partition. */
+  readonly folders = new Map<PartitionId, SnapshotFolder>();
   readonly #scheduler = new SimScheduler();
   readonly #scope = new LifeScope(1);
   readonly #random: PrngState;
@@ -148,6 +166,8 @@ export class StoreLife {
 
   /** Opens it. */
   async open(): Promise<void> {
+    // Appends of this life are numbered from the beginning; of those before none comes to an end any more.
+    for (const promised of this.promised.values()) promised.sequenceMin = 0;
     const parts = { scheduler: this.#scheduler, scope: this.#scope };
     const random = this.#random;
     const entropy = new SimEntropy(random);
@@ -158,19 +178,17 @@ export class StoreLife {
       ioWriterMode: 'Direct',
     });
     this.#fileSystem = fileSystem;
-    this.#store = await this.settle(
+    const hardware = new SimHardwareClock(this.#scheduler, 0);
+    const clock = new SimClock({ ...parts, hardware, random });
+    const encryption = this.#isEncrypted ? encryptionOf(entropy) : undefined;
+    const owner = { directory: '/data', clusterId: cluster, nodeId: node };
+    const store = await this.settle(
       LogStore.open({
-        directory: '/data',
-        clusterId: cluster,
-        nodeId: node,
+        ...owner,
         fileSystem,
-        clock: new SimClock({
-          ...parts,
-          hardware: new SimHardwareClock(this.#scheduler, 0),
-          random,
-        }),
+        clock,
         entropy,
-        encryption: this.#isEncrypted ? encryptionOf(entropy) : undefined,
+        encryption,
         observer: silentObserver,
         limits: storyLimits,
         listener: {
@@ -193,6 +211,19 @@ export class StoreLife {
         },
       }),
     );
+    this.#store = store;
+    const { keyDesk } = store;
+    const cryptography = encryption?.cryptography ?? nodeCryptography;
+    for (const partitionId of storyPartitions) {
+      const { keys } = keyDesk;
+      const common = { ...owner, fileSystem, clock, entropy, cryptography, keys, partitionId };
+      const folder = new SnapshotFolder(common);
+      await this.settle(folder.open());
+      this.folders.set(partitionId, folder);
+    }
+    keyDesk.rewrapSnapshots = async () => {
+      for (const folder of this.folders.values()) await folder.rewrap();
+    };
   }
 
   /** Runs virtual time until a promise settles. */
@@ -220,26 +251,12 @@ export class StoreLife {
   /** Creates the replicas. */
   async createReplicas(): Promise<void> {
     for (const id of storyPartitions) {
-      const own = incarnation(id);
-      const member = {
-        replicaId: replicaId(1),
-        nodeId: node,
-        incarnation: own,
-        role: 'voter' as const,
-        addresses: ['127.0.0.1:1'],
-      };
-      const configuration = {
-        term: term(0),
-        index: logIndex(0),
-        members: [member],
-        outgoingMembers: [],
-      };
       await this.settle(
         this.store.createReplica({
           partitionId: id,
           replicaId: replicaId(1),
-          incarnation: own,
-          configuration,
+          incarnation: incarnation(id),
+          configuration: configurationOf(id),
         }),
       );
       this.promised.set(id, nothingPromised());
@@ -307,6 +324,45 @@ export class StoreLife {
     this.log(id).commitIndex = logIndex(promised.commitIndex);
   }
 
+  /** Takes in how far behind the ledger surely says that logs begin. */
+  noteBases(): void {
+    for (const [id, promised] of this.promised) {
+      const { durableBaseIndex = 0 } = this.#store?.partition(id) ?? {};
+      promised.durableBase = Math.max(promised.durableBase, durableBaseIndex);
+    }
+  }
+
+  /** Hands over that a log begins behind a committed entry. */
+  compact(id: PartitionId, index: number): void {
+    const promised = this.of(id);
+    const base = { index: logIndex(index), term: term(promised.entries[index - 1]?.term ?? 0) };
+    promised.base = index;
+    this.log(id).compact(base);
+  }
+
+  /** Puts a snapshot that is there in the place of a log, or of its beginning; resolves when that is durable. */
+  async install(id: PartitionId, index: number, keepsTail: boolean): Promise<void> {
+    const promised = this.of(id);
+    const ownTerm = keepsTail ? (promised.entries[index - 1]?.term ?? 0) : promised.term;
+    const place = { index: logIndex(index), term: term(ownTerm) };
+    promised.before = { ...copyOfPromised(promised), before: undefined };
+    promised.base = promised.durableBase = index;
+    promised.commitIndex = Math.max(promised.commitIndex, index);
+    if (!keepsTail) {
+      const replaced = { term: ownTerm, text: 'in the snapshot' };
+      promised.entries = Array.from({ length: index }, () => replaced);
+      promised.durableIndex = index;
+      promised.sequenceMin = this.#sequence + 1;
+    }
+    const configuration = { ...configurationOf(id), term: term(1), index: logIndex(1) };
+    const installed = new Promise<void>((resolve) => {
+      this.log(id).install({ ...place, configuration, keepsTail }, resolve);
+    });
+    this.store.flush();
+    await this.settle(installed);
+    promised.before = undefined;
+  }
+
   /** Reads one entry. @throws ClustorError as the store does. */
   async readOne(id: PartitionId, index: number): Promise<StoryEntry> {
     const wanted = logIndex(index);
@@ -323,22 +379,34 @@ export class StoreLife {
     this.#fileSystem?.abandon('processKill');
   }
 
-  /** Reads a log back through random access. */
-  async readAll(id: PartitionId, lastIndex: number): Promise<StoryEntry[]> {
+  /** Reads a log back through random access, from where it begins. */
+  async readAll(id: PartitionId, baseIndex: number, lastIndex: number): Promise<StoryEntry[]> {
     const entries: StoryEntry[] = [];
-    while (entries.length < lastIndex) {
+    for (let next = baseIndex + 1; next <= lastIndex;) {
       const { bytes } = await this.settle(
-        this.log(id).read(logIndex(entries.length + 1), lastIndex as LogIndex, 64 * 1024),
+        this.log(id).read(logIndex(next), lastIndex as LogIndex, 64 * 1024),
       );
-      for (let at = 0; at < bytes.length; at += frameTotalBytes(bytes, at)) {
-        if (frameIndex(bytes, at) !== entries.length + 1)
-          throw new Error(`entry ${frameIndex(bytes, at)} was read as ${entries.length + 1}`);
+      for (let at = 0; at < bytes.length; at += frameTotalBytes(bytes, at), next++) {
+        if (frameIndex(bytes, at) !== next)
+          throw new Error(`entry ${frameIndex(bytes, at)} was read as ${next}`);
         const text = bytes.subarray(framePayloadStart(bytes, at), framePayloadEnd(bytes, at));
         entries.push({ term: frameTerm(bytes, at), text: new TextDecoder().decode(text) });
       }
     }
     return entries;
   }
+}
+
+/** Members of a partition of the story, from its beginning on. */
+export function configurationOf(id: PartitionId): Configuration {
+  const member = {
+    replicaId: replicaId(1),
+    nodeId: node,
+    incarnation: incarnation(id),
+    role: 'voter' as const,
+    addresses: ['127.0.0.1:1'],
+  };
+  return { term: term(0), index: logIndex(0), members: [member], outgoingMembers: [] };
 }
 
 /** Each state is a world of its own: nonces of one say nothing in another, and within one the store's tests watch them. */

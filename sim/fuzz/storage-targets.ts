@@ -10,6 +10,7 @@ import {
   replicaId,
   term,
   type ClusterId,
+  type PartitionId,
 } from '../../src/base/ids.ts';
 import { nextBelow, pick, type PrngState } from '../../src/base/prng.ts';
 import { decodeSegmentIndex, encodeSegmentIndex } from '../../src/codec/idx-format.ts';
@@ -265,6 +266,14 @@ function resealFlush(bytes: Uint8Array, offset: number): void {
   view.setUint32(52, crc32c(bytes, offset, end), true);
 }
 
+/** Kinds that contradict each other when they come at random. */
+const contradicting: readonly LedgerRecord['kind'][] = [
+  'segmentClosed',
+  'hardState',
+  'durability',
+  'snapshotBase',
+];
+
 /** A header, a first flush with everything, and more of them, each twice; sometimes the last one is torn. */
 function ledgerOf(random: PrngState): Uint8Array {
   const generation = 1 + nextBelow(random, 3);
@@ -284,10 +293,14 @@ function ledgerOf(random: PrngState): Uint8Array {
       const [last, index] = [term(flush + 1), logIndex(10 * (flush + 1))];
       const records: LedgerRecord[] = Array.from({ length: nextBelow(random, 4) }, () =>
         recordOf(random),
-      ).filter(({ kind }) => !['segmentClosed', 'hardState', 'durability'].includes(kind));
+      ).filter(({ kind }) => !contradicting.includes(kind));
       if (flush === 0) records.unshift({ kind: 'segmentOpened', segmentSeq: 1, reservedBlocks: 4 });
       for (const partition of partitions) {
         const id = { partitionId: partition, term: last };
+        // Where a log begins rises, and never beyond what is durable.
+        const base = logIndex(10 * flush + nextBelow(random, 10));
+        if (nextBelow(random, 3) === 0)
+          records.push({ kind: 'snapshotBase', ...id, index: base, term: last });
         records.push({ kind: 'hardState', ...id, votedFor: undefined, durabilityModeEpoch: 0 });
         records.push({ kind: 'durability', ...id, index, commitIndex: logIndex(0) });
       }
@@ -299,51 +312,104 @@ function ledgerOf(random: PrngState): Uint8Array {
 }
 
 function recordOf(random: PrngState): LedgerRecord {
-  const id = { partitionId: pick(random, partitions) };
-  const life = incarnation(randomUuid(random));
+  const partitionId = pick(random, partitions);
+  return nextBelow(random, 2) === 0
+    ? recordOfLog(random, partitionId)
+    : nextBelow(random, 2) === 0
+      ? recordOfReplica(random, partitionId)
+      : recordOfSegment(random);
+}
+
+/** What is said of the log of a partition. */
+function recordOfLog(random: PrngState, id: PartitionId): LedgerRecord {
+  const partitionId = id;
   const [small, other] = [nextBelow(random, 1000), nextBelow(random, 1000)];
-  switch (nextBelow(random, 9)) {
+  switch (nextBelow(random, 6)) {
     case 0: {
-      const vote = { replicaId: replicaId(small), incarnation: life };
-      const votedFor = nextBelow(random, 2) === 0 ? vote : undefined;
-      return { kind: 'hardState', ...id, term: term(other), votedFor, durabilityModeEpoch: small };
+      const place = { term: term(small), index: logIndex(other) };
+      return { kind: 'durability', partitionId, ...place, commitIndex: logIndex(0) };
     }
-    case 1:
-      return {
-        kind: 'durability',
-        ...id,
-        term: term(small),
-        index: logIndex(other),
-        commitIndex: logIndex(0),
-      };
-    case 2:
-      return { kind: 'truncated', ...id, fromIndex: logIndex(small), segmentSeq: 1, offset: 8192 };
-    case 3: {
+    case 1: {
+      const fromIndex = logIndex(small);
+      return { kind: 'truncated', partitionId, fromIndex, segmentSeq: 1, offset: 8192 };
+    }
+    case 2: {
       const configuration = {
         term: term(small),
         index: logIndex(other),
         members: members(random),
         outgoingMembers: members(random),
       };
-      return { kind: 'configuration', ...id, configuration };
+      return { kind: 'configuration', partitionId, configuration };
     }
-    case 4:
-      return { kind: 'snapshotBase', ...id, index: logIndex(small), term: term(other) };
-    case 5:
-      return { kind: 'segmentOpened', segmentSeq: small, reservedBlocks: other };
-    case 6:
-      return {
-        kind: 'segmentClosed',
-        segmentSeq: small,
-        endOffset: other,
-        trailerOffset: other,
-        blocksSpent: 1,
-      };
-    case 7:
-      return { kind: 'doubt', ...id, incarnation: life, reason: 'because €' };
-    default: {
+    case 3:
+      return { kind: 'snapshotBase', partitionId, index: logIndex(small), term: term(other) };
+    case 4: {
       const mode = pick(random, ['Strict', 'GroupFsync'] as const);
-      return { kind: 'durabilityTransition', ...id, mode, epoch: small, index: logIndex(other) };
+      const index = logIndex(other);
+      return { kind: 'durabilityTransition', partitionId, mode, epoch: small, index };
+    }
+    default:
+      return {
+        kind: 'rangeMoved',
+        partitionId,
+        firstIndex: logIndex(small),
+        lastIndex: logIndex(small + nextBelow(random, 20)),
+        lastTerm: term(other),
+        toSegment: 1 + nextBelow(random, 4),
+        endOffset: 4096 * nextBelow(random, 9),
+        cause: pick(random, ['copy', 'repair']),
+      };
+  }
+}
+
+/** What is said of a life of a replica. */
+function recordOfReplica(random: PrngState, partitionId: PartitionId): LedgerRecord {
+  const life = incarnation(randomUuid(random));
+  const [small, other] = [nextBelow(random, 1000), nextBelow(random, 1000)];
+  const common = { partitionId, incarnation: life };
+  const quarantine = { ...common, isActive: nextBelow(random, 2) === 0, sinceMs: small };
+  switch (nextBelow(random, 4)) {
+    case 0: {
+      const vote = { replicaId: replicaId(small), incarnation: life };
+      const votedFor = nextBelow(random, 2) === 0 ? vote : undefined;
+      const state = { term: term(other), votedFor, durabilityModeEpoch: small };
+      return { kind: 'hardState', partitionId, ...state };
+    }
+    case 1:
+      return { kind: 'doubt', ...common, reason: 'because €' };
+    case 2: {
+      const range = { firstIndex: logIndex(small), lastIndex: logIndex(small + other) };
+      const ranges = nextBelow(random, 2) === 0 ? [] : [range];
+      return { kind: 'quarantine', ...quarantine, begunMs: [other], ranges };
+    }
+    default: {
+      const reason = pick(random, ['ApplyFault', 'Administrative'] as const);
+      const texts = { detail: 'it threw', ticket: pick(random, ['', 'T-1']) };
+      return { kind: 'hold', ...quarantine, reason, index: logIndex(other), ...texts };
+    }
+  }
+}
+
+/** What is said of a segment. */
+function recordOfSegment(random: PrngState): LedgerRecord {
+  const segmentSeq = nextBelow(random, 6);
+  const [small, other] = [nextBelow(random, 1000), nextBelow(random, 1000)];
+  switch (nextBelow(random, 5)) {
+    case 0:
+      return { kind: 'segmentOpened', segmentSeq, reservedBlocks: other };
+    case 1: {
+      const end = { endOffset: other, trailerOffset: other, blocksSpent: 1 };
+      return { kind: 'segmentClosed', segmentSeq, ...end };
+    }
+    case 2:
+      return { kind: 'segmentRetired', segmentSeq };
+    case 3:
+      return { kind: 'segmentRewriting', segmentSeq, dekEpoch: 1 + small, reservedBlocks: other };
+    default: {
+      const reason = pick(random, ['uncleanEnd', 'rewriteInterrupted'] as const);
+      const counts = { reservedBlocks: other, blocksSpent: small };
+      return { kind: 'nonceAbandon', segmentSeq, reason, ...counts };
     }
   }
 }

@@ -1,5 +1,6 @@
 /** Every fuzz target. A new decoder is a row in the table of its file. */
 import { recoveryTarget } from './recovery-target.ts';
+import { snapshotTargets } from './snapshot-targets.ts';
 import { storageTargets } from './storage-targets.ts';
 import type { FuzzTarget } from './target.ts';
 import { textTargets } from './text-targets.ts';
@@ -9,6 +10,7 @@ import { wireTargets } from './wire-targets.ts';
 export const fuzzTargets: readonly FuzzTarget[] = [
   ...wireTargets,
   ...storageTargets,
+  ...snapshotTargets,
   ...textTargets,
   recoveryTarget,
 ];

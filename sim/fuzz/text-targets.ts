@@ -25,7 +25,8 @@ import { accepted, demand, demandEqual, refused, type FuzzTarget, type Verdict }
 
 const cluster = clusterId('40414243-4445-4647-4849-4a4b4c4d4e4f');
 const wallMs = 1_760_000_000_000;
-const jsonWords = [
+/** What is likely to be taken wrongly in JSON. */
+export const jsonWords: readonly string[] = [
   ...['null', 'true', '0', '-1', '1e999', '1.5', '9007199254740993', '""', '"\\u0000"', '[]', '{}'],
   ...['[null]', '{"a":1}', '"__proto__"', '"format"', '2', '"x"', ',', ':', '}', ']', '\\', '[[[['],
 ];

@@ -2,6 +2,7 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { Code, ConnectError, createClient, type Client, type Transport } from '@connectrpc/connect';
 
+import { present } from '../base/assert.ts';
 import { errorCodes, type ErrorCode, type Outcome } from '../base/error-codes.ts';
 import { ClustorError } from '../base/errors.ts';
 import {
@@ -20,6 +21,8 @@ import {
   type RollBackMembershipRequestSchema,
   type ScrubResponse,
   type SetDurabilityRequestSchema,
+  type TakeSnapshotRequestSchema,
+  type TakeSnapshotResponse,
   type TransferLeadershipRequestSchema,
   type TransferLeadershipResponse,
 } from './generated/clustor/admin/v1/admin_pb.ts';
@@ -58,6 +61,7 @@ export interface AdminChannel {
 export interface AdminClient {
   getStatus(): Promise<AdminNodeStatus>;
   listPartitions(): Promise<readonly Plain<Partition>[]>;
+  getPartition(partitionId: string): Promise<Plain<Partition>>;
   why(partitionId: string, kind: WhyKind): Promise<WhyAnswer>;
   addMember(
     request: MessageInitShape<typeof AddMemberRequestSchema>,
@@ -88,6 +92,9 @@ export interface AdminClient {
   pauseScrub(): Promise<Plain<ScrubResponse>>;
   resumeScrub(): Promise<Plain<ScrubResponse>>;
   clearQuarantine(request: MessageInitShape<typeof ClearQuarantineRequestSchema>): Promise<void>;
+  takeSnapshot(
+    request: MessageInitShape<typeof TakeSnapshotRequestSchema>,
+  ): Promise<Plain<TakeSnapshotResponse>>;
   close(): Promise<void>;
 }
 
@@ -133,12 +140,19 @@ export function createAdminClient(channel: AdminChannel): AdminClient {
       (await look((options) => client.getStatus({}, options))) as AdminNodeStatus,
     listPartitions: async () =>
       (await look((options) => client.listPartitions({}, options))).partitions,
+    getPartition: async (partitionId) =>
+      present(
+        (await look((options) => client.getPartition({ partitionId }, options))).partition,
+        'an answer names the partition',
+      ),
     why: (partitionId, kind) => look((options) => client.why({ partitionId, kind }, options)),
     ...membershipCalls(client, askers),
     ...durabilityCalls(client, askers),
     ...keyCalls(client, askers),
     ...quarantineCalls(client, askers),
     ...scrubCalls(client, askers),
+    takeSnapshot: (request) =>
+      askers.change((options) => client.takeSnapshot(request, options), patienceMs(request)),
     close: () => {
       isClosed = true;
       channel.close();

@@ -30,6 +30,7 @@ import { keyRoutes, type KeySubject } from './key-routes.ts';
 import { membershipRoutes, type MembershipSubject } from './membership-routes.ts';
 import { quarantineRoutes } from './quarantine-routes.ts';
 import { scrubRoutes, type ScrubSubject } from './scrub-routes.ts';
+import { snapshotRoutes } from './snapshot-routes.ts';
 import { partitionMessage, statusMessage } from './status-message.ts';
 import { explain, type WhyKind } from './why.ts';
 
@@ -71,6 +72,7 @@ const actions: Readonly<Record<string, AccessAction>> = {
   PauseScrub: 'adminWrite',
   ResumeScrub: 'adminWrite',
   ClearQuarantine: 'adminWrite',
+  TakeSnapshot: 'adminWrite',
 };
 
 const kinds: readonly WhyKind[] = [
@@ -81,6 +83,7 @@ const kinds: readonly WhyKind[] = [
   'membershipBlocked',
   'diskBlocked',
   'quarantined',
+  'snapshotBlocked',
 ];
 
 /** The routes of a node's admin service. */
@@ -131,6 +134,7 @@ export function createAdminRoutes({
         ...keyRoutes(node),
         ...quarantineRoutes(node),
         ...scrubRoutes(node),
+        ...snapshotRoutes(node),
       },
       { interceptors: [judging(observer)] },
     );

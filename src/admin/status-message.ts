@@ -9,6 +9,7 @@ import type {
 } from '../runtime/status.ts';
 import { durabilityMessage } from './durability-routes.ts';
 import { scrubMessage } from './scrub-routes.ts';
+import { snapshotsMessage } from './snapshot-routes.ts';
 import {
   DiskSchema,
   GetStatusResponseSchema,
@@ -123,6 +124,7 @@ export function partitionMessage(row: PartitionStatus): Partition {
     durability: durabilityMessage(row.durability),
     lease: create(LeaseSchema, row.lease),
     quarantines: row.quarantines.map(quarantineMessage),
+    ...(row.snapshots === undefined ? {} : { snapshots: snapshotsMessage(row.snapshots) }),
   });
 }
 

@@ -1,7 +1,7 @@
 /** Why a node takes no writes for want of room, or soon will not. */
 import { bytesText } from '../base/bytes.ts';
 import type { DiskStatus } from '../storage/disk-guard.ts';
-import type { Clause } from './why.ts';
+import type { Clause } from './why-clause.ts';
 
 const growAdvice = 'Give the file system more room, or remove what else lies on it.';
 const logAdvice =

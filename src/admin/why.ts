@@ -7,14 +7,15 @@
  * | --- | --- |
  * | `quarantined` | Integrity, InDoubt, ApplyFault, Administrative |
  * | `notLeader` | Integrity, InDoubt, NotAVoter, GaveUpLeadership, AnotherLeads, QuorumUnreachable, ElectionUnderWay |
- * | `readBlocked` at a leader | ApplyFault, Administrative, Integrity, InDoubt, QuorumUnconfirmed, TermStartUncommitted, IndexInequality, ApplyBehind |
- * | `readBlocked` elsewhere | ApplyFault, Administrative, Integrity, InDoubt, QuorumUnreachable, NoLeader, LeaderUnreachable, IndexInequality, ApplyBehind |
- * | `writeBlocked` at a leader | ApplyFault, Administrative, Integrity, InDoubt, those of `diskBlocked` that are hard, PartitionLogHard, TransferUnderWay, QuorumUnconfirmed, TermStartUncommitted, NotDurableAtAQuorum |
- * | `writeBlocked` elsewhere | ApplyFault, Administrative, Integrity, InDoubt, QuorumUnreachable, NoLeader, LeaderUnreachable |
+ * | `readBlocked` at a leader | ApplyFault, Administrative, Integrity, InDoubt, SnapshotMissing, QuorumUnconfirmed, TermStartUncommitted, IndexInequality, ApplyBehind |
+ * | `readBlocked` elsewhere | ApplyFault, Administrative, Integrity, InDoubt, SnapshotMissing, QuorumUnreachable, NoLeader, LeaderUnreachable, IndexInequality, ApplyBehind |
+ * | `writeBlocked` at a leader | ApplyFault, Administrative, Integrity, InDoubt, SnapshotMissing, those of `diskBlocked` that are hard, PartitionLogHard, TransferUnderWay, QuorumUnconfirmed, TermStartUncommitted, NotDurableAtAQuorum |
+ * | `writeBlocked` elsewhere | ApplyFault, Administrative, Integrity, InDoubt, SnapshotMissing, QuorumUnreachable, NoLeader, LeaderUnreachable |
  * | `notReady` | like `readBlocked`, without LeaderUnreachable |
  * | `membershipBlocked` at a leader | TermStartUncommitted, JointMajorityMissing, JointPhase, ChangeUncommitted, TransferUnderWay |
  * | `membershipBlocked` elsewhere | JointMajorityMissing, QuorumUnreachable, AnotherLeads, ElectionUnderWay |
  * | `diskBlocked` | DiskRefused, DiskHard, LogHard, DiskSoft, LogSoft |
+ * | `snapshotBlocked` | NoCryptography, SnapshotMissing, SnapshotWanted, Integrity, InDoubt, ApplyFault, Administrative, AttemptFailed, MemberBehind, SnapshotLeased |
  *
  * Facts always name `lease` and `leaseReason`: whether reads are served without a round, and the first guard that says no
  * (`raft/lease.ts`).
@@ -22,7 +23,6 @@
  * `Leads` answers `notLeader` at a leader; `None` says that nothing stands in the way.
  */
 import { unreachable } from '../base/assert.ts';
-import type { NodeId } from '../base/ids.ts';
 import { isSameLife, type Member } from '../base/membership.ts';
 import {
   activeConfiguration,
@@ -37,10 +37,10 @@ import {
   type LeaderState,
   type RaftState,
 } from '../raft/index.ts';
-import { textOf, type IntegrityStatus } from '../runtime/quarantine-desk.ts';
-import type { PartitionStatus } from '../runtime/status.ts';
-import type { DiskStatus } from '../storage/disk-guard.ts';
+import { none, whereabouts, type Clause, type WhyInput } from './why-clause.ts';
 import { diskBlocked } from './why-disk.ts';
+import { held, inDoubt } from './why-quarantine.ts';
+import { snapshotBlocked, snapshotMissing } from './why-snapshots.ts';
 
 /** What can be asked. @public */
 export type WhyKind =
@@ -50,7 +50,8 @@ export type WhyKind =
   | 'notReady'
   | 'membershipBlocked'
   | 'diskBlocked'
-  | 'quarantined';
+  | 'quarantined'
+  | 'snapshotBlocked';
 
 /** An answer. @public */
 export interface WhyAnswer {
@@ -63,32 +64,6 @@ export interface WhyAnswer {
   readonly sinceMs: number;
   readonly facts: Readonly<Record<string, string>>;
 }
-
-/** What the answers rest on, all of one moment. */
-export interface WhyInput {
-  readonly partition: PartitionStatus;
-  /** The replica's core; only looked at. */
-  readonly state: RaftState;
-  /** Nodes that this one can send to. */
-  readonly linksUp: readonly NodeId[];
-  /** How full the node's disk is. */
-  readonly disk: DiskStatus;
-}
-
-/** What stands in the way. */
-export interface Clause {
-  readonly clause: string;
-  readonly explanation: string;
-  readonly advice: string;
-  /** Set where something better than the age of the role is known. */
-  readonly sinceMs?: number;
-}
-
-const none: Clause = {
-  clause: 'None',
-  explanation: 'nothing stands in the way',
-  advice: 'Nothing to do.',
-};
 
 /** Rounds that may go unanswered before a leader is said to be alone. */
 const silentHeartbeatsMax = 3;
@@ -112,6 +87,7 @@ export function explain(kind: WhyKind, input: WhyInput): WhyAnswer {
       walCommittedIndex: partition.walCommittedIndex.toString(),
       appliedIndex: partition.appliedIndex.toString(),
       durableIndex: partition.durableIndex.toString(),
+      baseIndex: partition.baseIndex.toString(),
       lease: partition.lease.state,
       leaseReason: partition.lease.reason,
       linksUp: linksUp.join(','),
@@ -127,20 +103,27 @@ function clauseOf(kind: WhyKind, input: WhyInput): Clause {
     case 'notLeader':
       return notLeader(input);
     case 'readBlocked':
-      return held(input) ?? inDoubt(input) ?? readBlocked(input) ?? none;
+      return useless(input) ?? readBlocked(input) ?? none;
     case 'writeBlocked':
-      return held(input) ?? inDoubt(input) ?? writeBlocked(input) ?? none;
+      return useless(input) ?? writeBlocked(input) ?? none;
     case 'notReady':
-      return held(input) ?? inDoubt(input) ?? notReady(input) ?? none;
+      return useless(input) ?? notReady(input) ?? none;
     case 'membershipBlocked':
       return membershipBlocked(input) ?? none;
     case 'diskBlocked':
       return diskBlocked(input);
     case 'quarantined':
       return inDoubt(input) ?? held(input) ?? none;
+    case 'snapshotBlocked':
+      return snapshotBlocked(input);
     default:
       return unreachable(kind);
   }
+}
+
+/** Whatever the others do, this replica serves nobody. */
+function useless(input: WhyInput): Clause | undefined {
+  return held(input) ?? inDoubt(input) ?? snapshotMissing(input);
 }
 
 function notLeader(input: WhyInput): Clause {
@@ -306,59 +289,6 @@ function leaderReads(input: WhyInput, leader: LeaderState): Clause | undefined {
   return quorumUnconfirmed(input, leader) ?? termStartUncommitted(input, leader) ?? behind(input);
 }
 
-/** Nothing is applied or read here, while the log goes on. */
-function held({ partition }: WhyInput): Clause | undefined {
-  const hold = partition.quarantines.find((row) => row.reason !== 'Integrity');
-  if (hold === undefined) return undefined;
-  const { reason, detail, ticket, sinceMs } = hold;
-  const goesOn = 'it votes and acknowledges on, applies nothing and serves no reads';
-  if (reason === 'Administrative')
-    return {
-      clause: 'Administrative',
-      explanation: `an operator wanted this replica in quarantine (${ticket}): ${detail}; ${goesOn}`,
-      advice: 'When the reason is gone, end it with `clustor quarantine clear --ticket`.',
-      sinceMs,
-    };
-  return {
-    clause: 'ApplyFault',
-    explanation: `the state machine stopped applying: ${detail}; ${goesOn}`,
-    advice: hold.awaitsOperator
-      ? 'Mend the state machine, start the node with it, then end the quarantine with `clustor quarantine clear --ticket`.'
-      : 'Mend the state machine, or take a version that knows the entry, and restart the node; if the quarantine is still there, end it with `clustor quarantine clear --ticket`.',
-    sinceMs,
-  };
-}
-
-/** Who may have forgotten its word is in doubt for good; whose entries cannot be read comes back by itself. */
-function inDoubt({ state, partition }: WhyInput): Clause | undefined {
-  if (!state.inDoubt) return undefined;
-  const quarantine = partition.quarantines.find((row) => row.reason === 'Integrity');
-  if (quarantine !== undefined && !state.hasLostEvidence) return integrity(quarantine);
-  return {
-    clause: 'InDoubt',
-    explanation:
-      'this replica cannot prove what it once acknowledged, so it neither votes nor acknowledges (KER-9)',
-    advice: 'Keep its files, look at its boot_record.json, and bring it back as a new incarnation.',
-  };
-}
-
-function integrity(quarantine: IntegrityStatus): Clause {
-  const { missing, missingCount, repairedCount, attempts, askedNodeId } = quarantine;
-  const asked =
-    askedNodeId === undefined ? 'nobody is asked right now' : `node ${askedNodeId} is being asked`;
-  const progress = quarantine.awaitsOperator
-    ? `all ${repairedCount} damaged entries are repaired; it was the third quarantine within a day`
-    : `entries ${textOf(missing)} (${missingCount}) cannot be read, ${repairedCount} are repaired; ${asked}, ${attempts} rounds were in vain`;
-  return {
-    clause: 'Integrity',
-    explanation: `${progress}; until then this replica neither votes nor acknowledges, and serves no reads`,
-    advice: quarantine.awaitsOperator
-      ? 'Look at the disk, then end it with `clustor quarantine clear --ticket`.'
-      : 'Wait: it is repaired from the other replicas, and ends by itself. If it lasts, start the nodes that are down.',
-    sinceMs: quarantine.sinceMs,
-  };
-}
-
 function notAVoter({ state }: WhyInput): Clause | undefined {
   const configuration = activeConfiguration(state);
   if (isVoter(configuration, selfLife(state))) return undefined;
@@ -491,8 +421,4 @@ function behind({ partition }: WhyInput): Clause | undefined {
 function leaderSilence(state: RaftState): { readonly sinceMs?: number } {
   const silentTicks = state.now - state.leaderHeardTick;
   return Number.isFinite(silentTicks) ? { sinceMs: silentTicks * tickMs } : {};
-}
-
-function whereabouts(member: Member): string {
-  return `${member.nodeId} at ${member.addresses[0] ?? 'no address'}`;
 }

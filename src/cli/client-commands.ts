@@ -264,6 +264,7 @@ function statusText(nodes: readonly NodeReport[]): string {
       nodeId,
       roleText(row),
       row.term,
+      row.baseIndex,
       row.durableIndex,
       row.commitIndex,
       row.appliedIndex,
@@ -274,7 +275,7 @@ function statusText(nodes: readonly NodeReport[]): string {
     ['node', 'TLS', 'state', 'up for', 'sync p50 / p99', 'writer', 'disk'],
     nodeRows,
   );
-  return `${nodeTable}\n${writerText(nodes)}\n${tableText(['partition', 'node', 'role', 'term', 'durable', 'commit', 'applied', 'fault'], partitionRows)}`;
+  return `${nodeTable}\n${writerText(nodes)}\n${tableText(['partition', 'node', 'role', 'term', 'base', 'durable', 'commit', 'applied', 'fault'], partitionRows)}`;
 }
 
 /** How the writers stand and how long the disks take: of each window the median, the 99th percentile and the slowest chain. */
@@ -309,9 +310,11 @@ function diskText(disk: { readonly pressure: string; readonly freeBytes: number 
 function faultText(row: {
   readonly inDoubt: boolean;
   readonly quarantines: readonly { readonly reason: string }[];
+  readonly snapshots?: { readonly isMissing: boolean } | undefined;
 }): string {
   const [gravest] = row.quarantines;
   if (gravest !== undefined) return colours.red(`quarantine: ${gravest.reason}`);
+  if (row.snapshots?.isMissing === true) return colours.red('waits for a snapshot');
   return row.inDoubt ? colours.red('in doubt') : '';
 }
 

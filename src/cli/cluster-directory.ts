@@ -66,6 +66,8 @@ export interface NewCluster {
   readonly isPortsAuto: boolean;
   /** How long leaders serve reads alone, milliseconds; 0 for never. As it is asked for at each start. */
   readonly leaseMs: number;
+  /** Bytes that a log grows by before a snapshot is taken; the default of nodes without. As it is asked for at each start. */
+  readonly snapshotLogBytes: number | undefined;
   /** Encrypt data directories, each with a KEK of its own beside it. */
   readonly isEncrypted: boolean;
 }
@@ -137,7 +139,7 @@ export class ClusterDirectory {
       wanted,
     );
     await this.#authority(clusterId(cluster.clusterId), wallMs);
-    await this.#writeConfigs(cluster, wanted.leaseMs);
+    await this.#writeConfigs(cluster, wanted);
     if (cluster.isInitialized) return cluster;
     for (const node of cluster.nodes)
       if (node.isSpare !== true) await this.#initialize(cluster, node);
@@ -265,7 +267,10 @@ export class ClusterDirectory {
     }
   }
 
-  async #writeConfigs(cluster: ClusterFile, leaseMs: number): Promise<void> {
+  async #writeConfigs(
+    cluster: ClusterFile,
+    { leaseMs, snapshotLogBytes }: Pick<NewCluster, 'leaseMs' | 'snapshotLogBytes'>,
+  ): Promise<void> {
     for (const node of cluster.nodes) {
       const folder = this.nodeFolder(node.nodeId);
       await mkdir(folder, { recursive: true });
@@ -283,6 +288,7 @@ export class ClusterDirectory {
         product: cluster.product,
         productPort: node.productPort,
         ...(leaseMs === 0 ? {} : { raft: { leaseMs } }),
+        ...(snapshotLogBytes === undefined ? {} : { limits: { snapshotLogBytes } }),
         ...(cluster.isEncrypted === true ? { encryption: { kekFile } } : {}),
       };
       if (cluster.isEncrypted === true) await this.#ensureKek(node.nodeId);

@@ -7,6 +7,7 @@ import { nodeCryptography } from '../security/node-cryptography.ts';
 import { dumpEntries, type DumpedEntry } from '../storage/dump-entries.ts';
 import { listLedger, type ListedGeneration } from '../storage/ledger-listing.ts';
 import { verifyDirectory, type DirectoryVerification } from '../storage/verify-directory.ts';
+import type { VerifiedSnapshot } from '../storage/verify-snapshots.ts';
 import { colours } from './colours.ts';
 import { exitCodes } from './exit-codes.ts';
 import type { KeyOptions } from './key-options.ts';
@@ -92,19 +93,32 @@ export function runLedgerShow(
 }
 
 function verificationText(verified: DirectoryVerification): string {
-  const { flushes, segments, blocks, frames, leaves, trailers, findings } = verified;
+  const { flushes, segments, blocks, frames, leaves, trailers, snapshots, findings } = verified;
   const shown = findings.slice(0, findingsShown);
   return [
     `node ${verified.nodeId} of cluster ${verified.clusterId}: ${verified.isDamaged ? colours.red('damaged') : colours.green('whole')}`,
-    `read ${flushes} ledger flushes, ${segments} segments, ${blocks} blocks, ${frames} frames, ${leaves} leaves, ${trailers} trailers`,
+    `read ${flushes} ledger flushes, ${segments} segments, ${blocks} blocks, ${frames} frames, ${leaves} leaves, ${trailers} trailers; ${snapshots} good snapshots`,
     tableText(
-      ['partition', 'entries', 'from', 'to', 'covered to', 'missing', 'doubt', 'quarantined'],
+      [
+        'partition',
+        'begins behind',
+        'entries',
+        'from',
+        'to',
+        'covered to',
+        'snapshots',
+        'missing',
+        'doubt',
+        'quarantined',
+      ],
       verified.partitions.map((row) => [
         row.partitionId,
+        row.baseIndex,
         row.entries,
         row.firstIndex,
         row.lastIndex,
         row.coveredIndex,
+        row.snapshots.map(snapshotText).join(' '),
         row.missing.map(rangeText).join(' '),
         row.doubt ?? '',
         (row.quarantined ?? []).map(rangeText).join(' '),
@@ -177,6 +191,10 @@ function entryLine(partitionId: PartitionId, entry: DumpedEntry): object {
     leaf: leaf === undefined ? undefined : hexOf(leaf),
     isCovered: entry.isCovered,
   };
+}
+
+function snapshotText({ index, term, fault }: VerifiedSnapshot): string {
+  return fault === undefined ? `${term}-${index}` : colours.red(`${term}-${index} bad`);
 }
 
 function rangeText({ firstIndex, lastIndex }: IndexRange): string {

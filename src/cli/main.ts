@@ -19,6 +19,7 @@ import { withKeyOptions } from './key-options.ts';
 import { addKeyCommands } from './keys-commands.ts';
 import { addQuarantineCommand } from './quarantine-command.ts';
 import { addScrubCommands } from './scrub-commands.ts';
+import { addSnapshotCommands } from './snapshot-commands.ts';
 import { addMemberCommands } from './member-options.ts';
 import { addJournalCommands } from './journal-options.ts';
 import { runNode, type NodeCommandOptions } from './node-command.ts';
@@ -36,6 +37,7 @@ const whyKinds = [
   'membershipBlocked',
   'diskBlocked',
   'quarantined',
+  'snapshotBlocked',
 ] as const;
 
 function wholeNumber(text: string): number {
@@ -106,6 +108,7 @@ function program(): Command {
   addDurabilityCommands(root, { withConnection, wholeNumber, run });
   addKeyCommands(root, { withConnection, wholeNumber, run });
   addScrubCommands(root, { withConnection, wholeNumber, run });
+  addSnapshotCommands(root, { withConnection, wholeNumber, run });
   addJournalCommands(root, { wholeNumber, run });
   addSimulatorCommands(root);
   return root;
@@ -140,6 +143,11 @@ function addUpCommand(root: Command): void {
       'how long a confirmed leader serves reads alone: 0 for never, at most 189',
       wholeNumber,
       0,
+    )
+    .option(
+      '--snapshot-log-mib <mib>',
+      'take a snapshot of a replica whose log has grown by so many MiB: 512 unless given',
+      positiveNumber,
     )
     .option('--json', 'one JSON line per event')
     .action((options: UpOptions & JsonOption) =>

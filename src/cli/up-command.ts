@@ -31,6 +31,8 @@ export interface UpOptions {
   readonly unencrypted?: boolean;
   readonly restart: boolean;
   readonly leases: number;
+  /** MiB that a log grows by before a snapshot is taken. */
+  readonly snapshotLogMib?: number;
 }
 
 const examples: Readonly<Record<string, string>> = { kv: '../examples/kv/product.js' };
@@ -52,6 +54,8 @@ export async function runUp(options: UpOptions, output: Output): Promise<number>
       productPort: options.productPort,
       isPortsAuto: options.ports === 'auto',
       leaseMs: options.leases,
+      snapshotLogBytes:
+        options.snapshotLogMib === undefined ? undefined : options.snapshotLogMib * 1024 * 1024,
       isEncrypted: options.unencrypted !== true,
     };
     if ((await directory.read()) === undefined) {

@@ -79,6 +79,17 @@ export function compactionFloor(state: RaftState): LogIndex {
   return Math.max(floor, baseIndex) as LogIndex;
 }
 
+/** The member for whose needs a leader keeps most entries: of those that are heard and are near enough the one that has fewest. @public */
+export function slowestProtected(state: RaftState): Progress | undefined {
+  return (state.leader?.progress ?? [])
+    .filter((row) => isProtected(state, row))
+    .reduce<Progress | undefined>(
+      (slowest, row) =>
+        slowest === undefined || row.matchIndex < slowest.matchIndex ? row : slowest,
+      undefined,
+    );
+}
+
 /**
  * The configuration that was in force at `index`; `undefined` where it is forgotten, which it is below the newest one that was
  * committed. @public

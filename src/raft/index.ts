@@ -23,6 +23,7 @@ export {
   configurationAt,
   installationBlock,
   logBehindSnapshot,
+  slowestProtected,
   type InstallationBlock,
 } from './compaction.ts';
 export type { ConfigurationPhase, Effect } from './effects.ts';

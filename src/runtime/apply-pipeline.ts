@@ -74,7 +74,7 @@ export class ApplyPipeline {
   #isMachineKnown = true;
   #isRestoring = false;
   /** Who waits until nothing is being applied. */
-  #settled: (() => void) | undefined;
+  #atBorder: (() => void)[] = [];
   /** The newest changes of the durability mode, at most two: of any cause, and of an operator's. */
   #transitions: readonly AppliedTransition[] = [];
 
@@ -140,12 +140,25 @@ export class ApplyPipeline {
   }
 
   /**
-   * Everything that a snapshot of the machine needs, as of the newest applied entry; `undefined` while that is not settled.
-   * The machine's part begins to be read at once.
+   * Everything that a snapshot of the machine needs, as of the newest applied entry: at once, or behind the batch that is being
+   * applied; `undefined` where that is not settled. The machine's part begins to be read in the same moment.
    */
-  capture(): CapturedState | undefined {
-    if (this.#isClosed || this.#isRunning || this.isStopped || this.#batch.length > 0)
-      return undefined;
+  capture(): Promise<CapturedState | undefined> {
+    return new Promise((resolve, reject) => {
+      const take = (): void => {
+        try {
+          resolve(this.#captured());
+        } catch (error) {
+          reject(error instanceof Error ? error : new Error(messageOf(error)));
+        }
+      };
+      if (this.#isRunning) this.#atBorder.push(take);
+      else take();
+    });
+  }
+
+  #captured(): CapturedState | undefined {
+    if (this.#isClosed || this.isStopped || this.#batch.length > 0) return undefined;
     const state = snapshotStatePieces({
       timeMs: this.#timeMs,
       table: this.#table,
@@ -163,7 +176,7 @@ export class ApplyPipeline {
     assert(this.#isRestoring, 'a snapshot is taken in while nothing is applied');
     if (this.#isRunning)
       await new Promise<void>((resolve) => {
-        this.#settled = resolve;
+        this.#atBorder.push(resolve);
       });
     if (this.#isClosed) return;
     const { idempotency = idempotencyBounds, listener, machine } = this.#options;
@@ -214,7 +227,9 @@ export class ApplyPipeline {
 
   #run(): void {
     this.#isRunning = true;
-    while (this.#mayGoOn()) {
+    for (;;) {
+      for (const waiter of this.#atBorder.splice(0)) waiter();
+      if (!this.#mayGoOn()) break;
       const pending = this.#runOnce();
       if (pending === undefined) continue;
       pending.then(
@@ -229,8 +244,6 @@ export class ApplyPipeline {
       return;
     }
     this.#isRunning = false;
-    this.#settled?.();
-    this.#settled = undefined;
   }
 
   #runOnce(): Promise<void> | undefined {

@@ -317,27 +317,45 @@ export class Partition {
 
   /**
    * Takes a snapshot of this replica's machine, so that the log may begin behind it; resolves when it is whole, read back and
-   * durable on this node. The one that is there where nothing was applied since.
+   * durable on this node. The one that is there where nothing was applied since. With `deadlineMs` it stops waiting behind so
+   * many milliseconds, and the snapshot is taken all the same.
    * @throws ClustorError `CLUSTOR_SNAPSHOT_UNAVAILABLE` while the machine's state is not whole, `CLUSTOR_DISK_HARD`,
-   * `CLUSTOR_STORAGE_FAILED`, `CLUSTOR_CLOSED`.
+   * `CLUSTOR_STORAGE_FAILED`, `CLUSTOR_CLOSED`, `CLUSTOR_DEADLINE_EXCEEDED`.
    */
-  async takeSnapshot(): Promise<SnapshotInfo> {
-    const { snapshots } = this.#parts;
+  async takeSnapshot({ deadlineMs }: { readonly deadlineMs?: number } = {}): Promise<SnapshotInfo> {
+    const { snapshots, clock } = this.#parts;
     if (snapshots === undefined)
       throw new ClustorError(
         'CLUSTOR_SNAPSHOT_UNAVAILABLE',
         'this node was opened without cryptography, which snapshots are hashed with',
       );
-    return snapshots.take();
+    const taken = snapshots.take();
+    if (deadlineMs === undefined) return taken;
+    let cancel = (): void => undefined;
+    const late = new Promise<never>((_, reject) => {
+      cancel = clock.setTimer(deadlineMs, () => {
+        reject(
+          new ClustorError(
+            'CLUSTOR_DEADLINE_EXCEEDED',
+            `the snapshot of partition ${this.partitionId} is still being written after ${deadlineMs} ms`,
+            { outcome: 'unknown' },
+          ),
+        );
+      });
+    });
+    return Promise.race([taken, late]).finally(() => {
+      cancel();
+    });
   }
 
   /** Role, indexes, members and what is under way. */
   status(): PartitionStatus {
-    const { replica, appender, durability } = this.#parts;
+    const { replica, appender, durability, snapshots } = this.#parts;
     return partitionStatus(replica, {
       localAppendsPending: appender.pendingCount,
       durability: durability.status(),
       quarantines: this.#quarantines(),
+      snapshots: snapshots?.status,
     });
   }
 

@@ -74,6 +74,8 @@ interface Asked {
 /** A peer that does not answer for so long is passed over; longer with each round in vain. */
 const answerMs = 1_000;
 const answerMsMax = 16_000;
+/** Rounds in vain behind which a snapshot is wanted instead of entries: a request may be lost, or come too early. */
+const vainRoundsMax = 3;
 /** Entries asked for at once; an answer has about a MiB. */
 const rangeEntriesMax = 65_536;
 
@@ -92,6 +94,8 @@ export class QuarantineDesk {
   /** Members asked in vain in this round. */
   #refusals = 0;
   #attempts = 0;
+  /** Of these, rounds in which somebody was asked. */
+  #vainRounds = 0;
   #repairedCount = 0;
   #isWriting = false;
   #isRecording = false;
@@ -185,10 +189,10 @@ export class QuarantineDesk {
     this.#next();
   }
 
-  /** Up to where a snapshot must reach to end this: the own end, once all members were asked for entries in vain. */
+  /** Up to where a snapshot must reach to end this: the own end, once whoever can be reached was asked for entries in vain. */
   get rescueIndex(): LogIndex | undefined {
     const known = this.#known;
-    const isStuck = this.#attempts > 0 && (known?.missing.length ?? 0) > 0;
+    const isStuck = this.#vainRounds >= vainRoundsMax && (known?.missing.length ?? 0) > 0;
     return isStuck && !this.#isRescuing ? known?.end.index : undefined;
   }
 
@@ -210,6 +214,7 @@ export class QuarantineDesk {
     this.#known = KnownLog.ofCore(this.#options.replica.state);
     this.#isPartial = false;
     this.#attempts = 0;
+    this.#vainRounds = 0;
     this.#refusals = 0;
     this.#enter();
     this.#next();
@@ -251,6 +256,7 @@ export class QuarantineDesk {
       known.repaired(check.pieces);
       this.#repairedCount += response.entryCount;
       this.#attempts = 0;
+      this.#vainRounds = 0;
       this.#refusals = 0;
       this.#next();
     });
@@ -344,6 +350,7 @@ export class QuarantineDesk {
   }
 
   #againLater(): void {
+    if (this.#refusals > 0) this.#vainRounds++;
     this.#refusals = 0;
     const delayMs = repairDelayMs(this.#attempts++);
     this.#cancelTimer = this.#options.clock.setTimer(delayMs, () => {

@@ -55,9 +55,11 @@ export async function restoreMachine(
     }
   }
   let thrown: { readonly thrown: unknown } | undefined;
-  await machine.restore(watched()).catch((error: unknown) => {
+  try {
+    await machine.restore(watched());
+  } catch (error) {
     thrown = { thrown: error };
-  });
+  }
   if (failure !== undefined) await Promise.reject(toError(failure.error));
   return thrown;
 }

@@ -9,7 +9,8 @@
  * the place of its log; a crash before it leaves the old log, a crash behind it the new one. Then the machine takes the bytes.
  * What follows from the log meanwhile is nobody's: nothing is applied, acknowledged or voted.
  */
-import { ClustorError, messageOf } from '../base/errors.ts';
+import { InvariantError } from '../base/assert.ts';
+import { ClustorError, isClustorError, messageOf } from '../base/errors.ts';
 import type { LogIndex, NodeId } from '../base/ids.ts';
 import { isSameLife, type Member } from '../base/membership.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -51,8 +52,17 @@ export interface SnapshotStatus {
   /** The machine waits for a snapshot: this replica has none that can be read, and its log begins behind one. */
   readonly isMissing: boolean;
   readonly isTaking: boolean;
+  /** Bytes that the attempt under way has written. */
+  readonly takingBytes: number;
   /** Why the last attempt to take one failed; empty behind a success. */
   readonly lastFailure: string;
+  /** The newest snapshot that this process read back, or that its machine began with: the log may begin behind it. 0 without one. */
+  readonly goodIndex: LogIndex;
+  /** The oldest snapshot that a member is fetching: entries behind it stay. */
+  readonly leasedIndex: LogIndex | undefined;
+  /** What the log took in since the newest snapshot, bytes, and with how many another one is taken. */
+  readonly logBytes: number;
+  readonly logBytesMax: number;
   readonly installation: InstallStatus;
 }
 
@@ -89,6 +99,7 @@ export class SnapshotDesk implements SnapshotWords {
   /** The newest snapshot of which this process knows that it is good. */
   #good: SnapshotManifest | undefined;
   #taking: Promise<SnapshotManifest> | undefined;
+  #takingBytes = 0;
   #isTidying = false;
   #lastFailure = '';
   #nextReviewMs = 0;
@@ -115,7 +126,12 @@ export class SnapshotDesk implements SnapshotWords {
       snapshots: this.#options.folder.published.map(infoOf),
       isMissing: this.#options.replica.gate.lacksSnapshot,
       isTaking: this.#taking !== undefined,
+      takingBytes: this.#takingBytes,
       lastFailure: this.#lastFailure,
+      goodIndex: this.#good?.index ?? (0 as LogIndex),
+      leasedIndex: this.#parts.knownServer?.leaseFloor(),
+      logBytes: this.#pace.logBytes,
+      logBytesMax: this.#options.limits.snapshotLogBytes,
       installation: this.#parts.knownInstaller?.status ?? noInstallation,
     };
   }
@@ -163,6 +179,7 @@ export class SnapshotDesk implements SnapshotWords {
   take(): Promise<SnapshotInfo> {
     this.#taking ??= this.#take().finally(() => {
       this.#taking = undefined;
+      this.#takingBytes = 0;
     });
     return this.#taking.then(infoOf);
   }
@@ -229,7 +246,12 @@ export class SnapshotDesk implements SnapshotWords {
       this.#lastFailure = messageOf(error);
       const fields = { ...this.#fields, message: this.#lastFailure };
       if (!this.#isClosed) observer.emit({ level: 'warn', kind: 'snapshotNotTaken', fields });
-      throw error;
+      if (isClustorError(error) || error instanceof InvariantError) throw error;
+      throw new ClustorError(
+        'CLUSTOR_SNAPSHOT_UNAVAILABLE',
+        `the state machine of partition ${replica.partitionId} gave no snapshot: ${this.#lastFailure}`,
+        { cause: error },
+      );
     }
   }
 
@@ -250,7 +272,7 @@ export class SnapshotDesk implements SnapshotWords {
     const { state } = replica;
     // A snapshot names the term in which this replica knew what it holds: that term must not be forgotten by a crash.
     const isKept = this.#isSound && state.durableTerm === state.term;
-    const captured = isKept ? replica.apply.capture() : undefined;
+    const captured = isKept ? await replica.apply.capture() : undefined;
     const term = captured && termAt(state.log, captured.index);
     const configuration = captured && configurationAt(state, captured.index);
     if (captured === undefined || term === undefined || configuration === undefined)
@@ -270,6 +292,7 @@ export class SnapshotDesk implements SnapshotWords {
       for await (const chunk of captured.machine) {
         if (this.#isClosed) throw new ClustorError('CLUSTOR_CLOSED', 'the node closed');
         await writer.write(chunk);
+        this.#takingBytes += chunk.length;
       }
       const manifest = await writer.finish({ stateBytes });
       isFinished = true;

@@ -39,10 +39,15 @@ export class SnapshotPace {
     this.#intervalMs = limits.snapshotIntervalMs * (1 + staggerShare * share);
   }
 
+  /** What the log took in since the newest snapshot, bytes. */
+  get logBytes(): number {
+    return Math.max(0, Math.round(this.#options.replica.log.appendedBytes - this.#bytesBefore));
+  }
+
   /** Whether one is to be taken now. */
   isDue(): boolean {
     const { replica, limits, clock } = this.#options;
-    const bytes = replica.log.appendedBytes - this.#bytesBefore;
+    const bytes = this.logBytes;
     if (bytes <= 0 || !this.mayTry()) return false;
     if (bytes >= limits.snapshotLogBytes) return true;
     // Near a bound a snapshot pays once what it frees is in proportion to what it costs.

@@ -26,6 +26,7 @@ import type { DurabilityStatus } from './durability-desk.ts';
 import type { HoldStatus } from './hold-desk.ts';
 import type { QuarantineStatus } from './quarantine-desk.ts';
 import type { Replica } from './replica.ts';
+import type { SnapshotStatus } from './snapshot-desk.ts';
 
 /** A member as seen from one replica. @public */
 export interface MemberStatus {
@@ -103,6 +104,8 @@ export interface PartitionStatus {
   readonly durability: DurabilityStatus;
   /** Whether it serves reads without a round, and what stands in the way. */
   readonly lease: LeaseStatus;
+  /** Snapshots on this node, and what is done about them; `undefined` on a node that takes none. */
+  readonly snapshots: SnapshotStatus | undefined;
 }
 
 /** One node. @public */
@@ -127,7 +130,7 @@ const largeEntryBytes = 1024 * 1024;
 /** Status of a replica. */
 export function partitionStatus(
   replica: Replica,
-  around: Pick<PartitionStatus, 'localAppendsPending' | 'durability' | 'quarantines'>,
+  around: Pick<PartitionStatus, 'localAppendsPending' | 'durability' | 'quarantines' | 'snapshots'>,
 ): PartitionStatus {
   const { state } = replica;
   const configuration = activeConfiguration(state);

@@ -3,14 +3,18 @@ import { ClustorError } from '../base/errors.ts';
 import type { LogIndex, PartitionId, Term } from '../base/ids.ts';
 import { frameIndex, framePartitionId, frameTerm } from '../codec/entry-frame.ts';
 import { blockOffset, segmentFileName, segmentSeqOfFileName } from '../codec/segment-format.ts';
+import { manifestFileName, type SnapshotPlace } from '../codec/snapshot-manifest.ts';
 import type { FileSystem } from '../ports/file-system.ts';
 import { ledgerFileName } from './durability-ledger.ts';
 import { JournalKeys } from './journal-keys.ts';
 import type { JournalEncryption } from './key-ring.ts';
+import type { PartitionRow } from './ledger-image.ts';
 import { replayLedger, type LedgerReplay } from './ledger-replay.ts';
 import { readRegistry, registryPath } from './node-registry.ts';
+import { isRetired } from './journal-walk.ts';
 import { walFolder } from './recovery.ts';
 import { scanSegment } from './segment-scan.ts';
+import { placeOfSnapshotName, snapshotName, snapshotsPath } from './snapshot-files.ts';
 
 /** Frames of one partition in one segment. */
 export interface InspectedRun {
@@ -28,8 +32,8 @@ export interface InspectedSegment {
   readonly segmentSeq: number;
   /** Key epoch under which it is sealed; 0 without encryption, `undefined` when its header cannot be read. */
   readonly keyEpoch: number | undefined;
-  /** `inUse`: not closed in the ledger. `unknown`: the ledger does not know it. */
-  readonly state: 'closed' | 'inUse' | 'unknown';
+  /** `inUse`: not closed in the ledger. `retired`: the ledger does not know it any more. `unknown`: it never did. */
+  readonly state: 'closed' | 'inUse' | 'retired' | 'unknown';
   readonly coveredEnd: number;
   readonly endOffset: number;
   readonly blocks: number;
@@ -45,6 +49,10 @@ export interface InspectedPartition {
   readonly votedFor: string | undefined;
   readonly durableIndex: LogIndex | undefined;
   readonly commitIndex: LogIndex | undefined;
+  /** The entry that the log begins behind; `undefined` where it begins with its first one. */
+  readonly base: { readonly index: LogIndex; readonly term: Term } | undefined;
+  /** Places of the snapshots that have a manifest, as `<term>-<index>`; whether they are good is not looked at. */
+  readonly snapshots: readonly string[];
   readonly truncations: number;
   readonly configurations: number;
   readonly doubts: readonly string[];
@@ -101,27 +109,11 @@ export async function inspectDataDirectory(
   keys.close();
   const { image, generation, flushSeq, flushesRead, fromSecondCopy, isTornFlushCut, fault } =
     replay;
-  const partitions = [...image.partitions].map(([partitionId, row]): InspectedPartition => ({
-    partitionId,
-    term: row.hardState?.term,
-    votedFor:
-      row.hardState?.votedFor === undefined
-        ? undefined
-        : `replica ${row.hardState.votedFor.replicaId} (${row.hardState.votedFor.incarnation})`,
-    durableIndex: row.durability?.index,
-    commitIndex: row.durability?.commitIndex,
-    truncations: row.truncations.length,
-    configurations: row.configurations.length,
-    doubts: [
-      ...row.doubts.values(),
-      ...(row.quarantine?.isActive === true
-        ? [`Integrity quarantine of incarnation ${row.quarantine.incarnation}`]
-        : []),
-      ...row.holds
-        .filter(({ isActive }) => isActive)
-        .map(({ reason, incarnation }) => `${reason} quarantine of incarnation ${incarnation}`),
-    ],
-  }));
+  const partitions: InspectedPartition[] = [];
+  for (const [partitionId, row] of image.partitions) {
+    const snapshots = await snapshotNames(fileSystem, directory, partitionId);
+    partitions.push({ partitionId, ...inspectedRow(row), snapshots });
+  }
   return {
     clusterId: registry.clusterId,
     nodeId: registry.nodeId,
@@ -137,6 +129,32 @@ export async function inspectDataDirectory(
       partitions,
     },
     segments,
+  };
+}
+
+function inspectedRow(row: PartitionRow): Omit<InspectedPartition, 'partitionId' | 'snapshots'> {
+  const { hardState, durability, base, truncations, configurations, quarantine } = row;
+  const votedFor = hardState?.votedFor;
+  return {
+    term: hardState?.term,
+    votedFor:
+      votedFor === undefined
+        ? undefined
+        : `replica ${votedFor.replicaId} (${votedFor.incarnation})`,
+    durableIndex: durability?.index,
+    commitIndex: durability?.commitIndex,
+    base,
+    truncations: truncations.length,
+    configurations: configurations.length,
+    doubts: [
+      ...row.doubts.values(),
+      ...(quarantine?.isActive === true
+        ? [`Integrity quarantine of incarnation ${quarantine.incarnation}`]
+        : []),
+      ...row.holds
+        .filter(({ isActive }) => isActive)
+        .map(({ reason, incarnation }) => `${reason} quarantine of incarnation ${incarnation}`),
+    ],
   };
 }
 
@@ -202,7 +220,7 @@ async function inspectSegment({
   return {
     segmentSeq,
     keyEpoch: owner.keys.epochOf(segmentSeq),
-    state: row === undefined ? 'unknown' : row.endOffset === undefined ? 'inUse' : 'closed',
+    state: stateOf(segmentSeq, replay.image),
     coveredEnd,
     endOffset: result.endOffset,
     blocks: result.blocksRead,
@@ -210,4 +228,28 @@ async function inspectSegment({
     endedAt: result.endedAt,
     partitions: [...runs].map(([partitionId, run]) => ({ partitionId, ...run })),
   };
+}
+
+function stateOf(
+  segmentSeq: number,
+  { segments, coverage }: LedgerReplay['image'],
+): InspectedSegment['state'] {
+  const row = segments.get(segmentSeq);
+  if (row !== undefined) return row.endOffset === undefined ? 'inUse' : 'closed';
+  return isRetired(segmentSeq, { segments, coverage }) ? 'retired' : 'unknown';
+}
+
+async function snapshotNames(
+  fileSystem: FileSystem,
+  directory: string,
+  partitionId: PartitionId,
+): Promise<readonly string[]> {
+  const folder = snapshotsPath(directory, partitionId);
+  const found: SnapshotPlace[] = [];
+  for (const name of await fileSystem.listDirectory(folder)) {
+    const place = placeOfSnapshotName(name);
+    const names = place === undefined ? [] : await fileSystem.listDirectory(`${folder}/${name}`);
+    if (place !== undefined && names.includes(manifestFileName)) found.push(place);
+  }
+  return found.sort((left, right) => left.index - right.index).map(snapshotName);
 }

@@ -14,7 +14,7 @@ import type { FileSystem } from '../ports/file-system.ts';
 import { ledgerFileName } from './durability-ledger.ts';
 import { JournalKeys } from './journal-keys.ts';
 import type { JournalEncryption } from './key-ring.ts';
-import type { PartitionRow, SegmentRow } from './ledger-image.ts';
+import type { LedgerImage, PartitionRow, SegmentRow } from './ledger-image.ts';
 import { replayLedger, type LedgerReplay, type OnReplayedFlush } from './ledger-replay.ts';
 import { readRegistry, registryPath, type NodeRegistry } from './node-registry.ts';
 import { walFolder } from './recovery.ts';
@@ -91,18 +91,25 @@ export function segmentsOf({ names, replay }: OpenedDirectory): readonly WalkedS
   const { segments, coverage } = replay.image;
   const found = names.flatMap((name) => segmentSeqOfFileName(name) ?? []);
   const all = [...new Set([...segments.keys(), ...found])].sort((left, right) => left - right);
-  const newestSeq = Math.max(coverage.segmentSeq, ...segments.keys());
   return all.map((segmentSeq) => {
     const row = segments.get(segmentSeq);
     const here = coverage.segmentSeq === segmentSeq ? coverage.endOffset : blockOffset(0);
     return {
       segmentSeq,
       row,
-      // What is made ready ahead comes behind all that were ever entered.
-      isRetired: row === undefined && segmentSeq < newestSeq,
+      isRetired: isRetired(segmentSeq, replay.image),
       coveredEnd: row === undefined ? blockOffset(0) : (row.endOffset ?? here),
     };
   });
+}
+
+/** Whether the ledger knew a segment and ended it: what is made ready ahead comes behind all that were ever entered. */
+export function isRetired(
+  segmentSeq: number,
+  { segments, coverage }: Pick<LedgerImage, 'segments' | 'coverage'>,
+): boolean {
+  if (segments.has(segmentSeq)) return false;
+  return segmentSeq <= coverage.segmentSeq || [...segments.keys()].some((seq) => seq > segmentSeq);
 }
 
 /** A frame that the walk met in a segment of the ledger. */

@@ -39,8 +39,7 @@ export async function readEntries(
     } catch (error) {
       if (!(error instanceof DamagedEntries)) throw error;
       // The log may have begun further behind meanwhile, and the segment be gone.
-      if (log.index.locate(wanted.firstIndex) === undefined)
-        throw notThere(log, wanted.firstIndex);
+      if (log.index.locate(wanted.firstIndex) === undefined) throw notThere(log, wanted.firstIndex);
       const { isTagRight, range } = error;
       if (judgeDamage({ isCovered: true, isTagRight, reads }) !== 'tryAgain') {
         parts.damaged(log, range);

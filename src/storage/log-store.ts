@@ -140,10 +140,7 @@ export class LogStore implements PartitionLogOwner {
       trailers: this.#journal.trailers,
       segmentInUse: () => this.#journal.writer.segment.segmentSeq,
       replacing: this.#reader.replacing.bind(this.#reader),
-      leaveFile: async (segmentSeq) => {
-        await this.#reader.leave(segmentSeq);
-        this.#compaction.review();
-      },
+      leaveFile: (seq) => this.#reader.leave(seq).then(() => this.#compaction.review()),
     });
     for (const log of recoveredPartitionLogs(this, parts.recovery))
       this.#logs.set(log.partitionId, log);

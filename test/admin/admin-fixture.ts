@@ -22,6 +22,7 @@ import type { ApplyOutcome, StateMachine } from '../../src/ports/state-machine.t
 import { initializeNode, planPartition } from '../../src/runtime/bootstrap.ts';
 import { ClustorNode } from '../../src/runtime/node.ts';
 import { issueClientCertificate } from '../../src/security/development-ca.ts';
+import { nodeCryptography } from '../../src/security/node-cryptography.ts';
 import { Certificates, EventList, home, hourMs, Opened } from '../platform/tls-fixture.ts';
 
 export const partition: PartitionId = partitionId('018c0d6c-9c11-7e9d-8000-86f5bb8c1001');
@@ -97,6 +98,7 @@ export class AdminWorld {
       entropy: nodeEntropy,
       observer: events,
       encryption: options.encryption,
+      cryptography: nodeCryptography,
     };
     await initializeNode({ ...parts, partitions: [plan] });
     const admin: { http?: AdminHttp } = {};

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { beforeEach, expect, onTestFinished, test } from 'vitest';
 
 import { ClusterDirectory } from '../../src/cli/cluster-directory.ts';
+import { readConfig } from '../../src/cli/node-config.ts';
 import type { Output } from '../../src/cli/output.ts';
 import { recordedProcesses, recordProcesses } from '../../src/cli/processes-file.ts';
 import { runUp, type UpOptions } from '../../src/cli/up-command.ts';
@@ -54,7 +55,13 @@ test.each([
 test('spares of a wider cluster are refused ports that there are not', async () => {
   const directory = new ClusterDirectory(folder);
   const wanted = { nodeCount: 1, spareCount: 0, partitionCount: 1, product: undefined };
-  const rest = { productPort: 7379, isPortsAuto: false, leaseMs: 0, isEncrypted: false };
+  const rest = {
+    productPort: 7379,
+    isPortsAuto: false,
+    leaseMs: 0,
+    snapshotLogBytes: undefined,
+    isEncrypted: false,
+  };
   await directory.prepare({ ...wanted, ...rest, basePort: 7401 }, Date.now());
 
   const more = { ...wanted, ...rest, basePort: 65_535, spareCount: 1 };
@@ -63,6 +70,20 @@ test('spares of a wider cluster are refused ports that there are not', async () 
     code: 'CLUSTOR_INVALID_ARGUMENT',
   });
   expect((await directory.read())?.nodes).toHaveLength(1);
+});
+
+test('what counts for one start stands in the configuration of each node until the next', async () => {
+  const directory = new ClusterDirectory(folder);
+  const wanted = { nodeCount: 1, spareCount: 0, partitionCount: 1, product: undefined };
+  const ports = { basePort: 7401, productPort: 7379, isPortsAuto: false };
+  const given = { ...wanted, ...ports, isEncrypted: false, leaseMs: 0 };
+  const configured = async (snapshotLogBytes: number | undefined): Promise<unknown> => {
+    await directory.prepare({ ...given, snapshotLogBytes }, Date.now());
+    return (await readConfig(directory.nodeConfigPath(1))).limits;
+  };
+
+  expect(await configured(3 * 1024 * 1024)).toEqual({ snapshotLogBytes: 3 * 1024 * 1024 });
+  expect(await configured(undefined)).toBeUndefined();
 });
 
 test('a product that cannot be loaded never becomes that of the cluster', async () => {

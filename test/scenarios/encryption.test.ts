@@ -2,9 +2,14 @@
 import { describe, expect, test } from 'vitest';
 
 import { present } from '../../src/base/assert.ts';
+import type { NodeId } from '../../src/base/ids.ts';
 import { nextBelow } from '../../src/base/prng.ts';
+import type { SimDisk } from '../../src/testing/sim-disk.ts';
+import { SimEncryption } from '../../src/testing/sim-encryption.ts';
 import type { CrashKind } from '../../src/testing/sim-file-system.ts';
 import { StoreWorld } from '../storage/store-world.ts';
+import { ScenarioCluster } from './scenario-cluster.ts';
+import { allEqual, compact, dieAtChange, snapshotsPath, startAlone } from './snapshot-words.ts';
 
 const kinds: readonly CrashKind[] = ['powerLoss', 'processKill'];
 
@@ -73,3 +78,91 @@ describe('regression 36: a key and a nonce meet twice', () => {
     },
   );
 });
+
+describe('regression 36: a key and a nonce meet twice where snapshots are taken, fetched, restored and sealed anew', () => {
+  const secret = 'a secret that no disk may show';
+
+  async function beginCluster(seed: number): Promise<{
+    cluster: ScenarioCluster;
+    encryption: SimEncryption;
+    reused: readonly string[];
+  }> {
+    const reused: string[] = [];
+    const encryption = new SimEncryption((message) => reused.push(message));
+    return { cluster: await ScenarioCluster.start(seed, 3, { encryption }), encryption, reused };
+  }
+
+  /** A node goes, the others write, compact, change their keys meanwhile, and it comes back. */
+  async function comeAndGo(
+    cluster: ScenarioCluster,
+    { round, kind }: { readonly round: number; readonly kind: CrashKind },
+  ): Promise<NodeId> {
+    const away = await cluster.untilLeader();
+    cluster.crash(away, kind);
+    const others = cluster.others(away);
+    const leader = await cluster.untilLeader(others);
+    for (let at = 0; at < 3; at++)
+      await cluster.settle(cluster.write(leader, `k${at}`, `${secret} ${round}`));
+    const rotated = cluster.node(leader).keys.rotate();
+    await compact(cluster, others);
+    await cluster.settle(rotated);
+    cluster.start(away);
+    return away;
+  }
+
+  test.each(kinds)('neither over ends by %s at changes of the disk', async (kind) => {
+    const { cluster, encryption, reused } = await beginCluster(360);
+    for (let round = 1; round <= 8; round++) {
+      const away = await comeAndGo(cluster, { round, kind });
+      const isWanting = (): boolean =>
+        cluster.areAllUp() && cluster.replica(away).state.snapshotWanted !== undefined;
+      expect(await cluster.untilEvent(isWanting)).toBe(true);
+      const rotated = cluster.node(away).keys.rotate();
+      rotated.catch(() => undefined);
+      if (await dieAtChange(cluster, away, { change: 2 * round, kind })) cluster.start(away);
+      await allEqual(cluster);
+    }
+
+    for (const id of cluster.nodeIds) cluster.crash(id, kind);
+    for (const id of cluster.nodeIds) await startAlone(cluster, id);
+    for (const id of cluster.nodeIds) expect(cluster.value(id, 'k2')).toBe(`${secret} 8`);
+    expect(reused).toEqual([]);
+    expect(encryption.watch.sealed).toBeGreaterThan(100);
+  });
+
+  test('each key of a snapshot is wrapped under the newest epoch, and no part shows what it holds', async () => {
+    const { cluster, reused } = await beginCluster(361);
+    await comeAndGo(cluster, { round: 1, kind: 'powerLoss' });
+    await allEqual(cluster);
+    for (const id of cluster.nodeIds) await cluster.settle(cluster.node(id).keys.rotate());
+    await cluster.advance(1_000);
+
+    for (const id of cluster.nodeIds) {
+      const { disk, files } = snapshotFiles(cluster, id);
+      expect(files.length).toBeGreaterThan(1);
+      const texts = files.map((path) => utf8DecodeLossy(present(disk.syncedBytes(path), path)));
+      const manifests = texts.filter((_, at) => files[at]?.endsWith('manifest.json') === true);
+      const epoch = cluster.node(id).journalKeys.ring?.newestEpoch;
+      expect(manifests.length).toBeGreaterThan(0);
+      for (const manifest of manifests)
+        expect(JSON.parse(manifest)).toMatchObject({ encryption: { dekEpoch: epoch } });
+      for (const text of texts) expect(text).not.toContain(secret);
+      cluster.crash(id);
+      cluster.start(id);
+      await allEqual(cluster);
+    }
+    expect(reused).toEqual([]);
+  });
+});
+
+function snapshotFiles(
+  cluster: ScenarioCluster,
+  id: NodeId,
+): { readonly disk: SimDisk; readonly files: readonly string[] } {
+  const disk = cluster.world.disk(id);
+  return { disk, files: disk.paths().filter((path) => path.startsWith(`${snapshotsPath}/`)) };
+}
+
+function utf8DecodeLossy(bytes: Uint8Array): string {
+  return new TextDecoder().decode(bytes);
+}

@@ -9,6 +9,7 @@ import {
   allEqual,
   baseOf,
   compact,
+  dieAtChange,
   snapshotsOn,
   startAlone,
   takeSnapshot,
@@ -41,7 +42,6 @@ async function leave(
   await cluster.advance(20);
   const { baseIndex, lastIndex } = cluster.replica(id).state.log;
   cluster.crash(id);
-  cluster.rejoin(id);
   const next = await cluster.untilLeader(others);
   for (let at = 0; at < 4; at++)
     await cluster.settle(cluster.write(next, `k${at}`, `${round} ${at}`));
@@ -51,19 +51,6 @@ async function leave(
 
 function isWanting(cluster: ScenarioCluster, id: NodeId): boolean {
   return cluster.areAllUp() && cluster.replica(id).state.snapshotWanted !== undefined;
-}
-
-/** Ends a node behind so many changes of its disk, counted from now; false where nothing more changes. */
-async function dieAtChange(
-  cluster: ScenarioCluster,
-  id: NodeId,
-  { change, kind }: { readonly change: number; readonly kind: CrashKind },
-): Promise<boolean> {
-  const disk = cluster.world.disk(id);
-  const last = disk.effectCount + change;
-  if (!(await cluster.untilEvent(() => disk.effectCount >= last, 2_000))) return false;
-  cluster.crash(id, kind);
-  return true;
 }
 
 /** What a node has that begins alone is what it had, or the snapshot and nothing of before. */
@@ -89,6 +76,7 @@ describe('regression 35: an installation that ends anywhere leaves the old state
       for (let change = 1, isOver = false; !isOver; change++) {
         const away = await leave(cluster, { round: change, tail });
         const { id } = away;
+        cluster.rejoin(id);
         cluster.start(id);
         await cluster.untilEvent(() => isWanting(cluster, id));
         isOver = !(await dieAtChange(cluster, id, { change, kind }));
@@ -112,6 +100,7 @@ describe('regression 35: an installation that ends anywhere leaves the old state
     const cluster = await ScenarioCluster.start(351);
     const away = await leave(cluster, { round: 1, tail: 0 });
     const { id, snapshotIndex } = away;
+    cluster.rejoin(id);
     cluster.start(id);
     const isPulled = (): boolean => cluster.eventsOf(id, 'snapshotPulled').length > 0;
     expect(await cluster.untilEvent(isPulled)).toBe(true);

@@ -3,11 +3,13 @@ import { describe, expect, test } from 'vitest';
 
 import type { ClustorError } from '../../src/base/errors.ts';
 import type { LogIndex, NodeId } from '../../src/base/ids.ts';
+import type { CrashKind } from '../../src/testing/sim-file-system.ts';
 import { ScenarioCluster } from './scenario-cluster.ts';
 import {
   allEqual,
   baseOf,
   compact,
+  dieAtChange,
   forgeSnapshot,
   snapshotsOn,
   spoilSnapshot,
@@ -17,6 +19,7 @@ import {
 
 const missing = { kind: 'rejected', error: { code: 'CLUSTOR_SNAPSHOT_MISSING' } };
 const damages = ['part', 'manifest'] as const;
+const crashKinds: readonly CrashKind[] = ['powerLoss', 'processKill'];
 
 async function write(cluster: ScenarioCluster, at: NodeId, value: string): Promise<void> {
   for (let number = 0; number < 3; number++)
@@ -203,35 +206,85 @@ describe('a log begins behind a snapshot, and none can be read', () => {
 });
 
 describe('a snapshot that contradicts what a replica knows to be committed', () => {
-  test('is refused, and one that does not is taken', async () => {
-    const cluster = await ScenarioCluster.start(397, 2);
-    const leader = await cluster.untilLeader();
-    const [lost] = cluster.others(leader) as [NodeId];
-    await write(cluster, leader, 'first');
+  test('is refused, and one of another member that does not is taken', async () => {
+    const cluster = await ScenarioCluster.start(397);
+    const honest = await cluster.untilLeader();
+    const [lost, forging] = cluster.others(honest) as [NodeId, NodeId];
+    await write(cluster, honest, 'first');
     const own = await compact(cluster, [lost]);
-    await write(cluster, leader, 'second');
+    await write(cluster, honest, 'second');
     await allEqual(cluster);
-    const index = await takeSnapshot(cluster, leader);
+    const index = await takeSnapshot(cluster, honest);
+    expect(await takeSnapshot(cluster, forging)).toBe(index);
     // Behind this the one that will lack its snapshot knows, also after a restart, that all before is committed.
-    await write(cluster, leader, 'third');
+    await write(cluster, honest, 'third');
     await cluster.advance(500);
-    cluster.crash(leader);
-    forgeSnapshot(cluster, leader, index);
+    cluster.crash(forging);
+    forgeSnapshot(cluster, forging, index);
+    cluster.start(forging);
+    await allEqual(cluster);
+    cluster.link(lost, honest, false);
+    cluster.link(honest, lost, false);
     cluster.crash(lost);
     spoilSnapshot(cluster, lost, { index: own });
 
-    for (const id of [leader, lost]) cluster.start(id);
+    cluster.start(lost);
     await cluster.until('it refuses', () => cluster.eventsOf(lost, 'snapshotRefused').length > 0);
 
-    expect(cluster.eventsOf(lost, 'snapshotRefused').at(-1)?.event.fields).toMatchObject({
+    expect(cluster.eventsOf(lost, 'snapshotRefused')[0]?.event.fields).toMatchObject({
       index,
       detail: expect.stringContaining('contradicts'),
     });
-    expect(baseOf(cluster, lost)).toBe(own);
     expect(cluster.value(lost, 'k0')).toBeNull();
-    const next = await cluster.untilLeader();
-    await write(cluster, next, 'fourth');
-    await takeSnapshot(cluster, leader);
+    cluster.rejoin(lost);
     await allEqual(cluster);
+    const from = cluster
+      .eventsOf(lost, 'snapshotPulled')
+      .map(({ event }) => event.fields['nodeId']);
+    expect([from.at(0), from.at(-1)]).toEqual([forging, honest]);
+    expect(cluster.eventsOf(lost, 'snapshotInstalled')).toHaveLength(1);
+    expect(cluster.value(lost, 'k2')).toBe('third');
   });
+});
+
+describe('the one that takes the place of an unreadable snapshot', () => {
+  test.each(crashKinds)(
+    'costs no entry behind it, when the machine ends by %s at any change of its disk meanwhile',
+    async (kind) => {
+      const cluster = await ScenarioCluster.start(398);
+      const found: string[] = [];
+      for (let change = 1, isOver = false; !isOver; change++) {
+        const leader = await cluster.untilLeader();
+        const [lost] = cluster.others(leader) as [NodeId];
+        await write(cluster, leader, `first ${change}`);
+        const own = await compact(cluster, [lost]);
+        await write(cluster, leader, `second ${change}`);
+        await takeSnapshot(cluster, leader);
+        await write(cluster, leader, `third ${change}`);
+        await allEqual(cluster);
+        const { lastIndex } = cluster.replica(lost).state.log;
+        cluster.crash(lost);
+        spoilSnapshot(cluster, lost, { index: own });
+        cluster.start(lost);
+        const isMissing = (): boolean =>
+          cluster.areAllUp() && cluster.replica(lost).gate.lacksSnapshot;
+        expect(await cluster.untilEvent(isMissing)).toBe(true);
+        isOver = !(await dieAtChange(cluster, lost, { change, kind }));
+        if (!isOver) {
+          await startAlone(cluster, lost, 'either');
+          const { state, gate } = cluster.replica(lost);
+          found.push(gate.lacksSnapshot ? 'missing' : 'found');
+          expect(state.log.lastIndex).toBeGreaterThanOrEqual(lastIndex);
+          expect(cluster.value(lost, 'k2') === null).toBe(gate.lacksSnapshot);
+          cluster.rejoin(lost);
+        }
+        await allEqual(cluster);
+        expect(cluster.value(lost, 'k2')).toBe(`third ${change}`);
+      }
+
+      expect(found[0]).toBe('missing');
+      expect(found.at(-1)).toBe('found');
+      expect(cluster.events.filter(({ event }) => event.kind === 'quarantined')).toEqual([]);
+    },
+  );
 });

@@ -420,11 +420,10 @@ function framePositions(bytes: Uint8Array, index: number): number[] {
   const wanted = new Uint8Array(16);
   uuidToBytes(onlyPartition, wanted, 0);
   const found: number[] = [];
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  for (let at = blockBytes; at + 32 <= bytes.length; at++) {
-    if (bytes[at] !== wanted[0] || wanted.some((value, offset) => bytes[at + offset] !== value))
-      continue;
-    if (Number(view.getBigUint64(at + 24, true)) === index) found.push(at + 24);
+  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  for (let at = blockBytes; ; at++) {
+    at = text.indexOf(wanted, at);
+    if (at < 0 || at + 32 > bytes.length) return found;
+    if (Number(text.readBigUInt64LE(at + 24)) === index) found.push(at + 24);
   }
-  return found;
 }

@@ -12,6 +12,7 @@ import { termAt } from '../../src/raft/index.ts';
 import { nodeCryptography } from '../../src/security/node-cryptography.ts';
 import { SimFile } from '../../src/testing/sim-disk-file.ts';
 import type { SimDisk } from '../../src/testing/sim-disk.ts';
+import type { CrashKind } from '../../src/testing/sim-file-system.ts';
 import type { ScenarioCluster } from './scenario-cluster.ts';
 
 const onlyPartition = '018c0d6c-9c11-7e9d-8000-000000000001';
@@ -48,10 +49,12 @@ export async function takeSnapshot(cluster: ScenarioCluster, id: NodeId): Promis
 
 /** Takes a snapshot of the same state on each of some nodes, and waits until their logs begin behind it. */
 export async function compact(cluster: ScenarioCluster, ids: readonly NodeId[]): Promise<LogIndex> {
-  const newest = Math.max(...ids.map((id) => cluster.replica(id).state.log.lastIndex));
   const all = async (what: string, holds: (id: NodeId) => boolean): Promise<void> =>
     cluster.until(`${what} on each of these nodes`, () => ids.every(holds), compactedMsMax);
-  await all('everything is applied', (id) => cluster.replica(id).apply.appliedIndex === newest);
+  const lastOf = (id: NodeId): LogIndex => cluster.replica(id).state.log.lastIndex;
+  const last = (): number => Math.max(...ids.map(lastOf));
+  await all('everything is applied', (id) => cluster.replica(id).apply.appliedIndex === last());
+  const newest = last();
   for (const id of ids) expect(await takeSnapshot(cluster, id)).toBe(newest);
   await all(
     'the log begins behind its snapshot, durably',
@@ -104,18 +107,32 @@ export function forgeSnapshot(cluster: ScenarioCluster, id: NodeId, index: LogIn
   disk.syncDirectory(path);
 }
 
+/** Ends a node behind so many changes of its disk, counted from now; false where nothing more changes. */
+export async function dieAtChange(
+  cluster: ScenarioCluster,
+  id: NodeId,
+  { change, kind }: { readonly change: number; readonly kind: CrashKind },
+): Promise<boolean> {
+  const disk = cluster.world.disk(id);
+  const last = disk.effectCount + change;
+  if (!(await cluster.untilEvent(() => disk.effectCount >= last, 2_000))) return false;
+  cluster.crash(id, kind);
+  return true;
+}
+
 /** Begins a node that hears nobody; waits until its machine has its state back, or until it misses a snapshot. */
 export async function startAlone(
   cluster: ScenarioCluster,
   id: NodeId,
-  until: 'restored' | 'missing' = 'restored',
+  until: 'restored' | 'missing' | 'either' = 'restored',
 ): Promise<void> {
   cluster.isolate(id);
   cluster.start(id);
   const hasBegun = (): boolean => {
     if (!cluster.areAllUp([id])) return false;
     const { apply, gate } = cluster.replica(id);
-    return until === 'restored' ? !apply.isRestoring : gate.lacksSnapshot;
+    const isRestored = until !== 'missing' && !apply.isRestoring;
+    return isRestored || (until !== 'restored' && gate.lacksSnapshot);
   };
   await cluster.until(`it has begun, ${until}`, hasBegun);
 }

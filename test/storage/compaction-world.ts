@@ -20,7 +20,10 @@ export const limits = {
 };
 
 /** Members of a partition as its replica stands on this disk. */
-export function configurationOf(model: PartitionModel, at: { index: number; term: number }): Configuration {
+export function configurationOf(
+  model: PartitionModel,
+  at: { index: number; term: number },
+): Configuration {
   const member = {
     replicaId: replicaId(1),
     nodeId: nodeId(1),
@@ -99,7 +102,11 @@ export async function restarted(world: StoreWorld): Promise<void> {
 }
 
 /** The entry up to which a snapshot is there, by the model. */
-export function placeOf(world: StoreWorld, at: number, index: number): { index: LogIndex; term: Term } {
+export function placeOf(
+  world: StoreWorld,
+  at: number,
+  index: number,
+): { index: LogIndex; term: Term } {
   const entry = present(modelOf(world, at).entries[index - 1], 'an entry of the log');
   return { index: logIndex(index), term: term(entry.term) };
 }
@@ -171,10 +178,15 @@ export function statesOf(world: StoreWorld, moment: SimDisk, subsetPartsMax = 4)
 export async function openedOn(world: StoreWorld, disk: SimDisk): Promise<StoreWorld> {
   // The key that wraps all others is the same in every world.
   const { isEncrypted } = world;
-  const other = new StoreWorld({ seed: 7, partitions: world.partitions.length, limits, isEncrypted });
+  const other = new StoreWorld({
+    seed: 7,
+    partitions: world.partitions.length,
+    limits,
+    isEncrypted,
+  });
   other.disk = disk;
   for (const [at, model] of world.partitions.entries())
-    Object.assign(modelOf(other, at), { ...model, candidates: new Map(model.candidates) });
+    Object.assign(modelOf(other, at), model, { candidates: new Map(model.candidates) });
   await other.open();
   return other;
 }

@@ -111,18 +111,21 @@ describe('the few entries that keep the oldest segment', () => {
 
     compact(world, 0, 100);
     const reads: Promise<FrameBatch>[] = [];
+    let under = 0;
+    let eventsBehind = 0;
     await world.run(300, () => {
-      // A read begins behind each event, also while others are under way.
-      for (const at of [1, 2])
-        for (const index of [1, 2].map(logIndex))
-          reads.push(logOf(world, at).read(index, logIndex(2), 1));
-      if (reads.length % 20 === 0) appended(world, 1, 1);
-      world.store?.flush();
-      return told.of('segmentRetired').length > 0;
+      // Some are under way all the time.
+      for (const index of under < 6 ? [1, 2].map(logIndex) : []) {
+        under++;
+        const read = logOf(world, 1 + (reads.length % 4 < 2 ? 0 : 1)).read(index, logIndex(2), 1);
+        reads.push(read.finally(() => under--));
+      }
+      if (told.of('segmentRetired').length === 0) return false;
+      return ++eventsBehind > 20;
     });
 
     expect(segmentsOf(world)).not.toContain(first);
-    expect(reads.length).toBeGreaterThan(100);
+    expect(reads.length).toBeGreaterThan(20);
     const batches = await world.settle(Promise.all(reads));
     const indexes = batches?.map(({ firstIndex }) => firstIndex);
     expect(indexes).toEqual(reads.map((_, at) => 1 + (at % 2)));
@@ -289,9 +292,7 @@ describe('entries that are being copied', () => {
       incarnation: life,
       configuration: configurationOf(model, { index: 0, term: 0 }),
     };
-    await world.settle(
-      present(world.store, 'open').replaceReplica(replica, () => undefined),
-    );
+    await world.settle(present(world.store, 'open').replaceReplica(replica, () => undefined));
     logOf(world, 1).append(frames(model.id, [{ index: 1, term: 1, payload: 'another one' }]), 900);
     world.store?.flush();
     await world.run(300);
@@ -326,26 +327,27 @@ describe('entries that are being copied', () => {
     expect(complaints(told)).toEqual([]);
   });
 
-  test('hold up nobody when they are given up one after the other', async () => {
-    for (const firstMs of steps.slice(0, 20))
-      for (const thenMs of [0, 0.125, 0.25, 0.5, 1]) {
+  test.each(steps.slice(0, 20))(
+    'hold up nobody when they are given up, %d ms later',
+    async (ms) => {
+      for (const thenMs of [0, 0.25, 0.75]) {
         const { world } = await fourSegments({ laggards: 2 });
         compact(world, 0, 100);
-        await world.run(firstMs);
+        await world.run(ms);
         for (const at of [1, 2]) {
-          const place = { index: 9, term: 1 };
-          const configuration = configurationOf(modelOf(world, at), place);
+          const configuration = configurationOf(modelOf(world, at), { index: 9, term: 1 });
           const { term } = logOf(world, at).hardState;
           const snapshot = { index: logIndex(9), term, configuration, keepsTail: false };
           logOf(world, at).install(snapshot, () => undefined);
           world.store?.flush();
           await world.run(thenMs);
         }
+
+        const before = world.scheduler.nowMs;
         await world.settle(present(world.store, 'open').close());
-        expect(world.store, 'the store was closed').toBeDefined();
-        world.crash('processKill');
-        await world.open();
-        expect(foundWhole(world, 1).baseIndex).toBe(9);
+
+        expect(world.scheduler.nowMs - before).toBeLessThan(1_000);
       }
-  });
+    },
+  );
 });

@@ -4,9 +4,6 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { present } from '../../src/base/assert.ts';
 import { logIndex } from '../../src/base/ids.ts';
 import { segmentFileName } from '../../src/codec/segment-format.ts';
-import { dumpEntries } from '../../src/storage/dump-entries.ts';
-import { verifyDirectory } from '../../src/storage/verify-directory.ts';
-import { nodeCryptography } from '../../src/security/node-cryptography.ts';
 import { SimFileSystem } from '../../src/testing/sim-file-system.ts';
 import {
   appended,
@@ -21,7 +18,6 @@ import {
   openedOn,
   readFrom,
   restarted,
-  segmentFilesOf,
   segmentsOf,
   statesOf,
 } from './compaction-world.ts';
@@ -288,9 +284,9 @@ describe('a segment that somebody works on', () => {
     await world.settle(rotated);
     await world.run(5_000);
 
-    expect(segmentsOf(world).filter((segmentSeq) => before.slice(0, 2).includes(segmentSeq))).toEqual(
-      [],
-    );
+    expect(
+      segmentsOf(world).filter((segmentSeq) => before.slice(0, 2).includes(segmentSeq)),
+    ).toEqual([]);
     expect([...told.of('warn'), ...told.of('error')]).toEqual([]);
     await isWell(world, 21);
   });
@@ -372,29 +368,4 @@ describe('a segment that somebody works on', () => {
     await expect(world.settle(read)).rejects.toMatchObject({ code: 'CLUSTOR_LOG_COMPACTED' });
     expect(world.lost).toEqual([]);
   });
-});
-
-test('offline tools find a compacted directory whole, and dump what is there', async () => {
-  const { world } = await threeSegments();
-  compact(world, 0, 13);
-  await world.run(100);
-  await world.settle(present(world.store, 'open').close());
-  world.crash('processKill');
-
-  const found: number[] = [];
-  const verdict = await world.settle(verifyDirectory(world.place(), nodeCryptography));
-  await world.settle(
-    dumpEntries(world.place(), {
-      partitionId: modelOf(world).id,
-      firstIndex: logIndex(1),
-      lastIndex: logIndex(100),
-      onEntry: ({ index }) => {
-        found.push(index);
-      },
-    }),
-  );
-
-  expect(verdict?.isDamaged).toBe(false);
-  expect(found).toEqual(Array.from({ length: 12 }, (_, at) => 14 + at));
-  expect(segmentFilesOf(world.disk)).not.toContain(1);
 });

@@ -108,7 +108,7 @@ describe('a store that crashed at random', () => {
         expect(doubt).toBeUndefined();
         const terms = upTo(sure).map((index) => {
           const finding = findings.get(index as LogIndex);
-          return finding?.kind === 'held' ? finding.term : finding?.reason;
+          return finding?.kind === 'held' ? finding.term : finding;
         });
         expect(terms).toEqual(model.entries.slice(0, sure).map(({ term }) => term));
         const entries = await dumped(world, model);
@@ -139,7 +139,7 @@ describe('an entry', () => {
 
   async function held(world: StoreWorld, model: PartitionModel): Promise<EntryEvidence> {
     const finding = (await evidenceOf(world, model, [2])).findings.get(logIndex(2));
-    if (finding?.kind !== 'held') throw new Error(finding?.reason ?? 'no finding');
+    if (finding?.kind !== 'held') throw new Error(JSON.stringify(finding));
     return finding;
   }
 
@@ -160,7 +160,7 @@ describe('an entry', () => {
     await world.run(50);
     world.crash('processKill');
     const whole = (await evidenceOf(world, model, [4])).findings.get(logIndex(4));
-    if (whole?.kind !== 'held') throw new Error(whole?.reason ?? 'no finding');
+    if (whole?.kind !== 'held') throw new Error(JSON.stringify(whole));
     // The last flush is torn, as if the power had gone while it was written.
     for (const copy of [0, 1])
       world.disk.flipBit('/data/wal/durability.log', whole.ledger.offset + copy * 4096 + 20, 3);

@@ -45,13 +45,14 @@ async function verified(world: StoreWorld): Promise<DirectoryVerification> {
   return present(await world.settle(result), 'the directory was read');
 }
 
-/** The newest record of each closed segment. */
+/** The newest record of each closed segment that is still there. */
 async function closedOf(world: StoreWorld): Promise<readonly Closed[]> {
   const listed = present(await world.settle(listLedger(world.place())), 'the ledger');
   const records = listed[0]?.flushes.flatMap(({ flush }) => flush.records) ?? [];
   const closed = new Map<number, Closed>();
   for (const record of records)
     if (record.kind === 'segmentClosed') closed.set(record.segmentSeq, record);
+    else if (record.kind === 'segmentRetired') closed.delete(record.segmentSeq);
   return [...closed.values()];
 }
 

@@ -44,6 +44,12 @@ export const markTexts = {
   repaired: 'a replica had every entry again, and took part again',
   writerModeChanged: 'the writer of a node went over to another mode',
   groupFsyncEntered: 'a partition began to hold its batches',
+  // Snapshots.
+  snapshotTaken: 'a replica took a snapshot',
+  logCompacted: 'a log began behind a snapshot of its own replica',
+  snapshotInstalled: 'a replica took in a snapshot that it had fetched',
+  snapshotMissing: 'a log began behind a snapshot that could not be read',
+  segmentRetired: 'a file of a journal went because no log needed it',
   // Requests.
   duplicateDropped: 'a keyed entry was committed a second time and had no second effect',
   readForwarded: 'a follower asked its leader for a read index',

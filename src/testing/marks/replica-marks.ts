@@ -24,6 +24,7 @@ export interface SeenState {
   readonly role: RaftState['role'];
   readonly term: number;
   readonly truncationSequence: number;
+  readonly baseIndex: LogIndex;
   readonly ledgerSeq: number;
   readonly durableIndex: number;
   readonly commitIndex: number;
@@ -42,6 +43,7 @@ export function seenOf({ state, appliedIndex }: TappedReplica): SeenState {
     role: state.role,
     term: state.term,
     truncationSequence: state.truncationSequence,
+    baseIndex: state.log.baseIndex,
     ledgerSeq: state.ledgerSeq,
     durableIndex: state.durableIndex,
     commitIndex: state.commitIndex,
@@ -60,6 +62,7 @@ export function isUnchanged(seen: SeenState, { state, appliedIndex }: TappedRepl
     seen.role === state.role &&
     seen.term === state.term &&
     seen.truncationSequence === state.truncationSequence &&
+    seen.baseIndex === state.log.baseIndex &&
     seen.ledgerSeq === state.ledgerSeq &&
     seen.durableIndex === state.durableIndex &&
     seen.commitIndex === state.commitIndex &&
@@ -79,9 +82,15 @@ export function marksOfChange(
 ): MarkName[] {
   const now = seenNow(state);
   const isLeading = before.role === 'leader' && state.role === 'leader';
+  const { baseIndex } = state.log;
+  // What a snapshot stands for was applied here before its entries went, or it came from somebody else.
+  const isCompacted = baseIndex > before.baseIndex && baseIndex <= before.appliedIndex;
   const marks: (MarkName | false)[] = [
     before.role === 'leader' && state.term > before.term && 'leaderUnseated',
-    state.truncationSequence > before.truncationSequence && 'logTruncated',
+    state.truncationSequence > before.truncationSequence &&
+      baseIndex === before.baseIndex &&
+      'logTruncated',
+    isCompacted && 'logCompacted',
     state.ledgerSeq > before.ledgerSeq &&
       state.durableIndex === before.durableIndex &&
       state.truncationSequence === before.truncationSequence &&
@@ -103,14 +112,18 @@ export function marksOfChange(
   return marks.filter((mark) => mark !== false);
 }
 
-/** Indexes behind `before` that were applied without the machine and hold an entry of a user: its key was used before. */
+/**
+ * Indexes behind `before` that were applied without the machine and hold an entry of a user: its key was used before. A
+ * snapshot may stand for the first ones.
+ */
 export function unappliedUserEntries(
   before: SeenState,
-  { appliedIndex, tail }: TappedReplica,
+  { state, appliedIndex, tail }: TappedReplica,
   isKnownToMachine: (index: LogIndex) => boolean,
 ): number {
   let count = 0;
-  for (let at = before.appliedIndex + 1; at <= appliedIndex; at++) {
+  const first = Math.max(before.appliedIndex, state.log.baseIndex) + 1;
+  for (let at = first; at <= appliedIndex; at++) {
     const index = at as LogIndex;
     if (isKnownToMachine(index)) continue;
     const [frame] = tail.slice(index, index) ?? [];

@@ -10,7 +10,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file clustor/admin/v1/admin.proto.
  */
 export const file_clustor_admin_v1_admin: GenFile = /*@__PURE__*/
-  fileDesc("ChxjbHVzdG9yL2FkbWluL3YxL2FkbWluLnByb3RvEhBjbHVzdG9yLmFkbWluLnYxIhIKEEdldFN0YXR1c1JlcXVlc3QiqQIKEUdldFN0YXR1c1Jlc3BvbnNlEhIKCmNsdXN0ZXJfaWQYASABKAkSDwoHbm9kZV9pZBgCIAEoBBIPCgdib290X2lkGAMgASgJEg8KB2FkZHJlc3MYBCABKAkSEQoJdXB0aW1lX21zGAUgASgEEhAKCGxpbmtzX3VwGAYgAygEEhAKCHNlc3Npb25zGAcgASgNEioKB2pvdXJuYWwYCCABKAsyGS5jbHVzdG9yLmFkbWluLnYxLkpvdXJuYWwSLwoKcGFydGl0aW9ucxgJIAMoCzIbLmNsdXN0b3IuYWRtaW4udjEuUGFydGl0aW9uEiQKBGRpc2sYCiABKAsyFi5jbHVzdG9yLmFkbWluLnYxLkRpc2sSEwoLY2xvY2tfYWxhcm0YCyABKAgiwQEKBERpc2sSEAoIcHJlc3N1cmUYASABKAkSEAoIc2hvcnRhZ2UYAiABKAkSEAoIc2luY2VfbXMYAyABKAQSEwoLdG90YWxfYnl0ZXMYBCABKAQSEgoKZnJlZV9ieXRlcxgFIAEoBBIRCglsb2dfYnl0ZXMYBiABKAQSFQoNbG9nX2J5dGVzX21heBgHIAEoBBIYChByZXNlcnZlX3NlZ21lbnRzGAggASgNEhYKDnJlZnVzZWRfd3JpdGVzGAkgASgEIvYDCgdKb3VybmFsEg8KB2ZsdXNoZXMYASABKAQSFAoMZGF0YV9mbHVzaGVzGAIgASgEEg8KB2VudHJpZXMYAyABKAQSEwoLZW50cnlfYnl0ZXMYBCABKAQSHQoVam91cm5hbF9ieXRlc193cml0dGVuGAUgASgEEhUKDWpvdXJuYWxfYnl0ZXMYBiABKAQSEwoLc2VnbWVudF9zZXEYByABKAQSEgoKZW5kX29mZnNldBgIIAEoBBIXCg9sZWRnZXJfc2VxdWVuY2UYCSABKAQSGQoRbGVkZ2VyX2dlbmVyYXRpb24YCiABKAQSFgoOaW9fd3JpdGVyX21vZGUYCyABKAkSFQoNZmx1c2hfbXNfbGFzdBgMIAEoARIUCgxmbHVzaF9tc19wNTAYDSABKAESFAoMZmx1c2hfbXNfcDk5GA4gASgBEh0KFW5vbmNlX2Jsb2Nrc19yZXNlcnZlZBgPIAEoBBIaChJub25jZV9ibG9ja3Nfc3BlbnQYECABKAQSHgoWbm9uY2VfYmxvY2tzX2FiYW5kb25lZBgRIAEoBBImCgVzY3J1YhgSIAEoCzIXLmNsdXN0b3IuYWRtaW4udjEuU2NydWISLQoJaW9fd3JpdGVyGBMgASgLMhouY2x1c3Rvci5hZG1pbi52MS5Jb1dyaXRlciKeAQoISW9Xcml0ZXISDAoEbW9kZRgBIAEoCRIRCgliZXN0X21vZGUYAiABKAkSDQoFY2F1c2UYAyABKAkSEAoIc2luY2VfbXMYBCABKAQSDwoHY2hhbmdlcxgFIAEoBBINCgVhbGFybRgGIAEoCRIwCgdsYXRlbmN5GAcgAygLMh8uY2x1c3Rvci5hZG1pbi52MS5MYXRlbmN5V2luZG93ImIKDUxhdGVuY3lXaW5kb3cSEQoJd2luZG93X21zGAEgASgEEg4KBmNoYWlucxgCIAEoBBIOCgZwNTBfbXMYAyABKAESDgoGcDk5X21zGAQgASgBEg4KBm1heF9tcxgFIAEoASK3AQoFU2NydWISDgoGcGFzc2VzGAEgASgEEhIKCmJ5dGVzX3JlYWQYAiABKAQSFAoMbGFzdF9wYXNzX21zGAMgASgEEhcKD2NvdmVyYWdlX2FnZV9tcxgEIAEoBBIYChBkYW1hZ2VkX3NlZ21lbnRzGAUgASgNEhcKD2xlZGdlcl9yZW5ld2FscxgGIAEoDRIPCgdidXN5X21zGAcgASgEEhcKD3Bhc3NfYnl0ZXNfbGVmdBgIIAEoBCKBCAoJUGFydGl0aW9uEhQKDHBhcnRpdGlvbl9pZBgBIAEoCRISCgpyZXBsaWNhX2lkGAIgASgEEhMKC2luY2FybmF0aW9uGAMgASgJEgwKBHJvbGUYBCABKAkSFQoNcm9sZV9zaW5jZV9tcxgFIAEoBBITCgtyb2xlX3JlYXNvbhgGIAEoCRIMCgR0ZXJtGAcgASgEEhsKDmxlYWRlcl9ub2RlX2lkGAggASgESACIAQESGwoObGVhZGVyX2FkZHJlc3MYCSABKAlIAYgBARISCgpsYXN0X2luZGV4GAogASgEEhUKDWR1cmFibGVfaW5kZXgYCyABKAQSFgoOdmVyaWZpZWRfaW5kZXgYDCABKAQSFAoMY29tbWl0X2luZGV4GA0gASgEEhsKE3dhbF9jb21taXR0ZWRfaW5kZXgYDiABKAQSFQoNYXBwbGllZF9pbmRleBgPIAEoBBISCgpiYXNlX2luZGV4GBAgASgEEhAKCGluX2RvdWJ0GBEgASgIEhgKC2FwcGx5X2ZhdWx0GBIgASgJSAKIAQESGQoRcHJvcG9zYWxzX3dhaXRpbmcYEyABKA0SGgoScHJvcG9zYWxzX2FwcGVuZGVkGBQgASgNEhUKDXJlYWRzX3dhaXRpbmcYFSABKA0SHQoVbG9jYWxfYXBwZW5kc19wZW5kaW5nGBYgASgNEhgKEGlkZW1wb3RlbmN5X3Jvd3MYFyABKA0SEgoKdGFpbF9ieXRlcxgYIAEoBBIpCgdtZW1iZXJzGBkgAygLMhguY2x1c3Rvci5hZG1pbi52MS5NZW1iZXISMAoFam9pbnQYGiABKAsyHC5jbHVzdG9yLmFkbWluLnYxLkpvaW50UGhhc2VIA4gBARIgChN0cmFuc2Zlcl90b19ub2RlX2lkGBsgASgESASIAQESGwoTY29uZmlndXJhdGlvbl9pbmRleBgcIAEoBBIfChdjb25maWd1cmF0aW9uX2NvbW1pdHRlZBgdIAEoCBIRCglpc19tZW1iZXIYHiABKAgSFgoOaXNfaGliZXJuYXRpbmcYHyABKAgSMAoKZHVyYWJpbGl0eRggIAEoCzIcLmNsdXN0b3IuYWRtaW4udjEuRHVyYWJpbGl0eRImCgVsZWFzZRghIAEoCzIXLmNsdXN0b3IuYWRtaW4udjEuTGVhc2USMQoLcXVhcmFudGluZXMYKCADKAsyHC5jbHVzdG9yLmFkbWluLnYxLlF1YXJhbnRpbmVCEQoPX2xlYWRlcl9ub2RlX2lkQhEKD19sZWFkZXJfYWRkcmVzc0IOCgxfYXBwbHlfZmF1bHRCCAoGX2pvaW50QhYKFF90cmFuc2Zlcl90b19ub2RlX2lkIr0BCgpEdXJhYmlsaXR5EgwKBG1vZGUYASABKAkSEwoLd2FudGVkX21vZGUYAiABKAkSDQoFZXBvY2gYAyABKA0SDQoFaW5kZXgYBCABKAQSHwoSZ3JvdXBfZnN5bmNfY2xhdXNlGAUgASgJSACIAQESHwoSZ3JvdXBfZnN5bmNfcmVhc29uGAYgASgJSAGIAQFCFQoTX2dyb3VwX2ZzeW5jX2NsYXVzZUIVChNfZ3JvdXBfZnN5bmNfcmVhc29uIjwKBUxlYXNlEg0KBXN0YXRlGAEgASgJEg4KBnJlYXNvbhgCIAEoCRIUCgxyZW1haW5pbmdfbXMYAyABKA0ipwEKCkpvaW50UGhhc2USMgoQb3V0Z29pbmdfbWVtYmVycxgBIAMoCzIYLmNsdXN0b3IuYWRtaW4udjEuTWVtYmVyEhEKCWNvbW1pdHRlZBgCIAEoDRIOCgZuZWVkZWQYAyABKA0SEAoIc2luY2VfbXMYBCABKAQSHAoPcm9sbGJhY2tfcmVhc29uGAUgASgJSACIAQFCEgoQX3JvbGxiYWNrX3JlYXNvbiLpAQoGTWVtYmVyEhIKCnJlcGxpY2FfaWQYASABKAQSDwoHbm9kZV9pZBgCIAEoBBITCgtpbmNhcm5hdGlvbhgDIAEoCRIMCgRyb2xlGAQgASgJEhEKCWFkZHJlc3NlcxgFIAMoCRIYCgttYXRjaF9pbmRleBgGIAEoBEgAiAEBEhUKCHByb2dyZXNzGAcgASgJSAGIAQESEAoIaW5fZG91YnQYCCABKAgSFgoJc2lsZW50X21zGAkgASgESAKIAQFCDgoMX21hdGNoX2luZGV4QgsKCV9wcm9ncmVzc0IMCgpfc2lsZW50X21zIhcKFUxpc3RQYXJ0aXRpb25zUmVxdWVzdCJJChZMaXN0UGFydGl0aW9uc1Jlc3BvbnNlEi8KCnBhcnRpdGlvbnMYASADKAsyGy5jbHVzdG9yLmFkbWluLnYxLlBhcnRpdGlvbiIrChNHZXRQYXJ0aXRpb25SZXF1ZXN0EhQKDHBhcnRpdGlvbl9pZBgBIAEoCSJGChRHZXRQYXJ0aXRpb25SZXNwb25zZRIuCglwYXJ0aXRpb24YASABKAsyGy5jbHVzdG9yLmFkbWluLnYxLlBhcnRpdGlvbiL2AQoKUXVhcmFudGluZRIOCgZyZWFzb24YASABKAkSEAoIc2luY2VfbXMYAiABKAQSDwoHbWlzc2luZxgDIAEoCRIVCg1taXNzaW5nX2NvdW50GAQgASgEEhYKDnJlcGFpcmVkX2NvdW50GAUgASgEEhAKCGF0dGVtcHRzGAYgASgNEhoKDWFza2VkX25vZGVfaWQYByABKARIAIgBARIXCg9hd2FpdHNfb3BlcmF0b3IYCCABKAgSDQoFaW5kZXgYCSABKAQSDgoGZGV0YWlsGAogASgJEg4KBnRpY2tldBgLIAEoCUIQCg5fYXNrZWRfbm9kZV9pZCJMChRTZXRRdWFyYW50aW5lUmVxdWVzdBIUCgxwYXJ0aXRpb25faWQYASABKAkSDgoGdGlja2V0GAIgASgJEg4KBnJlYXNvbhgDIAEoCSIXChVTZXRRdWFyYW50aW5lUmVzcG9uc2UiTQoWQ2xlYXJRdWFyYW50aW5lUmVxdWVzdBIUCgxwYXJ0aXRpb25faWQYASABKAkSDgoGdGlja2V0GAIgASgJEg0KBXdoaWNoGAMgASgJIhkKF0NsZWFyUXVhcmFudGluZVJlc3BvbnNlIjAKCldoeVJlcXVlc3QSFAoMcGFydGl0aW9uX2lkGAEgASgJEgwKBGtpbmQYAiABKAkiuwEKC1doeVJlc3BvbnNlEg4KBmNsYXVzZRgBIAEoCRITCgtleHBsYW5hdGlvbhgCIAEoCRIOCgZhZHZpY2UYAyABKAkSEAoIc2luY2VfbXMYBCABKAQSNwoFZmFjdHMYBSADKAsyKC5jbHVzdG9yLmFkbWluLnYxLldoeVJlc3BvbnNlLkZhY3RzRW50cnkaLAoKRmFjdHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIm8KEEFkZE1lbWJlclJlcXVlc3QSFAoMcGFydGl0aW9uX2lkGAEgASgJEg8KB25vZGVfaWQYAiABKAQSEQoJYWRkcmVzc2VzGAMgAygJEgwKBHJvbGUYBCABKAkSEwoLZGVhZGxpbmVfbXMYBSABKA0i/AEKE0NoYW5nZVZvdGVyc1JlcXVlc3QSFAoMcGFydGl0aW9uX2lkGAEgASgJEg8KB3Byb21vdGUYAiADKAQSDgoGcmVtb3ZlGAMgAygEEkMKB2RvbWFpbnMYBCADKAsyMi5jbHVzdG9yLmFkbWluLnYxLkNoYW5nZVZvdGVyc1JlcXVlc3QuRG9tYWluc0VudHJ5Eg4KBnBvbGljeRgFIAEoCRIUCgxvdmVycmlkZV9yZWYYBiABKAkSEwoLZGVhZGxpbmVfbXMYByABKA0aLgoMRG9tYWluc0VudHJ5EgsKA2tleRgBIAEoBBINCgV2YWx1ZRgCIAEoCToCOAEiVgoZUm9sbEJhY2tNZW1iZXJzaGlwUmVxdWVzdBIUCgxwYXJ0aXRpb25faWQYASABKAkSDgoGcmVhc29uGAIgASgJEhMKC2RlYWRsaW5lX21zGAMgASgNImMKEk1lbWJlcnNoaXBSZXNwb25zZRITCgtyb2xsZWRfYmFjaxgBIAEoCBINCgVpbmRleBgCIAEoBBIpCgdtZW1iZXJzGAMgAygLMhguY2x1c3Rvci5hZG1pbi52MS5NZW1iZXIiwwIKElBsYW5Wb3RlcnNSZXNwb25zZRIoCgZiZWZvcmUYASADKAsyGC5jbHVzdG9yLmFkbWluLnYxLk1lbWJlchInCgVhZnRlchgCIAMoCzIYLmNsdXN0b3IuYWRtaW4udjEuTWVtYmVyEg0KBXBoYXNlGAMgASgJEj0KFHN1cnZpdmFiaWxpdHlfYmVmb3JlGAQgASgLMh8uY2x1c3Rvci5hZG1pbi52MS5TdXJ2aXZhYmlsaXR5EjwKE3N1cnZpdmFiaWxpdHlfYWZ0ZXIYBSABKAsyHy5jbHVzdG9yLmFkbWluLnYxLlN1cnZpdmFiaWxpdHkSDwoHdmVyZGljdBgGIAEoCRIWCg52ZXJkaWN0X3JlYXNvbhgHIAEoCRIUCgxyZWZ1c2FsX2NvZGUYCCABKAkSDwoHcmVmdXNhbBgJIAEoCSJ4Cg1TdXJ2aXZhYmlsaXR5Eg4KBnZvdGVycxgBIAEoDRINCgVhbGl2ZRgCIAEoDRIOCgZxdW9ydW0YAyABKA0SFwoPbG9zc2VzX3N1cnZpdmVkGAQgASgBEg0KBXNsYWNrGAUgASgREhAKCGhlYWRyb29tGAYgASgBIiwKFEdldER1cmFiaWxpdHlSZXF1ZXN0EhQKDHBhcnRpdGlvbl9pZBgBIAEoCSJ/ChRTZXREdXJhYmlsaXR5UmVxdWVzdBIUCgxwYXJ0aXRpb25faWQYASABKAkSDAoEbW9kZRgCIAEoCRIbCg5leHBlY3RlZF9lcG9jaBgDIAEoDUgAiAEBEhMKC2RlYWRsaW5lX21zGAQgASgNQhEKD19leHBlY3RlZF9lcG9jaCJaChlUcmFuc2ZlckxlYWRlcnNoaXBSZXF1ZXN0EhQKDHBhcnRpdGlvbl9pZBgBIAEoCRISCgp0b19ub2RlX2lkGAIgASgEEhMKC2RlYWRsaW5lX21zGAMgASgNIjQKGlRyYW5zZmVyTGVhZGVyc2hpcFJlc3BvbnNlEhYKDmxlYWRlcl9ub2RlX2lkGAEgASgEIhAKDkdldEtleXNSZXF1ZXN0IhMKEVJvdGF0ZUtleXNSZXF1ZXN0IoEDCgxLZXlzUmVzcG9uc2USFAoMaXNfZW5jcnlwdGVkGAEgASgIEhAKCHByb3ZpZGVyGAIgASgJEioKBmVwb2NocxgDIAMoCzIaLmNsdXN0b3IuYWRtaW4udjEuS2V5RXBvY2gSFgoOcGxhaW5fc2VnbWVudHMYBCABKAQSGwoTc2VnbWVudHNfdG9fcmV3cml0ZRgFIAEoBBIaChJzZWdtZW50c19yZXdyaXR0ZW4YBiABKAQSHQoVcmV3cml0aW5nX3NlZ21lbnRfc2VxGAcgASgEEh0KFXJld3JpdGluZ19ibG9ja3NfZG9uZRgIIAEoBBIYChByZXdyaXRpbmdfYmxvY2tzGAkgASgEEhQKDGxhc3RfZmFpbHVyZRgKIAEoCRIOCgZhZ2VfbXMYCyABKAQSFwoPcm90YXRlX2FmdGVyX21zGAwgASgEEhsKE25leHRfcm90YXRpb25faW5fbXMYDSABKAQSGAoQcm90YXRpb25fZmFpbHVyZRgOIAEoCSJeCghLZXlFcG9jaBINCgVlcG9jaBgBIAEoDRINCgVzdGF0ZRgCIAEoCRISCgpjcmVhdGVkX21zGAMgASgEEg4KBmtla19pZBgEIAEoCRIQCghzZWdtZW50cxgFIAEoBCIRCg9HZXRTY3J1YlJlcXVlc3QiEwoRU3RhcnRTY3J1YlJlcXVlc3QiEwoRUGF1c2VTY3J1YlJlcXVlc3QiFAoSUmVzdW1lU2NydWJSZXF1ZXN0ImMKDVNjcnViUmVzcG9uc2USEQoJaXNfcGF1c2VkGAEgASgIEhcKD3BhdXNlZF9zaW5jZV9tcxgCIAEoBBImCgVzY3J1YhgDIAEoCzIXLmNsdXN0b3IuYWRtaW4udjEuU2NydWIylQ4KDEFkbWluU2VydmljZRJZCglHZXRTdGF0dXMSIi5jbHVzdG9yLmFkbWluLnYxLkdldFN0YXR1c1JlcXVlc3QaIy5jbHVzdG9yLmFkbWluLnYxLkdldFN0YXR1c1Jlc3BvbnNlIgOQAgESaAoOTGlzdFBhcnRpdGlvbnMSJy5jbHVzdG9yLmFkbWluLnYxLkxpc3RQYXJ0aXRpb25zUmVxdWVzdBooLmNsdXN0b3IuYWRtaW4udjEuTGlzdFBhcnRpdGlvbnNSZXNwb25zZSIDkAIBEmIKDEdldFBhcnRpdGlvbhIlLmNsdXN0b3IuYWRtaW4udjEuR2V0UGFydGl0aW9uUmVxdWVzdBomLmNsdXN0b3IuYWRtaW4udjEuR2V0UGFydGl0aW9uUmVzcG9uc2UiA5ACARJHCgNXaHkSHC5jbHVzdG9yLmFkbWluLnYxLldoeVJlcXVlc3QaHS5jbHVzdG9yLmFkbWluLnYxLldoeVJlc3BvbnNlIgOQAgESWgoJQWRkTWVtYmVyEiIuY2x1c3Rvci5hZG1pbi52MS5BZGRNZW1iZXJSZXF1ZXN0GiQuY2x1c3Rvci5hZG1pbi52MS5NZW1iZXJzaGlwUmVzcG9uc2UiA5ACAhJgCgxDaGFuZ2VWb3RlcnMSJS5jbHVzdG9yLmFkbWluLnYxLkNoYW5nZVZvdGVyc1JlcXVlc3QaJC5jbHVzdG9yLmFkbWluLnYxLk1lbWJlcnNoaXBSZXNwb25zZSIDkAICEl4KClBsYW5Wb3RlcnMSJS5jbHVzdG9yLmFkbWluLnYxLkNoYW5nZVZvdGVyc1JlcXVlc3QaJC5jbHVzdG9yLmFkbWluLnYxLlBsYW5Wb3RlcnNSZXNwb25zZSIDkAIBEmwKElJvbGxCYWNrTWVtYmVyc2hpcBIrLmNsdXN0b3IuYWRtaW4udjEuUm9sbEJhY2tNZW1iZXJzaGlwUmVxdWVzdBokLmNsdXN0b3IuYWRtaW4udjEuTWVtYmVyc2hpcFJlc3BvbnNlIgOQAgISWgoNR2V0RHVyYWJpbGl0eRImLmNsdXN0b3IuYWRtaW4udjEuR2V0RHVyYWJpbGl0eVJlcXVlc3QaHC5jbHVzdG9yLmFkbWluLnYxLkR1cmFiaWxpdHkiA5ACARJaCg1TZXREdXJhYmlsaXR5EiYuY2x1c3Rvci5hZG1pbi52MS5TZXREdXJhYmlsaXR5UmVxdWVzdBocLmNsdXN0b3IuYWRtaW4udjEuRHVyYWJpbGl0eSIDkAICEnQKElRyYW5zZmVyTGVhZGVyc2hpcBIrLmNsdXN0b3IuYWRtaW4udjEuVHJhbnNmZXJMZWFkZXJzaGlwUmVxdWVzdBosLmNsdXN0b3IuYWRtaW4udjEuVHJhbnNmZXJMZWFkZXJzaGlwUmVzcG9uc2UiA5ACAhJQCgdHZXRLZXlzEiAuY2x1c3Rvci5hZG1pbi52MS5HZXRLZXlzUmVxdWVzdBoeLmNsdXN0b3IuYWRtaW4udjEuS2V5c1Jlc3BvbnNlIgOQAgESUQoKUm90YXRlS2V5cxIjLmNsdXN0b3IuYWRtaW4udjEuUm90YXRlS2V5c1JlcXVlc3QaHi5jbHVzdG9yLmFkbWluLnYxLktleXNSZXNwb25zZRJlCg1TZXRRdWFyYW50aW5lEiYuY2x1c3Rvci5hZG1pbi52MS5TZXRRdWFyYW50aW5lUmVxdWVzdBonLmNsdXN0b3IuYWRtaW4udjEuU2V0UXVhcmFudGluZVJlc3BvbnNlIgOQAgISUwoIR2V0U2NydWISIS5jbHVzdG9yLmFkbWluLnYxLkdldFNjcnViUmVxdWVzdBofLmNsdXN0b3IuYWRtaW4udjEuU2NydWJSZXNwb25zZSIDkAIBElcKClN0YXJ0U2NydWISIy5jbHVzdG9yLmFkbWluLnYxLlN0YXJ0U2NydWJSZXF1ZXN0Gh8uY2x1c3Rvci5hZG1pbi52MS5TY3J1YlJlc3BvbnNlIgOQAgISVwoKUGF1c2VTY3J1YhIjLmNsdXN0b3IuYWRtaW4udjEuUGF1c2VTY3J1YlJlcXVlc3QaHy5jbHVzdG9yLmFkbWluLnYxLlNjcnViUmVzcG9uc2UiA5ACAhJZCgtSZXN1bWVTY3J1YhIkLmNsdXN0b3IuYWRtaW4udjEuUmVzdW1lU2NydWJSZXF1ZXN0Gh8uY2x1c3Rvci5hZG1pbi52MS5TY3J1YlJlc3BvbnNlIgOQAgISawoPQ2xlYXJRdWFyYW50aW5lEiguY2x1c3Rvci5hZG1pbi52MS5DbGVhclF1YXJhbnRpbmVSZXF1ZXN0GikuY2x1c3Rvci5hZG1pbi52MS5DbGVhclF1YXJhbnRpbmVSZXNwb25zZSIDkAICYgZwcm90bzM");
+  fileDesc("ChxjbHVzdG9yL2FkbWluL3YxL2FkbWluLnByb3RvEhBjbHVzdG9yLmFkbWluLnYxIhIKEEdldFN0YXR1c1JlcXVlc3QiqQIKEUdldFN0YXR1c1Jlc3BvbnNlEhIKCmNsdXN0ZXJfaWQYASABKAkSDwoHbm9kZV9pZBgCIAEoBBIPCgdib290X2lkGAMgASgJEg8KB2FkZHJlc3MYBCABKAkSEQoJdXB0aW1lX21zGAUgASgEEhAKCGxpbmtzX3VwGAYgAygEEhAKCHNlc3Npb25zGAcgASgNEioKB2pvdXJuYWwYCCABKAsyGS5jbHVzdG9yLmFkbWluLnYxLkpvdXJuYWwSLwoKcGFydGl0aW9ucxgJIAMoCzIbLmNsdXN0b3IuYWRtaW4udjEuUGFydGl0aW9uEiQKBGRpc2sYCiABKAsyFi5jbHVzdG9yLmFkbWluLnYxLkRpc2sSEwoLY2xvY2tfYWxhcm0YCyABKAgiwQEKBERpc2sSEAoIcHJlc3N1cmUYASABKAkSEAoIc2hvcnRhZ2UYAiABKAkSEAoIc2luY2VfbXMYAyABKAQSEwoLdG90YWxfYnl0ZXMYBCABKAQSEgoKZnJlZV9ieXRlcxgFIAEoBBIRCglsb2dfYnl0ZXMYBiABKAQSFQoNbG9nX2J5dGVzX21heBgHIAEoBBIYChByZXNlcnZlX3NlZ21lbnRzGAggASgNEhYKDnJlZnVzZWRfd3JpdGVzGAkgASgEIvYDCgdKb3VybmFsEg8KB2ZsdXNoZXMYASABKAQSFAoMZGF0YV9mbHVzaGVzGAIgASgEEg8KB2VudHJpZXMYAyABKAQSEwoLZW50cnlfYnl0ZXMYBCABKAQSHQoVam91cm5hbF9ieXRlc193cml0dGVuGAUgASgEEhUKDWpvdXJuYWxfYnl0ZXMYBiABKAQSEwoLc2VnbWVudF9zZXEYByABKAQSEgoKZW5kX29mZnNldBgIIAEoBBIXCg9sZWRnZXJfc2VxdWVuY2UYCSABKAQSGQoRbGVkZ2VyX2dlbmVyYXRpb24YCiABKAQSFgoOaW9fd3JpdGVyX21vZGUYCyABKAkSFQoNZmx1c2hfbXNfbGFzdBgMIAEoARIUCgxmbHVzaF9tc19wNTAYDSABKAESFAoMZmx1c2hfbXNfcDk5GA4gASgBEh0KFW5vbmNlX2Jsb2Nrc19yZXNlcnZlZBgPIAEoBBIaChJub25jZV9ibG9ja3Nfc3BlbnQYECABKAQSHgoWbm9uY2VfYmxvY2tzX2FiYW5kb25lZBgRIAEoBBImCgVzY3J1YhgSIAEoCzIXLmNsdXN0b3IuYWRtaW4udjEuU2NydWISLQoJaW9fd3JpdGVyGBMgASgLMhouY2x1c3Rvci5hZG1pbi52MS5Jb1dyaXRlciKeAQoISW9Xcml0ZXISDAoEbW9kZRgBIAEoCRIRCgliZXN0X21vZGUYAiABKAkSDQoFY2F1c2UYAyABKAkSEAoIc2luY2VfbXMYBCABKAQSDwoHY2hhbmdlcxgFIAEoBBINCgVhbGFybRgGIAEoCRIwCgdsYXRlbmN5GAcgAygLMh8uY2x1c3Rvci5hZG1pbi52MS5MYXRlbmN5V2luZG93ImIKDUxhdGVuY3lXaW5kb3cSEQoJd2luZG93X21zGAEgASgEEg4KBmNoYWlucxgCIAEoBBIOCgZwNTBfbXMYAyABKAESDgoGcDk5X21zGAQgASgBEg4KBm1heF9tcxgFIAEoASK3AQoFU2NydWISDgoGcGFzc2VzGAEgASgEEhIKCmJ5dGVzX3JlYWQYAiABKAQSFAoMbGFzdF9wYXNzX21zGAMgASgEEhcKD2NvdmVyYWdlX2FnZV9tcxgEIAEoBBIYChBkYW1hZ2VkX3NlZ21lbnRzGAUgASgNEhcKD2xlZGdlcl9yZW5ld2FscxgGIAEoDRIPCgdidXN5X21zGAcgASgEEhcKD3Bhc3NfYnl0ZXNfbGVmdBgIIAEoBCLJCAoJUGFydGl0aW9uEhQKDHBhcnRpdGlvbl9pZBgBIAEoCRISCgpyZXBsaWNhX2lkGAIgASgEEhMKC2luY2FybmF0aW9uGAMgASgJEgwKBHJvbGUYBCABKAkSFQoNcm9sZV9zaW5jZV9tcxgFIAEoBBITCgtyb2xlX3JlYXNvbhgGIAEoCRIMCgR0ZXJtGAcgASgEEhsKDmxlYWRlcl9ub2RlX2lkGAggASgESACIAQESGwoObGVhZGVyX2FkZHJlc3MYCSABKAlIAYgBARISCgpsYXN0X2luZGV4GAogASgEEhUKDWR1cmFibGVfaW5kZXgYCyABKAQSFgoOdmVyaWZpZWRfaW5kZXgYDCABKAQSFAoMY29tbWl0X2luZGV4GA0gASgEEhsKE3dhbF9jb21taXR0ZWRfaW5kZXgYDiABKAQSFQoNYXBwbGllZF9pbmRleBgPIAEoBBISCgpiYXNlX2luZGV4GBAgASgEEhAKCGluX2RvdWJ0GBEgASgIEhgKC2FwcGx5X2ZhdWx0GBIgASgJSAKIAQESGQoRcHJvcG9zYWxzX3dhaXRpbmcYEyABKA0SGgoScHJvcG9zYWxzX2FwcGVuZGVkGBQgASgNEhUKDXJlYWRzX3dhaXRpbmcYFSABKA0SHQoVbG9jYWxfYXBwZW5kc19wZW5kaW5nGBYgASgNEhgKEGlkZW1wb3RlbmN5X3Jvd3MYFyABKA0SEgoKdGFpbF9ieXRlcxgYIAEoBBIpCgdtZW1iZXJzGBkgAygLMhguY2x1c3Rvci5hZG1pbi52MS5NZW1iZXISMAoFam9pbnQYGiABKAsyHC5jbHVzdG9yLmFkbWluLnYxLkpvaW50UGhhc2VIA4gBARIgChN0cmFuc2Zlcl90b19ub2RlX2lkGBsgASgESASIAQESGwoTY29uZmlndXJhdGlvbl9pbmRleBgcIAEoBBIfChdjb25maWd1cmF0aW9uX2NvbW1pdHRlZBgdIAEoCBIRCglpc19tZW1iZXIYHiABKAgSFgoOaXNfaGliZXJuYXRpbmcYHyABKAgSMAoKZHVyYWJpbGl0eRggIAEoCzIcLmNsdXN0b3IuYWRtaW4udjEuRHVyYWJpbGl0eRImCgVsZWFzZRghIAEoCzIXLmNsdXN0b3IuYWRtaW4udjEuTGVhc2USMQoLcXVhcmFudGluZXMYKCADKAsyHC5jbHVzdG9yLmFkbWluLnYxLlF1YXJhbnRpbmUSOAoJc25hcHNob3RzGCkgASgLMiAuY2x1c3Rvci5hZG1pbi52MS5TbmFwc2hvdFN0YXR1c0gFiAEBQhEKD19sZWFkZXJfbm9kZV9pZEIRCg9fbGVhZGVyX2FkZHJlc3NCDgoMX2FwcGx5X2ZhdWx0QggKBl9qb2ludEIWChRfdHJhbnNmZXJfdG9fbm9kZV9pZEIMCgpfc25hcHNob3RzIkoKCFNuYXBzaG90Eg0KBWluZGV4GAEgASgEEgwKBHRlcm0YAiABKAQSEgoKY3JlYXRlZF9tcxgDIAEoBBINCgVieXRlcxgEIAEoBCK6AgoOU25hcHNob3RTdGF0dXMSLQoJc25hcHNob3RzGAEgAygLMhouY2x1c3Rvci5hZG1pbi52MS5TbmFwc2hvdBISCgppc19taXNzaW5nGAIgASgIEhEKCWlzX3Rha2luZxgDIAEoCBIUCgx0YWtpbmdfYnl0ZXMYBCABKAQSFAoMbGFzdF9mYWlsdXJlGAUgASgJEhIKCmdvb2RfaW5kZXgYBiABKAQSGQoMbGVhc2VkX2luZGV4GAcgASgESACIAQESEQoJbG9nX2J5dGVzGAggASgEEhUKDWxvZ19ieXRlc19tYXgYCSABKAQSPAoMaW5zdGFsbGF0aW9uGAogASgLMiYuY2x1c3Rvci5hZG1pbi52MS5TbmFwc2hvdEluc3RhbGxhdGlvbkIPCg1fbGVhc2VkX2luZGV4IqEBChRTbmFwc2hvdEluc3RhbGxhdGlvbhISCgppc19wdWxsaW5nGAEgASgIEhkKDGZyb21fbm9kZV9pZBgCIAEoBEgAiAEBEhIKCnBhcnRzX2RvbmUYAyABKAQSDQoFcGFydHMYBCABKAQSEAoIYXR0ZW1wdHMYBSABKA0SFAoMbGFzdF9mYWlsdXJlGAYgASgJQg8KDV9mcm9tX25vZGVfaWQivQEKCkR1cmFiaWxpdHkSDAoEbW9kZRgBIAEoCRITCgt3YW50ZWRfbW9kZRgCIAEoCRINCgVlcG9jaBgDIAEoDRINCgVpbmRleBgEIAEoBBIfChJncm91cF9mc3luY19jbGF1c2UYBSABKAlIAIgBARIfChJncm91cF9mc3luY19yZWFzb24YBiABKAlIAYgBAUIVChNfZ3JvdXBfZnN5bmNfY2xhdXNlQhUKE19ncm91cF9mc3luY19yZWFzb24iPAoFTGVhc2USDQoFc3RhdGUYASABKAkSDgoGcmVhc29uGAIgASgJEhQKDHJlbWFpbmluZ19tcxgDIAEoDSKnAQoKSm9pbnRQaGFzZRIyChBvdXRnb2luZ19tZW1iZXJzGAEgAygLMhguY2x1c3Rvci5hZG1pbi52MS5NZW1iZXISEQoJY29tbWl0dGVkGAIgASgNEg4KBm5lZWRlZBgDIAEoDRIQCghzaW5jZV9tcxgEIAEoBBIcCg9yb2xsYmFja19yZWFzb24YBSABKAlIAIgBAUISChBfcm9sbGJhY2tfcmVhc29uIukBCgZNZW1iZXISEgoKcmVwbGljYV9pZBgBIAEoBBIPCgdub2RlX2lkGAIgASgEEhMKC2luY2FybmF0aW9uGAMgASgJEgwKBHJvbGUYBCABKAkSEQoJYWRkcmVzc2VzGAUgAygJEhgKC21hdGNoX2luZGV4GAYgASgESACIAQESFQoIcHJvZ3Jlc3MYByABKAlIAYgBARIQCghpbl9kb3VidBgIIAEoCBIWCglzaWxlbnRfbXMYCSABKARIAogBAUIOCgxfbWF0Y2hfaW5kZXhCCwoJX3Byb2dyZXNzQgwKCl9zaWxlbnRfbXMiFwoVTGlzdFBhcnRpdGlvbnNSZXF1ZXN0IkkKFkxpc3RQYXJ0aXRpb25zUmVzcG9uc2USLwoKcGFydGl0aW9ucxgBIAMoCzIbLmNsdXN0b3IuYWRtaW4udjEuUGFydGl0aW9uIisKE0dldFBhcnRpdGlvblJlcXVlc3QSFAoMcGFydGl0aW9uX2lkGAEgASgJIkYKFEdldFBhcnRpdGlvblJlc3BvbnNlEi4KCXBhcnRpdGlvbhgBIAEoCzIbLmNsdXN0b3IuYWRtaW4udjEuUGFydGl0aW9uIvYBCgpRdWFyYW50aW5lEg4KBnJlYXNvbhgBIAEoCRIQCghzaW5jZV9tcxgCIAEoBBIPCgdtaXNzaW5nGAMgASgJEhUKDW1pc3NpbmdfY291bnQYBCABKAQSFgoOcmVwYWlyZWRfY291bnQYBSABKAQSEAoIYXR0ZW1wdHMYBiABKA0SGgoNYXNrZWRfbm9kZV9pZBgHIAEoBEgAiAEBEhcKD2F3YWl0c19vcGVyYXRvchgIIAEoCBINCgVpbmRleBgJIAEoBBIOCgZkZXRhaWwYCiABKAkSDgoGdGlja2V0GAsgASgJQhAKDl9hc2tlZF9ub2RlX2lkIkwKFFNldFF1YXJhbnRpbmVSZXF1ZXN0EhQKDHBhcnRpdGlvbl9pZBgBIAEoCRIOCgZ0aWNrZXQYAiABKAkSDgoGcmVhc29uGAMgASgJIhcKFVNldFF1YXJhbnRpbmVSZXNwb25zZSJAChNUYWtlU25hcHNob3RSZXF1ZXN0EhQKDHBhcnRpdGlvbl9pZBgBIAEoCRITCgtkZWFkbGluZV9tcxgCIAEoDSJEChRUYWtlU25hcHNob3RSZXNwb25zZRIsCghzbmFwc2hvdBgBIAEoCzIaLmNsdXN0b3IuYWRtaW4udjEuU25hcHNob3QiTQoWQ2xlYXJRdWFyYW50aW5lUmVxdWVzdBIUCgxwYXJ0aXRpb25faWQYASABKAkSDgoGdGlja2V0GAIgASgJEg0KBXdoaWNoGAMgASgJIhkKF0NsZWFyUXVhcmFudGluZVJlc3BvbnNlIjAKCldoeVJlcXVlc3QSFAoMcGFydGl0aW9uX2lkGAEgASgJEgwKBGtpbmQYAiABKAkiuwEKC1doeVJlc3BvbnNlEg4KBmNsYXVzZRgBIAEoCRITCgtleHBsYW5hdGlvbhgCIAEoCRIOCgZhZHZpY2UYAyABKAkSEAoIc2luY2VfbXMYBCABKAQSNwoFZmFjdHMYBSADKAsyKC5jbHVzdG9yLmFkbWluLnYxLldoeVJlc3BvbnNlLkZhY3RzRW50cnkaLAoKRmFjdHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIm8KEEFkZE1lbWJlclJlcXVlc3QSFAoMcGFydGl0aW9uX2lkGAEgASgJEg8KB25vZGVfaWQYAiABKAQSEQoJYWRkcmVzc2VzGAMgAygJEgwKBHJvbGUYBCABKAkSEwoLZGVhZGxpbmVfbXMYBSABKA0i/AEKE0NoYW5nZVZvdGVyc1JlcXVlc3QSFAoMcGFydGl0aW9uX2lkGAEgASgJEg8KB3Byb21vdGUYAiADKAQSDgoGcmVtb3ZlGAMgAygEEkMKB2RvbWFpbnMYBCADKAsyMi5jbHVzdG9yLmFkbWluLnYxLkNoYW5nZVZvdGVyc1JlcXVlc3QuRG9tYWluc0VudHJ5Eg4KBnBvbGljeRgFIAEoCRIUCgxvdmVycmlkZV9yZWYYBiABKAkSEwoLZGVhZGxpbmVfbXMYByABKA0aLgoMRG9tYWluc0VudHJ5EgsKA2tleRgBIAEoBBINCgV2YWx1ZRgCIAEoCToCOAEiVgoZUm9sbEJhY2tNZW1iZXJzaGlwUmVxdWVzdBIUCgxwYXJ0aXRpb25faWQYASABKAkSDgoGcmVhc29uGAIgASgJEhMKC2RlYWRsaW5lX21zGAMgASgNImMKEk1lbWJlcnNoaXBSZXNwb25zZRITCgtyb2xsZWRfYmFjaxgBIAEoCBINCgVpbmRleBgCIAEoBBIpCgdtZW1iZXJzGAMgAygLMhguY2x1c3Rvci5hZG1pbi52MS5NZW1iZXIiwwIKElBsYW5Wb3RlcnNSZXNwb25zZRIoCgZiZWZvcmUYASADKAsyGC5jbHVzdG9yLmFkbWluLnYxLk1lbWJlchInCgVhZnRlchgCIAMoCzIYLmNsdXN0b3IuYWRtaW4udjEuTWVtYmVyEg0KBXBoYXNlGAMgASgJEj0KFHN1cnZpdmFiaWxpdHlfYmVmb3JlGAQgASgLMh8uY2x1c3Rvci5hZG1pbi52MS5TdXJ2aXZhYmlsaXR5EjwKE3N1cnZpdmFiaWxpdHlfYWZ0ZXIYBSABKAsyHy5jbHVzdG9yLmFkbWluLnYxLlN1cnZpdmFiaWxpdHkSDwoHdmVyZGljdBgGIAEoCRIWCg52ZXJkaWN0X3JlYXNvbhgHIAEoCRIUCgxyZWZ1c2FsX2NvZGUYCCABKAkSDwoHcmVmdXNhbBgJIAEoCSJ4Cg1TdXJ2aXZhYmlsaXR5Eg4KBnZvdGVycxgBIAEoDRINCgVhbGl2ZRgCIAEoDRIOCgZxdW9ydW0YAyABKA0SFwoPbG9zc2VzX3N1cnZpdmVkGAQgASgBEg0KBXNsYWNrGAUgASgREhAKCGhlYWRyb29tGAYgASgBIiwKFEdldER1cmFiaWxpdHlSZXF1ZXN0EhQKDHBhcnRpdGlvbl9pZBgBIAEoCSJ/ChRTZXREdXJhYmlsaXR5UmVxdWVzdBIUCgxwYXJ0aXRpb25faWQYASABKAkSDAoEbW9kZRgCIAEoCRIbCg5leHBlY3RlZF9lcG9jaBgDIAEoDUgAiAEBEhMKC2RlYWRsaW5lX21zGAQgASgNQhEKD19leHBlY3RlZF9lcG9jaCJaChlUcmFuc2ZlckxlYWRlcnNoaXBSZXF1ZXN0EhQKDHBhcnRpdGlvbl9pZBgBIAEoCRISCgp0b19ub2RlX2lkGAIgASgEEhMKC2RlYWRsaW5lX21zGAMgASgNIjQKGlRyYW5zZmVyTGVhZGVyc2hpcFJlc3BvbnNlEhYKDmxlYWRlcl9ub2RlX2lkGAEgASgEIhAKDkdldEtleXNSZXF1ZXN0IhMKEVJvdGF0ZUtleXNSZXF1ZXN0IoEDCgxLZXlzUmVzcG9uc2USFAoMaXNfZW5jcnlwdGVkGAEgASgIEhAKCHByb3ZpZGVyGAIgASgJEioKBmVwb2NocxgDIAMoCzIaLmNsdXN0b3IuYWRtaW4udjEuS2V5RXBvY2gSFgoOcGxhaW5fc2VnbWVudHMYBCABKAQSGwoTc2VnbWVudHNfdG9fcmV3cml0ZRgFIAEoBBIaChJzZWdtZW50c19yZXdyaXR0ZW4YBiABKAQSHQoVcmV3cml0aW5nX3NlZ21lbnRfc2VxGAcgASgEEh0KFXJld3JpdGluZ19ibG9ja3NfZG9uZRgIIAEoBBIYChByZXdyaXRpbmdfYmxvY2tzGAkgASgEEhQKDGxhc3RfZmFpbHVyZRgKIAEoCRIOCgZhZ2VfbXMYCyABKAQSFwoPcm90YXRlX2FmdGVyX21zGAwgASgEEhsKE25leHRfcm90YXRpb25faW5fbXMYDSABKAQSGAoQcm90YXRpb25fZmFpbHVyZRgOIAEoCSJeCghLZXlFcG9jaBINCgVlcG9jaBgBIAEoDRINCgVzdGF0ZRgCIAEoCRISCgpjcmVhdGVkX21zGAMgASgEEg4KBmtla19pZBgEIAEoCRIQCghzZWdtZW50cxgFIAEoBCIRCg9HZXRTY3J1YlJlcXVlc3QiEwoRU3RhcnRTY3J1YlJlcXVlc3QiEwoRUGF1c2VTY3J1YlJlcXVlc3QiFAoSUmVzdW1lU2NydWJSZXF1ZXN0ImMKDVNjcnViUmVzcG9uc2USEQoJaXNfcGF1c2VkGAEgASgIEhcKD3BhdXNlZF9zaW5jZV9tcxgCIAEoBBImCgVzY3J1YhgDIAEoCzIXLmNsdXN0b3IuYWRtaW4udjEuU2NydWIy+Q4KDEFkbWluU2VydmljZRJZCglHZXRTdGF0dXMSIi5jbHVzdG9yLmFkbWluLnYxLkdldFN0YXR1c1JlcXVlc3QaIy5jbHVzdG9yLmFkbWluLnYxLkdldFN0YXR1c1Jlc3BvbnNlIgOQAgESaAoOTGlzdFBhcnRpdGlvbnMSJy5jbHVzdG9yLmFkbWluLnYxLkxpc3RQYXJ0aXRpb25zUmVxdWVzdBooLmNsdXN0b3IuYWRtaW4udjEuTGlzdFBhcnRpdGlvbnNSZXNwb25zZSIDkAIBEmIKDEdldFBhcnRpdGlvbhIlLmNsdXN0b3IuYWRtaW4udjEuR2V0UGFydGl0aW9uUmVxdWVzdBomLmNsdXN0b3IuYWRtaW4udjEuR2V0UGFydGl0aW9uUmVzcG9uc2UiA5ACARJHCgNXaHkSHC5jbHVzdG9yLmFkbWluLnYxLldoeVJlcXVlc3QaHS5jbHVzdG9yLmFkbWluLnYxLldoeVJlc3BvbnNlIgOQAgESWgoJQWRkTWVtYmVyEiIuY2x1c3Rvci5hZG1pbi52MS5BZGRNZW1iZXJSZXF1ZXN0GiQuY2x1c3Rvci5hZG1pbi52MS5NZW1iZXJzaGlwUmVzcG9uc2UiA5ACAhJgCgxDaGFuZ2VWb3RlcnMSJS5jbHVzdG9yLmFkbWluLnYxLkNoYW5nZVZvdGVyc1JlcXVlc3QaJC5jbHVzdG9yLmFkbWluLnYxLk1lbWJlcnNoaXBSZXNwb25zZSIDkAICEl4KClBsYW5Wb3RlcnMSJS5jbHVzdG9yLmFkbWluLnYxLkNoYW5nZVZvdGVyc1JlcXVlc3QaJC5jbHVzdG9yLmFkbWluLnYxLlBsYW5Wb3RlcnNSZXNwb25zZSIDkAIBEmwKElJvbGxCYWNrTWVtYmVyc2hpcBIrLmNsdXN0b3IuYWRtaW4udjEuUm9sbEJhY2tNZW1iZXJzaGlwUmVxdWVzdBokLmNsdXN0b3IuYWRtaW4udjEuTWVtYmVyc2hpcFJlc3BvbnNlIgOQAgISWgoNR2V0RHVyYWJpbGl0eRImLmNsdXN0b3IuYWRtaW4udjEuR2V0RHVyYWJpbGl0eVJlcXVlc3QaHC5jbHVzdG9yLmFkbWluLnYxLkR1cmFiaWxpdHkiA5ACARJaCg1TZXREdXJhYmlsaXR5EiYuY2x1c3Rvci5hZG1pbi52MS5TZXREdXJhYmlsaXR5UmVxdWVzdBocLmNsdXN0b3IuYWRtaW4udjEuRHVyYWJpbGl0eSIDkAICEnQKElRyYW5zZmVyTGVhZGVyc2hpcBIrLmNsdXN0b3IuYWRtaW4udjEuVHJhbnNmZXJMZWFkZXJzaGlwUmVxdWVzdBosLmNsdXN0b3IuYWRtaW4udjEuVHJhbnNmZXJMZWFkZXJzaGlwUmVzcG9uc2UiA5ACAhJQCgdHZXRLZXlzEiAuY2x1c3Rvci5hZG1pbi52MS5HZXRLZXlzUmVxdWVzdBoeLmNsdXN0b3IuYWRtaW4udjEuS2V5c1Jlc3BvbnNlIgOQAgESUQoKUm90YXRlS2V5cxIjLmNsdXN0b3IuYWRtaW4udjEuUm90YXRlS2V5c1JlcXVlc3QaHi5jbHVzdG9yLmFkbWluLnYxLktleXNSZXNwb25zZRJlCg1TZXRRdWFyYW50aW5lEiYuY2x1c3Rvci5hZG1pbi52MS5TZXRRdWFyYW50aW5lUmVxdWVzdBonLmNsdXN0b3IuYWRtaW4udjEuU2V0UXVhcmFudGluZVJlc3BvbnNlIgOQAgISUwoIR2V0U2NydWISIS5jbHVzdG9yLmFkbWluLnYxLkdldFNjcnViUmVxdWVzdBofLmNsdXN0b3IuYWRtaW4udjEuU2NydWJSZXNwb25zZSIDkAIBElcKClN0YXJ0U2NydWISIy5jbHVzdG9yLmFkbWluLnYxLlN0YXJ0U2NydWJSZXF1ZXN0Gh8uY2x1c3Rvci5hZG1pbi52MS5TY3J1YlJlc3BvbnNlIgOQAgISVwoKUGF1c2VTY3J1YhIjLmNsdXN0b3IuYWRtaW4udjEuUGF1c2VTY3J1YlJlcXVlc3QaHy5jbHVzdG9yLmFkbWluLnYxLlNjcnViUmVzcG9uc2UiA5ACAhJZCgtSZXN1bWVTY3J1YhIkLmNsdXN0b3IuYWRtaW4udjEuUmVzdW1lU2NydWJSZXF1ZXN0Gh8uY2x1c3Rvci5hZG1pbi52MS5TY3J1YlJlc3BvbnNlIgOQAgISYgoMVGFrZVNuYXBzaG90EiUuY2x1c3Rvci5hZG1pbi52MS5UYWtlU25hcHNob3RSZXF1ZXN0GiYuY2x1c3Rvci5hZG1pbi52MS5UYWtlU25hcHNob3RSZXNwb25zZSIDkAICEmsKD0NsZWFyUXVhcmFudGluZRIoLmNsdXN0b3IuYWRtaW4udjEuQ2xlYXJRdWFyYW50aW5lUmVxdWVzdBopLmNsdXN0b3IuYWRtaW4udjEuQ2xlYXJRdWFyYW50aW5lUmVzcG9uc2UiA5ACAmIGcHJvdG8z");
 
 /**
  * @generated from message clustor.admin.v1.GetStatusRequest
@@ -532,6 +532,8 @@ export type Partition = Message<"clustor.admin.v1.Partition"> & {
   appliedIndex: bigint;
 
   /**
+   * The log begins behind this entry; a snapshot holds what came before.
+   *
    * @generated from field: uint64 base_index = 16;
    */
   baseIndex: bigint;
@@ -641,6 +643,13 @@ export type Partition = Message<"clustor.admin.v1.Partition"> & {
    * @generated from field: repeated clustor.admin.v1.Quarantine quarantines = 40;
    */
   quarantines: Quarantine[];
+
+  /**
+   * Unset on a node that takes no snapshots.
+   *
+   * @generated from field: optional clustor.admin.v1.SnapshotStatus snapshots = 41;
+   */
+  snapshots?: SnapshotStatus | undefined;
 };
 
 /**
@@ -649,6 +658,176 @@ export type Partition = Message<"clustor.admin.v1.Partition"> & {
  */
 export const PartitionSchema: GenMessage<Partition> = /*@__PURE__*/
   messageDesc(file_clustor_admin_v1_admin, 7);
+
+/**
+ * One snapshot of a replica's state machine, on the disk of its node.
+ *
+ * @generated from message clustor.admin.v1.Snapshot
+ */
+export type Snapshot = Message<"clustor.admin.v1.Snapshot"> & {
+  /**
+   * The last entry whose effect it holds, and its term.
+   *
+   * @generated from field: uint64 index = 1;
+   */
+  index: bigint;
+
+  /**
+   * @generated from field: uint64 term = 2;
+   */
+  term: bigint;
+
+  /**
+   * When it was taken, since 1970, by the clock of the node that took it first.
+   *
+   * @generated from field: uint64 created_ms = 3;
+   */
+  createdMs: bigint;
+
+  /**
+   * @generated from field: uint64 bytes = 4;
+   */
+  bytes: bigint;
+};
+
+/**
+ * Describes the message clustor.admin.v1.Snapshot.
+ * Use `create(SnapshotSchema)` to create a new message.
+ */
+export const SnapshotSchema: GenMessage<Snapshot> = /*@__PURE__*/
+  messageDesc(file_clustor_admin_v1_admin, 8);
+
+/**
+ * How it stands with the snapshots of a replica.
+ *
+ * @generated from message clustor.admin.v1.SnapshotStatus
+ */
+export type SnapshotStatus = Message<"clustor.admin.v1.SnapshotStatus"> & {
+  /**
+   * By rising index.
+   *
+   * @generated from field: repeated clustor.admin.v1.Snapshot snapshots = 1;
+   */
+  snapshots: Snapshot[];
+
+  /**
+   * The state machine waits for a snapshot: the log begins behind one, and none can be read here.
+   *
+   * @generated from field: bool is_missing = 2;
+   */
+  isMissing: boolean;
+
+  /**
+   * @generated from field: bool is_taking = 3;
+   */
+  isTaking: boolean;
+
+  /**
+   * Bytes that the attempt under way has written.
+   *
+   * @generated from field: uint64 taking_bytes = 4;
+   */
+  takingBytes: bigint;
+
+  /**
+   * Why the last attempt to take one failed; empty behind a success.
+   *
+   * @generated from field: string last_failure = 5;
+   */
+  lastFailure: string;
+
+  /**
+   * The newest one that this process read back, or that its machine began with: the log may begin behind it. 0 without one.
+   *
+   * @generated from field: uint64 good_index = 6;
+   */
+  goodIndex: bigint;
+
+  /**
+   * The oldest one that another member is fetching from here: entries behind it stay.
+   *
+   * @generated from field: optional uint64 leased_index = 7;
+   */
+  leasedIndex?: bigint | undefined;
+
+  /**
+   * What the log took in since the newest one, and with how many bytes another one is taken.
+   *
+   * @generated from field: uint64 log_bytes = 8;
+   */
+  logBytes: bigint;
+
+  /**
+   * @generated from field: uint64 log_bytes_max = 9;
+   */
+  logBytesMax: bigint;
+
+  /**
+   * @generated from field: clustor.admin.v1.SnapshotInstallation installation = 10;
+   */
+  installation?: SnapshotInstallation | undefined;
+};
+
+/**
+ * Describes the message clustor.admin.v1.SnapshotStatus.
+ * Use `create(SnapshotStatusSchema)` to create a new message.
+ */
+export const SnapshotStatusSchema: GenMessage<SnapshotStatus> = /*@__PURE__*/
+  messageDesc(file_clustor_admin_v1_admin, 9);
+
+/**
+ * How it stands with a snapshot that this replica fetches from another member.
+ *
+ * @generated from message clustor.admin.v1.SnapshotInstallation
+ */
+export type SnapshotInstallation = Message<"clustor.admin.v1.SnapshotInstallation"> & {
+  /**
+   * One is being fetched, verified or put in the place of the log.
+   *
+   * @generated from field: bool is_pulling = 1;
+   */
+  isPulling: boolean;
+
+  /**
+   * The node that is being asked.
+   *
+   * @generated from field: optional uint64 from_node_id = 2;
+   */
+  fromNodeId?: bigint | undefined;
+
+  /**
+   * @generated from field: uint64 parts_done = 3;
+   */
+  partsDone: bigint;
+
+  /**
+   * Parts that it has; 0 while its manifest is not here.
+   *
+   * @generated from field: uint64 parts = 4;
+   */
+  parts: bigint;
+
+  /**
+   * Rounds over all members in vain since the last success.
+   *
+   * @generated from field: uint32 attempts = 5;
+   */
+  attempts: number;
+
+  /**
+   * Why the last member, or the own disk, was of no help.
+   *
+   * @generated from field: string last_failure = 6;
+   */
+  lastFailure: string;
+};
+
+/**
+ * Describes the message clustor.admin.v1.SnapshotInstallation.
+ * Use `create(SnapshotInstallationSchema)` to create a new message.
+ */
+export const SnapshotInstallationSchema: GenMessage<SnapshotInstallation> = /*@__PURE__*/
+  messageDesc(file_clustor_admin_v1_admin, 10);
 
 /**
  * @generated from message clustor.admin.v1.Durability
@@ -700,7 +879,7 @@ export type Durability = Message<"clustor.admin.v1.Durability"> & {
  * Use `create(DurabilitySchema)` to create a new message.
  */
 export const DurabilitySchema: GenMessage<Durability> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 8);
+  messageDesc(file_clustor_admin_v1_admin, 11);
 
 /**
  * @generated from message clustor.admin.v1.Lease
@@ -733,7 +912,7 @@ export type Lease = Message<"clustor.admin.v1.Lease"> & {
  * Use `create(LeaseSchema)` to create a new message.
  */
 export const LeaseSchema: GenMessage<Lease> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 9);
+  messageDesc(file_clustor_admin_v1_admin, 12);
 
 /**
  * A change of voters: everything needs a majority of both lists.
@@ -776,7 +955,7 @@ export type JointPhase = Message<"clustor.admin.v1.JointPhase"> & {
  * Use `create(JointPhaseSchema)` to create a new message.
  */
 export const JointPhaseSchema: GenMessage<JointPhase> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 10);
+  messageDesc(file_clustor_admin_v1_admin, 13);
 
 /**
  * @generated from message clustor.admin.v1.Member
@@ -839,7 +1018,7 @@ export type Member = Message<"clustor.admin.v1.Member"> & {
  * Use `create(MemberSchema)` to create a new message.
  */
 export const MemberSchema: GenMessage<Member> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 11);
+  messageDesc(file_clustor_admin_v1_admin, 14);
 
 /**
  * @generated from message clustor.admin.v1.ListPartitionsRequest
@@ -852,7 +1031,7 @@ export type ListPartitionsRequest = Message<"clustor.admin.v1.ListPartitionsRequ
  * Use `create(ListPartitionsRequestSchema)` to create a new message.
  */
 export const ListPartitionsRequestSchema: GenMessage<ListPartitionsRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 12);
+  messageDesc(file_clustor_admin_v1_admin, 15);
 
 /**
  * @generated from message clustor.admin.v1.ListPartitionsResponse
@@ -869,7 +1048,7 @@ export type ListPartitionsResponse = Message<"clustor.admin.v1.ListPartitionsRes
  * Use `create(ListPartitionsResponseSchema)` to create a new message.
  */
 export const ListPartitionsResponseSchema: GenMessage<ListPartitionsResponse> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 13);
+  messageDesc(file_clustor_admin_v1_admin, 16);
 
 /**
  * @generated from message clustor.admin.v1.GetPartitionRequest
@@ -886,7 +1065,7 @@ export type GetPartitionRequest = Message<"clustor.admin.v1.GetPartitionRequest"
  * Use `create(GetPartitionRequestSchema)` to create a new message.
  */
 export const GetPartitionRequestSchema: GenMessage<GetPartitionRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 14);
+  messageDesc(file_clustor_admin_v1_admin, 17);
 
 /**
  * @generated from message clustor.admin.v1.GetPartitionResponse
@@ -903,7 +1082,7 @@ export type GetPartitionResponse = Message<"clustor.admin.v1.GetPartitionRespons
  * Use `create(GetPartitionResponseSchema)` to create a new message.
  */
 export const GetPartitionResponseSchema: GenMessage<GetPartitionResponse> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 15);
+  messageDesc(file_clustor_admin_v1_admin, 18);
 
 /**
  * @generated from message clustor.admin.v1.Quarantine
@@ -989,7 +1168,7 @@ export type Quarantine = Message<"clustor.admin.v1.Quarantine"> & {
  * Use `create(QuarantineSchema)` to create a new message.
  */
 export const QuarantineSchema: GenMessage<Quarantine> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 16);
+  messageDesc(file_clustor_admin_v1_admin, 19);
 
 /**
  * @generated from message clustor.admin.v1.SetQuarantineRequest
@@ -1020,7 +1199,7 @@ export type SetQuarantineRequest = Message<"clustor.admin.v1.SetQuarantineReques
  * Use `create(SetQuarantineRequestSchema)` to create a new message.
  */
 export const SetQuarantineRequestSchema: GenMessage<SetQuarantineRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 17);
+  messageDesc(file_clustor_admin_v1_admin, 20);
 
 /**
  * @generated from message clustor.admin.v1.SetQuarantineResponse
@@ -1033,7 +1212,48 @@ export type SetQuarantineResponse = Message<"clustor.admin.v1.SetQuarantineRespo
  * Use `create(SetQuarantineResponseSchema)` to create a new message.
  */
 export const SetQuarantineResponseSchema: GenMessage<SetQuarantineResponse> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 18);
+  messageDesc(file_clustor_admin_v1_admin, 21);
+
+/**
+ * @generated from message clustor.admin.v1.TakeSnapshotRequest
+ */
+export type TakeSnapshotRequest = Message<"clustor.admin.v1.TakeSnapshotRequest"> & {
+  /**
+   * @generated from field: string partition_id = 1;
+   */
+  partitionId: string;
+
+  /**
+   * How long to wait for its end; 0 for the default.
+   *
+   * @generated from field: uint32 deadline_ms = 2;
+   */
+  deadlineMs: number;
+};
+
+/**
+ * Describes the message clustor.admin.v1.TakeSnapshotRequest.
+ * Use `create(TakeSnapshotRequestSchema)` to create a new message.
+ */
+export const TakeSnapshotRequestSchema: GenMessage<TakeSnapshotRequest> = /*@__PURE__*/
+  messageDesc(file_clustor_admin_v1_admin, 22);
+
+/**
+ * @generated from message clustor.admin.v1.TakeSnapshotResponse
+ */
+export type TakeSnapshotResponse = Message<"clustor.admin.v1.TakeSnapshotResponse"> & {
+  /**
+   * @generated from field: clustor.admin.v1.Snapshot snapshot = 1;
+   */
+  snapshot?: Snapshot | undefined;
+};
+
+/**
+ * Describes the message clustor.admin.v1.TakeSnapshotResponse.
+ * Use `create(TakeSnapshotResponseSchema)` to create a new message.
+ */
+export const TakeSnapshotResponseSchema: GenMessage<TakeSnapshotResponse> = /*@__PURE__*/
+  messageDesc(file_clustor_admin_v1_admin, 23);
 
 /**
  * @generated from message clustor.admin.v1.ClearQuarantineRequest
@@ -1064,7 +1284,7 @@ export type ClearQuarantineRequest = Message<"clustor.admin.v1.ClearQuarantineRe
  * Use `create(ClearQuarantineRequestSchema)` to create a new message.
  */
 export const ClearQuarantineRequestSchema: GenMessage<ClearQuarantineRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 19);
+  messageDesc(file_clustor_admin_v1_admin, 24);
 
 /**
  * @generated from message clustor.admin.v1.ClearQuarantineResponse
@@ -1077,7 +1297,7 @@ export type ClearQuarantineResponse = Message<"clustor.admin.v1.ClearQuarantineR
  * Use `create(ClearQuarantineResponseSchema)` to create a new message.
  */
 export const ClearQuarantineResponseSchema: GenMessage<ClearQuarantineResponse> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 20);
+  messageDesc(file_clustor_admin_v1_admin, 25);
 
 /**
  * @generated from message clustor.admin.v1.WhyRequest
@@ -1093,6 +1313,7 @@ export type WhyRequest = Message<"clustor.admin.v1.WhyRequest"> & {
    * `notLeader`: why this replica does not lead. `readBlocked`: why linearizable reads cannot be served from here.
    * `notReady`: why this replica is not ready to serve. `membershipBlocked`: why a change of members cannot begin or go on.
    * `quarantined`: why the replica is in quarantine, and how its repair stands.
+   * `snapshotBlocked`: why no snapshot is taken or its machine waits for one, or what keeps the log from beginning later.
    *
    * @generated from field: string kind = 2;
    */
@@ -1104,7 +1325,7 @@ export type WhyRequest = Message<"clustor.admin.v1.WhyRequest"> & {
  * Use `create(WhyRequestSchema)` to create a new message.
  */
 export const WhyRequestSchema: GenMessage<WhyRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 21);
+  messageDesc(file_clustor_admin_v1_admin, 26);
 
 /**
  * @generated from message clustor.admin.v1.WhyResponse
@@ -1147,7 +1368,7 @@ export type WhyResponse = Message<"clustor.admin.v1.WhyResponse"> & {
  * Use `create(WhyResponseSchema)` to create a new message.
  */
 export const WhyResponseSchema: GenMessage<WhyResponse> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 22);
+  messageDesc(file_clustor_admin_v1_admin, 27);
 
 /**
  * @generated from message clustor.admin.v1.AddMemberRequest
@@ -1190,7 +1411,7 @@ export type AddMemberRequest = Message<"clustor.admin.v1.AddMemberRequest"> & {
  * Use `create(AddMemberRequestSchema)` to create a new message.
  */
 export const AddMemberRequestSchema: GenMessage<AddMemberRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 23);
+  messageDesc(file_clustor_admin_v1_admin, 28);
 
 /**
  * @generated from message clustor.admin.v1.ChangeVotersRequest
@@ -1247,7 +1468,7 @@ export type ChangeVotersRequest = Message<"clustor.admin.v1.ChangeVotersRequest"
  * Use `create(ChangeVotersRequestSchema)` to create a new message.
  */
 export const ChangeVotersRequestSchema: GenMessage<ChangeVotersRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 24);
+  messageDesc(file_clustor_admin_v1_admin, 29);
 
 /**
  * @generated from message clustor.admin.v1.RollBackMembershipRequest
@@ -1274,7 +1495,7 @@ export type RollBackMembershipRequest = Message<"clustor.admin.v1.RollBackMember
  * Use `create(RollBackMembershipRequestSchema)` to create a new message.
  */
 export const RollBackMembershipRequestSchema: GenMessage<RollBackMembershipRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 25);
+  messageDesc(file_clustor_admin_v1_admin, 30);
 
 /**
  * @generated from message clustor.admin.v1.MembershipResponse
@@ -1305,7 +1526,7 @@ export type MembershipResponse = Message<"clustor.admin.v1.MembershipResponse"> 
  * Use `create(MembershipResponseSchema)` to create a new message.
  */
 export const MembershipResponseSchema: GenMessage<MembershipResponse> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 26);
+  messageDesc(file_clustor_admin_v1_admin, 31);
 
 /**
  * @generated from message clustor.admin.v1.PlanVotersResponse
@@ -1368,7 +1589,7 @@ export type PlanVotersResponse = Message<"clustor.admin.v1.PlanVotersResponse"> 
  * Use `create(PlanVotersResponseSchema)` to create a new message.
  */
 export const PlanVotersResponseSchema: GenMessage<PlanVotersResponse> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 27);
+  messageDesc(file_clustor_admin_v1_admin, 32);
 
 /**
  * @generated from message clustor.admin.v1.Survivability
@@ -1416,7 +1637,7 @@ export type Survivability = Message<"clustor.admin.v1.Survivability"> & {
  * Use `create(SurvivabilitySchema)` to create a new message.
  */
 export const SurvivabilitySchema: GenMessage<Survivability> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 28);
+  messageDesc(file_clustor_admin_v1_admin, 33);
 
 /**
  * @generated from message clustor.admin.v1.GetDurabilityRequest
@@ -1433,7 +1654,7 @@ export type GetDurabilityRequest = Message<"clustor.admin.v1.GetDurabilityReques
  * Use `create(GetDurabilityRequestSchema)` to create a new message.
  */
 export const GetDurabilityRequestSchema: GenMessage<GetDurabilityRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 29);
+  messageDesc(file_clustor_admin_v1_admin, 34);
 
 /**
  * @generated from message clustor.admin.v1.SetDurabilityRequest
@@ -1469,7 +1690,7 @@ export type SetDurabilityRequest = Message<"clustor.admin.v1.SetDurabilityReques
  * Use `create(SetDurabilityRequestSchema)` to create a new message.
  */
 export const SetDurabilityRequestSchema: GenMessage<SetDurabilityRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 30);
+  messageDesc(file_clustor_admin_v1_admin, 35);
 
 /**
  * @generated from message clustor.admin.v1.TransferLeadershipRequest
@@ -1496,7 +1717,7 @@ export type TransferLeadershipRequest = Message<"clustor.admin.v1.TransferLeader
  * Use `create(TransferLeadershipRequestSchema)` to create a new message.
  */
 export const TransferLeadershipRequestSchema: GenMessage<TransferLeadershipRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 31);
+  messageDesc(file_clustor_admin_v1_admin, 36);
 
 /**
  * @generated from message clustor.admin.v1.TransferLeadershipResponse
@@ -1515,7 +1736,7 @@ export type TransferLeadershipResponse = Message<"clustor.admin.v1.TransferLeade
  * Use `create(TransferLeadershipResponseSchema)` to create a new message.
  */
 export const TransferLeadershipResponseSchema: GenMessage<TransferLeadershipResponse> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 32);
+  messageDesc(file_clustor_admin_v1_admin, 37);
 
 /**
  * @generated from message clustor.admin.v1.GetKeysRequest
@@ -1528,7 +1749,7 @@ export type GetKeysRequest = Message<"clustor.admin.v1.GetKeysRequest"> & {
  * Use `create(GetKeysRequestSchema)` to create a new message.
  */
 export const GetKeysRequestSchema: GenMessage<GetKeysRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 33);
+  messageDesc(file_clustor_admin_v1_admin, 38);
 
 /**
  * @generated from message clustor.admin.v1.RotateKeysRequest
@@ -1541,7 +1762,7 @@ export type RotateKeysRequest = Message<"clustor.admin.v1.RotateKeysRequest"> & 
  * Use `create(RotateKeysRequestSchema)` to create a new message.
  */
 export const RotateKeysRequestSchema: GenMessage<RotateKeysRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 34);
+  messageDesc(file_clustor_admin_v1_admin, 39);
 
 /**
  * @generated from message clustor.admin.v1.KeysResponse
@@ -1641,7 +1862,7 @@ export type KeysResponse = Message<"clustor.admin.v1.KeysResponse"> & {
  * Use `create(KeysResponseSchema)` to create a new message.
  */
 export const KeysResponseSchema: GenMessage<KeysResponse> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 35);
+  messageDesc(file_clustor_admin_v1_admin, 40);
 
 /**
  * @generated from message clustor.admin.v1.KeyEpoch
@@ -1684,7 +1905,7 @@ export type KeyEpoch = Message<"clustor.admin.v1.KeyEpoch"> & {
  * Use `create(KeyEpochSchema)` to create a new message.
  */
 export const KeyEpochSchema: GenMessage<KeyEpoch> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 36);
+  messageDesc(file_clustor_admin_v1_admin, 41);
 
 /**
  * @generated from message clustor.admin.v1.GetScrubRequest
@@ -1697,7 +1918,7 @@ export type GetScrubRequest = Message<"clustor.admin.v1.GetScrubRequest"> & {
  * Use `create(GetScrubRequestSchema)` to create a new message.
  */
 export const GetScrubRequestSchema: GenMessage<GetScrubRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 37);
+  messageDesc(file_clustor_admin_v1_admin, 42);
 
 /**
  * @generated from message clustor.admin.v1.StartScrubRequest
@@ -1710,7 +1931,7 @@ export type StartScrubRequest = Message<"clustor.admin.v1.StartScrubRequest"> & 
  * Use `create(StartScrubRequestSchema)` to create a new message.
  */
 export const StartScrubRequestSchema: GenMessage<StartScrubRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 38);
+  messageDesc(file_clustor_admin_v1_admin, 43);
 
 /**
  * @generated from message clustor.admin.v1.PauseScrubRequest
@@ -1723,7 +1944,7 @@ export type PauseScrubRequest = Message<"clustor.admin.v1.PauseScrubRequest"> & 
  * Use `create(PauseScrubRequestSchema)` to create a new message.
  */
 export const PauseScrubRequestSchema: GenMessage<PauseScrubRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 39);
+  messageDesc(file_clustor_admin_v1_admin, 44);
 
 /**
  * @generated from message clustor.admin.v1.ResumeScrubRequest
@@ -1736,7 +1957,7 @@ export type ResumeScrubRequest = Message<"clustor.admin.v1.ResumeScrubRequest"> 
  * Use `create(ResumeScrubRequestSchema)` to create a new message.
  */
 export const ResumeScrubRequestSchema: GenMessage<ResumeScrubRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 40);
+  messageDesc(file_clustor_admin_v1_admin, 45);
 
 /**
  * @generated from message clustor.admin.v1.ScrubResponse
@@ -1765,7 +1986,7 @@ export type ScrubResponse = Message<"clustor.admin.v1.ScrubResponse"> & {
  * Use `create(ScrubResponseSchema)` to create a new message.
  */
 export const ScrubResponseSchema: GenMessage<ScrubResponse> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 41);
+  messageDesc(file_clustor_admin_v1_admin, 46);
 
 /**
  * Looks at a node and changes the membership of its partitions. Every call is judged by the role of the caller's certificate:
@@ -1953,6 +2174,17 @@ export const AdminService: GenService<{
     methodKind: "unary";
     input: typeof ResumeScrubRequestSchema;
     output: typeof ScrubResponseSchema;
+  },
+  /**
+   * Takes a snapshot of the replica on this node at the newest entry that it applied, so that its log may begin behind it. Answers
+   * when it is whole and durable; behind the deadline it goes on, and the status of the partition tells how far it is.
+   *
+   * @generated from rpc clustor.admin.v1.AdminService.TakeSnapshot
+   */
+  takeSnapshot: {
+    methodKind: "unary";
+    input: typeof TakeSnapshotRequestSchema;
+    output: typeof TakeSnapshotResponseSchema;
   },
   /**
    * Ends a quarantine of the replica on this node that waits for an operator; refused while entries are missing.
