@@ -7,13 +7,13 @@
  * Everything is little-endian; bytes and text have a u32 length, arrays a u16 count; ids are 16 bytes or u64.
  */
 import type { MessageRow } from './wire-rows.ts';
+import { nodeRows } from './wire-node-rows.ts';
 import { wireSnapshotRows } from './wire-snapshot-rows.ts';
 
 export { bodyBytesMax } from './wire-rows.ts';
 export type { FieldRow, MessageRow, PlainFieldType } from './wire-rows.ts';
 
-/** All messages by id: raft 0x01–0x1F, client 0x20–0x3F, snapshots 0x60–0x6F, node 0x70–0x7F. */
-export const wireCatalog = [
+const raftAndClientRows = [
   {
     id: 0x01,
     kind: 'preVoteRequest',
@@ -388,103 +388,14 @@ export const wireCatalog = [
       { name: 'message', type: 'text', max: 2048 },
     ],
   },
-  ...wireSnapshotRows,
-  {
-    id: 0x70,
-    kind: 'hello',
-    class: 'oneWay',
-    scope: 'node',
-    audience: 'any',
-    bodyBytesMax: 4_096,
-    fields: [
-      { name: 'catalogMajor', type: 'u8' },
-      { name: 'catalogMinor', type: 'u8' },
-      { name: 'bodyBytesMax', type: 'u32' },
-      { name: 'extensions', type: 'u32' },
-      { name: 'forwardParseMaxMinor', type: 'u8' },
-      { name: 'clusterId', type: 'clusterId' },
-      { name: 'nodeId', type: 'nodeId' },
-      { name: 'bootId', type: 'incarnation' },
-      { name: 'targetNodeId', type: 'nodeId' },
-      { name: 'address', type: 'text', max: 256 },
-    ],
-  },
-  {
-    id: 0x71,
-    kind: 'helloAccepted',
-    class: 'oneWay',
-    scope: 'node',
-    audience: 'any',
-    bodyBytesMax: 4_096,
-    fields: [
-      { name: 'catalogMajor', type: 'u8' },
-      { name: 'catalogMinor', type: 'u8' },
-      { name: 'bodyBytesMax', type: 'u32' },
-      { name: 'extensions', type: 'u32' },
-      { name: 'forwardParseMaxMinor', type: 'u8' },
-      { name: 'clusterId', type: 'clusterId' },
-      { name: 'nodeId', type: 'nodeId' },
-      { name: 'bootId', type: 'incarnation' },
-      { name: 'targetNodeId', type: 'nodeId' },
-      { name: 'address', type: 'text', max: 256 },
-    ],
-  },
-  {
-    id: 0x72,
-    kind: 'goodbye',
-    class: 'oneWay',
-    scope: 'node',
-    audience: 'any',
-    bodyBytesMax: 4_096,
-    fields: [
-      { name: 'errorCode', type: 'u32' },
-      { name: 'message', type: 'text', max: 2048 },
-    ],
-  },
-  {
-    id: 0x73,
-    kind: 'pingRequest',
-    class: 'request',
-    scope: 'node',
-    audience: 'node',
-    bodyBytesMax: 4_096,
-    fields: [],
-  },
-  {
-    id: 0x74,
-    kind: 'pingResponse',
-    class: 'response',
-    scope: 'node',
-    audience: 'any',
-    bodyBytesMax: 4_096,
-    fields: [],
-  },
-  {
-    id: 0x75,
-    kind: 'createReplicaRequest',
-    class: 'request',
-    scope: 'node',
-    audience: 'node',
-    bodyBytesMax: 131_072,
-    fields: [
-      { name: 'partitionId', type: 'partitionId' },
-      { name: 'replicaId', type: 'replicaId' },
-      { name: 'incarnation', type: 'incarnation' },
-      { name: 'configuration', type: 'bytes', max: 65_536 },
-      { name: 'asOfIndex', type: 'logIndex' },
-      { name: 'term', type: 'term' },
-    ],
-  },
-  {
-    id: 0x76,
-    kind: 'createReplicaResponse',
-    class: 'response',
-    scope: 'node',
-    audience: 'node',
-    bodyBytesMax: 4_096,
-    fields: [],
-  },
 ] as const;
+
+/** All messages by id: raft 0x01–0x1F, client 0x20–0x3F, snapshots 0x60–0x6F, node 0x70–0x7F. */
+export const wireCatalog: readonly [
+  ...typeof raftAndClientRows,
+  ...typeof wireSnapshotRows,
+  ...typeof nodeRows,
+] = [...raftAndClientRows, ...wireSnapshotRows, ...nodeRows];
 
 /** Name of a message. */
 export type MessageKind = (typeof wireCatalog)[number]['kind'];

@@ -163,8 +163,9 @@ export class SnapshotDesk implements SnapshotWords {
   }
 
   serve(fromNode: NodeId, request: SnapshotRequest): void {
-    this.#takeOnDemand(request);
-    void this.#parts.server.serve(fromNode, request);
+    const answer = (): void => void this.#parts.server.serve(fromNode, request);
+    if (this.#isWorthTaking(request)) void this.#takeQuietly().then(answer);
+    else answer();
   }
 
   answered(response: SnapshotResponse): void {
@@ -216,13 +217,12 @@ export class SnapshotDesk implements SnapshotWords {
     await this.take().catch(() => undefined);
   }
 
-  /** Somebody needs a newer snapshot than any that is there, and this replica could take one. */
-  #takeOnDemand({ baseIndex, minIndex }: SnapshotRequest): void {
+  /** Whether somebody needs a newer snapshot than any that is there, and this replica could take one. */
+  #isWorthTaking({ baseIndex, minIndex }: SnapshotRequest): boolean {
     const { replica, folder } = this.#options;
     const newest = folder.published.at(-1)?.index ?? 0;
     const canHelp = baseIndex === 0 && newest < minIndex && replica.apply.appliedIndex >= minIndex;
-    if (canHelp && this.#taking === undefined && this.#isSound && this.#pace.mayTry())
-      void this.#takeQuietly();
+    return canHelp && (this.#taking !== undefined || (this.#isSound && this.#pace.mayTry()));
   }
 
   async #take(): Promise<SnapshotManifest> {

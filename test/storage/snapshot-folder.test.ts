@@ -185,6 +185,22 @@ describe.each(kinds)('a snapshot (encrypted: %s)', (isEncrypted) => {
     expect(folder.published.map(({ index }) => index)).toEqual([7]);
   });
 
+  test('is not published when a part is not on the disk as it was meant, and leaves nothing', async () => {
+    const world = await begun(6, isEncrypted);
+    const folder = await world.folder();
+    const place = { ...placeOf(7), partBytes: 5_000 };
+    const writer = present(await world.settle(folder.begin(place)), 'an attempt');
+    await world.settle(writer.write(streamOf(7, 12_000)));
+    expect(world.disk.flipBit(pathOfPart(world, 7, 2), 100, 3)).toBe(true);
+
+    expect(await codeOf(world, writer.finish({ stateBytes: 10 }))).toBe('CLUSTOR_INTEGRITY');
+
+    expect(folder.published).toEqual([]);
+    expect(world.disk.list(snapshots)).toEqual([]);
+    await written(world, folder, { index: 7, length: 12_000 });
+    expect((await world.folder()).published.map(({ index }) => index)).toEqual([7]);
+  });
+
   test('has one hash wherever it was made, and another one for another content', async () => {
     const world = await begun(7, isEncrypted);
     const folder = await world.folder();

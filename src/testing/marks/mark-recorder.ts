@@ -114,7 +114,6 @@ export class MarkRecorder implements Partial<SimTap> {
     const got = this.#machineGot.get(key);
     if (appliedIndex > row.seen.appliedIndex) {
       const repeated = unappliedUserEntries(row.seen, tapped, (index) => got?.has(index) === true);
-      if (repeated > 0) console.log('dup', nodeId, repeated, row.seen.appliedIndex, appliedIndex, state.log.baseIndex);
       this.#counts.duplicateDropped += repeated;
       for (const index of got ?? []) if (index <= appliedIndex) got?.delete(index);
     }
