@@ -7,15 +7,18 @@ import { configurationOf, type StoreLife } from './store-life.ts';
 const partBytes = 3_000;
 const lines = 60;
 
-/** Takes a snapshot up to an entry of the log, or as a peer has it up to one behind its end; promised once it is published. */
+/**
+ * Takes a snapshot up to an entry of the log, or one of a peer that has another entry there, of `ofTerm`; promised once it is
+ * published.
+ */
 export async function writeSnapshot(
   life: StoreLife,
   id: PartitionId,
   index: number,
+  ofTerm = life.of(id).entries[index - 1]?.term ?? 0,
 ): Promise<void> {
   const promised = life.of(id);
-  const ownTerm = term(promised.entries[index - 1]?.term ?? promised.term);
-  const place = { index: logIndex(index), term: ownTerm, knownTerm: term(promised.term) };
+  const place = { index: logIndex(index), term: term(ofTerm), knownTerm: term(promised.term) };
   const folder = folderOf(life, id);
   const writer = await life.settle(
     folder.begin({ ...place, configuration: configurationOf(id), partBytes }),

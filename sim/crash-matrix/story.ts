@@ -179,12 +179,14 @@ export const chapters: readonly Chapter[] = [
   {
     name: 'a snapshot takes the place of a log',
     work: async (life) => {
-      life.append(second, 2, 50);
+      life.append(second, 3, 50);
       await flushed(life);
       life.vote(second);
       await flushed(life);
-      const index = life.of(second).entries.length + 5;
-      await writeSnapshot(life, second, index);
+      // It ends within the log, with another entry than that has there: the two behind it are dead as well.
+      const { entries, term } = life.of(second);
+      const index = entries.length - 2;
+      await writeSnapshot(life, second, index, term);
       // What is being written when it comes is gone as well.
       life.append(second, 1, 3_000);
       life.store.flush();
@@ -202,6 +204,9 @@ export const chapters: readonly Chapter[] = [
       life.commit(first);
       life.append(first, 3, 50);
       await flushed(life);
+      life.replace(first, 2);
+      await flushed(life);
+      // It ends where the entries begin that were replaced: those dead ones are of its own term.
       const index = life.of(first).entries.length - 2;
       await writeSnapshot(life, first, index);
       life.append(first, 2, 700);

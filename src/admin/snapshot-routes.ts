@@ -51,7 +51,7 @@ export function snapshotsMessage(status: Snapshots): SnapshotStatus {
       partsDone: BigInt(installation.partsDone),
       parts: BigInt(installation.parts),
       attempts: installation.attempts,
-      lastFailure: installation.lastFailure ?? '',
+      lastFailure: installation.lastFailure,
     }),
   });
 }

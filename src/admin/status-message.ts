@@ -47,6 +47,7 @@ export function statusMessage(status: NodeStatus): GetStatusResponse {
       entryBytes: BigInt(journal.entryBytes),
       journalBytesWritten: BigInt(journal.journalBytesWritten),
       journalBytes: BigInt(journal.journalBytes),
+      segmentsRetired: BigInt(journal.segmentsRetired),
       segmentSeq: BigInt(journal.segmentSeq),
       endOffset: BigInt(journal.endOffset),
       ledgerSequence: BigInt(journal.ledgerSequence),

@@ -116,5 +116,5 @@ function pullText({ installation }: SnapshotStatus): string {
       ? 'nobody is asked right now'
       : `node ${fromNodeId} is being asked${parts === 0 ? '' : `, ${partsDone} of ${parts} parts are here`}`;
   const vain = attempts === 0 ? '' : `, ${attempts} rounds were in vain`;
-  return `${asked}${vain}${lastFailure === undefined ? '' : `: ${lastFailure}`}`;
+  return `${asked}${vain}${lastFailure === '' ? '' : `: ${lastFailure}`}`;
 }

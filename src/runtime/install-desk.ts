@@ -61,8 +61,8 @@ export interface InstallStatus {
   readonly parts: number;
   /** Rounds in vain since the last success. */
   readonly attempts: number;
-  /** Why the last member, or the own disk, could not help. */
-  readonly lastFailure: string | undefined;
+  /** Why the last member, or the own disk, could not help; empty while none failed. */
+  readonly lastFailure: string;
 }
 
 /** Nothing was ever needed. */
@@ -72,7 +72,7 @@ export const noInstallation: InstallStatus = {
   partsDone: 0,
   parts: 0,
   attempts: 0,
-  lastFailure: undefined,
+  lastFailure: '',
 };
 
 /** How an attempt at one member, or at what is there already, ended. */
@@ -124,7 +124,7 @@ export class InstallDesk {
   /** No round begins earlier, by the monotonic clock. */
   #nextMs = 0;
   #awaitsOwnDisk = false;
-  #lastFailure: string | undefined;
+  #lastFailure = '';
   #cancelTimer: (() => void) | undefined;
   #isClosed = false;
 
@@ -195,7 +195,7 @@ export class InstallDesk {
     this.#nextMs = 0;
     this.#awaitsOwnDisk = false;
     this.#preferred = undefined;
-    this.#lastFailure = undefined;
+    this.#lastFailure = '';
   }
 
   /** Everything that can be done now. Never rejects. */
@@ -226,7 +226,7 @@ export class InstallDesk {
       const need = this.#options.need();
       const member = this.#nextMember();
       if (need === undefined || member === undefined)
-        return { kind: 'failed', why: this.#lastFailure ?? 'no other member can be reached' };
+        return { kind: 'failed', why: this.#lastFailure || 'no other member can be reached' };
       this.#tried.add(member.nodeId);
       const waitMs = Math.min(answerMs * 2 ** Math.min(this.#attempts, 16), answerMsMax);
       this.#pull = { member, waitMs, partsDone: 0, parts: 0 };

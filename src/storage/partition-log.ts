@@ -171,7 +171,11 @@ export class PartitionLog {
     const row = { ...quarantine, incarnation: this.incarnation };
     this.quarantine = row;
     const { partitionId } = this;
-    this.#owner.enqueueRecord({ kind: 'quarantine', partitionId, ...row }, done);
+    this.#owner.enqueueRecord({ kind: 'quarantine', partitionId, ...row }, () => {
+      done();
+      // While anything was damaged no segment went.
+      if (this.quarantine?.isActive === false) this.#owner.baseMoved(this);
+    });
   }
 
   /** Makes it durable that this replica applies and reads nothing, or does again; `done` is told when it is. */

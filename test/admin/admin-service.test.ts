@@ -331,6 +331,7 @@ describe('the judgement before every handler', () => {
       client.startScrub({}),
       client.pauseScrub({}),
       client.resumeScrub({}),
+      client.takeSnapshot({ partitionId: partition }),
       client.clearQuarantine({ partitionId: partition, ticket: 'OPS-17' }),
     ];
     expect(calls).toHaveLength(AdminService.methods.length);
@@ -368,6 +369,7 @@ describe('the judgement before every handler', () => {
       'StartScrub',
       'PauseScrub',
       'ResumeScrub',
+      'TakeSnapshot',
       'ClearQuarantine',
     ]);
   });

@@ -21,7 +21,7 @@ const calm: SnapshotStatus = {
     partsDone: 0,
     parts: 0,
     attempts: 0,
-    lastFailure: undefined,
+    lastFailure: '',
   },
 };
 const pulling = {

@@ -35,7 +35,7 @@ describe('a snapshot that is needed', () => {
       partsDone: 0,
       parts: 0,
       attempts: 0,
-      lastFailure: undefined,
+      lastFailure: '',
     });
     expect(world.clock.timerCount).toBe(0);
   });

@@ -97,13 +97,14 @@ describe('the few entries that keep the oldest segment', () => {
   });
 
   test('stay where they are while they are not committed', async () => {
-    const { world, first } = await fourSegments({});
+    const { world, told, first } = await fourSegments({});
     logOf(world, 1).commitIndex = logIndex(1);
 
     compact(world, 0, 100);
     await world.run(300);
 
     expect(segmentsOf(world)).toContain(first);
+    expect(complaints(told)).toEqual([]);
   });
 
   test('can be read at every moment', async () => {

@@ -24,8 +24,11 @@ import {
 import type { StoreWorld } from './store-world.ts';
 
 /** Two closed segments of ten entries each, and one in use with five more. */
-async function threeSegments(isEncrypted = false): Promise<Awaited<ReturnType<typeof opened>>> {
-  const begun = await opened({ partitions: 1, isEncrypted });
+async function threeSegments(
+  isEncrypted = false,
+  seed = 1,
+): Promise<Awaited<ReturnType<typeof opened>>> {
+  const begun = await opened({ partitions: 1, isEncrypted, seed });
   const { world } = begun;
   for (const count of [10, 10, 5]) {
     appended(world, 0, count);
@@ -36,6 +39,9 @@ async function threeSegments(isEncrypted = false): Promise<Awaited<ReturnType<ty
   await world.run(500);
   return begun;
 }
+
+/** What comes first where nothing makes it wait is drawn anew with each of them. */
+const seeds = [1, 2, 3, 4, 5, 6];
 
 function retired(world: StoreWorld): number {
   return present(world.store, 'open').statistics().segmentsRetired;
@@ -83,52 +89,53 @@ describe('a segment that holds no live entry any more', () => {
     expect(logOf(world).frameBytes).toBeCloseTo((frameBytes * 5) / 25);
   });
 
-  test('goes behind its record, which comes behind the base', async () => {
-    const { world } = await threeSegments();
-    const [first = 0] = segmentsOf(world);
+  test.each(seeds)(
+    'goes behind its record, which comes behind the base (seed %i)',
+    async (seed) => {
+      const { world } = await threeSegments(false, seed);
+      const [first = 0] = segmentsOf(world);
 
-    compact(world, 0, 10);
-    const moments = await momentsOf(world, 100);
+      compact(world, 0, 10);
+      const moments = await momentsOf(world, 100);
 
-    const stages: string[] = [];
-    for (const moment of moments) {
-      const surely = moment.cloneSynced();
-      const isThere = surely.find(`/data/wal/${segmentFileName(first)}`) !== undefined;
-      const { image } = await ledgerOf(surely);
-      const base = image.row(modelOf(world).id).base?.index ?? 0;
-      const stage = `base ${base}, ${image.segments.has(first) ? 'known' : 'unknown'}, ${isThere ? 'there' : 'gone'}`;
-      if (stages.at(-1) !== stage) stages.push(stage);
-    }
-    expect(stages).toEqual([
-      'base 0, known, there',
-      'base 10, known, there',
-      'base 10, unknown, there',
-      'base 10, unknown, gone',
-    ]);
-  });
-
-  test.each([false, true])(
-    'leaves a whole log wherever the power goes out (encrypted: %s)',
-    async (isEncrypted) => {
-      const { world, told } = await threeSegments(isEncrypted);
-
-      compact(world, 0, 20);
-      appended(world, 0, 2);
-      const moments = await momentsOf(world, 60, () => told.of('segmentRetired').length === 2);
-
-      expect(told.of('segmentRetired')).toHaveLength(2);
-      const bases = new Set<number>();
-      for (const moment of moments)
-        for (const state of statesOf(world, moment)) {
-          const after = await openedOn(world, state);
-          const { baseIndex, lastIndex } = foundWhole(after);
-          bases.add(baseIndex);
-          expect(lastIndex).toBeGreaterThanOrEqual(25);
-          await readFrom(after, 0, baseIndex + 1);
-        }
-      expect([...bases].sort()).toEqual([0, 20]);
+      const stages: string[] = [];
+      for (const moment of moments) {
+        const surely = moment.cloneSynced();
+        // Its name may come back with a power failure, and its record must have come before.
+        const isThere = moment.find(`/data/wal/${segmentFileName(first)}`) !== undefined;
+        const { image } = await ledgerOf(surely);
+        const base = image.row(modelOf(world).id).base?.index ?? 0;
+        const stage = `base ${base}, ${image.segments.has(first) ? 'known' : 'unknown'}, ${isThere ? 'there' : 'gone'}`;
+        if (stages.at(-1) !== stage) stages.push(stage);
+      }
+      expect(stages).toEqual([
+        'base 0, known, there',
+        'base 10, known, there',
+        'base 10, unknown, there',
+        'base 10, unknown, gone',
+      ]);
     },
   );
+
+  test.each(seeds)('leaves a whole log wherever the power goes out (seed %i)', async (seed) => {
+    const { world, told } = await threeSegments(seed % 2 === 0, seed);
+
+    compact(world, 0, 20);
+    appended(world, 0, 2);
+    const moments = await momentsOf(world, 60, () => told.of('segmentRetired').length === 2);
+
+    expect(told.of('segmentRetired')).toHaveLength(2);
+    const bases = new Set<number>();
+    for (const moment of moments)
+      for (const state of statesOf(world, moment)) {
+        const after = await openedOn(world, state);
+        const { baseIndex, lastIndex } = foundWhole(after);
+        bases.add(baseIndex);
+        expect(lastIndex).toBeGreaterThanOrEqual(25);
+        await readFrom(after, 0, baseIndex + 1);
+      }
+    expect([...bases].sort()).toEqual([0, 20]);
+  });
 
   test('goes at the next start, whatever the crash left of it', async () => {
     const { world, told } = await threeSegments();
