@@ -18,24 +18,23 @@ export interface CorpusRow {
 
 /** The corpus. */
 export const marksCorpus: readonly CorpusRow[] = [
-  { seed: 61, reaches: ['jointEntered', 'leaderLeaves', 'exitByAnotherLeader'] },
-  {
-    seed: 3,
-    reaches: ['windowFull', 'sleeperWokenByCampaign', 'sleeperLostItsLeader', 'groupFsyncEntered'],
-  },
-  { seed: 10, reaches: ['lateCompletionDropped', 'secondCopyRead', 'repaired'] },
-  {
-    seed: 22,
-    faultKinds: ['memberChange', 'partition', 'crash'],
-    reaches: ['rollbackAppended', 'replicaCreated'],
-  },
-  { seed: 43, reaches: ['voteLost'] },
+  { seed: 16, reaches: ['voteLost', 'transferAborted', 'jointEntered', 'leaderLeaves'] },
+  { seed: 3, reaches: ['windowFull', 'sleeperLostItsLeader', 'groupFsyncEntered', 'logCompacted'] },
+  { seed: 11, reaches: ['sleeperWokenByCampaign'] },
+  { seed: 14, reaches: ['secondCopyRead', 'repaired'] },
+  { seed: 15, reaches: ['lateCompletionDropped'] },
+  { seed: 39, reaches: ['nameLost'] },
+  { seed: 78, reaches: ['exitByAnotherLeader'] },
   {
     seed: 4,
-    faultKinds: ['leaderTransfer', 'partition', 'crash'],
-    reaches: ['transferAborted'],
+    faultKinds: ['memberChange', 'partition', 'crash'],
+    reaches: ['replicaCreated'],
   },
-  { seed: 26, reaches: ['nameLost'] },
-  { seed: 2, faultKinds: ['slowDisk'], reaches: ['writerModeChanged'] },
+  { seed: 13, faultKinds: ['slowDisk'], reaches: ['writerModeChanged'] },
   { seed: 1, faultKinds: ['diskSwap'], reaches: ['ledgerWentBack'] },
+  {
+    seed: 127,
+    faultKinds: ['bitRot', 'snapshot', 'crash'],
+    reaches: ['snapshotInstalled', 'snapshotMissing', 'segmentRetired'],
+  },
 ];
