@@ -84,15 +84,21 @@ export function runLedgerShow(
   output: Output,
 ): Promise<number> {
   return withOfflineDirectory({ directory, options }, async (opened) => {
-    const generations = await listLedger(opened);
+    let generations = await listLedger(opened);
+    // A flush that is written while it is read looks like one that was lost: a second look tells.
+    if (opened.usedByPid !== undefined && hasFault(generations))
+      generations = await listLedger(opened);
     if (opened.usedByPid !== undefined) output.note(colours.yellow(asReadText(opened)));
     output.result(
       { directory: opened.directory, usedByPid: opened.usedByPid, generations },
       generations.map(generationText).join('\n\n'),
     );
-    const hasFault = generations.some(({ role, fault }) => role === 'inUse' && fault !== undefined);
-    return hasFault ? exitCodes.failed : exitCodes.done;
+    return hasFault(generations) ? exitCodes.failed : exitCodes.done;
   });
+}
+
+function hasFault(generations: readonly ListedGeneration[]): boolean {
+  return generations.some(({ role, fault }) => role === 'inUse' && fault !== undefined);
 }
 
 function verificationText(verified: DirectoryVerification): string {

@@ -234,8 +234,8 @@ export class SnapshotDesk implements SnapshotWords {
       const manifest = known ?? (await this.#write());
       this.#lastFailure = '';
       this.#pace.taken(infoOf(manifest));
+      this.#good = manifest;
       if (known === undefined) {
-        this.#good = manifest;
         const { index, term } = manifest;
         const fields = { ...this.#fields, index, term, bytes: infoOf(manifest).bytes };
         observer.emit({ level: 'info', kind: 'snapshotTaken', fields });
