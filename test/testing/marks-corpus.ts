@@ -30,6 +30,11 @@ export const marksCorpus: readonly CorpusRow[] = [
     faultKinds: ['memberChange', 'partition', 'crash'],
     reaches: ['replicaCreated'],
   },
+  {
+    seed: 226,
+    faultKinds: ['memberChange', 'partition', 'crash', 'pause'],
+    reaches: ['rollbackAppended'],
+  },
   { seed: 13, faultKinds: ['slowDisk'], reaches: ['writerModeChanged'] },
   { seed: 1, faultKinds: ['diskSwap'], reaches: ['ledgerWentBack'] },
   {
