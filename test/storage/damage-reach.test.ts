@@ -206,8 +206,8 @@ describe('a bad sector', () => {
         await world.run(2000);
       }
       const path = `/data/wal/${segmentFileName(present(segments[0], 'the oldest'))}`;
-      if (kind === 'rot') world.disk.flipBit(path, blockOffset(1) + 60, 1);
-      else spoil(world, path, blockOffset(1));
+      if (kind === 'rot') world.disk.flipBit(path, blockOffset(0) + 60, 1);
+      else spoil(world, path, blockOffset(0));
       const { keyDesk } = storeOf(world);
 
       await world.settle(keyDesk.rotate());
