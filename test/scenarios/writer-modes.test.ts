@@ -32,7 +32,7 @@ describe('a follower whose disk is slow', () => {
     async (seed) => {
       const { scenario, leader, follower } = await begin(seed);
       scenario.slowDown(follower);
-      await scenario.load(leader, 8_000, 200);
+      await scenario.load(leader, 9_000, 200);
       expect(changesOf(scenario, follower)).toEqual(['Pooled SlowDisk']);
       expect(scenario.eventsOf(follower, 'ioWriterStillDegraded')).toHaveLength(1);
 
