@@ -100,7 +100,7 @@ export const encryptionMutants: readonly Mutant[] = [
     file: 'src/storage/key-desk.ts',
     edits: [
       {
-        find: 'const lowest = Math.min(...evidence.named.values());',
+        find: 'const lowest = Math.min(...evidence.named.values(), ...snapshots.values());',
         replace: 'const lowest = evidence.newestEpoch;',
       },
       {

@@ -121,8 +121,8 @@ export const readMutants: readonly Mutant[] = [
     file: 'src/runtime/apply-pipeline.ts',
     edits: [
       {
-        find: "if (system.kind === 'unknown') {",
-        replace: "if (system.kind === 'unknown' && system.id < 0) {",
+        find: "if (system.kind === 'unknown') throw",
+        replace: "if (system.kind === 'unknown' && system.id < 0) throw",
       },
     ],
     expected: 'tests',

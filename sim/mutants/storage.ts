@@ -69,8 +69,9 @@ export const storageMutants: readonly Mutant[] = [
     file: logStore,
     edits: [
       {
-        find: 'log.index.truncateFrom(fromIndex);\n',
-        replace: 'log.index.truncateFrom(fromIndex);\n    if (fromIndex > 0) return;\n',
+        find: 'if (log.index.lastIndex < fromIndex) return;\n    log.index.truncateFrom(fromIndex);\n',
+        replace:
+          'if (log.index.lastIndex < fromIndex) return;\n    log.index.truncateFrom(fromIndex);\n    if (fromIndex > 0) return;\n',
       },
     ],
     expected: 'tests',
@@ -79,7 +80,7 @@ export const storageMutants: readonly Mutant[] = [
   {
     name: 'retry-of-truncated-frames',
     breaks: 'LED-3: frames that wait for the disk are written though they were truncated meanwhile',
-    file: logStore,
+    file: 'src/storage/append-queue.ts',
     edits: [
       {
         find: 'append.log === log ? cutAppend(append, fromIndex) : [append]',

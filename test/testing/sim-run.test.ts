@@ -19,8 +19,8 @@ describe('simulated clusters', () => {
     'every other one is encrypted, changes its keys under way, and its runs are equal too',
     { timeout: 90_000 },
     async () => {
-      const first = await runSimulation({ seed: 4, drainMicrotasks });
-      const second = await runSimulation({ seed: 4, drainMicrotasks });
+      const first = await runSimulation({ seed: 2, drainMicrotasks });
+      const second = await runSimulation({ seed: 2, drainMicrotasks });
 
       expect(second).toEqual(first);
       expect(first).toMatchObject({ violation: undefined });
@@ -50,7 +50,7 @@ describe('simulated clusters', () => {
 
 // Seeds whose damage is met by a reader, at a start or while the node runs.
 describe('data that rots, or is lost or misdirected on its way, on a minority of nodes', () => {
-  test.each([16, 20])(
+  test.each([20, 21])(
     'is repaired from the others, seed %i',
     { timeout: 120_000 },
     async (seed) => {
