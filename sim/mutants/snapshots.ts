@@ -103,8 +103,13 @@ export const snapshotMutants: readonly Mutant[] = [
     file: 'src/storage/partition-log.ts',
     edits: [
       {
-        find: 'const isBaseLast = keepsTail;',
-        replace: 'const isBaseLast = keepsTail || configuration.members.length > 0;',
+        find: 'keepsTail ? settled : nothing',
+        replace: 'configuration.members.length > 0 ? settled : nothing',
+      },
+      {
+        find: "if (!keepsTail)\n      this.#owner.enqueueRecord({ kind: 'configuration'",
+        replace:
+          "if (configuration.members.length === 0)\n      this.#owner.enqueueRecord({ kind: 'configuration'",
       },
     ],
     expected: 'tests',

@@ -7,6 +7,7 @@
 import { assert, present, unreachable } from '../base/assert.ts';
 import { ClustorError } from '../base/errors.ts';
 import type { Incarnation, LogIndex, NodeId, PartitionId, ReplicaId } from '../base/ids.ts';
+import type { Configuration } from '../base/membership.ts';
 import {
   activeConfiguration,
   createRaftState,
@@ -18,15 +19,14 @@ import {
   selfLife,
   start,
   step,
+  termAt,
   type Effect,
   type Input,
   type LeaseStatus,
   type PeerMessage,
-  termAt,
   type RaftState,
   type WholeLog,
 } from '../raft/index.ts';
-import type { Configuration } from '../base/membership.ts';
 import type { StateMachine } from '../ports/state-machine.ts';
 import type { AppendCompletion, HardState } from '../storage/log-store-types.ts';
 import type { PartitionLog } from '../storage/partition-log.ts';

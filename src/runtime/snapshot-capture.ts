@@ -45,12 +45,12 @@ export async function restoreMachine(
   machine: StateMachine,
   source: AsyncIterable<Uint8Array>,
 ): Promise<{ readonly thrown: unknown } | undefined> {
-  let failure: { readonly error: unknown } | undefined;
+  const failures: unknown[] = [];
   async function* watched(): AsyncGenerator<Uint8Array, void, undefined> {
     try {
       yield* source;
     } catch (error) {
-      failure = { error };
+      failures.push(error);
       throw error;
     }
   }
@@ -60,7 +60,7 @@ export async function restoreMachine(
   } catch (error) {
     thrown = { thrown: error };
   }
-  if (failure !== undefined) await Promise.reject(toError(failure.error));
+  if (failures.length > 0) throw toError(failures[0]);
   return thrown;
 }
 

@@ -157,11 +157,6 @@ export class SnapshotDesk implements SnapshotWords {
     this.#parts.knownInstaller?.peerConnected(nodeId);
   }
 
-  /** Whether a snapshot is being fetched or is needed. */
-  get isWanted(): boolean {
-    return this.#need() !== undefined;
-  }
-
   serve(fromNode: NodeId, request: SnapshotRequest): void {
     const answer = (): void => void this.#parts.server.serve(fromNode, request);
     if (this.#isWorthTaking(request)) void this.#takeQuietly().then(answer);
@@ -288,6 +283,7 @@ export class SnapshotDesk implements SnapshotWords {
       for (const piece of captured.state) {
         await writer.write(piece);
         stateBytes += piece.length;
+        this.#takingBytes += piece.length;
       }
       for await (const chunk of captured.machine) {
         if (this.#isClosed) throw new ClustorError('CLUSTOR_CLOSED', 'the node closed');

@@ -31,6 +31,9 @@ export class SnapshotInstallation {
   #isUnderWay = false;
   #isMachineWithout = false;
   #isClosed = false;
+  #cancelTimer: (() => void) | undefined;
+  /** Resolves when the replacement under way is durable and the core goes on from it. */
+  #replaced: Promise<void> = Promise.resolve();
   /** Ends what waits for storage or time when the node closes. */
   readonly #closed: Promise<void>;
   #resolveClosed: () => void = () => undefined;
@@ -55,6 +58,7 @@ export class SnapshotInstallation {
   /** Nothing goes on. */
   close(): void {
     this.#isClosed = true;
+    this.#cancelTimer?.();
     this.#resolveClosed();
   }
 
@@ -92,9 +96,6 @@ export class SnapshotInstallation {
       if (isRescued && !this.#isClosed) this.#options.quarantine.endRescue();
     }
   }
-
-  /** Resolves when the replacement under way is durable and the core goes on from it. */
-  #replaced: Promise<void> = Promise.resolve();
 
   /** Waits until the term is durable, nothing is under way that the log rests on, and the replica follows. */
   async #settled(manifest: SnapshotManifest): Promise<void> {
@@ -143,17 +144,17 @@ export class SnapshotInstallation {
     const { state, apply, gate } = replica;
     const { index, term, configuration } = manifest;
     const isRescue = state.isQuarantined;
-    if (isRescue) quarantine.beginRescue();
     const log = logBehindSnapshot(state, { index, term });
     const keepsTail = !isRescue && termAt(state.log, index) === term;
     if (index > apply.appliedIndex || gate.lacksSnapshot) apply.setRestoring(true);
     this.#replaced = replica.replaceLog({ log, configuration, keepsTail });
+    if (isRescue) quarantine.beginRescue();
     return isRescue;
   }
 
   #pause(): Promise<void> {
     return new Promise((resolve) => {
-      this.#options.clock.setTimer(lookMs, resolve);
+      this.#cancelTimer = this.#options.clock.setTimer(lookMs, resolve);
     });
   }
 }

@@ -2,8 +2,9 @@
  * Segments that no log needs any more go (specification DUR-5, §8.1).
  *
  * A segment is needed while any partition has a live entry in it. What segments hold is looked at when a log begins further
- * behind than before, when a segment is left or was sealed anew, and at the start. Where few live entries are left in the oldest of several segments they are written
- * anew behind everything else, so that one laggard does not keep what all others could give back.
+ * behind than before, when a segment is left or was sealed anew, and at the start. Where few live entries are left in the
+ * oldest of several segments they are written anew behind everything else, so that one laggard does not keep what all others
+ * could give back.
  *
  * Crash story. The record that makes entries needless (`snapshotBase`, `truncated`, or `rangeMoved` behind the sync of a copy)
  * is synced first, then `segmentRetired`, and only then does the file go: whatever a start finds, the ledger names no segment

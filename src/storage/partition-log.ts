@@ -274,7 +274,6 @@ export class PartitionLog {
     if (index > this.commitIndex) this.commitIndex = index;
     this.#baseIndex = index;
     this.index.dropThrough(index);
-    const isBaseLast = keepsTail;
     const settled = (): void => {
       this.#durableBaseIndex = index;
       this.#owner.baseMoved(this);
@@ -283,10 +282,10 @@ export class PartitionLog {
     const nothing = (): void => undefined;
     this.#owner.enqueueRecord(
       { kind: 'snapshotBase', partitionId, index, term },
-      isBaseLast ? settled : nothing,
+      keepsTail ? settled : nothing,
     );
     // Of a log that goes on the ledger knows the configurations.
-    if (!isBaseLast)
+    if (!keepsTail)
       this.#owner.enqueueRecord({ kind: 'configuration', partitionId, configuration }, settled);
   }
 

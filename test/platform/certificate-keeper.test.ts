@@ -7,57 +7,11 @@ import {
   type CertificateLoadRequest,
 } from '../../src/platform/certificate-keeper.ts';
 import { RefusalLog } from '../../src/platform/refusal-log.ts';
-import type { Clock } from '../../src/ports/clock.ts';
+import { HandClock } from '../runtime/hand-clock.ts';
 import { EventList } from './tls-fixture.ts';
 
 const minuteMs = 60_000;
 const hourMs = 60 * minuteMs;
-
-/** A clock that stands until it is told to go on. */
-class HandClock implements Clock {
-  #nowMs = 1_000_000;
-  readonly #timers: { dueMs: number; callback: () => void }[] = [];
-
-  monotonicMs(): number {
-    return this.#nowMs;
-  }
-
-  wallMs(): number {
-    return this.#nowMs;
-  }
-
-  setTimer(delayMs: number, callback: () => void): () => void {
-    const timer = { dueMs: this.#nowMs + delayMs, callback };
-    this.#timers.push(timer);
-    return () => {
-      const at = this.#timers.indexOf(timer);
-      if (at >= 0) this.#timers.splice(at, 1);
-    };
-  }
-
-  endOfTurn(callback: () => void): void {
-    this.setTimer(0, callback);
-  }
-
-  get timerCount(): number {
-    return this.#timers.length;
-  }
-
-  async advance(durationMs: number): Promise<void> {
-    const endMs = this.#nowMs + durationMs;
-    for (;;) {
-      this.#timers.sort((left, right) => left.dueMs - right.dueMs);
-      const next = this.#timers[0];
-      if (next === undefined || next.dueMs > endMs) break;
-      this.#timers.shift();
-      this.#nowMs = next.dueMs;
-      next.callback();
-      // What the timer began asynchronously ends before the next one.
-      await new Promise((resolve) => setImmediate(resolve));
-    }
-    this.#nowMs = endMs;
-  }
-}
 
 function material(name: string, notAfterMs: number, id = 1): CertificateMaterial {
   const cluster = clusterId('018c0d6c-9c11-7e9d-8000-86f5bb8c0001');

@@ -5,7 +5,8 @@ import { InvariantError } from '../../src/base/assert.ts';
 import { ClustorError } from '../../src/base/errors.ts';
 import { logIndex, nodeId } from '../../src/base/ids.ts';
 import { spoiled, wanted, World } from './install-world.ts';
-import { settled, snapshotOf, type Tamper } from './snapshot-peers.ts';
+import { settled } from './hand-clock.ts';
+import { snapshotOf, type Tamper } from './snapshot-peers.ts';
 
 const partCount = wanted.parts.length;
 

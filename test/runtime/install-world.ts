@@ -5,9 +5,9 @@ import { InstallDesk } from '../../src/runtime/install-desk.ts';
 import type { SnapshotResponse } from '../../src/runtime/snapshot-server.ts';
 import { nodeCryptography } from '../../src/security/node-cryptography.ts';
 import { createCore } from '../raft/core-driver.ts';
+import { HandClock } from './hand-clock.ts';
 import {
   EventList,
-  HandClock,
   linksOf,
   MemoryFolder,
   partition,

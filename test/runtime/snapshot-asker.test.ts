@@ -6,7 +6,8 @@ import { encodeManifest } from '../../src/codec/snapshot-manifest.ts';
 import type { SnapshotResponse } from '../../src/runtime/snapshot-server.ts';
 import { createCore, lifeOf } from '../raft/core-driver.ts';
 import { spoiled, wanted, World } from './install-world.ts';
-import { settled, snapshotOf, type Tamper } from './snapshot-peers.ts';
+import { settled } from './hand-clock.ts';
+import { snapshotOf, type Tamper } from './snapshot-peers.ts';
 
 const partCount = wanted.parts.length;
 

@@ -10,13 +10,12 @@ import {
 } from '../../src/runtime/snapshot-server.ts';
 import { nodeCryptography } from '../../src/security/node-cryptography.ts';
 import { createCore, lifeOf, member } from '../raft/core-driver.ts';
+import { HandClock, settled } from './hand-clock.ts';
 import {
   EventList,
-  HandClock,
   linksOf,
   MemoryFolder,
   partition,
-  settled,
   snapshotOf,
   Way,
   type MadeSnapshot,
