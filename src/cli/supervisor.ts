@@ -75,6 +75,11 @@ export class Supervisor {
     return [...this.#running].map(([nodeId, { child }]) => ({ nodeId, pid: child.pid ?? 0 }));
   }
 
+  /** No node is started any more. */
+  get isStopping(): boolean {
+    return this.#isStopping;
+  }
+
   /** Starts every node. */
   start(): void {
     for (const node of this.#options.nodes) this.#start(node);

@@ -43,7 +43,7 @@ export async function runCluster(run: ClusterToRun): Promise<number> {
     onEvent: (event) => {
       watch.note(event);
       recordProcesses(directory.path, supervisor.pids);
-      if (isAnnounced || event.event !== 'nodeReady') report(event, run);
+      if (isAnnounced || event.event !== 'nodeReady') report(event, run, supervisor);
     },
   });
   const stopped = untilSignal();
@@ -160,7 +160,11 @@ function printReady(
   );
 }
 
-function report(event: NodeEvent, { directory, output, isRestarting }: ClusterToRun): void {
+function report(
+  event: NodeEvent,
+  { directory, output, isRestarting }: ClusterToRun,
+  { isStopping }: Supervisor,
+): void {
   switch (event.event) {
     case 'nodeReady':
       output.result(
@@ -169,11 +173,10 @@ function report(event: NodeEvent, { directory, output, isRestarting }: ClusterTo
       );
       return;
     case 'nodeExited': {
+      const ended = `${colours.yellow('node')} ${event.nodeId} (pid ${event.pid}) ended with ${endText(event)}`;
       const next = isRestarting ? 'restarting in 1 s' : 'not restarted (--no-restart)';
-      output.result(
-        event,
-        `${colours.yellow('node')} ${event.nodeId} (pid ${event.pid}) ended with ${endText(event)}; ${next}; see ${directory.nodeFolder(event.nodeId)}/node.log`,
-      );
+      const log = `${directory.nodeFolder(event.nodeId)}/node.log`;
+      output.result(event, isStopping ? ended : `${ended}; ${next}; see ${log}`);
       return;
     }
     case 'nodeNotStarted': {
