@@ -109,13 +109,21 @@ describe('simulate', () => {
 
   test('a seed gives the same finding each time, and the fewest faults are told', async () => {
     const find = (): ReturnType<typeof simulate> =>
-      simulate(() => new Seats('clock'), visitors, { seeds: 12 });
+      simulate(() => new Seats('chance'), visitors, { seeds: 12 });
     const first = await find();
 
     expect(await find()).toEqual(first);
-    expect(first.failure?.message).toContain('the clock (Date)');
-    expect(first.failure?.faultsNeeded?.length).toBeLessThan(first.failure?.faultsPlanned ?? 0);
-  }, 300_000);
+    expect(first.failure?.faultsPlanned).toBeGreaterThan(0);
+    expect(first.failure?.faultsNeeded).toEqual([]);
+  });
+
+  test('what usually makes results differ is named: the clock', async () => {
+    const options = { seeds: 12, shrink: false };
+
+    const { failure } = await simulate(() => new Seats('clock'), visitors, options);
+
+    expect(failure?.message).toContain('the clock (Date)');
+  });
 
   test.each([
     { seeds: 0, faults: undefined, says: 'seeds takes' },
