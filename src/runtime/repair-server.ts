@@ -44,10 +44,9 @@ export class RepairServer {
   /** Answers a request. */
   async serve(fromNode: NodeId, request: RepairRequest): Promise<void> {
     const { state } = this.#options;
-    // A log whose ledger lost records may hold what was truncated: it proves nothing.
-    if (state.hasLostEvidence) return;
     const own = this.#ownLog();
-    const evidence = sharedEvidence(own, request);
+    // A log whose ledger lost records may hold what was truncated: it proves nothing, and says so, for it is waited for.
+    const evidence = state.hasLostEvidence ? undefined : sharedEvidence(own, request);
     if (evidence === undefined) {
       this.#answer(fromNode, request, { outcome: 'noEvidence' });
       return;
@@ -61,8 +60,12 @@ export class RepairServer {
     try {
       const batch = await readChecked(this.#options, { ...range, bytesMax: answerBytesMax });
       // The log may have been truncated while it was read.
-      if (this.#ownLog().termAt(evidence.index) !== evidence.term) return;
-      this.#answer(fromNode, request, { outcome: 'entries', evidence, batch });
+      const isShared = this.#ownLog().termAt(evidence.index) === evidence.term;
+      this.#answer(
+        fromNode,
+        request,
+        isShared ? { outcome: 'entries', evidence, batch } : { outcome: 'noEvidence' },
+      );
     } catch {
       // Whoever watches over this log was told already.
       this.#answer(fromNode, request, { outcome: 'damaged' });

@@ -77,9 +77,8 @@ export class SnapshotServer {
 
   /** Answers a request. */
   async serve(fromNode: NodeId, request: SnapshotRequest): Promise<void> {
-    // What this replica knows to be committed may be of a ledger that lost records: it proves nothing.
-    if (this.#isMute) return;
-    const manifest = this.#wanted(request);
+    if (this.#isClosed) return;
+    const manifest = this.#provesNothing ? undefined : this.#wanted(request);
     if (manifest === undefined) {
       this.#answer(fromNode, request, { outcome: request.baseIndex === 0 ? 'none' : 'gone' });
       return;
@@ -112,8 +111,9 @@ export class SnapshotServer {
     this.#isClosed = true;
   }
 
-  get #isMute(): boolean {
-    return this.#isClosed || this.#options.state.hasLostEvidence;
+  /** What this replica knows to be committed may be of a ledger that lost records. It says that it has nothing, for it is waited for. */
+  get #provesNothing(): boolean {
+    return this.#options.state.hasLostEvidence;
   }
 
   #wanted(request: SnapshotRequest): SnapshotManifest | undefined {
@@ -170,7 +170,7 @@ export class SnapshotServer {
     const { source, observer } = this.#options;
     const { contentHash } = manifest;
     if (!source.published.some((other) => other.contentHash === contentHash)) return 'gone';
-    if (this.#isMute) return 'damaged';
+    if (this.#isClosed || this.#provesNothing) return 'damaged';
     if (isClustorError(error, 'CLUSTOR_INTEGRITY')) this.#damaged.add(contentHash);
     const { partitionId, index, term } = manifest;
     observer.emit({
@@ -194,9 +194,9 @@ export class SnapshotServer {
   }
 
   #answer(toNode: NodeId, request: SnapshotRequest, answer: Answer): void {
-    if (this.#isMute) return;
+    if (this.#isClosed) return;
     const { state, links } = this.#options;
-    const found = answer.outcome === 'part' ? answer : undefined;
+    const found = answer.outcome === 'part' && !this.#provesNothing ? answer : undefined;
     links.get(toNode)?.send(
       {
         kind: 'snapshotResponse',
@@ -205,7 +205,7 @@ export class SnapshotServer {
         fromReplica: state.selfReplica,
         fromIncarnation: state.selfIncarnation,
         sequence: request.sequence,
-        outcome: answer.outcome,
+        outcome: found === undefined && answer.outcome === 'part' ? 'gone' : answer.outcome,
         baseIndex: found?.place.index ?? request.baseIndex,
         baseTerm: found?.place.term ?? request.baseTerm,
         part: request.part,

@@ -144,12 +144,19 @@ describe('a peer that is asked', () => {
 
   async function answersOf(
     terms: readonly number[],
-    change: { readonly inDoubt?: boolean; readonly known?: KnownLog } = {},
+    change: {
+      readonly inDoubt?: boolean;
+      readonly known?: KnownLog;
+      /** Its log once the entries were read. */
+      readonly later?: KnownLog;
+    } = {},
   ): Promise<readonly RepairResponse[]> {
     const sent: RepairResponse[] = [];
     const links = { get: () => ({ send: (message: RepairResponse) => sent.push(message) }) };
-    const read = (first: LogIndex, last: LogIndex) =>
-      Promise.resolve(
+    let hasRead = false;
+    const read = (first: LogIndex, last: LogIndex) => {
+      hasRead = true;
+      return Promise.resolve(
         frames(
           partition,
           terms.slice(first - 1, last).map((value, at) => ({
@@ -159,6 +166,7 @@ describe('a peer that is asked', () => {
           })),
         ),
       );
+    };
     const server = new RepairServer({
       state: createCore({
         self: 2,
@@ -168,7 +176,7 @@ describe('a peer that is asked', () => {
       }),
       log: { read } as unknown as PartitionLog,
       links: links as unknown as PeerLinks,
-      known: () => change.known,
+      known: () => (hasRead ? change.later : undefined) ?? change.known,
     });
     await server.serve(nodeId(1), request);
     return sent;
@@ -185,8 +193,18 @@ describe('a peer that is asked', () => {
     expect(await answersOf([1, 1, 2])).toMatchObject([{ outcome: 'noEvidence', entryCount: 0 }]);
   });
 
-  test('gives none when it may have forgotten what was cut', async () => {
-    expect(await answersOf([1, 1, 2, 2], { inDoubt: true })).toEqual([]);
+  test('gives none when it may have forgotten what was cut, and says so: it is waited for', async () => {
+    expect(await answersOf([1, 1, 2, 2], { inDoubt: true })).toMatchObject([
+      { outcome: 'noEvidence', entryCount: 0 },
+    ]);
+  });
+
+  test('gives none when its log is cut while it is read', async () => {
+    const later = KnownLog.ofCore(createCore({ self: 2, log: [1, 1] }));
+
+    expect(await answersOf([1, 1, 2, 2], { later })).toMatchObject([
+      { outcome: 'noEvidence', entryCount: 0 },
+    ]);
   });
 
   test('gives what it can read when it is damaged itself', async () => {

@@ -163,13 +163,23 @@ describe('a member that is asked for a snapshot', () => {
     expect(world.folder.steps).toEqual([]);
   });
 
-  test('says nothing when its ledger lost evidence, or it is closed', async () => {
+  test('gives nothing when its ledger lost evidence, and says so: it is waited for', async () => {
     const world = new World();
     world.state.hasLostEvidence = true;
-    expect(await world.ask()).toBeUndefined();
+    expect(await world.ask()).toMatchObject({ outcome: 'none' });
+    expect(await world.ask(partOf(newer, 1))).toMatchObject({ outcome: 'gone' });
     expect(world.server.leaseFloor()).toBeUndefined();
 
     world.state.hasLostEvidence = false;
+    const goOn = world.folder.holdAt('read 1 of 30');
+    const late = world.ask(partOf(newer, 1));
+    world.state.hasLostEvidence = true;
+    goOn();
+    expect(await late).toMatchObject({ outcome: 'gone', content: new Uint8Array(0) });
+  });
+
+  test('says nothing when it is closed', async () => {
+    const world = new World();
     const goOn = world.folder.holdAt('read 1 of 30');
     const late = world.ask(partOf(newer, 1));
     world.server.close();

@@ -117,12 +117,16 @@ describe('simulate', () => {
     expect(first.failure?.faultsNeeded).toEqual([]);
   });
 
-  test('what usually makes results differ is named: the clock', async () => {
+  test.each<{ readonly mistake: Mistake; readonly says: RegExp }>([
+    { mistake: 'clock', says: /The machine read the clock \(Date\)/ },
+    { mistake: 'forgetsHolds', says: /node \d \(life \d+\) went on from a snapshot: look for/ },
+  ])('what may have made results differ is told: $mistake', async ({ mistake, says }) => {
     const options = { seeds: 12, shrink: false };
 
-    const { failure } = await simulate(() => new Seats('clock'), visitors, options);
+    const { failure } = await simulate(() => new Seats(mistake), visitors, options);
 
-    expect(failure?.message).toContain('the clock (Date)');
+    expect(failure).toMatchObject({ kind: 'differentResults' });
+    expect(failure?.message).toMatch(says);
   });
 
   test.each([

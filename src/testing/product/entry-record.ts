@@ -34,6 +34,8 @@ const attemptsMax = 100;
 export class EntryRecord {
   readonly partitionId: PartitionId;
   readonly snapshots: RecordedSnapshot[] = [];
+  /** Lives, by name, that began from a snapshot or had one installed. */
+  readonly restored: Set<string> = new Set<string>();
   readonly #entries = new Map<LogIndex, RecordedEntry>();
   #lastIndex = 0 as LogIndex;
 

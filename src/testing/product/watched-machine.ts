@@ -126,7 +126,9 @@ export class WatchedMachine implements StateMachine {
   }
 
   restore(chunks: AsyncIterable<Uint8Array>): Promise<void> {
-    return this.#watch.inner.restore(chunks);
+    const { inner, record, name } = this.#watch;
+    record.restored.add(name);
+    return inner.restore(chunks);
   }
 
   #threw(batch: EntryBatch, error: unknown): void {
@@ -197,8 +199,17 @@ export class WatchedMachine implements StateMachine {
     if (isSameAnswer(known.result, result)) return;
     found(
       'differentResults',
-      `entry ${index}, ${describe(payload)}, gave ${describe(known.result)} on ${known.by} and ${describe(result)} on ${name}.${surroundings.hint()}`,
+      `entry ${index}, ${describe(payload)}, gave ${describe(known.result)} on ${known.by} and ${describe(result)} on ${name}.${surroundings.hint() || this.#snapshotHint(known.by)}`,
     );
+  }
+
+  /** A sentence about who of two that differ knows what is older from a snapshot only, or nothing. */
+  #snapshotHint(other: string): string {
+    const { record, name } = this.#watch;
+    const restored = [other, name].filter((life) => record.restored.has(life));
+    return restored.length === 0
+      ? ''
+      : ` ${restored.join(' and ')} went on from a snapshot: look for what snapshot leaves out, or restore does not put back.`;
   }
 
   /** The first chunk is asked for at once, the others later: what is applied meanwhile must not show. */
