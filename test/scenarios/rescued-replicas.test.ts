@@ -2,16 +2,36 @@
 import { describe, expect, test } from 'vitest';
 
 import { present } from '../../src/base/assert.ts';
-import type { NodeId } from '../../src/base/ids.ts';
+import { partitionId, type NodeId } from '../../src/base/ids.ts';
+import { FaultAtlas, wholeLog } from '../../src/testing/fault-atlas.ts';
 import type { CrashKind } from '../../src/testing/sim-file-system.ts';
 import { ScenarioCluster } from './scenario-cluster.ts';
-import { allEqual, compact, dieAtChange, snapshotsPath, startAlone } from './snapshot-words.ts';
+import {
+  allEqual,
+  compact,
+  dieAtChange,
+  onlyPartition,
+  snapshotsPath,
+  startAlone,
+} from './snapshot-words.ts';
 
 const crashKinds: readonly CrashKind[] = ['powerLoss', 'processKill'];
 
 async function write(cluster: ScenarioCluster, at: NodeId, value: string): Promise<void> {
   for (let number = 0; number < 3; number++)
     await cluster.settle(cluster.write(at, `k${number}`, value));
+}
+
+/** A follower comes back on what its disk was some entries before: it is in doubt for good. */
+async function putInDoubt(cluster: ScenarioCluster, id: NodeId): Promise<void> {
+  const leader = await cluster.untilLeader(cluster.others(id));
+  const copy = cluster.world.disk(id).cloneSynced();
+  await write(cluster, leader, 'to be forgotten');
+  await cluster.advance(100);
+  cluster.crash(id);
+  cluster.world.replaceDisk(id, copy);
+  cluster.start(id);
+  await cluster.until('it is in doubt', () => cluster.eventsOf(id, 'replicaInDoubt').length > 0);
 }
 
 describe('damaged entries that nobody has as entries any more', () => {
@@ -57,6 +77,25 @@ describe('damaged entries that nobody has as entries any more', () => {
     cluster.crash(id);
     await startAlone(cluster, id);
     expect(cluster.quarantine(id)).toBeUndefined();
+  });
+
+  test('a peer in doubt, which can give nothing, is not waited for', async () => {
+    const atlas = new FaultAtlas({ configurations: () => [], doubtTakes: 'entries' });
+    const cluster = await ScenarioCluster.start(401, 5, { atlas });
+    const id = await damaged(cluster, 1);
+    const leader = await cluster.untilLeader(cluster.others(id));
+    const inDoubt = present(
+      cluster.others(leader).find((other) => other !== id),
+      'a follower',
+    );
+    atlas.claim(inDoubt, [wholeLog(partitionId(onlyPartition))]);
+    await putInDoubt(cluster, inDoubt);
+
+    cluster.start(id);
+    const isWhole = (): boolean => cluster.eventsOf(id, 'quarantineCleared').length > 0;
+    await cluster.until('it is whole', isWhole, 10_000);
+
+    expect(cluster.replica(inDoubt).state.hasLostEvidence).toBe(true);
   });
 
   test.each(crashKinds)(

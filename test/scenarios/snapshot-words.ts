@@ -15,7 +15,8 @@ import type { SimDisk } from '../../src/testing/sim-disk.ts';
 import type { CrashKind } from '../../src/testing/sim-file-system.ts';
 import type { ScenarioCluster } from './scenario-cluster.ts';
 
-const onlyPartition = '018c0d6c-9c11-7e9d-8000-000000000001';
+/** The partition of these clusters. */
+export const onlyPartition = '018c0d6c-9c11-7e9d-8000-000000000001';
 
 /** Where a node keeps the snapshots of the partition. */
 export const snapshotsPath = `/data/partitions/${onlyPartition}/snapshot`;
