@@ -79,7 +79,7 @@ function packed(): string {
 
 test(
   'testing your state machine: both mistakes are found, and none is left',
-  { timeout: 300_000 },
+  { timeout: 600_000 },
   () => {
     const steps = stepsOf('testing-your-state-machine.md');
     const directory = scratchDirectory('guide');
