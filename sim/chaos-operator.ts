@@ -57,7 +57,7 @@ export class ChaosOperator {
     child.stdout.on('data', (chunk: Buffer) => (text += chunk.toString()));
     child.stderr.on('data', (chunk: Buffer) => (text += chunk.toString()));
     const exitCode = await new Promise<number>((resolve) => {
-      child.once('exit', (code) => {
+      child.once('close', (code) => {
         resolve(code ?? 1);
       });
     });

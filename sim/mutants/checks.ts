@@ -139,7 +139,7 @@ async function endOf(child: ChildProcess): Promise<string> {
     child.kill('SIGKILL');
   }, checkMsMax);
   const code = await new Promise<number | null>((resolve) => {
-    child.once('exit', resolve);
+    child.once('close', resolve);
   });
   clearTimeout(timer);
   underWay.delete(child);
