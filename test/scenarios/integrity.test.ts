@@ -226,7 +226,7 @@ describe('regression 37: the power goes everywhere at once in the middle of writ
   // `POWER_CUTS=1000` for the long run.
   const cuts = Number(process.env['POWER_CUTS'] ?? 30);
 
-  test(`${cuts} cuts`, { timeout: 30_000 + cuts * 2_000 }, async () => {
+  test(`${cuts} cuts`, { timeout: 30_000 + cuts * 6_000 }, async () => {
     const cluster = await ScenarioCluster.start(37);
     const acknowledged = new Map<string, string>();
     for (let cut = 0; cut < cuts; cut++) {
