@@ -139,7 +139,7 @@ async function endOf(child: ChildProcess): Promise<string> {
     child.kill('SIGKILL');
   }, checkMsMax);
   const code = await new Promise<number | null>((resolve) => {
-    child.once('close', resolve);
+    child.once('exit', resolve);
   });
   clearTimeout(timer);
   underWay.delete(child);

@@ -59,8 +59,9 @@ export class RepairServer {
     this.#isServing = true;
     try {
       const batch = await readChecked(this.#options, { ...range, bytesMax: answerBytesMax });
-      // The log may have been truncated while it was read.
-      const isShared = this.#ownLog().termAt(evidence.index) === evidence.term;
+      // The log may have been truncated, or fallen into doubt, while it was read.
+      const isShared =
+        !state.hasLostEvidence && this.#ownLog().termAt(evidence.index) === evidence.term;
       this.#answer(
         fromNode,
         request,

@@ -149,13 +149,22 @@ describe('a peer that is asked', () => {
       readonly known?: KnownLog;
       /** Its log once the entries were read. */
       readonly later?: KnownLog;
+      /** It falls into doubt while they are read. */
+      readonly inDoubtLater?: boolean;
     } = {},
   ): Promise<readonly RepairResponse[]> {
     const sent: RepairResponse[] = [];
     const links = { get: () => ({ send: (message: RepairResponse) => sent.push(message) }) };
+    const state = createCore({
+      self: 2,
+      log: terms,
+      inDoubt: change.inDoubt ?? false,
+      isQuarantined: change.known !== undefined,
+    });
     let hasRead = false;
     const read = (first: LogIndex, last: LogIndex) => {
       hasRead = true;
+      if (change.inDoubtLater === true) state.hasLostEvidence = true;
       return Promise.resolve(
         frames(
           partition,
@@ -168,12 +177,7 @@ describe('a peer that is asked', () => {
       );
     };
     const server = new RepairServer({
-      state: createCore({
-        self: 2,
-        log: terms,
-        inDoubt: change.inDoubt ?? false,
-        isQuarantined: change.known !== undefined,
-      }),
+      state,
       log: { read } as unknown as PartitionLog,
       links: links as unknown as PeerLinks,
       known: () => (hasRead ? change.later : undefined) ?? change.known,
@@ -195,6 +199,12 @@ describe('a peer that is asked', () => {
 
   test('gives none when it may have forgotten what was cut, and says so: it is waited for', async () => {
     expect(await answersOf([1, 1, 2, 2], { inDoubt: true })).toMatchObject([
+      { outcome: 'noEvidence', entryCount: 0 },
+    ]);
+  });
+
+  test('gives none when it falls into doubt while its log is read', async () => {
+    expect(await answersOf([1, 1, 2, 2], { inDoubtLater: true })).toMatchObject([
       { outcome: 'noEvidence', entryCount: 0 },
     ]);
   });
