@@ -6,7 +6,7 @@
  * This file alone knows how the product is started and spoken to.
  */
 import type { ChildProcess } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 
@@ -124,6 +124,7 @@ function makeTarget(
     async stop() {
       await client.close();
       await stopChild(up);
+      rmSync(join(options.directory, 'data'), { recursive: true });
     },
   };
 }

@@ -1,13 +1,13 @@
 /**
- * `npm run bench:durability -- [--rounds N] [--seconds S] [--outstanding 1,64,1024] [--json]`: Group-Fsync against Strict: two
- * clusters, warmed up once, then measured in pairs at each depth. The last line is JSON: acks/s and entries per sync of both at
+ * `npm run bench:durability -- [--rounds N] [--seconds S] [--outstanding 1,64,1024] [--json]`: Group-Fsync against Strict, in
+ * pairs of fresh clusters that are warmed up and take turns at each depth. The last line is JSON: acks/s and entries per sync of both at
  * each depth, medians, and the ratio of their acks/s, Group-Fsync ÷ Strict, median and spread over the pairs.
  */
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { clustorCommand, startClustor, type ClustorTarget } from './clustor-target.ts';
 import { runLoad, type LoadResult } from './load/generator.ts';
-import { runPair, spreadOf, warmUp, type Pair } from './load/pairs.ts';
+import { measurePairs, spreadOf } from './load/pairs.ts';
 import { medianOf, printLoadTable } from './load/report.ts';
 import { readOptions } from './setup/options.ts';
 import { exitOnSignals, makeScratchDirectory } from './setup/scratch.ts';
@@ -19,20 +19,13 @@ exitOnSignals();
 const options = readOptions({ seconds: 3, rounds: 9, outstanding: [1, 64, 1024] });
 const directory = makeScratchDirectory('durability');
 const results: LoadResult[] = [];
-const strict = await start('strict');
-const group = await start('group');
-for (const target of [strict, group]) await warmUp(target);
-const pairs = new Map<number, Pair[]>(options.outstanding.map((outstanding) => [outstanding, []]));
-for (let round = 0; round < options.rounds; round++)
-  for (const [outstanding, ofDepth] of pairs)
-    ofDepth.push(
-      await runPair(round, {
-        base: () => stretch(strict, 'strict', outstanding),
-        variant: () => stretch(group, 'group', outstanding),
-      }),
-    );
-await strict.stop();
-await group.stop();
+const modes = { base: 'strict', variant: 'group' } as const;
+const pairs = await measurePairs({
+  rounds: options.rounds,
+  depths: options.outstanding,
+  start: (side, round) => start(modes[side], round),
+  stretch: (target, side, outstanding) => stretch(target, modes[side], outstanding),
+});
 printLoadTable(results);
 const depths = [...pairs].map(([outstanding, ofDepth]) => ({
   outstanding,
@@ -43,8 +36,8 @@ const depths = [...pairs].map(([outstanding, ofDepth]) => ({
 process.stdout.write(`${JSON.stringify({ bench: 'durability', depths })}\n`);
 process.exit(0);
 
-async function start(mode: Mode): Promise<ClustorTarget> {
-  const folder = join(directory, mode);
+async function start(mode: Mode, round: number): Promise<ClustorTarget> {
+  const folder = join(directory, `${mode}${round}`);
   const target = await startClustor({ directory: folder, valueBytes: 256 });
   execFileSync(process.execPath, [
     ...[clustorCommand, 'durability', 'set', mode],

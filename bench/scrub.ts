@@ -45,7 +45,7 @@ const pairs: Pair[] = [];
 for (let round = 0; round < options.rounds; round++)
   pairs.push(await runPair(round, { base: () => stretch(false), variant: () => stretch(true) }));
 await target.stop();
-printLoadTable(pairs.flatMap(({ base, variant }) => [variant, base]));
+printLoadTable(pairs.flatMap(({ base, variant }) => [...variant, ...base]));
 process.stdout.write(
   `${JSON.stringify({
     bench: 'scrub',

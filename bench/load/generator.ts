@@ -29,7 +29,7 @@ export interface Target {
 
 /** A target that was started for the bench. */
 export interface RunningTarget extends Target {
-  /** Ends its processes. */
+  /** Ends its processes; what it wrote may go. */
   stop(): Promise<void>;
 }
 

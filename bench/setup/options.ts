@@ -2,7 +2,10 @@
 import { refuseArguments, toolArguments } from '../../scripts/tool-arguments.ts';
 
 const usage =
-  'options: [--json] [--rounds N] [--seconds S] [--outstanding 1,16,…] [--rate N] [--encryption on|off|both]';
+  'options: [--json] [--rounds N] [--seconds S] [--outstanding 1,16,…] [--rate N] [--encryption on|off|both|control]';
+
+const encryptions = ['on', 'off', 'both', 'control'] as const;
+type Encryption = (typeof encryptions)[number];
 
 /** What the benches may be given; each names the ones it reads in its essay. */
 export interface BenchOptions {
@@ -11,8 +14,8 @@ export interface BenchOptions {
   readonly rounds: number;
   readonly outstanding: readonly number[];
   readonly ratePerSecond: number | undefined;
-  /** Whether data directories are encrypted; with `both`, rounds of each take turns. */
-  readonly encryption: 'on' | 'off' | 'both';
+  /** Whether data directories are encrypted; with `both`, clusters of each take turns, and with `control` two without. */
+  readonly encryption: Encryption;
 }
 
 /** Reads the arguments of this process over the defaults of one bench. */
@@ -27,9 +30,12 @@ export function readOptions(
     rate: { type: 'string' },
     encryption: { type: 'string', default: 'on' },
   });
-  const { encryption } = values;
-  if (encryption !== 'on' && encryption !== 'off' && encryption !== 'both')
-    return refuseArguments(`--encryption takes on, off or both, got "${encryption}"`, usage);
+  const encryption = encryptions.find((word) => word === values.encryption);
+  if (encryption === undefined)
+    return refuseArguments(
+      `--encryption takes ${encryptions.join(', ')}, got "${values.encryption}"`,
+      usage,
+    );
   return {
     encryption,
     isJson: values.json,
