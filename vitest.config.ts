@@ -5,6 +5,18 @@ import { defineConfig } from 'vitest/config';
 
 const source = (path: string): string => fileURLToPath(new URL(`./src/${path}`, import.meta.url));
 
+/** What waits for clocks or counts time, or takes the ports that a user would get, has the machine for itself. */
+const timed = [
+  'chaos',
+  'cut-links',
+  'failover',
+  'kv-recovery',
+  'members',
+  'readme-transcript',
+  'up',
+].map((name) => `test/e2e/${name}.test.ts`);
+const e2e = { testTimeout: 120_000, hookTimeout: 120_000 };
+
 export default defineConfig({
   resolve: {
     // The product by its own name means the sources, so that tests of the examples need no build.
@@ -33,15 +45,24 @@ export default defineConfig({
         },
       },
       {
-        // Real processes, real disks, ports of their own: one file at a time, after everything else.
+        // Real processes, real disks, ports of their own: after everything else, as many files at a time as there are cores.
         extends: true,
         test: {
+          ...e2e,
           name: 'e2e',
           include: ['test/e2e/**/*.test.ts'],
-          fileParallelism: false,
-          testTimeout: 120_000,
-          hookTimeout: 120_000,
+          exclude: timed,
           sequence: { groupOrder: 1 },
+        },
+      },
+      {
+        extends: true,
+        test: {
+          ...e2e,
+          name: 'timed',
+          include: timed,
+          fileParallelism: false,
+          sequence: { groupOrder: 2 },
         },
       },
     ],
