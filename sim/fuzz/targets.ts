@@ -1,4 +1,5 @@
 /** Every fuzz target. A new decoder is a row in the table of its file. */
+import { keyTargets } from './key-targets.ts';
 import { recoveryTarget } from './recovery-target.ts';
 import { snapshotTargets } from './snapshot-targets.ts';
 import { storageTargets } from './storage-targets.ts';
@@ -11,6 +12,7 @@ export const fuzzTargets: readonly FuzzTarget[] = [
   ...wireTargets,
   ...storageTargets,
   ...snapshotTargets,
+  ...keyTargets,
   ...textTargets,
   recoveryTarget,
 ];

@@ -43,8 +43,14 @@ interface ProvenEntry {
   readonly index: LogIndex;
   readonly verdict: ProofVerdict;
   readonly isKnownCommitted: boolean;
-  readonly directories: readonly (EntryFinding & { readonly directory: string })[];
+  readonly directories: readonly ProvenDirectory[];
 }
+
+/** What a directory says of an entry; of one in use, whose: it was read as it stood then, and synced before. */
+type ProvenDirectory = EntryFinding & {
+  readonly directory: string;
+  readonly usedByPid: number | undefined;
+};
 
 /** Proves entries; the exit code is 1 when one of them cannot be proven. */
 export async function runProve(
@@ -141,9 +147,9 @@ function provenEntry(
     readonly commitIndex: LogIndex;
   },
 ): ProvenEntry {
-  const rows = directories.flatMap(({ path, evidence }) => {
+  const rows = directories.flatMap(({ path, usedByPid, evidence }) => {
     const finding = evidence.findings.get(index);
-    return finding === undefined ? [] : [{ directory: path, evidence, finding }];
+    return finding === undefined ? [] : [{ directory: path, usedByPid, evidence, finding }];
   });
   const copies = rows.flatMap(({ evidence, finding }) =>
     finding.kind === 'held' && evidence.replica !== undefined
@@ -166,7 +172,11 @@ function provenEntry(
     index,
     verdict: proveEntry({ index, copies, snapshots, committed, configurations, commitIndex }),
     isKnownCommitted: index <= commitIndex,
-    directories: rows.map(({ directory, finding }) => ({ directory, ...finding })),
+    directories: rows.map(({ directory, usedByPid, finding }) => ({
+      directory,
+      usedByPid,
+      ...finding,
+    })),
   };
 }
 
@@ -233,7 +243,10 @@ function entryText({ index, verdict, isKnownCommitted, directories }: ProvenEntr
     isKnownCommitted ? 'a ledger records it as committed' : 'no ledger records it as committed yet',
     tableText(
       ['directory', 'journal', 'frame', 'ledger', 'record'],
-      directories.map((row) => [row.directory, ...findingCells(row)]),
+      directories.map((row) => [
+        `${row.directory}${row.usedByPid === undefined ? '' : ' (in use, as read)'}`,
+        ...findingCells(row),
+      ]),
     ),
   ].join('\n');
 }
@@ -246,12 +259,19 @@ function verdictText(verdict: ProofVerdict): string {
   return `${head}${ofTerm}${inSnapshots === 0 ? '' : `, ${inSnapshots} of them in snapshots`}`;
 }
 
+const segmentMacText = {
+  good: 'MAC of the segment good',
+  open: 'the segment is open and has no MAC yet',
+  none: 'trailer good, no MAC without encryption',
+  unchecked: 'MAC of the segment not checked',
+} as const;
+
 function findingCells(finding: EntryFinding): readonly string[] {
   switch (finding.kind) {
     case 'held': {
-      const { segmentSeq, block, offset, term, crc, hasLeaf, ledger } = finding;
+      const { segmentSeq, block, offset, term, crc, hasLeaf, segmentMac, ledger } = finding;
       return [
-        `segment ${segmentSeq} block ${block} offset ${offset}`,
+        `segment ${segmentSeq} block ${block} offset ${offset}, ${segmentMacText[segmentMac]}`,
         `term ${term} crc ${crc.toString(16).padStart(8, '0')}${hasLeaf ? ' leaf good' : ''}`,
         `flush ${ledger.flushSeq} of generation ${ledger.generation}, copies: ${ledger.copies}`,
         `durable to ${ledger.record.index}, commit ${ledger.record.commitIndex}`,

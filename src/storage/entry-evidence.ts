@@ -14,6 +14,7 @@ import type { Configuration } from '../base/membership.ts';
 import { frameCrc, frameLeaf, verifyLeaf } from '../codec/entry-frame.ts';
 import type { QuarantineRow } from '../codec/ledger-records.ts';
 import { segmentSeqOfFileName } from '../codec/segment-format.ts';
+import { TrailerTally } from '../codec/segment-trailer.ts';
 import { configurationOfFrame } from '../codec/system-entry.ts';
 import type { Cryptography } from '../ports/cryptography.ts';
 import type { FileSystem } from '../ports/file-system.ts';
@@ -27,12 +28,16 @@ import {
   type OpenedDirectory,
   type TermRange,
   type WalkedFrame,
+  type WalkedSegment,
 } from './journal-walk.ts';
 import { ledgerFileName } from './durability-ledger.ts';
 import { isBefore } from './ledger-image.ts';
 import { walFolder } from './recovery.ts';
+import type { SegmentScanResult } from './segment-scan.ts';
 import type { SnapshotManifest, SnapshotPlace } from './snapshot-folder.ts';
 import { goodSnapshot, listSnapshots, syncSnapshots, unlessGone } from './snapshot-listing.ts';
+import { checkTrailer } from './trailer-check.ts';
+import { addToTally } from './trailer-writer.ts';
 
 /** Proof that this directory holds an entry on stable storage. */
 export interface EntryEvidence {
@@ -46,8 +51,16 @@ export interface EntryEvidence {
   readonly crc: number;
   /** Whether the frame carries a Merkle leaf; it was verified then. */
   readonly hasLeaf: boolean;
+  readonly segmentMac: SegmentMacState;
   readonly ledger: LedgerEvidence;
 }
+
+/**
+ * What the trailer of the frame's segment says: `good` with a MAC that was checked; `open` while the segment has no trailer yet;
+ * `none` where its trailer is right and has no MAC, because the directory is not encrypted; `unchecked` where the key of its
+ * epoch is not at hand, where the disk does not give it back, or where damage to other entries leaves nothing to compare it with.
+ */
+export type SegmentMacState = 'good' | 'open' | 'none' | 'unchecked';
 
 /** Proof that this directory holds what an entry did, in a snapshot on stable storage. */
 export interface SnapshotEvidence {
@@ -148,9 +161,13 @@ async function gathered(
       continue;
     }
     const frame = journal.frames.get(index);
+    const segment = frame && journal.segments.get(frame.segmentSeq);
     const ledger = covered.of(index, frame?.isMoved === true);
     const isGivenUp = isQuarantined(row.quarantine, replica?.incarnation, index);
-    findings.set(index, findingOf({ doubt, index, frame, ledger, isGivenUp }, journal.damage));
+    findings.set(
+      index,
+      findingOf({ doubt, index, frame, segment, ledger, isGivenUp }, journal.damage),
+    );
   }
   const commitIndex = row.durability?.commitIndex ?? (0 as LogIndex);
   return {
@@ -252,11 +269,18 @@ interface Considered {
   readonly isGivenUp: boolean;
   readonly index: LogIndex;
   readonly frame: FoundFrame | undefined;
+  readonly segment: SegmentTrailer | undefined;
   readonly ledger: LedgerEvidence | undefined;
 }
 
+/** How the trailer of a segment stands. */
+interface SegmentTrailer {
+  readonly mac: SegmentMacState;
+  readonly fault?: string;
+}
+
 function findingOf(considered: Considered, damage: string): EntryFinding {
-  const { doubt, index, frame, ledger, isGivenUp } = considered;
+  const { doubt, index, frame, segment, ledger, isGivenUp } = considered;
   const not = (reason: string): EntryFinding => ({ kind: 'notHeld', index, reason });
   if (doubt !== undefined) return not(`the replica is in doubt: ${doubt}`);
   if (ledger === undefined) return not('the ledger does not cover it');
@@ -267,6 +291,7 @@ function findingOf(considered: Considered, damage: string): EntryFinding {
   if (isGivenUp) return not('its replica is in quarantine, which counts the entry as damaged');
   if (!frame.isLeafRight) return not('the Merkle leaf of its frame is wrong');
   const { segmentSeq, endOffset } = frame;
+  if (segment?.fault !== undefined) return not(`segment ${segmentSeq}: ${segment.fault}`);
   if (isBefore(ledger.covers, { segmentSeq, endOffset }))
     return not(
       `its frame stands behind the position that ledger flush ${ledger.flushSeq} covers, and is no evidence`,
@@ -291,6 +316,7 @@ function findingOf(considered: Considered, damage: string): EntryFinding {
     bytes,
     crc,
     hasLeaf,
+    segmentMac: segment?.mac ?? 'open',
     ledger,
   };
 }
@@ -301,17 +327,26 @@ async function framesOf(
 ): Promise<{
   readonly log: LiveLog;
   readonly frames: ReadonlyMap<LogIndex, FoundFrame>;
+  /** By number. */
+  readonly segments: ReadonlyMap<number, SegmentTrailer>;
   readonly configurations: readonly Configuration[];
   readonly damage: string;
 }> {
   const frames = new Map<LogIndex, FoundFrame>();
+  const segments = new Map<number, SegmentTrailer>();
   const configurations: Configuration[] = [];
   const damage: string[] = [];
   const log = new LiveLog(opened.replay.image.row(partitionId));
   for (const segment of segmentsOf(opened)) {
     if (segment.row === undefined) continue;
+    const tally = new TrailerTally();
+    let badFrames = 0;
     const result = await walkSegment(opened, segment, {
+      onBadFrame: () => {
+        badFrames++;
+      },
       onFrame: (walked) => {
+        addToTally(tally, walked.frame);
         if (walked.partitionId !== partitionId || !log.take(walked)) return;
         // A configuration that is not covered yet is in force all the same.
         const { bytes, start } = walked.frame;
@@ -324,15 +359,43 @@ async function framesOf(
           });
       },
     });
+    const isWhole =
+      badFrames + result.damagedBlocks === 0 && result.endOffset >= segment.coveredEnd;
+    segments.set(
+      segment.segmentSeq,
+      await trailerState(opened, { segment, result, tally, isWhole }),
+    );
     if (result.damagedBlocks > 0)
       damage.push(`segment ${segment.segmentSeq} has ${result.damagedBlocks} damaged blocks`);
   }
   return {
     log,
     frames,
+    segments,
     configurations,
     damage: damage.length === 0 ? '' : `; ${damage.join(', ')}`,
   };
+}
+
+/** A segment that was not read whole has nothing that its trailer could be compared with. */
+async function trailerState(
+  opened: OpenedDirectory,
+  read: {
+    readonly segment: WalkedSegment;
+    readonly result: SegmentScanResult;
+    readonly tally: TrailerTally;
+    readonly isWhole: boolean;
+  },
+): Promise<SegmentTrailer> {
+  const { row, segmentSeq } = read.segment;
+  const { header } = read.result;
+  if (row === undefined || row.trailerOffset === 0) return { mac: 'open' };
+  if (header === undefined || !read.isWhole) return { mac: 'unchecked' };
+  const fields = read.tally.finish(segmentSeq);
+  const { mac, fault } = await checkTrailer(opened, { row, header, fields });
+  if (mac === 'unchecked') return { mac };
+  const known = mac === 'checked' ? 'good' : mac;
+  return fault === undefined ? { mac: known } : { mac: known, fault };
 }
 
 function foundFrame(

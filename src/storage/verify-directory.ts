@@ -15,12 +15,7 @@ import {
   segmentIndexFileName,
   type SegmentIndexRow,
 } from '../codec/idx-format.ts';
-import { segmentFileName, type SegmentHeader } from '../codec/segment-format.ts';
-import {
-  segmentTrailerFault,
-  TrailerTally,
-  type SegmentTrailerFields,
-} from '../codec/segment-trailer.ts';
+import { TrailerTally } from '../codec/segment-trailer.ts';
 import type { Cryptography } from '../ports/cryptography.ts';
 import {
   LiveLog,
@@ -32,8 +27,8 @@ import {
   type WalkedFrame,
   type WalkedSegment,
 } from './journal-walk.ts';
-import type { SegmentRow } from './ledger-image.ts';
-import { addToTally, readTrailer } from './trailer-writer.ts';
+import { checkTrailer, type TrailedSegment } from './trailer-check.ts';
+import { addToTally } from './trailer-writer.ts';
 import { verifySnapshots, type VerifiedSnapshot } from './verify-snapshots.ts';
 
 /** Something that is not as it should be. */
@@ -192,25 +187,11 @@ class DirectoryVerifier {
   }
 
   /** A trailer is missed only where the ledger names one (specification SCR-5). */
-  async #trailer(
-    { fileSystem, folder, keys }: OpenedDirectory,
-    closed: {
-      readonly row: SegmentRow;
-      readonly header: SegmentHeader;
-      readonly fields: SegmentTrailerFields;
-    },
-  ): Promise<void> {
-    const { segmentSeq, trailerOffset } = closed.row;
-    const where = `segment ${segmentSeq}`;
-    const mac = keys.trailerMac(closed.header) ?? 'unchecked';
+  async #trailer(opened: OpenedDirectory, closed: TrailedSegment): Promise<void> {
+    const where = `segment ${closed.row.segmentSeq}`;
+    const { mac, fault } = await checkTrailer(opened, closed);
     if (mac === 'unchecked')
       this.note(where, 'the MAC of its trailer was not checked: that needs its key');
-    const bytes = await readTrailer(
-      fileSystem,
-      `${folder}/${segmentFileName(segmentSeq)}`,
-      trailerOffset,
-    );
-    const fault = segmentTrailerFault(bytes, closed.fields, mac);
     if (fault === undefined) this.#trailers++;
     else this.#damage(where, fault);
   }

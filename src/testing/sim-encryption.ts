@@ -10,7 +10,7 @@ import type { Entropy } from '../ports/entropy.ts';
 import { LocalKeyProvider } from '../security/local-key-provider.ts';
 import { nodeCryptography } from '../security/node-cryptography.ts';
 import type { JournalEncryption } from '../storage/key-ring.ts';
-import { NonceWatch } from './nonce-watch.ts';
+import { SealWatch } from './seal-watch.ts';
 import type { SimCluster } from './sim-cluster.ts';
 import type { SimWorld } from './sim-world.ts';
 
@@ -24,13 +24,13 @@ export interface KeyChanges {
 
 /** See the file comment. */
 export class SimEncryption {
-  readonly watch: NonceWatch;
+  readonly watch: SealWatch;
   /** Changes of keys that were acknowledged. */
   rotations = 0;
 
-  /** `reused` is told of a nonce that came twice. */
-  constructor(reused: (message: string) => void) {
-    this.watch = new NonceWatch(nodeCryptography, reused);
+  /** `violated` is told of a nonce that came twice, and of text that its tag does not cover. */
+  constructor(violated: (message: string) => void) {
+    this.watch = new SealWatch(nodeCryptography, violated);
   }
 
   /** What one life of a node encrypts with. */

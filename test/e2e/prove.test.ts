@@ -88,6 +88,7 @@ test('after kill -9 under load every acknowledged entry is proven, and one whose
   await new Promise((wake) => setTimeout(wake, 2000));
   const [one = ''] = cluster.nodeIds.map((node) => join(cluster.nodeFolder(node), 'data'));
   const underLoad = await clustor('ledger', 'show', one, ...keyOf(one));
+  const provenUnderLoad = await clustor('prove', one, ...keyOf(one), '--index', '2');
   await Promise.all(cluster.nodeIds.map((node) => cluster.kill(node)));
   await loading;
   const directories = cluster.nodeIds.map((node) => join(cluster.nodeFolder(node), 'data'));
@@ -97,6 +98,10 @@ test('after kill -9 under load every acknowledged entry is proven, and one whose
   // A living node's directory is read as it is, and says so.
   expect(underLoad.code).toBe(0);
   expect(underLoad.lines[0]).toHaveProperty('usedByPid');
+  const [entry] = provenUnderLoad.lines as ProvenLine[];
+  expect(entry?.directories).toMatchObject([
+    { kind: 'held', segmentMac: 'open', usedByPid: expect.any(Number) as number },
+  ]);
 
   const file = join(cluster.directory, 'acknowledged.txt');
   writeFileSync(file, [...acknowledged.keys()].join('\n'));

@@ -1,14 +1,17 @@
 /** Trailers of closed segments: made in the background, named once synced, made again after a crash (specification §4.1, SCR-5). */
-import { describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 
 import { present } from '../../src/base/assert.ts';
+import { logIndex } from '../../src/base/ids.ts';
 import { segmentIndexFileName } from '../../src/codec/idx-format.ts';
 import { readSegmentHeader, segmentFileName } from '../../src/codec/segment-format.ts';
 import type { LedgerRecord } from '../../src/codec/ledger-records.ts';
 import { nodeCryptography } from '../../src/security/node-cryptography.ts';
+import { gatherEvidence, type EntryFinding } from '../../src/storage/entry-evidence.ts';
 import { listLedger } from '../../src/storage/ledger-listing.ts';
 import { verifyDirectory, type DirectoryVerification } from '../../src/storage/verify-directory.ts';
-import type { CrashKind } from '../../src/testing/sim-file-system.ts';
+import { diskError } from '../../src/testing/sim-disk.ts';
+import { SimFileSystem, type CrashKind } from '../../src/testing/sim-file-system.ts';
 import { StoreWorld } from './store-world.ts';
 
 const limits = {
@@ -163,6 +166,90 @@ describe('a closed segment', () => {
     expect(closings.filter(({ trailerOffset }) => trailerOffset === 0)).toMatchObject([
       { segmentSeq },
     ]);
+  });
+});
+
+describe('evidence of an entry', () => {
+  afterEach(() => {
+    vi.restoreAllMocks();
+  });
+
+  /** From now on the disk refuses what begins there. */
+  function spoilReads(position: number): void {
+    const { read } = SimFileSystem.prototype;
+    vi.spyOn(SimFileSystem.prototype, 'read').mockImplementation(function (
+      this: SimFileSystem,
+      file,
+      from,
+      length,
+    ) {
+      return from === position
+        ? Promise.reject(diskError('EIO', 'the segment'))
+        : read.call(this, file, from, length);
+    });
+  }
+
+  async function findingOf(world: StoreWorld): Promise<EntryFinding | undefined> {
+    const { id } = present(world.partitions[0], 'a partition');
+    const index = logIndex(8);
+    const question = {
+      partitionId: id,
+      indexes: new Set([index]),
+      cryptography: nodeCryptography,
+    };
+    const evidence = await world.settle(gatherEvidence(world.place(), question));
+    return evidence?.findings.get(index);
+  }
+
+  /** Stopped once its closed segment had a trailer. */
+  async function trailed(isEncrypted: boolean): Promise<{
+    readonly world: StoreWorld;
+    readonly path: string;
+    readonly trailerOffset: number;
+  }> {
+    const world = await restarted(5, isEncrypted);
+    await world.run(longMs);
+    world.crash('powerLoss');
+    const { segmentSeq, trailerOffset } = present((await closedOf(world))[0], 'a closed segment');
+    return { world, path: `/data/wal/${segmentFileName(segmentSeq)}`, trailerOffset };
+  }
+
+  test('says that the MAC of its segment was checked, or that there is none', async () => {
+    const open = await restarted(5, true);
+    open.crash('processKill');
+
+    expect(await findingOf(open)).toMatchObject({ kind: 'held', segmentMac: 'open' });
+    expect(await findingOf((await trailed(true)).world)).toMatchObject({
+      kind: 'held',
+      segmentMac: 'good',
+    });
+    expect(await findingOf((await trailed(false)).world)).toMatchObject({
+      kind: 'held',
+      segmentMac: 'none',
+    });
+  });
+
+  test('does not hold where every frame was read and the MAC is wrong all the same', async () => {
+    const { world, path, trailerOffset } = await trailed(true);
+    world.disk.flipBit(path, trailerOffset + 70, 1);
+
+    const finding = await findingOf(world);
+
+    expect(finding).toMatchObject({ kind: 'notHeld' });
+    expect(finding).toHaveProperty('reason', expect.stringContaining('the MAC of the trailer is'));
+  });
+
+  test('holds without a MAC where another entry of the segment, or the trailer, cannot be read', async () => {
+    const { world, path, trailerOffset } = await trailed(true);
+    world.disk.flipBit(path, trailerOffset - 4096 + 100, 1);
+    expect(await findingOf(world)).toMatchObject({ kind: 'held', segmentMac: 'unchecked' });
+
+    const other = await trailed(true);
+    spoilReads(other.trailerOffset);
+    expect(await findingOf(other.world)).toMatchObject({ kind: 'held', segmentMac: 'unchecked' });
+    expect((await verified(other.world)).findings).toContainEqual(
+      expect.objectContaining({ severity: 'damage', what: 'its trailer cannot be read' }),
+    );
   });
 });
 
