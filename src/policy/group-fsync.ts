@@ -93,10 +93,34 @@ export function judgeGroupFsync(input: GroupFsyncInput): GroupFsyncVerdict {
   return allowed;
 }
 
-/** How long to wait before the `failures`-th try, milliseconds. */
-export function groupFsyncBackoffMs(failures: number): number {
-  const { backoffMs, backoffMsMax } = groupFsyncLimits;
-  return Math.min(backoffMs * 2 ** Math.min(Math.max(failures - 1, 0), 16), backoffMsMax);
+/**
+ * When Group-Fsync may be tried again after it had to be ended: each wait is twice the one before, up to the longest. Where it
+ * has held for as long as the longest wait, what was before is over, and the waits begin anew.
+ */
+export class GroupFsyncBackoff {
+  #failures = 0;
+  #untilMs = 0;
+  #enabledMs: number | undefined;
+
+  /** Not before. */
+  get untilMs(): number {
+    return this.#untilMs;
+  }
+
+  /** It is in force. */
+  enabled(nowMs: number): void {
+    this.#enabledMs = nowMs;
+  }
+
+  /** It had to be ended. */
+  failed(nowMs: number): void {
+    const { backoffMs, backoffMsMax } = groupFsyncLimits;
+    const heldMs = this.#enabledMs === undefined ? 0 : nowMs - this.#enabledMs;
+    if (heldMs >= backoffMsMax) this.#failures = 0;
+    this.#untilMs = nowMs + Math.min(backoffMs * 2 ** Math.min(this.#failures, 16), backoffMsMax);
+    this.#failures++;
+    this.#enabledMs = undefined;
+  }
 }
 
 /** Counts slow syncs of a device. */

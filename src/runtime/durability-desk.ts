@@ -11,7 +11,7 @@ import { ClustorError } from '../base/errors.ts';
 import type { LogIndex, NodeId, Term } from '../base/ids.ts';
 import { writeSystemEntry, type DurabilityTransition } from '../codec/system-entry.ts';
 import {
-  groupFsyncBackoffMs,
+  GroupFsyncBackoff,
   groupFsyncLimits,
   judgeGroupFsync,
   type GroupFsyncVerdict,
@@ -67,8 +67,7 @@ export class DurabilityDesk {
   #confirmedTerm = 0;
   #isProposed = false;
   #overruns = 0;
-  #failures = 0;
-  #backoffUntilMs = 0;
+  readonly #backoff = new GroupFsyncBackoff();
   #waiters: Waiter[] = [];
   #isClosed = false;
 
@@ -127,7 +126,8 @@ export class DurabilityDesk {
     this.#epoch = transition.epoch;
     this.#index = place.index;
     if (transition.cause === 'operator') this.#wantedMode = transition.toMode;
-    const { replica, observer } = this.#options;
+    const { replica, observer, clock } = this.#options;
+    if (this.#mode === 'GroupFsync') this.#backoff.enabled(clock.monotonicMs());
     const { index, term } = place;
     observer.emit({
       level: transition.cause === 'predicate' ? 'warn' : 'info',
@@ -186,8 +186,7 @@ export class DurabilityDesk {
         this.#propose('Strict', 'newLeader');
       } else if (isOverrun || this.#verdict().kind === 'refused') {
         this.#overruns = 0;
-        this.#failures++;
-        this.#backoffUntilMs = nowMs + groupFsyncBackoffMs(this.#failures);
+        this.#backoff.failed(nowMs);
         this.#propose('Strict', 'predicate');
       }
     } else if (this.#verdict().kind === 'allowed') {
@@ -262,7 +261,7 @@ export class DurabilityDesk {
     const { gravest } = replica.gate;
     return judgeGroupFsync({
       nowMs: clock.monotonicMs(),
-      backoffUntilMs: this.#backoffUntilMs,
+      backoffUntilMs: this.#backoff.untilMs,
       voters: voters.length,
       blockingVoters: blocking.length,
       deviceViolations: deviceViolations(),

@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import {
   DeviceViolations,
-  groupFsyncBackoffMs,
+  GroupFsyncBackoff,
   judgeGroupFsync,
   type GroupFsyncInput,
 } from '../../src/policy/group-fsync.ts';
@@ -42,9 +42,33 @@ describe('Group-Fsync', () => {
   });
 
   test('waits longer after each failure, at most a quarter of an hour', () => {
-    expect([1, 2, 3, 4, 5, 50].map(groupFsyncBackoffMs)).toEqual([
-      60_000, 120_000, 240_000, 480_000, 900_000, 900_000,
+    const backoff = new GroupFsyncBackoff();
+    const waits = Array.from({ length: 7 }, () => {
+      const nowMs = backoff.untilMs;
+      backoff.enabled(nowMs);
+      backoff.failed(nowMs + 1000);
+      return backoff.untilMs - nowMs - 1000;
+    });
+
+    expect(waits).toEqual([60_000, 120_000, 240_000, 480_000, 900_000, 900_000, 900_000]);
+  });
+
+  test('begins its waits anew where it held for the longest of them, and only there', () => {
+    const backoff = new GroupFsyncBackoff();
+    const waitAfter = (heldMs: number): number => {
+      const nowMs = backoff.untilMs;
+      backoff.enabled(nowMs);
+      backoff.failed(nowMs + heldMs);
+      return backoff.untilMs - nowMs - heldMs;
+    };
+
+    expect([0, 0, 899_999, 900_000, 0].map(waitAfter)).toEqual([
+      60_000, 120_000, 240_000, 60_000, 120_000,
     ]);
+    // What is ended twice held once.
+    const again = backoff.untilMs;
+    backoff.failed(again);
+    expect(backoff.untilMs - again).toBe(240_000);
   });
 });
 

@@ -166,4 +166,29 @@ describe('Group-Fsync', () => {
       groupFsync: { kind: 'refused', clause: 'BackoffRunning' },
     });
   });
+
+  test('comes back by itself a minute after the device was slow', async () => {
+    const { cluster, leader } = await inGroupMode(8);
+    const disk = cluster.world.disk(leader);
+    const wasFactor = disk.latencyFactor;
+    disk.latencyFactor = 100;
+    for (let write = 0; write < 6; write++)
+      await cluster.settle(cluster.write(leader, 'k', `${write}`));
+    await cluster.until('Strict is back', () => durabilityAt(cluster, leader).mode === 'Strict');
+    const strictAtMs = cluster.world.nowMs;
+    disk.latencyFactor = wasFactor;
+    for (let write = 0; write < 8; write++)
+      await cluster.settle(cluster.write(leader, 'k', `${write}`));
+
+    await cluster.until(
+      'it is on again',
+      () => durabilityAt(cluster, leader).mode === 'GroupFsync',
+      90_000,
+    );
+
+    const waitedMs = cluster.world.nowMs - strictAtMs;
+    expect(waitedMs).toBeGreaterThan(55_000);
+    expect(waitedMs).toBeLessThan(65_000);
+    expect(durabilityAt(cluster, leader)).toMatchObject({ groupFsync: { kind: 'allowed' } });
+  });
 });
