@@ -5,16 +5,8 @@ import { defineConfig } from 'vitest/config';
 
 const source = (path: string): string => fileURLToPath(new URL(`./src/${path}`, import.meta.url));
 
-/** What waits for clocks or counts time, or takes the ports that a user would get, has the machine for itself. */
-const timed = [
-  'chaos',
-  'cut-links',
-  'failover',
-  'kv-recovery',
-  'members',
-  'readme-transcript',
-  'up',
-].map((name) => `test/e2e/${name}.test.ts`);
+/** Real processes, but no clusters: they go beside everything else. */
+const alone = ['sim-picture', 'sim-report', 'user-guide'].map((name) => `test/e2e/${name}.test.ts`);
 const e2e = { testTimeout: 120_000, hookTimeout: 120_000 };
 
 export default defineConfig({
@@ -45,24 +37,19 @@ export default defineConfig({
         },
       },
       {
-        // Real processes, real disks, ports of their own: after everything else, as many files at a time as there are cores.
+        extends: true,
+        test: { ...e2e, name: 'tools', include: alone, sequence: { groupOrder: 0 } },
+      },
+      {
+        // Real processes, real disks, ports of their own: one file at a time, after everything else.
         extends: true,
         test: {
           ...e2e,
           name: 'e2e',
           include: ['test/e2e/**/*.test.ts'],
-          exclude: timed,
-          sequence: { groupOrder: 1 },
-        },
-      },
-      {
-        extends: true,
-        test: {
-          ...e2e,
-          name: 'timed',
-          include: timed,
+          exclude: alone,
           fileParallelism: false,
-          sequence: { groupOrder: 2 },
+          sequence: { groupOrder: 1 },
         },
       },
     ],
