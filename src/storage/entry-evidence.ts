@@ -339,14 +339,14 @@ async function framesOf(
   const log = new LiveLog(opened.replay.image.row(partitionId));
   for (const segment of segmentsOf(opened)) {
     if (segment.row === undefined) continue;
-    const tally = new TrailerTally();
+    const tally = segment.row.trailerOffset > 0 ? new TrailerTally() : undefined;
     let badFrames = 0;
     const result = await walkSegment(opened, segment, {
       onBadFrame: () => {
         badFrames++;
       },
       onFrame: (walked) => {
-        addToTally(tally, walked.frame);
+        if (tally !== undefined) addToTally(tally, walked.frame);
         if (walked.partitionId !== partitionId || !log.take(walked)) return;
         // A configuration that is not covered yet is in force all the same.
         const { bytes, start } = walked.frame;
@@ -377,25 +377,30 @@ async function framesOf(
   };
 }
 
-/** A segment that was not read whole has nothing that its trailer could be compared with. */
+/** A segment that was not read whole, or is gone by now, has nothing that its trailer could be compared with. */
 async function trailerState(
   opened: OpenedDirectory,
   read: {
     readonly segment: WalkedSegment;
     readonly result: SegmentScanResult;
-    readonly tally: TrailerTally;
+    /** Where the ledger names a trailer. */
+    readonly tally: TrailerTally | undefined;
     readonly isWhole: boolean;
   },
 ): Promise<SegmentTrailer> {
-  const { row, segmentSeq } = read.segment;
+  const { segment, tally, isWhole } = read;
+  const { row, segmentSeq } = segment;
   const { header } = read.result;
-  if (row === undefined || row.trailerOffset === 0) return { mac: 'open' };
-  if (header === undefined || !read.isWhole) return { mac: 'unchecked' };
-  const fields = read.tally.finish(segmentSeq);
-  const { mac, fault } = await checkTrailer(opened, { row, header, fields });
-  if (mac === 'unchecked') return { mac };
-  const known = mac === 'checked' ? 'good' : mac;
-  return fault === undefined ? { mac: known } : { mac: known, fault };
+  if (row === undefined || tally === undefined) return { mac: 'open' };
+  if (header === undefined || !isWhole) return { mac: 'unchecked' };
+  const { trailerOffset } = row;
+  const fields = tally.finish(segmentSeq);
+  const verdict = await unlessGone(
+    checkTrailer(opened, { segmentSeq, trailerOffset, header, fields }),
+  );
+  if (verdict === undefined || verdict.mac === 'unchecked') return { mac: 'unchecked' };
+  const mac = verdict.mac === 'checked' ? 'good' : verdict.mac;
+  return verdict.fault === undefined ? { mac } : { mac, fault: verdict.fault };
 }
 
 function foundFrame(

@@ -3,12 +3,12 @@ import type { LogIndex, PartitionId } from '../base/ids.ts';
 import { frameIndex, framePartitionId, verifyLeaf, type LeafHash } from '../codec/entry-frame.ts';
 import { cutRange, type IndexRange } from '../base/index-ranges.ts';
 import { segmentFileName } from '../codec/segment-format.ts';
-import { segmentTrailerFault, TrailerTally } from '../codec/segment-trailer.ts';
-import { isBadSector } from './block-reads.ts';
+import { TrailerTally } from '../codec/segment-trailer.ts';
 import type { JournalKeys } from './journal-keys.ts';
 import type { DamagedRange, SegmentDamage } from './log-store-types.ts';
 import { scanSegment, type SegmentScanOptions } from './segment-scan.ts';
-import { addToTally, readTrailer } from './trailer-writer.ts';
+import { checkTrailer } from './trailer-check.ts';
+import { addToTally } from './trailer-writer.ts';
 
 /** Reasons told of one segment. */
 const reasonsMax = 16;
@@ -75,9 +75,10 @@ export async function checkSegment(segment: SegmentToCheck): Promise<SegmentDama
   const { header } = result;
   if (header === undefined) reasons.push(result.endedAt);
   if (header !== undefined && segment.trailerOffset > 0) {
-    const bytes = await trailerOf(segment, path);
-    const check = segment.keys.trailerMac(header) ?? 'unchecked';
-    const fault = segmentTrailerFault(bytes, tally.finish(segmentSeq), check);
+    const { trailerOffset } = segment;
+    const fields = tally.finish(segmentSeq);
+    const trailed = { segmentSeq, trailerOffset, header, fields };
+    const { fault } = await checkTrailer({ fileSystem, folder, keys: segment.keys }, trailed);
     if (fault !== undefined) reasons.push(fault);
   }
   const ranges = missingOf(before, segment.expected(), seen);
@@ -85,19 +86,6 @@ export async function checkSegment(segment: SegmentToCheck): Promise<SegmentDama
   return reasons.length === 0 || !segment.isSame()
     ? undefined
     : { segmentSeq, reasons: reasons.slice(0, reasonsMax), ranges };
-}
-
-/** Its trailer; nothing where the disk does not give it back. */
-async function trailerOf(
-  { fileSystem, trailerOffset }: SegmentToCheck,
-  path: string,
-): Promise<Uint8Array> {
-  try {
-    return await readTrailer(fileSystem, path, trailerOffset);
-  } catch (error) {
-    if (isBadSector(error)) return new Uint8Array(0);
-    throw error;
-  }
 }
 
 /** What was there before and is still there, and was not met. */

@@ -115,9 +115,10 @@ async function syncSnapshot(fileSystem: FileSystem, snapshot: string): Promise<v
   await unlessGone(fileSystem.syncDirectory(snapshot));
 }
 
-/** A node that runs gives segments and snapshots back while they are looked at. */
-export async function unlessGone(work: Promise<void>): Promise<void> {
-  await work.catch((error: unknown) => {
-    if (!isMissing(error)) throw error;
+/** A node that runs gives segments and snapshots back while they are looked at: `undefined` then. */
+export function unlessGone<T>(work: Promise<T>): Promise<T | undefined> {
+  return work.catch((error: unknown) => {
+    if (isMissing(error)) return undefined;
+    throw error;
   });
 }

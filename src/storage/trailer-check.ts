@@ -3,12 +3,12 @@ import { segmentFileName, type SegmentHeader } from '../codec/segment-format.ts'
 import { segmentTrailerFault, type SegmentTrailerFields } from '../codec/segment-trailer.ts';
 import { isBadSector } from './block-reads.ts';
 import type { OpenedDirectory } from './journal-walk.ts';
-import type { SegmentRow } from './ledger-image.ts';
 import { readTrailer } from './trailer-writer.ts';
 
 /** A closed segment whose trailer the ledger names. */
 export interface TrailedSegment {
-  readonly row: SegmentRow;
+  readonly segmentSeq: number;
+  readonly trailerOffset: number;
   readonly header: SegmentHeader;
   /** What the trailer must say, by the frames that were read. */
   readonly fields: SegmentTrailerFields;
@@ -24,14 +24,14 @@ export interface TrailerVerdict {
 
 /** Reads and checks it, past the page cache. */
 export async function checkTrailer(
-  { fileSystem, folder, keys }: OpenedDirectory,
-  { row, header, fields }: TrailedSegment,
+  { fileSystem, folder, keys }: Pick<OpenedDirectory, 'fileSystem' | 'folder' | 'keys'>,
+  { segmentSeq, trailerOffset, header, fields }: TrailedSegment,
 ): Promise<TrailerVerdict> {
   const check = keys.trailerMac(header) ?? 'unchecked';
-  const path = `${folder}/${segmentFileName(row.segmentSeq)}`;
+  const path = `${folder}/${segmentFileName(segmentSeq)}`;
   let bytes: Uint8Array;
   try {
-    bytes = await readTrailer(fileSystem, path, row.trailerOffset);
+    bytes = await readTrailer(fileSystem, path, trailerOffset);
   } catch (error) {
     if (isBadSector(error)) return { mac: 'unchecked', fault: 'its trailer cannot be read' };
     throw error;

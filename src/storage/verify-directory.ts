@@ -178,7 +178,12 @@ class DirectoryVerifier {
     else if (result.endOffset < segment.coveredEnd)
       this.#damage(where, `it ends at ${result.endOffset}, covered up to ${segment.coveredEnd}`);
     if (result.header !== undefined && row.trailerOffset > 0)
-      await this.#trailer(opened, { row, header: result.header, fields: tally.finish(segmentSeq) });
+      await this.#trailer(opened, {
+        segmentSeq,
+        trailerOffset: row.trailerOffset,
+        header: result.header,
+        fields: tally.finish(segmentSeq),
+      });
     for (const wrong of indexed.values())
       this.#damage(
         `${where} block ${wrong.block} offset ${wrong.offset}`,
@@ -188,9 +193,9 @@ class DirectoryVerifier {
 
   /** A trailer is missed only where the ledger names one (specification SCR-5). */
   async #trailer(opened: OpenedDirectory, closed: TrailedSegment): Promise<void> {
-    const where = `segment ${closed.row.segmentSeq}`;
+    const where = `segment ${closed.segmentSeq}`;
     const { mac, fault } = await checkTrailer(opened, closed);
-    if (mac === 'unchecked')
+    if (fault === undefined && mac === 'unchecked')
       this.note(where, 'the MAC of its trailer was not checked: that needs its key');
     if (fault === undefined) this.#trailers++;
     else this.#damage(where, fault);
