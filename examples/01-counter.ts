@@ -29,7 +29,7 @@ const nodes = await Promise.all(voters.map(async ({ nodeId: id, address }) => {
   const files = { certificateFile: `${directory}/certificate.pem`, privateKeyFile: `${directory}/key.pem`, trustBundleFile: `${directory}/ca.pem` };
   await Promise.all([writeFile(files.certificateFile, certificatePem), writeFile(files.privateKeyFile, privateKeyPem), writeFile(files.trustBundleFile, authority.certificatePem)]);
   await initializeReplicas({ directory: `${directory}/data`, clusterId: cluster, nodeId: id, partitions });
-  return openNode({ directory: `${directory}/data`, clusterId: cluster, nodeId: id, listen: address, certificates: files, createStateMachine: counter });
+  return openNode({ directory: `${directory}/data`, clusterId: cluster, nodeId: id, listen: address, certificates: files, createStateMachine: counter, diskPolicy: 'warn' });
 }));
 const [first, second] = nodes.map((node) => node.partitions[0]);
 const { index, result } = await first!.append(Buffer.from('40'));

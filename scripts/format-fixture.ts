@@ -3,9 +3,11 @@
  *
  *   npx tsx scripts/format-fixture.ts test/fixtures/formats/v1/plain
  *   npx tsx scripts/format-fixture.ts test/fixtures/formats/v1/encrypted --encrypted
+ *   npx tsx scripts/format-fixture.ts test/fixtures/formats/v1/blake3 --blake3
  *
  * A fixture that is there is never written again: the folder must not exist. Zeros at the ends of files are left out. An
- * encrypted one has its KEK beside it, in `kek.json`, and blocks under two key epochs.
+ * encrypted one has its KEK beside it, in `kek.json`, and blocks under two key epochs. Merkle leaves are by SHA-256 unless
+ * BLAKE3 is asked for.
  */
 import {
   copyFileSync,
@@ -34,6 +36,7 @@ import {
 import { EntryFrameWriter } from '../src/codec/entry-frame.ts';
 import { createKeyFile, openKeyFile } from '../src/platform/key-files.ts';
 import { nodeClock } from '../src/platform/node-clock.ts';
+import { loadBlake3 } from '../src/security/blake3.ts';
 import { nodeCryptography } from '../src/security/node-cryptography.ts';
 import { nodeEntropy } from '../src/platform/node-entropy.ts';
 import { openNodeFileSystem } from '../src/platform/node-file-system.ts';
@@ -55,6 +58,8 @@ const encryption =
   kind === '--encrypted'
     ? { keyProvider: await openKeyFile(kekFile), cryptography: nodeCryptography }
     : undefined;
+const leafHash = kind === '--blake3' ? 'blake3' : 'sha256';
+await loadBlake3();
 const fileSystem = await openNodeFileSystem({});
 /** What a reader must find, by partition: term and payload of each entry. */
 const expected = new Map<PartitionId, { term: number; payload: string }[]>();
@@ -99,7 +104,7 @@ async function append(
   const index = entries.length + 1;
   const writer =
     index % 2 === 0
-      ? new EntryFrameWriter(partition, nodeCryptography.sha256)
+      ? new EntryFrameWriter(partition, { name: leafHash, hashes: nodeCryptography })
       : new EntryFrameWriter(partition);
   const bytes = new Uint8Array(writer.overheadBytes + payload.length);
   const entry = {

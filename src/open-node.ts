@@ -18,9 +18,11 @@ import { silentObserver, type Observer } from './ports/observer.ts';
 import type { StateMachine } from './ports/state-machine.ts';
 import type { RaftSettings } from './raft/index.ts';
 import { initializeNode, planPartition, type PartitionPlan } from './runtime/bootstrap.ts';
+import type { MerkleLeaves } from './runtime/leaf-gate.ts';
 import type { NodeLimits } from './runtime/limits.ts';
 import { ClustorNode } from './runtime/node.ts';
 import { parseAddress } from './runtime/node-address.ts';
+import { loadBlake3 } from './security/blake3.ts';
 import { nodeCryptography } from './security/node-cryptography.ts';
 import type { JournalEncryption } from './storage/key-ring.ts';
 import type { LogStoreLimits } from './storage/log-store-types.ts';
@@ -58,15 +60,22 @@ export interface OpenNodeOptions {
   readonly limits?: Partial<NodeLimits>;
   readonly storage?: Partial<LogStoreLimits>;
   readonly raft?: Partial<RaftSettings>;
-  /** What to do about a disk that is not safe: refuse to start, or say so. @defaultValue `warn` */
+  /**
+   * What to do about a disk that is not safe (tmpfs, network, no barriers): refuse to start unless a `disk_override.json` in the data directory
+   * allows it, or only say so (development). @defaultValue `refuse`
+   */
   readonly diskPolicy?: DiskPolicy;
   /**
    * Encrypts the journal with keys that the provider wraps; a directory that was encrypted opens with its provider only.
    * @defaultValue 'none'
    */
   readonly encryption?: EncryptionOption;
-  /** Whether entries that this node frames as a leader carry a Merkle leaf of 32 bytes. @defaultValue true */
-  readonly merkleLeaves?: boolean;
+  /**
+   * By which hash entries that this node frames as a leader carry a Merkle leaf of 32 bytes, or `none`. `blake3` is used only
+   * while every member has said that it knows it, `sha256` until then.
+   * @defaultValue `sha256`
+   */
+  readonly merkleLeaves?: MerkleLeaves;
   /** How syncs are done; the best one that the disk allows by default. */
   readonly ioWriterMode?: IoWriterMode;
   /** Wraps the disk, for tests that kill the process between two steps. */
@@ -79,7 +88,7 @@ export async function openNode(options: OpenNodeOptions): Promise<ClustorNode> {
   // What can be refused without opening anything is refused first: what is open keeps a process alive.
   const listen = parseAddress(options.listen);
   const advertisedAddress = advertisedOf(options);
-  await installPlatformCrc32c();
+  await Promise.all([installPlatformCrc32c(), loadBlake3()]);
   const { keeper, disk } = await openKeeperAndDisk(options, observer);
   let admin: AdminHttp | undefined;
   const transport = openTlsTransport({
@@ -102,7 +111,7 @@ export async function openNode(options: OpenNodeOptions): Promise<ClustorNode> {
   };
   try {
     const { directory, createStateMachine, limits, storage, raft, diskPolicy } = options;
-    const policy = diskPolicy ?? 'warn';
+    const policy = diskPolicy ?? 'refuse';
     const wallMs = nodeClock.wallMs();
     const diskReport = await admitDisk({ directory, policy, wallMs, observer });
     const node = await ClustorNode.open({
@@ -113,7 +122,7 @@ export async function openNode(options: OpenNodeOptions): Promise<ClustorNode> {
       transport,
       clock: nodeClock,
       entropy: nodeEntropy,
-      ...(options.merkleLeaves === false ? {} : { leafHash: nodeCryptography.sha256 }),
+      merkleLeaves: options.merkleLeaves ?? 'sha256',
       observer,
       createStateMachine,
       diskReport,

@@ -11,6 +11,28 @@ const behaviourTests = 'test/scenarios/behaviour-replication.test.ts';
 /** Mutants of replication. */
 export const replicationMutants: readonly Mutant[] = [
   {
+    name: 'leaves-nobody-knows',
+    breaks:
+      'ENT-5: a leader gives entries leaves by BLAKE3, though a member has not said that it knows them',
+    file: 'src/runtime/leaf-gate.ts',
+    edits: [{ find: 'if (unaware === undefined) return', replace: 'if (unaware !== null) return' }],
+    expected: 'tests',
+    tests: ['test/scenarios/versions.test.ts'],
+  },
+  {
+    name: 'leaf-by-one-hash',
+    breaks: 'ENT-5: every leaf is taken for one by SHA-256',
+    file: 'src/codec/entry-frame.ts',
+    edits: [
+      {
+        find: "(u16At(bytes, offset + 2) & flagBlake3) === 0 ? 'sha256'",
+        replace: "offset >= 0 ? 'sha256'",
+      },
+    ],
+    expected: 'tests',
+    tests: ['test/codec/entry-frame.test.ts'],
+  },
+  {
     name: 'count-self-before-durable',
     breaks: 'KER-2: a leader counts its own entries as soon as they are appended',
     file: leader,

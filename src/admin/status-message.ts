@@ -18,6 +18,7 @@ import {
   JournalSchema,
   LatencyWindowSchema,
   LeaseSchema,
+  LeavesSchema,
   MemberSchema,
   PartitionSchema,
   QuarantineSchema,
@@ -124,6 +125,10 @@ export function partitionMessage(row: PartitionStatus): Partition {
     isHibernating: row.isHibernating,
     durability: durabilityMessage(row.durability),
     lease: create(LeaseSchema, row.lease),
+    leaves: create(LeavesSchema, {
+      ...row.leaves,
+      nodeId: row.leaves.nodeId === undefined ? undefined : BigInt(row.leaves.nodeId),
+    }),
     quarantines: row.quarantines.map(quarantineMessage),
     ...(row.snapshots === undefined ? {} : { snapshots: snapshotsMessage(row.snapshots) }),
   });

@@ -197,7 +197,7 @@ function entryLine(partitionId: PartitionId, entry: DumpedEntry): object {
     block: entry.block,
     offset: entry.offset,
     crc: entry.crc.toString(16).padStart(8, '0'),
-    leaf: leaf === undefined ? undefined : hexOf(leaf),
+    ...(leaf === undefined ? {} : { leaf: hexOf(leaf), leafHash: entry.leafHash }),
     isCovered: entry.isCovered,
   };
 }

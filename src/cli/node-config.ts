@@ -4,6 +4,7 @@ import { dirname, resolve } from 'node:path';
 import { ClustorError, messageOf } from '../base/errors.ts';
 import { clusterId } from '../base/ids.ts';
 import { defaultRaftSettings, type RaftSettings } from '../raft/index.ts';
+import type { MerkleLeaves } from '../runtime/leaf-gate.ts';
 import { defaultNodeLimits, type NodeLimits } from '../runtime/limits.ts';
 import { parseAddress, portMax } from '../runtime/node-address.ts';
 import { defaultLogStoreLimits, type LogStoreLimits } from '../storage/log-store-types.ts';
@@ -30,7 +31,7 @@ export interface NodeConfig {
   readonly storage?: Partial<LogStoreLimits>;
   readonly raft?: Partial<RaftSettings>;
   readonly encryption?: KeyConfig;
-  readonly merkleLeaves?: boolean;
+  readonly merkleLeaves?: MerkleLeaves;
 }
 
 /** Says what a field needs instead of its value, if that is wrong: `a string`, or the problem of a field of its own. */
@@ -78,7 +79,12 @@ const fields: Readonly<Record<keyof NodeConfig, Field>> = {
     // Looked at where it is used; it has an error of its own.
     rotateAfterDays: { check: () => undefined },
   }),
-  merkleLeaves: flag,
+  merkleLeaves: {
+    check: (value, name) =>
+      value === 'sha256' || value === 'blake3' || value === 'none'
+        ? undefined
+        : needs('sha256, blake3 or none', name),
+  },
 };
 
 /** Reads a configuration; paths in it become absolute. @throws ClustorError `CLUSTOR_INVALID_ARGUMENT`. */

@@ -6,6 +6,7 @@ import { partitionId, type PartitionId } from '../base/ids.ts';
 import { journalEncryption } from '../open-node.ts';
 import { openNodeFileSystem } from '../platform/node-file-system.ts';
 import type { FileSystem } from '../ports/file-system.ts';
+import { loadBlake3 } from '../security/blake3.ts';
 import type { DirectoryPlace } from '../storage/journal-walk.ts';
 import { readRegistry, registryPath } from '../storage/node-registry.ts';
 import { keyProviderOf, type KeyOptions } from './key-options.ts';
@@ -36,6 +37,7 @@ export async function withOfflineDirectory<T>(
   await demandDirectory(path);
   const keyProvider = await keyProviderOf(options);
   const encryption = journalEncryption(keyProvider === undefined ? 'none' : { keyProvider });
+  await loadBlake3();
   const fileSystem = await openNodeFileSystem({});
   try {
     if ((await readRegistry(fileSystem, path)) === undefined)

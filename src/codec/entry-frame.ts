@@ -2,9 +2,10 @@
  * The frame of one log entry: built once by the leader; the same bytes go to the journal, to every peer and to apply.
  *
  * ```
- * header  12  version u8 = 1 · codec u8 = 0 · flags u16 (bit 0 system entry) · body_len u32 · trailer_len u32 (4 or 36)
+ * header  12  version u8 = 1 · codec u8 = 0 · flags u16 (bit 0 system entry, bit 1 leaf by BLAKE3) · body_len u32 ·
+ *             trailer_len u32 (4 or 36)
  * body        partition_id 16 · term u64 · index u64 · metadata_len u16 · metadata · payload
- * trailer     crc32c u32 over header ‖ body · [Merkle leaf 32 = SHA-256(header ‖ body ‖ crc)]
+ * trailer     crc32c u32 over header ‖ body · [Merkle leaf 32 = SHA-256 or BLAKE3 (header ‖ body ‖ crc)]
  * ```
  * All integers little-endian. A frame carries its own partition, term and index, so that a frame found on disk says what
  * it is, and a torn or foreign one is told apart by its CRC. After a crash a frame counts only if it is whole.
@@ -26,7 +27,11 @@ import type { Layout } from './layout.ts';
 export const entryHeaderLayout: Layout = [
   { name: 'version', type: 'u8', note: 'of the format: 1' },
   { name: 'codec', type: 'u8', note: 'of the payload: 0, as it is' },
-  { name: 'flags', type: 'u16', note: "bit 0: an entry of the system's own" },
+  {
+    name: 'flags',
+    type: 'u16',
+    note: "bit 0: an entry of the system's own; bit 1: its leaf is by BLAKE3",
+  },
   { name: 'bodyBytes', type: 'u32', note: 'bytes of the body' },
   { name: 'trailerBytes', type: 'u32', note: 'bytes of the trailer: 4, or 36 with a leaf' },
 ];
@@ -46,7 +51,12 @@ export const entryBodyLayout: Layout = [
 /** Trailer of a frame; without a leaf it ends behind the CRC. */
 export const entryTrailerLayout: Layout = [
   { name: 'crc', type: 'u32', note: 'CRC-32C over header and body' },
-  { name: 'leaf', type: 'bytes', count: 32, note: 'SHA-256 over header, body and CRC' },
+  {
+    name: 'leaf',
+    type: 'bytes',
+    count: 32,
+    note: 'SHA-256, or BLAKE3 where the flag says so, over header, body and CRC',
+  },
 ];
 
 /** Bytes of the header. */
@@ -65,9 +75,20 @@ export const entryBodyBytesMax: number = 4 * 1024 * 1024 - 4096;
 const two32 = 0x1_0000_0000;
 const highWordMax = 0x1f_ffff;
 const flagSystem = 1;
+const flagBlake3 = 2;
+const flagsKnown = flagSystem | flagBlake3;
 
-/** How a leaf is hashed: SHA-256. */
-export type LeafHash = (bytes: Uint8Array) => Uint8Array;
+/** How leaves are hashed. @public */
+export type LeafHashName = 'sha256' | 'blake3';
+
+/** Whoever reads leaves needs all: a frame says by which one its leaf was made. Each gives 32 bytes. */
+export type LeafHashes = Readonly<Record<LeafHashName, (bytes: Uint8Array) => Uint8Array>>;
+
+/** Which leaves a writer makes, and with what. */
+export interface LeafRecipe {
+  readonly name: LeafHashName;
+  readonly hashes: LeafHashes;
+}
 
 /** Fields of an entry to be framed; the object may be reused. */
 export interface EntryToFrame {
@@ -81,14 +102,16 @@ export interface EntryToFrame {
 /** Writes frames of one partition, with a Merkle leaf each when it is given how to hash one. */
 export class EntryFrameWriter {
   readonly #partition = new Uint8Array(16);
-  readonly #leafHash: LeafHash | undefined;
+  readonly #leaf: LeafRecipe | undefined;
+  readonly #leafFlag: number;
   /** Bytes of each frame besides metadata and payload. */
   readonly overheadBytes: number;
 
-  constructor(partitionId: PartitionId, leafHash?: LeafHash) {
+  constructor(partitionId: PartitionId, leaf?: LeafRecipe) {
     uuidToBytes(partitionId, this.#partition, 0);
-    this.#leafHash = leafHash;
-    this.overheadBytes = entryFrameOverheadBytes + (leafHash === undefined ? 0 : leafBytes);
+    this.#leaf = leaf;
+    this.#leafFlag = leaf?.name === 'blake3' ? flagBlake3 : 0;
+    this.overheadBytes = entryFrameOverheadBytes + (leaf === undefined ? 0 : leafBytes);
   }
 
   /** Writes a frame at `offset` and returns the offset behind it. `view` spans `target`. */
@@ -97,10 +120,10 @@ export class EntryFrameWriter {
     const body = offset + entryHeaderBytes;
     view.setUint8(offset, 1);
     view.setUint8(offset + 1, 0);
-    view.setUint16(offset + 2, entry.isSystem ? flagSystem : 0, true);
+    view.setUint16(offset + 2, (entry.isSystem ? flagSystem : 0) | this.#leafFlag, true);
     view.setUint32(offset + 4, bodyFixedBytes + metadata.length + payload.length, true);
-    const leafHash = this.#leafHash;
-    const trailerBytes = leafHash === undefined ? entryTrailerBytes : entryLeafTrailerBytes;
+    const recipe = this.#leaf;
+    const trailerBytes = recipe === undefined ? entryTrailerBytes : entryLeafTrailerBytes;
     view.setUint32(offset + 8, trailerBytes, true);
     target.set(this.#partition, body);
     writeU64(view, body + 16, entry.term);
@@ -110,8 +133,8 @@ export class EntryFrameWriter {
     target.set(payload, body + bodyFixedBytes + metadata.length);
     const end = body + bodyFixedBytes + metadata.length + payload.length;
     view.setUint32(end, crc32c(target, offset, end), true);
-    if (leafHash !== undefined) {
-      const leaf = leafHash(target.subarray(offset, end + entryTrailerBytes));
+    if (recipe !== undefined) {
+      const leaf = recipe.hashes[recipe.name](target.subarray(offset, end + entryTrailerBytes));
       assert(leaf.length === leafBytes, 'a leaf has 32 bytes');
       target.set(leaf, end + entryTrailerBytes);
     }
@@ -123,11 +146,13 @@ export class EntryFrameWriter {
 export function frameBytesAt(bytes: Uint8Array, offset: number, end: number): number {
   if (end - offset < entryHeaderBytes) return 0;
   if (bytes[offset] !== 1 || bytes[offset + 1] !== 0) return -1;
-  if ((bytes[offset + 2] ?? 0) > flagSystem || bytes[offset + 3] !== 0) return -1;
+  const flags = u16At(bytes, offset + 2);
+  if (flags > flagsKnown) return -1;
   const bodyBytes = u32At(bytes, offset + 4);
   const trailerBytes = u32At(bytes, offset + 8);
   if (bodyBytes < bodyFixedBytes || bodyBytes > entryBodyBytesMax) return -1;
   if (trailerBytes !== entryTrailerBytes && trailerBytes !== entryLeafTrailerBytes) return -1;
+  if ((flags & flagBlake3) !== 0 && trailerBytes !== entryLeafTrailerBytes) return -1;
   const total = entryHeaderBytes + bodyBytes + trailerBytes;
   if (end - offset < total) return 0;
   const metadataBytes = u16At(bytes, offset + entryHeaderBytes + 32);
@@ -157,6 +182,11 @@ export function frameLeaf(bytes: Uint8Array, offset: number): Uint8Array | undef
   return bytes.subarray(end - leafBytes, end);
 }
 
+/** By what the leaf of a frame is made that has one. */
+export function frameLeafHash(bytes: Uint8Array, offset: number): LeafHashName {
+  return (u16At(bytes, offset + 2) & flagBlake3) === 0 ? 'sha256' : 'blake3';
+}
+
 /** What a leaf is the hash of: header, body and CRC (specification ENT-5). */
 export function frameLeafInput(bytes: Uint8Array, offset: number): Uint8Array {
   const end = offset + entryHeaderBytes + u32At(bytes, offset + 4) + entryTrailerBytes;
@@ -164,10 +194,10 @@ export function frameLeafInput(bytes: Uint8Array, offset: number): Uint8Array {
 }
 
 /** Whether a whole frame has no leaf, or the right one. */
-export function verifyLeaf(bytes: Uint8Array, offset: number, hash: LeafHash): boolean {
+export function verifyLeaf(bytes: Uint8Array, offset: number, hashes: LeafHashes): boolean {
   const leaf = frameLeaf(bytes, offset);
   if (leaf === undefined) return true;
-  const right = hash(frameLeafInput(bytes, offset));
+  const right = hashes[frameLeafHash(bytes, offset)](frameLeafInput(bytes, offset));
   return right.length === leafBytes && leaf.every((value, at) => right[at] === value);
 }
 

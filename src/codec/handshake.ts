@@ -14,6 +14,8 @@ export const wireExtensions = {
   wideFrame: 2,
   wideCount: 4,
   experimental: 8,
+  /** Frames whose Merkle leaf is by BLAKE3 are understood. */
+  blake3Leaves: 16,
 } as const;
 
 /** What one side says of itself. */
@@ -57,7 +59,7 @@ export function ownHandshake(
     catalogMajor: 1,
     catalogMinor: 0,
     bodyBytesMax,
-    extensions: wireExtensions.forwardCompat,
+    extensions: wireExtensions.forwardCompat | wireExtensions.blake3Leaves,
     forwardParseMaxMinor: 0,
     address: '',
     ...self,

@@ -3,7 +3,7 @@
  * real node. Chance (salts, keys) comes from the entropy port.
  *
  * Contract for implementers:
- * - AES-256-GCM with 12-byte nonces and whole 16-byte tags (NIST SP 800-38D), SHA-256, and HKDF (RFC 5869) and HMAC with it.
+ * - AES-256-GCM with 12-byte nonces and whole 16-byte tags (NIST SP 800-38D), SHA-256, BLAKE3, and HKDF (RFC 5869) and HMAC with it.
  * - {@link BlockCipher.open} leaves plaintext only behind a tag that verified; otherwise it leaves zeros (KER-7).
  */
 
@@ -47,6 +47,8 @@ export interface KeyDerivation {
 export interface Cryptography {
   /** SHA-256: 32 bytes. */
   sha256(bytes: Uint8Array): Uint8Array;
+  /** BLAKE3: 32 bytes. */
+  blake3(bytes: Uint8Array): Uint8Array;
   /** HMAC-SHA256: 32 bytes. */
   hmacSha256(key: Uint8Array, bytes: Uint8Array): Uint8Array;
   /** HKDF-SHA256: 32 bytes. */

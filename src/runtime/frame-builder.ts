@@ -6,12 +6,13 @@
 import { present, unreachable } from '../base/assert.ts';
 import { ByteWriter } from '../base/bytes.ts';
 import type { LogIndex, PartitionId, Term } from '../base/ids.ts';
-import { EntryFrameWriter, type LeafHash } from '../codec/entry-frame.ts';
+import { EntryFrameWriter, type LeafHashes } from '../codec/entry-frame.ts';
 import { ingestMetadataBytes, writeIngestMetadata } from '../codec/entry-metadata.ts';
 import { noOpPayload, writeSystemEntry, type SystemEntry } from '../codec/system-entry.ts';
 import type { Effect } from '../raft/index.ts';
 import type { FrameBatch } from '../storage/log-store-types.ts';
 import { systemEntryOf } from './configuration-entry.ts';
+import type { LeafGate, MerkleLeaves } from './leaf-gate.ts';
 import type { Proposal } from './proposals.ts';
 import type { ReceivedFrames } from './received-frames.ts';
 
@@ -35,13 +36,23 @@ export interface BatchMaterial {
 const metadataScratch = new Uint8Array(2048);
 const noBytes: Uint8Array = new Uint8Array(0);
 
+/** Which leaves entries get at the moment, and with what they are made. */
+type Leaves = Pick<LeafGate, 'hashes' | 'status'>;
+
+const noLeaves: Leaves = {
+  hashes: undefined,
+  status: () => ({ wanted: 'none', used: 'none', failedClause: 'None', nodeId: undefined }),
+};
+
 /** See the file comment. */
 export class FrameBuilder {
-  readonly #writer: EntryFrameWriter;
+  readonly #leaves: Leaves;
+  readonly #writers: Readonly<Record<MerkleLeaves, EntryFrameWriter>>;
 
-  /** Frames carry Merkle leaves when it is given how to hash them (specification ENT-5). */
-  constructor(partitionId: PartitionId, leafHash?: LeafHash) {
-    this.#writer = new EntryFrameWriter(partitionId, leafHash);
+  /** Frames carry Merkle leaves as they are allowed when they are built (specification ENT-5). */
+  constructor(partitionId: PartitionId, leaves: Leaves = noLeaves) {
+    this.#leaves = leaves;
+    this.#writers = leafWriters(partitionId, leaves.hashes);
   }
 
   /** What an effect of the core appends, with the configurations that stand in it. */
@@ -109,11 +120,12 @@ export class FrameBuilder {
     count: number,
     payload: Uint8Array,
   ): Uint8Array {
-    const bytes = new Uint8Array((this.#writer.overheadBytes + payload.length) * count);
+    const writer = this.#writers[this.#leaves.status().used];
+    const bytes = new Uint8Array((writer.overheadBytes + payload.length) * count);
     const view = new DataView(bytes.buffer);
     let offset = 0;
     for (let position = 0; position < count; position++) {
-      offset = this.#writer.write(bytes, view, offset, {
+      offset = writer.write(bytes, view, offset, {
         term: place.term,
         index: (place.firstIndex + position) as LogIndex,
         isSystem: true,
@@ -126,10 +138,11 @@ export class FrameBuilder {
 
   /** Frames of a batch, contiguous. */
   proposals(batch: readonly Proposal[], place: BatchPlace): Uint8Array {
+    const writer = this.#writers[this.#leaves.status().used];
     let total = 0;
     for (const proposal of batch)
       total +=
-        this.#writer.overheadBytes +
+        writer.overheadBytes +
         proposal.metadata.length +
         ingestMetadataBytes +
         proposal.payload.length;
@@ -150,9 +163,22 @@ export class FrameBuilder {
       entry.index = index as LogIndex;
       entry.metadata = metadataScratch.subarray(0, ingestMetadataBytes + proposal.metadata.length);
       entry.payload = proposal.payload;
-      offset = this.#writer.write(bytes, view, offset, entry);
+      offset = writer.write(bytes, view, offset, entry);
       index++;
     }
     return bytes;
   }
+}
+
+function leafWriters(
+  partitionId: PartitionId,
+  hashes: LeafHashes | undefined,
+): Readonly<Record<MerkleLeaves, EntryFrameWriter>> {
+  const none = new EntryFrameWriter(partitionId);
+  if (hashes === undefined) return { none, sha256: none, blake3: none };
+  return {
+    none,
+    sha256: new EntryFrameWriter(partitionId, { name: 'sha256', hashes }),
+    blake3: new EntryFrameWriter(partitionId, { name: 'blake3', hashes }),
+  };
 }

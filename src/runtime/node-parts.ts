@@ -1,6 +1,6 @@
 /** What a node is made of. */
 import type { ClusterId, Incarnation, NodeId, PartitionId } from '../base/ids.ts';
-import type { LeafHash } from '../codec/entry-frame.ts';
+import type { LeafHashes } from '../codec/entry-frame.ts';
 import { ownHandshake, type Handshake, type WireCapabilities } from '../codec/handshake.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Cryptography } from '../ports/cryptography.ts';
@@ -12,6 +12,7 @@ import type { Transport } from '../ports/transport.ts';
 import type { RaftSettings } from '../raft/index.ts';
 import type { JournalEncryption } from '../storage/key-ring.ts';
 import type { LogStoreLimits } from '../storage/log-store-types.ts';
+import type { MerkleLeaves } from './leaf-gate.ts';
 import type { NodeLimits } from './limits.ts';
 
 /** Everything a node is made of. @public */
@@ -25,15 +26,15 @@ export interface NodeParts {
   readonly transport: Transport;
   readonly clock: Clock;
   readonly entropy: Entropy;
-  /** Hashes the Merkle leaves of entries that are framed here; none are written without it. */
-  readonly leafHash?: LeafHash;
+  /** The Merkle leaves of entries that are framed here; they need {@link NodeParts.cryptography}. @defaultValue 'none' */
+  readonly merkleLeaves?: MerkleLeaves;
   readonly observer: Observer;
   /** Makes the machine of a partition; called once per hosted partition. */
   readonly createStateMachine: (partitionId: PartitionId) => StateMachine;
   readonly limits?: Partial<NodeLimits> | undefined;
   readonly storage?: Partial<LogStoreLimits>;
   readonly raft?: Partial<RaftSettings>;
-  /** Hashes snapshots. @defaultValue that of `encryption`; a node with neither takes none. */
+  /** Hashes snapshots and Merkle leaves. @defaultValue that of `encryption`; a node with neither takes none. */
   readonly cryptography?: Cryptography | undefined;
   /** Encrypts the journal. */
   readonly encryption?: JournalEncryption | undefined;
@@ -47,4 +48,13 @@ export interface NodeParts {
 export function handshakeOf(parts: NodeParts, bootId: Incarnation): Handshake {
   const { clusterId, nodeId, advertisedAddress = '', capabilities } = parts;
   return ownHandshake({ clusterId, nodeId, bootId, address: advertisedAddress, ...capabilities });
+}
+
+/** What leaves a node gives its entries, and with what it makes and checks them. */
+export function leavesOf(parts: NodeParts): {
+  readonly leaves: MerkleLeaves;
+  readonly leafHashes: LeafHashes | undefined;
+} {
+  const { merkleLeaves = 'none', cryptography, encryption } = parts;
+  return { leaves: merkleLeaves, leafHashes: cryptography ?? encryption?.cryptography };
 }

@@ -40,7 +40,7 @@ import {
 } from './hosted-partition.ts';
 import { parseAddress } from './node-address.ts';
 import { nodeFailedEvent } from './node-events.ts';
-import { handshakeOf, type NodeParts } from './node-parts.ts';
+import { handshakeOf, leavesOf, type NodeParts } from './node-parts.ts';
 import type { Partition } from './partition.ts';
 import { PeerLinks, type PeerLinkListener } from './peer-links.ts';
 import { ReplicaCreator } from './replica-creator.ts';
@@ -281,7 +281,7 @@ export class ClustorNode {
       seed: entropy.uint32(),
       ticks: this.#ticks,
       ledgerSeq: store.statistics().ledgerSequence,
-      leafHash: this.#parts.leafHash,
+      ...leavesOf(this.#parts),
       listener: {
         roleChanged: (changed) => {
           this.#wake(changed.partitionId);

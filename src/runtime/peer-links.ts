@@ -84,6 +84,7 @@ export class PeerLink implements SessionOwner, TurnWork {
   #cancelPing: (() => void) | undefined;
   #silentPings = 0;
   #lastBootId: Incarnation | undefined;
+  #extensions = 0;
 
   constructor(nodeId: NodeId, addresses: readonly NodeAddress[], options: PeerLinkOptions) {
     this.nodeId = nodeId;
@@ -117,6 +118,11 @@ export class PeerLink implements SessionOwner, TurnWork {
   /** Whether the link is up and leads to this life of the node's process. */
   leadsTo(bootId: Incarnation | undefined): boolean {
     return this.isUp && this.#session?.remoteBootId === bootId;
+  }
+
+  /** Extensions that the node offered when it was last connected; none before that. */
+  get extensions(): number {
+    return this.#extensions;
   }
 
   /** Takes in where the node can be reached; the newest word is tried first. */
@@ -275,6 +281,7 @@ export class PeerLink implements SessionOwner, TurnWork {
   ready(session: WireSession): void {
     const newBoot = session.remoteBootId !== this.#lastBootId;
     this.#lastBootId = session.remoteBootId;
+    this.#extensions = session.remoteExtensions;
     this.#wasUp = true;
     this.#delayMs = redialDelayMsMin;
     this.#options.observer.emit({

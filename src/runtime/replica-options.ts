@@ -1,6 +1,6 @@
 /** What a replica is made of. */
 import type { LogIndex, NodeId, PartitionId, Term } from '../base/ids.ts';
-import type { LeafHash } from '../codec/entry-frame.ts';
+import type { LeafHashes } from '../codec/entry-frame.ts';
 import type { DurabilityTransition } from '../codec/system-entry.ts';
 import { campaignsLast } from '../policy/quarantine.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -10,6 +10,7 @@ import type { Input, RaftSettings, RaftStart } from '../raft/index.ts';
 import type { RecoveredPartition } from '../storage/log-store-types.ts';
 import type { PartitionLog } from '../storage/partition-log.ts';
 import type { ApplyListener } from './apply-types.ts';
+import type { MerkleLeaves } from './leaf-gate.ts';
 import type { NodeLimits } from './limits.ts';
 import type { PeerLinks } from './peer-links.ts';
 import type { Replica } from './replica.ts';
@@ -35,8 +36,9 @@ export interface ReplicaOptions {
     readonly clockMs: () => number;
   };
   readonly ledgerSeq: number;
-  /** Hashes the Merkle leaves of entries framed here; none are written without it. */
-  readonly leafHash: LeafHash | undefined;
+  /** What Merkle leaves entries framed here are to carry. */
+  readonly leaves: MerkleLeaves;
+  readonly leafHashes: LeafHashes | undefined;
   readonly listener: ReplicaListener;
 }
 

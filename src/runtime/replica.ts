@@ -35,6 +35,7 @@ import type { ApplyPipeline } from './apply-pipeline.ts';
 import { readChecked } from './checked-read.ts';
 import { metadataRefusal, sizeRefusal } from './entry-admission.ts';
 import { EntryTail } from './entry-tail.ts';
+import { LeafGate } from './leaf-gate.ts';
 import { FrameBuilder } from './frame-builder.ts';
 import { FrozenInputs } from './frozen-inputs.ts';
 import { heldUntilOperator } from './hold-desk.ts';
@@ -70,6 +71,8 @@ export class Replica implements TurnWork {
   /** What a quarantine forbids here. */
   readonly gate: QuarantineGate;
   readonly #options: ReplicaParts;
+  /** Which leaves entries that are framed here get. */
+  readonly leaves: LeafGate;
   readonly #proposals: ProposalQueue;
   readonly #frames: FrameBuilder;
   readonly #sender: AppendSender;
@@ -101,7 +104,8 @@ export class Replica implements TurnWork {
     this.tail = new EntryTail(limits.tailBytesMax);
     this.state = createRaftState(raftStart(options));
     this.#proposals = new ProposalQueue(limits);
-    this.#frames = new FrameBuilder(recovered.partitionId, options.leafHash);
+    this.leaves = new LeafGate({ ...options, wanted: options.leaves, state: this.state });
+    this.#frames = new FrameBuilder(recovered.partitionId, this.leaves);
     this.#sender = new AppendSender({
       partitionId: recovered.partitionId,
       tail: this.tail,

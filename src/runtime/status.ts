@@ -23,6 +23,7 @@ import {
 import type { DiskStatus } from '../storage/disk-guard.ts';
 import type { LogStoreStatistics } from '../storage/log-store-types.ts';
 import type { DurabilityStatus } from './durability-desk.ts';
+import type { LeafStatus } from './leaf-gate.ts';
 import type { HoldStatus } from './hold-desk.ts';
 import type { QuarantineStatus } from './quarantine-desk.ts';
 import type { Replica } from './replica.ts';
@@ -104,6 +105,8 @@ export interface PartitionStatus {
   readonly durability: DurabilityStatus;
   /** Whether it serves reads without a round, and what stands in the way. */
   readonly lease: LeaseStatus;
+  /** Which Merkle leaves entries get that are framed here, and what stands in the way of others. */
+  readonly leaves: LeafStatus;
   /** Snapshots on this node, and what is done about them; `undefined` on a node that takes none. */
   readonly snapshots: SnapshotStatus | undefined;
 }
@@ -169,6 +172,7 @@ export function partitionStatus(
     isMember: replica.isMember,
     isHibernating: replica.isHibernating,
     lease: replica.lease,
+    leaves: replica.leaves.status(),
   };
 }
 

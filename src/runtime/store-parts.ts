@@ -1,7 +1,7 @@
 /** What a node hands on to its storage. */
 import type { LogStoreOptions } from '../storage/log-store-types.ts';
 import { nodeLimits } from './limits.ts';
-import type { NodeParts } from './node-parts.ts';
+import { leavesOf, type NodeParts } from './node-parts.ts';
 
 /** The store's options, without who is told of what became durable. */
 export function storeParts(parts: NodeParts): Omit<LogStoreOptions, 'listener'> {
@@ -15,7 +15,7 @@ export function storeParts(parts: NodeParts): Omit<LogStoreOptions, 'listener'> 
     entropy,
     observer,
     encryption,
-    leafHash: parts.leafHash,
+    leafHashes: leavesOf(parts).leafHashes,
     limits: parts.storage ?? {},
     deviceLatencyMsMax: nodeLimits(parts.limits).deviceLatencyMsMax,
     ...(parts.diskReport === undefined ? {} : { diskReport: parts.diskReport }),

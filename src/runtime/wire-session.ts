@@ -77,6 +77,8 @@ export class WireSession implements ConnectionHandlers {
   remoteBootId: Incarnation | undefined;
   /** Where the other side says it can be dialed; empty where it does not say. */
   remoteListensAt = '';
+  /** Extensions that the other side offers, as bits. */
+  remoteExtensions = 0;
 
   constructor(connection: Connection, options: SessionOptions) {
     this.connection = connection;
@@ -256,6 +258,7 @@ export class WireSession implements ConnectionHandlers {
     this.#forwardCompat = outcome.forwardCompat;
     this.remoteBootId = message.bootId;
     this.remoteListensAt = message.address;
+    this.remoteExtensions = message.extensions;
     if (!isDialer) this.#write(helloMessage('helloAccepted', handshake, message.nodeId));
     this.#isReady = true;
     this.#mark();

@@ -20,6 +20,7 @@ import {
   type CipherPlace,
   type Cryptography,
 } from '../ports/cryptography.ts';
+import { blake3 } from './blake3.ts';
 
 const algorithm = 'aes-256-gcm';
 const tagOptions = { authTagLength: cipherTagBytes } as const;
@@ -27,6 +28,7 @@ const tagOptions = { authTagLength: cipherTagBytes } as const;
 /** See the file comment. */
 export const nodeCryptography: Cryptography = {
   sha256: (bytes) => new Uint8Array(hash('sha256', bytes, 'buffer')),
+  blake3,
   hmacSha256: (key, bytes) => new Uint8Array(createHmac('sha256', key).update(bytes).digest()),
   hkdfSha256: ({ key, salt, info }) =>
     new Uint8Array(hkdfSync('sha256', key, salt, info, cipherKeyBytes)),

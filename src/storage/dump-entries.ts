@@ -4,10 +4,12 @@ import {
   frameCrc,
   frameIsSystem,
   frameLeaf,
+  frameLeafHash,
   frameMetadataEnd,
   frameMetadataStart,
   framePayloadEnd,
   framePayloadStart,
+  type LeafHashName,
 } from '../codec/entry-frame.ts';
 import {
   createEntryMetadata,
@@ -40,6 +42,8 @@ export interface DumpedEntry {
   readonly crc: number;
   /** Valid during the call only. */
   readonly leaf: Uint8Array | undefined;
+  /** By what the leaf was made, if there is one. */
+  readonly leafHash: LeafHashName;
   /** Whether the ledger covers it; what is not may be gone after the next start. */
   readonly isCovered: boolean;
 }
@@ -97,6 +101,7 @@ function dumped({ frame, segmentSeq, index, term }: WalkedFrame, isCovered: bool
     offset,
     crc: frameCrc(bytes, start),
     leaf: frameLeaf(bytes, start),
+    leafHash: frameLeafHash(bytes, start),
     isCovered,
   };
 }

@@ -416,7 +416,7 @@ function foundFrame(
     bytes: length,
     crc: frameCrc(bytes, start),
     hasLeaf: frameLeaf(bytes, start) !== undefined,
-    isLeafRight: verifyLeaf(bytes, start, (input) => hashes.sha256(input)),
+    isLeafRight: verifyLeaf(bytes, start, hashes),
     endOffset,
   };
 }

@@ -11,7 +11,7 @@ import type {
 } from '../base/ids.ts';
 import type { IndexRange } from '../base/index-ranges.ts';
 import type { Configuration } from '../base/membership.ts';
-import type { LeafHash } from '../codec/entry-frame.ts';
+import type { LeafHashes } from '../codec/entry-frame.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Entropy } from '../ports/entropy.ts';
 import type { FileSystem, IoWriterMode } from '../ports/file-system.ts';
@@ -179,8 +179,8 @@ export interface LogStoreOptions {
   readonly deviceLatencyMsMax?: number;
   /** What was found about the disk, kept in every boot record. */
   readonly diskReport?: object;
-  /** Hashes Merkle leaves when the scrub verifies them; without it they are not looked at. */
-  readonly leafHash?: LeafHash | undefined;
+  /** With which the scrub verifies Merkle leaves; without them they are not looked at. */
+  readonly leafHashes?: LeafHashes | undefined;
   readonly listener: LogStoreListener;
   /** Encrypts everything new; a directory that is encrypted opens with it only. */
   readonly encryption?: JournalEncryption | undefined;

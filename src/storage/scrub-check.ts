@@ -1,6 +1,6 @@
 /** One segment read back in the background: blocks, frames, leaves, trailer, and the entries that should be in it. */
 import type { LogIndex, PartitionId } from '../base/ids.ts';
-import { frameIndex, framePartitionId, verifyLeaf, type LeafHash } from '../codec/entry-frame.ts';
+import { frameIndex, framePartitionId, verifyLeaf, type LeafHashes } from '../codec/entry-frame.ts';
 import { cutRange, type IndexRange } from '../base/index-ranges.ts';
 import { segmentFileName } from '../codec/segment-format.ts';
 import { TrailerTally } from '../codec/segment-trailer.ts';
@@ -30,14 +30,14 @@ export interface SegmentToCheck extends Pick<SegmentScanOptions, 'fileSystem' | 
     readonly index: LogIndex;
     readonly block: number;
   }) => boolean;
-  readonly leafHash: LeafHash | undefined;
+  readonly leafHashes: LeafHashes | undefined;
   /** Live entries of each partition in it, asked before and after the reading: what was truncated meanwhile is not missed. */
   readonly expected: () => ReadonlyMap<PartitionId, readonly IndexRange[]>;
 }
 
 /** Checks a segment; `undefined` when it is whole, or was sealed anew meanwhile. */
 export async function checkSegment(segment: SegmentToCheck): Promise<SegmentDamage | undefined> {
-  const { fileSystem, folder, owner, segmentSeq, endOffset, leafHash, pace } = segment;
+  const { fileSystem, folder, owner, segmentSeq, endOffset, leafHashes, pace } = segment;
   const path = `${folder}/${segmentFileName(segmentSeq)}`;
   const before = segment.expected();
   const seen = new Map<PartitionId, SeenIndexes>();
@@ -55,7 +55,7 @@ export async function checkSegment(segment: SegmentToCheck): Promise<SegmentDama
     onFrame: (frame) => {
       addToTally(tally, frame);
       const { bytes, start, block } = frame;
-      if (leafHash !== undefined && !verifyLeaf(bytes, start, leafHash)) {
+      if (leafHashes !== undefined && !verifyLeaf(bytes, start, leafHashes)) {
         reasons.push(`the Merkle leaf of a frame in block ${block} is wrong`);
         return;
       }

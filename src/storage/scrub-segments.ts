@@ -31,7 +31,7 @@ export function scrubberOf(options: LogStoreOptions, scrubbed: Scrubbed): Scrubb
     folder: walFolder(directory),
     owner: { clusterId, nodeId, keys: scrubbed.keys },
     keys: scrubbed.keys,
-    leafHash: options.leafHash,
+    leafHashes: options.leafHashes,
     segments: () => segmentsOf(scrubbed),
     ledger: () => scrubbed.ledger.extent,
     renewLedger: () => scrubbed.chains.renewLedger(),

@@ -206,7 +206,7 @@ class DirectoryVerifier {
     this.#frames++;
     const tally = this.#tally(opened, partitionId);
     if (frameLeaf(frame.bytes, frame.start) !== undefined) this.#leaves++;
-    if (!verifyLeaf(frame.bytes, frame.start, (bytes) => this.#cryptography.sha256(bytes))) {
+    if (!verifyLeaf(frame.bytes, frame.start, this.#cryptography)) {
       const where = `segment ${segmentSeq} block ${frame.block} offset ${frame.offset}`;
       this.#damage(where, `the Merkle leaf of entry ${index} of partition ${partitionId} is wrong`);
       return;

@@ -24,6 +24,10 @@ export class SealWatch implements Cryptography {
     return this.#cryptography.sha256(bytes);
   }
 
+  blake3(bytes: Uint8Array): Uint8Array {
+    return this.#cryptography.blake3(bytes);
+  }
+
   hmacSha256(key: Uint8Array, bytes: Uint8Array): Uint8Array {
     return this.#cryptography.hmacSha256(key, bytes);
   }

@@ -13,6 +13,7 @@ import { bothTaps } from './both-taps.ts';
 import { rangesAt, type DiskPlace } from './damage-map.ts';
 import { FaultAtlas, wholeLog } from './fault-atlas.ts';
 import { rollbackOf } from './disk-swap.ts';
+import { loadBlake3 } from '../security/blake3.ts';
 import { installFaultPlan } from './fault-install.ts';
 import {
   drawFaultPlan,
@@ -106,6 +107,7 @@ const storage = {
 
 /** Runs one seed. */
 export async function runSimulation(options: SimRunOptions): Promise<SimRunReport> {
+  await loadBlake3();
   const run = new SimulationRun(options);
   let violation: string | undefined;
   try {

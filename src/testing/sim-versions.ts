@@ -5,11 +5,11 @@
 import { wireExtensions, type WireCapabilities } from '../codec/handshake.ts';
 import { bodyBytesMax } from '../codec/wire-catalog.ts';
 import type { NodeParts } from '../runtime/node-parts.ts';
-import { nodeCryptography } from '../security/node-cryptography.ts';
 
 /**
  * `older` knows no extension and lets no message have a tail that it does not know. `newer` knows more of them, reads the next
- * catalog as well, and frames entries with their leaves. `next` speaks that catalog: `own` and `older` do not understand it.
+ * catalog as well, and frames entries with leaves, by BLAKE3 where everybody understands that. `next` speaks that catalog: `own`
+ * and `older` do not understand it.
  */
 export type SimVersion = 'own' | 'older' | 'newer' | 'next';
 
@@ -30,11 +30,11 @@ const capabilitiesOf: Readonly<Record<SimVersion, Partial<WireCapabilities>>> = 
 /** What a node of a version is made of, besides what every node is. */
 export function partsOfVersion(
   version: SimVersion | undefined,
-): Pick<NodeParts, 'capabilities' | 'leafHash'> {
+): Pick<NodeParts, 'capabilities' | 'merkleLeaves'> {
   const capabilities = capabilitiesOf[version ?? 'own'];
   const hasLeaves = version === 'newer' || version === 'next';
   return {
     capabilities,
-    ...(hasLeaves ? { leafHash: (bytes) => nodeCryptography.sha256(bytes) } : {}),
+    merkleLeaves: hasLeaves ? 'blake3' : 'none',
   };
 }

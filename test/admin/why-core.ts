@@ -196,6 +196,7 @@ export class Core {
       configurationCommitted: true,
       isMember: true,
       isHibernating: false,
+      leaves: { wanted: 'none', used: 'none', failedClause: 'None', nodeId: undefined },
       durability: {
         mode: 'Strict',
         wantedMode: 'Strict',

@@ -67,7 +67,11 @@ test.each([
   ],
   ['raft that is a list', { ...whole, raft: [1] }, 'needs an object as "raft"'],
   ['a word for a flag', { ...whole, development: 'yes' }, 'needs true or false as "development"'],
-  ['a number for leaves', { ...whole, merkleLeaves: 1 }, 'needs true or false as "merkleLeaves"'],
+  [
+    'a flag for leaves',
+    { ...whole, merkleLeaves: true },
+    'needs sha256, blake3 or none as "merkleLeaves"',
+  ],
   ['an address without a port', { ...whole, listen: 'here' }, 'wrong "listen"'],
   ['an advertised nonsense', { ...whole, advertise: 'nonsense' }, 'wrong "advertise"'],
   ['an advertised host with a space', { ...whole, advertise: 'a b:1' }, '"advertise"'],
@@ -103,7 +107,7 @@ test('every field that there is may be given', () => {
     storage: { segmentBytes: 8_388_608 },
     raft: { leaseMs: 5 },
     encryption: { kekFile: 'kek.json', rotateAfterDays: 'never' },
-    merkleLeaves: false,
+    merkleLeaves: 'blake3',
   };
 
   expect(refusalOf(config)).toBe('none');

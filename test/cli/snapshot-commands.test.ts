@@ -80,6 +80,7 @@ async function begin(snapshot: () => AsyncIterable<Uint8Array>): Promise<{
     listen,
     certificates,
     createStateMachine: () => machine,
+    diskPolicy: 'warn',
   });
   onTestFinished(() => node.close());
   const partition = partitionId(present(cluster.partitions[0], 'a partition').partitionId);

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 
-import { describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
 
 import { crc32c } from '../../src/base/crc32c.ts';
 import { logIndex, partitionId, term } from '../../src/base/ids.ts';
@@ -15,6 +15,7 @@ import {
   frameIndex,
   frameIsSystem,
   frameLeaf,
+  frameLeafHash,
   frameMetadataEnd,
   frameMetadataStart,
   framePartitionId,
@@ -24,11 +25,18 @@ import {
   frameTotalBytes,
   verifyFrame,
   verifyLeaf,
+  type LeafHashes,
+  type LeafHashName,
 } from '../../src/codec/entry-frame.ts';
 import { bodyBytesMax } from '../../src/codec/wire-catalog.ts';
+import { loadBlake3 } from '../../src/security/blake3.ts';
+import { nodeCryptography } from '../../src/security/node-cryptography.ts';
 import { bytesOf, hexOf, mutate, u32Hex } from './bytes-of.ts';
 
+const hashes: LeafHashes = nodeCryptography;
 const partition = partitionId('10111213-1415-1617-1819-1a1b1c1d1e1f');
+
+beforeAll(loadBlake3);
 
 interface Sample {
   readonly term: number;
@@ -132,7 +140,8 @@ describe('an entry frame', () => {
   test.each([
     ['another version', 0, '02'],
     ['a codec', 1, '01'],
-    ['unknown flags', 2, '02'],
+    ['unknown flags', 2, '04'],
+    ['a leaf by BLAKE3 without a leaf', 2, '02'],
     ['high flags', 3, '01'],
     ['a body shorter than its fields', 4, '21000000'],
     ['a body larger than any entry', 4, u32Hex(entryBodyBytesMax + 1)],
@@ -149,6 +158,10 @@ describe('an entry frame', () => {
     const bytes = new Uint8Array(12 + 34 + 36);
     bytes.set(bytesOf('01 00 0000 22000000 24000000'));
     expect(frameBytesAt(bytes, 0, bytes.length)).toBe(82);
+    for (const flags of [2, 3]) {
+      bytes[2] = flags;
+      expect(frameBytesAt(bytes, 0, bytes.length)).toBe(82);
+    }
   });
 
   test('of the largest body fits a wire frame', () => {
@@ -241,39 +254,40 @@ describe('received frames', () => {
   });
 });
 
-describe('a Merkle leaf (ENT-5)', () => {
-  const sha256 = (bytes: Uint8Array): Uint8Array => createHash('sha256').update(bytes).digest();
+describe.each<LeafHashName>(['sha256', 'blake3'])('a Merkle leaf by %s (ENT-5)', (name) => {
+  const other = name === 'sha256' ? 'blake3' : 'sha256';
 
   /** Frames of two entries, the second one with a leaf. */
-  function mixed(): { readonly bytes: Uint8Array; readonly second: number } {
+  function mixed(isSystem = false): { readonly bytes: Uint8Array; readonly second: number } {
     const target = new Uint8Array(1024);
     const view = new DataView(target.buffer);
-    const entry = { term: term(3), isSystem: false, metadata: new Uint8Array(0) };
+    const entry = { term: term(3), isSystem, metadata: new Uint8Array(0) };
     const payload = Uint8Array.of(1, 2, 3);
     const plain = new EntryFrameWriter(partition);
-    const leafed = new EntryFrameWriter(partition, sha256);
+    const leafed = new EntryFrameWriter(partition, { name, hashes });
     const second = plain.write(target, view, 0, { ...entry, index: logIndex(5), payload });
     const end = leafed.write(target, view, second, { ...entry, index: logIndex(6), payload });
     expect(end - second).toBe(leafed.overheadBytes + 3);
     return { bytes: target.slice(0, end), second };
   }
 
-  test('is the published one', () => {
-    const leaf = 'f3d7cf8bd2d2b06a1820d8748339822889befd4f9f2aa2952bff8c7b298d3e4a';
-    const bytes = bytesOf('010000000100000024000000aa', u32Hex(0x4af3ddb0), leaf);
-    expect(verifyLeaf(bytes, 0, sha256)).toBe(true);
-    expect(hexOf(frameLeaf(bytes, 0) ?? new Uint8Array(0))).toBe(leaf);
-  });
-
   test('stands behind the CRC, and frames with and without one follow each other', () => {
     const { bytes, second } = mixed();
     expect(good(bytes, 2).kind).toBe('good');
     expect(frameTotalBytes(bytes, second)).toBe(bytes.length - second);
     expect(frameLeaf(bytes, 0)).toBeUndefined();
-    expect([verifyLeaf(bytes, 0, sha256), verifyLeaf(bytes, second, sha256)]).toEqual([true, true]);
+    expect([verifyLeaf(bytes, 0, hashes), verifyLeaf(bytes, second, hashes)]).toEqual([true, true]);
+    expect(frameLeafHash(bytes, second)).toBe(name);
     expect(hexOf(frameLeaf(bytes, second) ?? new Uint8Array(0))).toBe(
-      hexOf(sha256(bytes.subarray(second, bytes.length - 32))),
+      hexOf(hashes[name](bytes.subarray(second, bytes.length - 32))),
     );
+  });
+
+  test('does not hide that the entry is the system’s own', () => {
+    const { bytes, second } = mixed(true);
+    expect([frameIsSystem(bytes, 0), frameIsSystem(bytes, second)]).toEqual([true, true]);
+    expect(verifyLeaf(bytes, second, hashes)).toBe(true);
+    expect(frameIsSystem(mixed().bytes, second)).toBe(false);
   });
 
   test('of another entry is not right, although the CRC is', () => {
@@ -282,7 +296,19 @@ describe('a Merkle leaf (ENT-5)', () => {
       const changed = bytes.slice();
       changed[at] = (changed[at] ?? 0) ^ 1;
       expect(verifyFrame(changed, second)).toBe(true);
-      expect(verifyLeaf(changed, second, sha256)).toBe(false);
+      expect(verifyLeaf(changed, second, hashes)).toBe(false);
     }
   });
+
+  test('is right by its own hash only', () => {
+    const { bytes, second } = mixed();
+    expect(verifyLeaf(bytes, second, { ...hashes, [name]: hashes[other] })).toBe(false);
+  });
+});
+
+test('a Merkle leaf is the published one', () => {
+  const leaf = 'f3d7cf8bd2d2b06a1820d8748339822889befd4f9f2aa2952bff8c7b298d3e4a';
+  const bytes = bytesOf('010000000100000024000000aa', u32Hex(0x4af3ddb0), leaf);
+  expect(verifyLeaf(bytes, 0, hashes)).toBe(true);
+  expect(hexOf(frameLeaf(bytes, 0) ?? new Uint8Array(0))).toBe(leaf);
 });

@@ -60,12 +60,15 @@ function clustor(
   });
 }
 
-/** Segments so small that a test fills some. */
-function withSmallSegments(cluster: ChaosCluster): void {
+/** Segments so small that a test fills some, and leaves by BLAKE3. */
+function configure(cluster: ChaosCluster): void {
   for (const node of cluster.nodeIds) {
     const path = join(cluster.nodeFolder(node), 'config.json');
     const config = JSON.parse(readFileSync(path, 'utf8')) as object;
-    writeFileSync(path, JSON.stringify({ ...config, storage: { segmentBytes } }));
+    writeFileSync(
+      path,
+      JSON.stringify({ ...config, storage: { segmentBytes }, merkleLeaves: 'blake3' }),
+    );
   }
 }
 
@@ -144,7 +147,7 @@ async function haveSame(
 
 test('a node that lacks what nobody keeps gets a snapshot, and all come back from theirs', async () => {
   const cluster = await scratchCluster({ nodeCount: 3, product });
-  withSmallSegments(cluster);
+  configure(cluster);
   await cluster.startAll();
   const client = await clientOf(cluster);
   const operator = await ChaosOperator.create(cluster);
@@ -215,6 +218,12 @@ test('a node that lacks what nobody keeps gets a snapshot, and all come back fro
       snapshot: { contentHash: expect.stringMatching(/^[0-9a-f]{64}$/) as string },
     })),
   );
+
+  const newest = String(after.at(-1));
+  const range = ['--partition', cluster.partitionId, '--from', newest, '--to', newest];
+  const [first = '', firstKey = ''] = [directories[0], keyFiles[0]];
+  const dumped = await clustor('wal', 'dump', first, '--kek-file', firstKey, ...range);
+  expect(dumped.lines).toMatchObject([{ leafHash: 'blake3', isCovered: true }]);
 
   await cluster.startAll();
   await haveSame(cluster, [1, 2, 3], 310);

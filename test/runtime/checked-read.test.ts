@@ -5,7 +5,7 @@ import { logIndex, partitionId, term } from '../../src/base/ids.ts';
 import { readChecked } from '../../src/runtime/checked-read.ts';
 import type { PartitionLog } from '../../src/storage/partition-log.ts';
 import { createCore } from '../raft/core-driver.ts';
-import { frames } from '../storage/store-world.ts';
+import { frames } from '../storage/model-frames.ts';
 
 const somePartition = partitionId('018c0d6c-9c11-7e9d-8000-000000000001');
 

@@ -13,7 +13,7 @@ import {
 import type { RecoveredPartition } from '../../src/storage/log-store-types.ts';
 import type { PartitionLog } from '../../src/storage/partition-log.ts';
 import { createCore, lifeOf } from '../raft/core-driver.ts';
-import { frames } from '../storage/store-world.ts';
+import { frames } from '../storage/model-frames.ts';
 
 const partition = partitionId('018c0d6c-9c11-7e9d-8000-000000000001');
 

@@ -7,7 +7,8 @@ import { readLedgerFlush } from '../../src/codec/ledger-format.ts';
 import { segmentIndexFileName } from '../../src/codec/idx-format.ts';
 import { blockBytes, segmentFileName } from '../../src/codec/segment-format.ts';
 import type { RecoveredPartition } from '../../src/storage/log-store-types.ts';
-import { frames, StoreWorld, type PartitionModel } from '../storage/store-world.ts';
+import { frames } from '../storage/model-frames.ts';
+import { StoreWorld, type PartitionModel } from '../storage/store-world.ts';
 
 const ledgerPath = '/data/wal/durability.log';
 

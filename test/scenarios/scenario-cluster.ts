@@ -26,6 +26,7 @@ import type { ClustorNode } from '../../src/runtime/node.ts';
 import type { AppendOptions, Partition } from '../../src/runtime/partition.ts';
 import type { IntegrityStatus, QuarantineStatus } from '../../src/runtime/quarantine-desk.ts';
 import type { Replica } from '../../src/runtime/replica.ts';
+import { loadBlake3 } from '../../src/security/blake3.ts';
 import type { LogStoreLimits } from '../../src/storage/log-store-types.ts';
 import {
   SimCluster,
@@ -115,6 +116,7 @@ export class ScenarioCluster {
     nodes = 3,
     options: ScenarioOptions = {},
   ): Promise<ScenarioCluster> {
+    await loadBlake3();
     const scenario = new ScenarioCluster(seed, nodes, options);
     for (const [id, version] of options.versions ?? []) scenario.versions.set(id, version);
     await scenario.settle(scenario.#simulated.initialize());

@@ -2,6 +2,8 @@
 import { describe, expect, test } from 'vitest';
 
 import { nodeId, type NodeId } from '../../src/base/ids.ts';
+import { frameLeaf, frameLeafHash } from '../../src/codec/entry-frame.ts';
+import type { LeafStatus } from '../../src/runtime/leaf-gate.ts';
 import type { SimVersion } from '../../src/testing/sim-versions.ts';
 import { ScenarioCluster } from './scenario-cluster.ts';
 
@@ -87,4 +89,81 @@ describe('regression 49: a cluster in the middle of an upgrade goes on', () => {
       await writeEverywhere(scenario, 'with it again');
     },
   );
+});
+
+describe('leaves by BLAKE3 (ENT-5)', () => {
+  const versionsOf = (...names: SimVersion[]): [NodeId, SimVersion][] =>
+    names.map((name, at) => [nodeId(at + 1), name]);
+
+  /** Has a node lead; the leaves of the entries that it framed last, and what it says of them. */
+  async function ledBy(
+    scenario: ScenarioCluster,
+    next: NodeId,
+    value: string,
+  ): Promise<{ readonly hash: string | undefined; readonly status: LeafStatus }> {
+    const leader = await scenario.untilLeader();
+    await scenario.advance(1_000);
+    const options = { deadlineMs: 5_000 };
+    if (leader !== next)
+      await scenario.settle(scenario.partition(leader).transferLeadership(next, options));
+    await scenario.until('it leads', () => scenario.leader() === next);
+    await writeEverywhere(scenario, value);
+    const replica = scenario.replica(next);
+    const { lastIndex } = replica.state.log;
+    const [frame] = replica.tail.slice(lastIndex, lastIndex) ?? [];
+    if (frame === undefined) throw new Error('the newest entry is no longer in memory');
+    const hash = frameLeaf(frame, 0) === undefined ? undefined : frameLeafHash(frame, 0);
+    return { hash, status: scenario.partition(next).status().leaves };
+  }
+
+  test('are not written while a member does not know them, and are once all do', async () => {
+    const scenario = await ScenarioCluster.start(11, 3, {
+      versions: versionsOf('newer', 'own', 'older'),
+    });
+    const [first, , old] = scenario.nodeIds as [NodeId, NodeId, NodeId];
+
+    expect(await ledBy(scenario, first, 'one does not know')).toEqual({
+      hash: 'sha256',
+      status: { wanted: 'blake3', used: 'sha256', failedClause: 'MemberUnaware', nodeId: old },
+    });
+
+    await restart(scenario, old, 'own');
+    await scenario.advance(3_000);
+    expect(await ledBy(scenario, first, 'all know')).toEqual({
+      hash: 'blake3',
+      status: { wanted: 'blake3', used: 'blake3', failedClause: 'None', nodeId: undefined },
+    });
+
+    await restart(scenario, old, 'older');
+    await scenario.advance(3_000);
+    expect((await ledBy(scenario, first, 'one went back')).hash).toBe('sha256');
+  });
+
+  test('are not written while a member has never been heard, and stay while one is away', async () => {
+    const scenario = await ScenarioCluster.start(12, 3, {
+      versions: versionsOf('newer', 'newer', 'newer'),
+    });
+    const [first, second, third] = scenario.nodeIds as [NodeId, NodeId, NodeId];
+    expect((await ledBy(scenario, first, 'all are here')).hash).toBe('blake3');
+
+    scenario.crash(third, 'processKill');
+    await scenario.advance(3_000);
+    const rest = [first, second];
+    await writeEverywhere(scenario, 'one is away', rest);
+    const leader = await scenario.untilLeader(rest);
+    expect(scenario.partition(leader).status().leaves.used).toBe('blake3');
+
+    scenario.crash(first, 'processKill');
+    scenario.crash(second, 'processKill');
+    scenario.start(first);
+    scenario.start(second);
+    const next = await scenario.untilLeader(rest);
+    await writeEverywhere(scenario, 'these two have not heard it in this life', rest);
+    expect(scenario.partition(next).status().leaves).toEqual({
+      wanted: 'blake3',
+      used: 'sha256',
+      failedClause: 'MemberUnaware',
+      nodeId: third,
+    });
+  });
 });

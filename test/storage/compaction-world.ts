@@ -11,7 +11,8 @@ import type { RecoveredPartition } from '../../src/storage/log-store-types.ts';
 import { replayLedger, type LedgerReplay } from '../../src/storage/ledger-replay.ts';
 import type { PartitionLog } from '../../src/storage/partition-log.ts';
 import type { SimDisk } from '../../src/testing/sim-disk.ts';
-import { entriesOf, StoreWorld, type PartitionModel } from './store-world.ts';
+import { entriesOf } from './model-frames.ts';
+import { StoreWorld, type PartitionModel } from './store-world.ts';
 
 export const limits = {
   segmentBytes: 8 * 1024 * 1024,

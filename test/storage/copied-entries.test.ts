@@ -22,7 +22,8 @@ import {
   segmentsOf,
   statesOf,
 } from './compaction-world.ts';
-import { frames, type StoreWorld } from './store-world.ts';
+import { frames } from './model-frames.ts';
+import type { StoreWorld } from './store-world.ts';
 import type { FrameBatch } from '../../src/storage/log-store-types.ts';
 
 interface Begun {

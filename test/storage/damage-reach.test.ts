@@ -8,7 +8,8 @@ import { blockOffset, segmentFileName } from '../../src/codec/segment-format.ts'
 import type { FileHandle } from '../../src/ports/file-system.ts';
 import { diskError } from '../../src/testing/sim-disk.ts';
 import { SimFileSystem } from '../../src/testing/sim-file-system.ts';
-import { entriesOf, frames, StoreWorld } from './store-world.ts';
+import { entriesOf, frames } from './model-frames.ts';
+import { StoreWorld } from './store-world.ts';
 
 const limits = {
   segmentBytes: 8 * 1024 * 1024,

@@ -18,6 +18,7 @@ import { runLedgerShow, runWalVerify } from '../../src/cli/journal-commands.ts';
 import type { Output } from '../../src/cli/output.ts';
 import { openKeyFile } from '../../src/platform/key-files.ts';
 import { nodeClock } from '../../src/platform/node-clock.ts';
+import { loadBlake3 } from '../../src/security/blake3.ts';
 import { nodeCryptography } from '../../src/security/node-cryptography.ts';
 import { nodeEntropy } from '../../src/platform/node-entropy.ts';
 import { openNodeFileSystem, type NodeFileSystem } from '../../src/platform/node-file-system.ts';
@@ -27,7 +28,9 @@ import type { JournalEncryption } from '../../src/storage/key-ring.ts';
 import { LogStore } from '../../src/storage/log-store.ts';
 import { readRegistry } from '../../src/storage/node-registry.ts';
 import { verifyDirectory, type VerifyFinding } from '../../src/storage/verify-directory.ts';
-import { entriesOf } from './store-world.ts';
+import { entriesOf } from './model-frames.ts';
+
+await loadBlake3();
 
 const root = join(import.meta.dirname, '..', 'fixtures', 'formats');
 const fixtures = readdirSync(root).flatMap((version) =>
@@ -115,8 +118,11 @@ describe.each(fixtures)('the data directory %s', (fixture) => {
         partitionId: partitionId(id),
         firstIndex: logIndex(1),
         lastIndex: logIndex(Number.MAX_SAFE_INTEGER),
-        onEntry: ({ term, payload }) => {
+        onEntry: ({ index, term, payload, leaf, leafHash }) => {
           found.push({ term, payload: new TextDecoder().decode(payload) });
+          // Every other entry was given a leaf.
+          expect(leaf === undefined).toBe(index % 2 === 1);
+          if (leaf !== undefined) expect(leafHash === 'blake3').toBe(fixture.includes('blake3'));
         },
       });
       expect(found).toEqual(entries);

@@ -21,7 +21,8 @@ import {
   segmentsOf,
   statesOf,
 } from './compaction-world.ts';
-import { frames, type ModelEntry, type StoreWorld } from './store-world.ts';
+import { frames, type ModelEntry } from './model-frames.ts';
+import type { StoreWorld } from './store-world.ts';
 
 /** Entries 1 to 10, of which five are committed, in a closed segment and in the one in use. */
 async function tenEntries(isEncrypted = false): Promise<{

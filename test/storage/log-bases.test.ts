@@ -26,7 +26,8 @@ import {
   restarted,
   segmentsOf,
 } from './compaction-world.ts';
-import { frames, type StoreWorld } from './store-world.ts';
+import { frames } from './model-frames.ts';
+import type { StoreWorld } from './store-world.ts';
 
 /** Replaces the entries from one on by as many in a higher term. */
 async function replaced(world: StoreWorld, fromIndex: number, count: number): Promise<void> {

@@ -5,7 +5,8 @@ import { present } from '../../src/base/assert.ts';
 import { logIndex } from '../../src/base/ids.ts';
 import type { PartitionLog } from '../../src/storage/partition-log.ts';
 import { segmentFileName } from '../../src/codec/segment-format.ts';
-import { frames, StoreWorld } from './store-world.ts';
+import { frames } from './model-frames.ts';
+import { StoreWorld } from './store-world.ts';
 
 /** A store whose blocks are right and hold a frame that is not. */
 async function withWrongFrame(): Promise<{

@@ -5,7 +5,8 @@ import { present } from '../../src/base/assert.ts';
 import { clusterId, logIndex, nodeId } from '../../src/base/ids.ts';
 import { replayLedger } from '../../src/storage/ledger-replay.ts';
 import type { LogStoreLimits, LogStoreStatistics } from '../../src/storage/log-store-types.ts';
-import { frames, StoreWorld, type PartitionModel } from './store-world.ts';
+import { frames } from './model-frames.ts';
+import { StoreWorld, type PartitionModel } from './store-world.ts';
 
 /** A store with one partition in term 1. */
 async function openStore(

@@ -4,7 +4,8 @@ import { expect, test } from 'vitest';
 import { present } from '../../src/base/assert.ts';
 import { logIndex } from '../../src/base/ids.ts';
 import { segmentIndexFileName } from '../../src/codec/idx-format.ts';
-import { entriesOf, frames, StoreWorld, type PartitionModel } from './store-world.ts';
+import { entriesOf, frames } from './model-frames.ts';
+import { StoreWorld, type PartitionModel } from './store-world.ts';
 
 const limits = {
   segmentBytes: 8 * 1024 * 1024,

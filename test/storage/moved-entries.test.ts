@@ -4,7 +4,8 @@ import { expect, test } from 'vitest';
 import { present } from '../../src/base/assert.ts';
 import { logIndex } from '../../src/base/ids.ts';
 import type { PartitionLog } from '../../src/storage/partition-log.ts';
-import { entriesOf, frames, StoreWorld, type PartitionModel } from './store-world.ts';
+import { entriesOf, frames } from './model-frames.ts';
+import { StoreWorld, type PartitionModel } from './store-world.ts';
 
 const limits = {
   segmentBytes: 8 * 1024 * 1024,

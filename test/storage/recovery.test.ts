@@ -12,7 +12,8 @@ import type { RecoveredPartition } from '../../src/storage/log-store-types.ts';
 import type { PartitionLog } from '../../src/storage/partition-log.ts';
 import { pageBytes } from '../../src/testing/sim-disk-file.ts';
 import type { CrashKind } from '../../src/testing/sim-file-system.ts';
-import { frames, StoreWorld, type PartitionModel } from './store-world.ts';
+import { frames } from './model-frames.ts';
+import { StoreWorld, type PartitionModel } from './store-world.ts';
 
 const ledgerPath = '/data/wal/durability.log';
 const ledgerBlockBytes = 4096;

@@ -3,7 +3,8 @@ import { expect, test } from 'vitest';
 
 import { present } from '../../src/base/assert.ts';
 import { logIndex, term } from '../../src/base/ids.ts';
-import { frames, StoreWorld } from './store-world.ts';
+import { frames } from './model-frames.ts';
+import { StoreWorld } from './store-world.ts';
 
 const limits = {
   segmentBytes: 8 * 1024 * 1024,

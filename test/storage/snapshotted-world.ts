@@ -8,7 +8,8 @@ import type { PartitionLog } from '../../src/storage/partition-log.ts';
 import { SnapshotFolder, type SnapshotManifest } from '../../src/storage/snapshot-folder.ts';
 import { SimEntropy } from '../../src/testing/sim-entropy.ts';
 import { configurationOf, limits, modelOf } from './compaction-world.ts';
-import { frames, StoreWorld, type PartitionModel } from './store-world.ts';
+import { frames } from './model-frames.ts';
+import { StoreWorld, type PartitionModel } from './store-world.ts';
 
 /** The log of a partition in a store that is open. */
 export function logOf(world: StoreWorld, model: PartitionModel): PartitionLog {

@@ -12,19 +12,10 @@ import {
   type LogIndex,
   type PartitionId,
 } from '../../src/base/ids.ts';
-import {
-  EntryFrameWriter,
-  frameIndex,
-  framePayloadEnd,
-  framePayloadStart,
-  frameTerm,
-  frameTotalBytes,
-} from '../../src/codec/entry-frame.ts';
 import { nodeCryptography } from '../../src/security/node-cryptography.ts';
 import { silentObserver } from '../../src/ports/observer.ts';
 import { LogStore } from '../../src/storage/log-store.ts';
 import type {
-  FrameBatch,
   HardState,
   LogStoreLimits,
   LogStoreListener,
@@ -41,17 +32,12 @@ import { SimEncryption } from '../../src/testing/sim-encryption.ts';
 import { SimEntropy } from '../../src/testing/sim-entropy.ts';
 import { SimFileSystem, type CrashKind } from '../../src/testing/sim-file-system.ts';
 import { LifeScope, SimScheduler } from '../../src/testing/sim-scheduler.ts';
+import { entriesOf, frames, type ModelEntry } from './model-frames.ts';
 
 const cluster = clusterId('018c0d6c-9c11-7e9d-8000-86f5bb8c0001');
 const node = nodeId(1);
 const directory = '/data';
 const noMetadata = new Uint8Array(0);
-
-/** An entry as the model knows it. */
-export interface ModelEntry {
-  readonly term: number;
-  readonly payload: string;
-}
 
 /** What the store promised for one partition, and what may be there besides. */
 export class PartitionModel {
@@ -73,56 +59,6 @@ export class PartitionModel {
   constructor(id: PartitionId) {
     this.id = id;
   }
-}
-
-/** Makes whole frames; those of even indexes have Merkle leaves, so that every log is a mixed one. */
-export function frames(
-  id: PartitionId,
-  entries: readonly (ModelEntry & { readonly index: number })[],
-): FrameBatch {
-  const plain = new EntryFrameWriter(id);
-  const leafed = new EntryFrameWriter(id, nodeCryptography.sha256);
-  const writerOf = (index: number): EntryFrameWriter => (index % 2 === 0 ? leafed : plain);
-  const payloads = entries.map((entry) => new TextEncoder().encode(entry.payload));
-  const bytes = new Uint8Array(
-    entries.reduce(
-      (sum, { index }, at) => sum + (payloads[at]?.length ?? 0) + writerOf(index).overheadBytes,
-      0,
-    ),
-  );
-  const view = new DataView(bytes.buffer);
-  let offset = 0;
-  entries.forEach((entry, position) => {
-    const payload = payloads[position] ?? noMetadata;
-    offset = writerOf(entry.index).write(bytes, view, offset, {
-      term: term(entry.term),
-      index: logIndex(entry.index),
-      isSystem: false,
-      metadata: noMetadata,
-      payload,
-    });
-  });
-  const first = entries[0];
-  const last = entries[entries.length - 1];
-  if (first === undefined || last === undefined) throw new Error('no entries');
-  return {
-    firstIndex: logIndex(first.index),
-    lastIndex: logIndex(last.index),
-    lastTerm: term(last.term),
-    bytes,
-  };
-}
-
-/** Entries of frames. */
-export function entriesOf(bytes: Uint8Array): (ModelEntry & { readonly index: number })[] {
-  const entries: (ModelEntry & { readonly index: number })[] = [];
-  for (let at = 0; at < bytes.length; at += frameTotalBytes(bytes, at)) {
-    const payload = new TextDecoder().decode(
-      bytes.subarray(framePayloadStart(bytes, at), framePayloadEnd(bytes, at)),
-    );
-    entries.push({ index: frameIndex(bytes, at), term: frameTerm(bytes, at), payload });
-  }
-  return entries;
 }
 
 /** One disk and the lives of the stores that used it. */
@@ -234,7 +170,7 @@ export class StoreWorld {
         encryption: this.isEncrypted ? this.#encryptionOf(entropy) : undefined,
         observer: this.observer,
         limits: this.limits,
-        leafHash: nodeCryptography.sha256,
+        leafHashes: nodeCryptography,
         listener: this.#listener(),
       }),
     );

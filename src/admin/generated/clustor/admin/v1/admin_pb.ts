@@ -10,7 +10,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file clustor/admin/v1/admin.proto.
  */
 export const file_clustor_admin_v1_admin: GenFile = /*@__PURE__*/
-  fileDesc("ChxjbHVzdG9yL2FkbWluL3YxL2FkbWluLnByb3RvEhBjbHVzdG9yLmFkbWluLnYxIhIKEEdldFN0YXR1c1JlcXVlc3QiqQIKEUdldFN0YXR1c1Jlc3BvbnNlEhIKCmNsdXN0ZXJfaWQYASABKAkSDwoHbm9kZV9pZBgCIAEoBBIPCgdib290X2lkGAMgASgJEg8KB2FkZHJlc3MYBCABKAkSEQoJdXB0aW1lX21zGAUgASgEEhAKCGxpbmtzX3VwGAYgAygEEhAKCHNlc3Npb25zGAcgASgNEioKB2pvdXJuYWwYCCABKAsyGS5jbHVzdG9yLmFkbWluLnYxLkpvdXJuYWwSLwoKcGFydGl0aW9ucxgJIAMoCzIbLmNsdXN0b3IuYWRtaW4udjEuUGFydGl0aW9uEiQKBGRpc2sYCiABKAsyFi5jbHVzdG9yLmFkbWluLnYxLkRpc2sSEwoLY2xvY2tfYWxhcm0YCyABKAgiwQEKBERpc2sSEAoIcHJlc3N1cmUYASABKAkSEAoIc2hvcnRhZ2UYAiABKAkSEAoIc2luY2VfbXMYAyABKAQSEwoLdG90YWxfYnl0ZXMYBCABKAQSEgoKZnJlZV9ieXRlcxgFIAEoBBIRCglsb2dfYnl0ZXMYBiABKAQSFQoNbG9nX2J5dGVzX21heBgHIAEoBBIYChByZXNlcnZlX3NlZ21lbnRzGAggASgNEhYKDnJlZnVzZWRfd3JpdGVzGAkgASgEIpAECgdKb3VybmFsEg8KB2ZsdXNoZXMYASABKAQSFAoMZGF0YV9mbHVzaGVzGAIgASgEEg8KB2VudHJpZXMYAyABKAQSEwoLZW50cnlfYnl0ZXMYBCABKAQSHQoVam91cm5hbF9ieXRlc193cml0dGVuGAUgASgEEhUKDWpvdXJuYWxfYnl0ZXMYBiABKAQSEwoLc2VnbWVudF9zZXEYByABKAQSEgoKZW5kX29mZnNldBgIIAEoBBIXCg9sZWRnZXJfc2VxdWVuY2UYCSABKAQSGQoRbGVkZ2VyX2dlbmVyYXRpb24YCiABKAQSFgoOaW9fd3JpdGVyX21vZGUYCyABKAkSFQoNZmx1c2hfbXNfbGFzdBgMIAEoARIUCgxmbHVzaF9tc19wNTAYDSABKAESFAoMZmx1c2hfbXNfcDk5GA4gASgBEh0KFW5vbmNlX2Jsb2Nrc19yZXNlcnZlZBgPIAEoBBIaChJub25jZV9ibG9ja3Nfc3BlbnQYECABKAQSHgoWbm9uY2VfYmxvY2tzX2FiYW5kb25lZBgRIAEoBBImCgVzY3J1YhgSIAEoCzIXLmNsdXN0b3IuYWRtaW4udjEuU2NydWISLQoJaW9fd3JpdGVyGBMgASgLMhouY2x1c3Rvci5hZG1pbi52MS5Jb1dyaXRlchIYChBzZWdtZW50c19yZXRpcmVkGBQgASgEIp4BCghJb1dyaXRlchIMCgRtb2RlGAEgASgJEhEKCWJlc3RfbW9kZRgCIAEoCRINCgVjYXVzZRgDIAEoCRIQCghzaW5jZV9tcxgEIAEoBBIPCgdjaGFuZ2VzGAUgASgEEg0KBWFsYXJtGAYgASgJEjAKB2xhdGVuY3kYByADKAsyHy5jbHVzdG9yLmFkbWluLnYxLkxhdGVuY3lXaW5kb3ciYgoNTGF0ZW5jeVdpbmRvdxIRCgl3aW5kb3dfbXMYASABKAQSDgoGY2hhaW5zGAIgASgEEg4KBnA1MF9tcxgDIAEoARIOCgZwOTlfbXMYBCABKAESDgoGbWF4X21zGAUgASgBIrcBCgVTY3J1YhIOCgZwYXNzZXMYASABKAQSEgoKYnl0ZXNfcmVhZBgCIAEoBBIUCgxsYXN0X3Bhc3NfbXMYAyABKAQSFwoPY292ZXJhZ2VfYWdlX21zGAQgASgEEhgKEGRhbWFnZWRfc2VnbWVudHMYBSABKA0SFwoPbGVkZ2VyX3JlbmV3YWxzGAYgASgNEg8KB2J1c3lfbXMYByABKAQSFwoPcGFzc19ieXRlc19sZWZ0GAggASgEIskICglQYXJ0aXRpb24SFAoMcGFydGl0aW9uX2lkGAEgASgJEhIKCnJlcGxpY2FfaWQYAiABKAQSEwoLaW5jYXJuYXRpb24YAyABKAkSDAoEcm9sZRgEIAEoCRIVCg1yb2xlX3NpbmNlX21zGAUgASgEEhMKC3JvbGVfcmVhc29uGAYgASgJEgwKBHRlcm0YByABKAQSGwoObGVhZGVyX25vZGVfaWQYCCABKARIAIgBARIbCg5sZWFkZXJfYWRkcmVzcxgJIAEoCUgBiAEBEhIKCmxhc3RfaW5kZXgYCiABKAQSFQoNZHVyYWJsZV9pbmRleBgLIAEoBBIWCg52ZXJpZmllZF9pbmRleBgMIAEoBBIUCgxjb21taXRfaW5kZXgYDSABKAQSGwoTd2FsX2NvbW1pdHRlZF9pbmRleBgOIAEoBBIVCg1hcHBsaWVkX2luZGV4GA8gASgEEhIKCmJhc2VfaW5kZXgYECABKAQSEAoIaW5fZG91YnQYESABKAgSGAoLYXBwbHlfZmF1bHQYEiABKAlIAogBARIZChFwcm9wb3NhbHNfd2FpdGluZxgTIAEoDRIaChJwcm9wb3NhbHNfYXBwZW5kZWQYFCABKA0SFQoNcmVhZHNfd2FpdGluZxgVIAEoDRIdChVsb2NhbF9hcHBlbmRzX3BlbmRpbmcYFiABKA0SGAoQaWRlbXBvdGVuY3lfcm93cxgXIAEoDRISCgp0YWlsX2J5dGVzGBggASgEEikKB21lbWJlcnMYGSADKAsyGC5jbHVzdG9yLmFkbWluLnYxLk1lbWJlchIwCgVqb2ludBgaIAEoCzIcLmNsdXN0b3IuYWRtaW4udjEuSm9pbnRQaGFzZUgDiAEBEiAKE3RyYW5zZmVyX3RvX25vZGVfaWQYGyABKARIBIgBARIbChNjb25maWd1cmF0aW9uX2luZGV4GBwgASgEEh8KF2NvbmZpZ3VyYXRpb25fY29tbWl0dGVkGB0gASgIEhEKCWlzX21lbWJlchgeIAEoCBIWCg5pc19oaWJlcm5hdGluZxgfIAEoCBIwCgpkdXJhYmlsaXR5GCAgASgLMhwuY2x1c3Rvci5hZG1pbi52MS5EdXJhYmlsaXR5EiYKBWxlYXNlGCEgASgLMhcuY2x1c3Rvci5hZG1pbi52MS5MZWFzZRIxCgtxdWFyYW50aW5lcxgoIAMoCzIcLmNsdXN0b3IuYWRtaW4udjEuUXVhcmFudGluZRI4CglzbmFwc2hvdHMYKSABKAsyIC5jbHVzdG9yLmFkbWluLnYxLlNuYXBzaG90U3RhdHVzSAWIAQFCEQoPX2xlYWRlcl9ub2RlX2lkQhEKD19sZWFkZXJfYWRkcmVzc0IOCgxfYXBwbHlfZmF1bHRCCAoGX2pvaW50QhYKFF90cmFuc2Zlcl90b19ub2RlX2lkQgwKCl9zbmFwc2hvdHMiSgoIU25hcHNob3QSDQoFaW5kZXgYASABKAQSDAoEdGVybRgCIAEoBBISCgpjcmVhdGVkX21zGAMgASgEEg0KBWJ5dGVzGAQgASgEIroCCg5TbmFwc2hvdFN0YXR1cxItCglzbmFwc2hvdHMYASADKAsyGi5jbHVzdG9yLmFkbWluLnYxLlNuYXBzaG90EhIKCmlzX21pc3NpbmcYAiABKAgSEQoJaXNfdGFraW5nGAMgASgIEhQKDHRha2luZ19ieXRlcxgEIAEoBBIUCgxsYXN0X2ZhaWx1cmUYBSABKAkSEgoKZ29vZF9pbmRleBgGIAEoBBIZCgxsZWFzZWRfaW5kZXgYByABKARIAIgBARIRCglsb2dfYnl0ZXMYCCABKAQSFQoNbG9nX2J5dGVzX21heBgJIAEoBBI8CgxpbnN0YWxsYXRpb24YCiABKAsyJi5jbHVzdG9yLmFkbWluLnYxLlNuYXBzaG90SW5zdGFsbGF0aW9uQg8KDV9sZWFzZWRfaW5kZXgioQEKFFNuYXBzaG90SW5zdGFsbGF0aW9uEhIKCmlzX3B1bGxpbmcYASABKAgSGQoMZnJvbV9ub2RlX2lkGAIgASgESACIAQESEgoKcGFydHNfZG9uZRgDIAEoBBINCgVwYXJ0cxgEIAEoBBIQCghhdHRlbXB0cxgFIAEoDRIUCgxsYXN0X2ZhaWx1cmUYBiABKAlCDwoNX2Zyb21fbm9kZV9pZCK9AQoKRHVyYWJpbGl0eRIMCgRtb2RlGAEgASgJEhMKC3dhbnRlZF9tb2RlGAIgASgJEg0KBWVwb2NoGAMgASgNEg0KBWluZGV4GAQgASgEEh8KEmdyb3VwX2ZzeW5jX2NsYXVzZRgFIAEoCUgAiAEBEh8KEmdyb3VwX2ZzeW5jX3JlYXNvbhgGIAEoCUgBiAEBQhUKE19ncm91cF9mc3luY19jbGF1c2VCFQoTX2dyb3VwX2ZzeW5jX3JlYXNvbiI8CgVMZWFzZRINCgVzdGF0ZRgBIAEoCRIOCgZyZWFzb24YAiABKAkSFAoMcmVtYWluaW5nX21zGAMgASgNIqcBCgpKb2ludFBoYXNlEjIKEG91dGdvaW5nX21lbWJlcnMYASADKAsyGC5jbHVzdG9yLmFkbWluLnYxLk1lbWJlchIRCgljb21taXR0ZWQYAiABKA0SDgoGbmVlZGVkGAMgASgNEhAKCHNpbmNlX21zGAQgASgEEhwKD3JvbGxiYWNrX3JlYXNvbhgFIAEoCUgAiAEBQhIKEF9yb2xsYmFja19yZWFzb24i6QEKBk1lbWJlchISCgpyZXBsaWNhX2lkGAEgASgEEg8KB25vZGVfaWQYAiABKAQSEwoLaW5jYXJuYXRpb24YAyABKAkSDAoEcm9sZRgEIAEoCRIRCglhZGRyZXNzZXMYBSADKAkSGAoLbWF0Y2hfaW5kZXgYBiABKARIAIgBARIVCghwcm9ncmVzcxgHIAEoCUgBiAEBEhAKCGluX2RvdWJ0GAggASgIEhYKCXNpbGVudF9tcxgJIAEoBEgCiAEBQg4KDF9tYXRjaF9pbmRleEILCglfcHJvZ3Jlc3NCDAoKX3NpbGVudF9tcyIXChVMaXN0UGFydGl0aW9uc1JlcXVlc3QiSQoWTGlzdFBhcnRpdGlvbnNSZXNwb25zZRIvCgpwYXJ0aXRpb25zGAEgAygLMhsuY2x1c3Rvci5hZG1pbi52MS5QYXJ0aXRpb24iKwoTR2V0UGFydGl0aW9uUmVxdWVzdBIUCgxwYXJ0aXRpb25faWQYASABKAkiRgoUR2V0UGFydGl0aW9uUmVzcG9uc2USLgoJcGFydGl0aW9uGAEgASgLMhsuY2x1c3Rvci5hZG1pbi52MS5QYXJ0aXRpb24i9gEKClF1YXJhbnRpbmUSDgoGcmVhc29uGAEgASgJEhAKCHNpbmNlX21zGAIgASgEEg8KB21pc3NpbmcYAyABKAkSFQoNbWlzc2luZ19jb3VudBgEIAEoBBIWCg5yZXBhaXJlZF9jb3VudBgFIAEoBBIQCghhdHRlbXB0cxgGIAEoDRIaCg1hc2tlZF9ub2RlX2lkGAcgASgESACIAQESFwoPYXdhaXRzX29wZXJhdG9yGAggASgIEg0KBWluZGV4GAkgASgEEg4KBmRldGFpbBgKIAEoCRIOCgZ0aWNrZXQYCyABKAlCEAoOX2Fza2VkX25vZGVfaWQiTAoUU2V0UXVhcmFudGluZVJlcXVlc3QSFAoMcGFydGl0aW9uX2lkGAEgASgJEg4KBnRpY2tldBgCIAEoCRIOCgZyZWFzb24YAyABKAkiFwoVU2V0UXVhcmFudGluZVJlc3BvbnNlIkAKE1Rha2VTbmFwc2hvdFJlcXVlc3QSFAoMcGFydGl0aW9uX2lkGAEgASgJEhMKC2RlYWRsaW5lX21zGAIgASgNIkQKFFRha2VTbmFwc2hvdFJlc3BvbnNlEiwKCHNuYXBzaG90GAEgASgLMhouY2x1c3Rvci5hZG1pbi52MS5TbmFwc2hvdCJNChZDbGVhclF1YXJhbnRpbmVSZXF1ZXN0EhQKDHBhcnRpdGlvbl9pZBgBIAEoCRIOCgZ0aWNrZXQYAiABKAkSDQoFd2hpY2gYAyABKAkiGQoXQ2xlYXJRdWFyYW50aW5lUmVzcG9uc2UiMAoKV2h5UmVxdWVzdBIUCgxwYXJ0aXRpb25faWQYASABKAkSDAoEa2luZBgCIAEoCSK7AQoLV2h5UmVzcG9uc2USDgoGY2xhdXNlGAEgASgJEhMKC2V4cGxhbmF0aW9uGAIgASgJEg4KBmFkdmljZRgDIAEoCRIQCghzaW5jZV9tcxgEIAEoBBI3CgVmYWN0cxgFIAMoCzIoLmNsdXN0b3IuYWRtaW4udjEuV2h5UmVzcG9uc2UuRmFjdHNFbnRyeRosCgpGYWN0c0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEibwoQQWRkTWVtYmVyUmVxdWVzdBIUCgxwYXJ0aXRpb25faWQYASABKAkSDwoHbm9kZV9pZBgCIAEoBBIRCglhZGRyZXNzZXMYAyADKAkSDAoEcm9sZRgEIAEoCRITCgtkZWFkbGluZV9tcxgFIAEoDSL8AQoTQ2hhbmdlVm90ZXJzUmVxdWVzdBIUCgxwYXJ0aXRpb25faWQYASABKAkSDwoHcHJvbW90ZRgCIAMoBBIOCgZyZW1vdmUYAyADKAQSQwoHZG9tYWlucxgEIAMoCzIyLmNsdXN0b3IuYWRtaW4udjEuQ2hhbmdlVm90ZXJzUmVxdWVzdC5Eb21haW5zRW50cnkSDgoGcG9saWN5GAUgASgJEhQKDG92ZXJyaWRlX3JlZhgGIAEoCRITCgtkZWFkbGluZV9tcxgHIAEoDRouCgxEb21haW5zRW50cnkSCwoDa2V5GAEgASgEEg0KBXZhbHVlGAIgASgJOgI4ASJWChlSb2xsQmFja01lbWJlcnNoaXBSZXF1ZXN0EhQKDHBhcnRpdGlvbl9pZBgBIAEoCRIOCgZyZWFzb24YAiABKAkSEwoLZGVhZGxpbmVfbXMYAyABKA0iYwoSTWVtYmVyc2hpcFJlc3BvbnNlEhMKC3JvbGxlZF9iYWNrGAEgASgIEg0KBWluZGV4GAIgASgEEikKB21lbWJlcnMYAyADKAsyGC5jbHVzdG9yLmFkbWluLnYxLk1lbWJlciLDAgoSUGxhblZvdGVyc1Jlc3BvbnNlEigKBmJlZm9yZRgBIAMoCzIYLmNsdXN0b3IuYWRtaW4udjEuTWVtYmVyEicKBWFmdGVyGAIgAygLMhguY2x1c3Rvci5hZG1pbi52MS5NZW1iZXISDQoFcGhhc2UYAyABKAkSPQoUc3Vydml2YWJpbGl0eV9iZWZvcmUYBCABKAsyHy5jbHVzdG9yLmFkbWluLnYxLlN1cnZpdmFiaWxpdHkSPAoTc3Vydml2YWJpbGl0eV9hZnRlchgFIAEoCzIfLmNsdXN0b3IuYWRtaW4udjEuU3Vydml2YWJpbGl0eRIPCgd2ZXJkaWN0GAYgASgJEhYKDnZlcmRpY3RfcmVhc29uGAcgASgJEhQKDHJlZnVzYWxfY29kZRgIIAEoCRIPCgdyZWZ1c2FsGAkgASgJIngKDVN1cnZpdmFiaWxpdHkSDgoGdm90ZXJzGAEgASgNEg0KBWFsaXZlGAIgASgNEg4KBnF1b3J1bRgDIAEoDRIXCg9sb3NzZXNfc3Vydml2ZWQYBCABKAESDQoFc2xhY2sYBSABKBESEAoIaGVhZHJvb20YBiABKAEiLAoUR2V0RHVyYWJpbGl0eVJlcXVlc3QSFAoMcGFydGl0aW9uX2lkGAEgASgJIn8KFFNldER1cmFiaWxpdHlSZXF1ZXN0EhQKDHBhcnRpdGlvbl9pZBgBIAEoCRIMCgRtb2RlGAIgASgJEhsKDmV4cGVjdGVkX2Vwb2NoGAMgASgNSACIAQESEwoLZGVhZGxpbmVfbXMYBCABKA1CEQoPX2V4cGVjdGVkX2Vwb2NoIloKGVRyYW5zZmVyTGVhZGVyc2hpcFJlcXVlc3QSFAoMcGFydGl0aW9uX2lkGAEgASgJEhIKCnRvX25vZGVfaWQYAiABKAQSEwoLZGVhZGxpbmVfbXMYAyABKA0iNAoaVHJhbnNmZXJMZWFkZXJzaGlwUmVzcG9uc2USFgoObGVhZGVyX25vZGVfaWQYASABKAQiEAoOR2V0S2V5c1JlcXVlc3QiEwoRUm90YXRlS2V5c1JlcXVlc3QigQMKDEtleXNSZXNwb25zZRIUCgxpc19lbmNyeXB0ZWQYASABKAgSEAoIcHJvdmlkZXIYAiABKAkSKgoGZXBvY2hzGAMgAygLMhouY2x1c3Rvci5hZG1pbi52MS5LZXlFcG9jaBIWCg5wbGFpbl9zZWdtZW50cxgEIAEoBBIbChNzZWdtZW50c190b19yZXdyaXRlGAUgASgEEhoKEnNlZ21lbnRzX3Jld3JpdHRlbhgGIAEoBBIdChVyZXdyaXRpbmdfc2VnbWVudF9zZXEYByABKAQSHQoVcmV3cml0aW5nX2Jsb2Nrc19kb25lGAggASgEEhgKEHJld3JpdGluZ19ibG9ja3MYCSABKAQSFAoMbGFzdF9mYWlsdXJlGAogASgJEg4KBmFnZV9tcxgLIAEoBBIXCg9yb3RhdGVfYWZ0ZXJfbXMYDCABKAQSGwoTbmV4dF9yb3RhdGlvbl9pbl9tcxgNIAEoBBIYChByb3RhdGlvbl9mYWlsdXJlGA4gASgJIl4KCEtleUVwb2NoEg0KBWVwb2NoGAEgASgNEg0KBXN0YXRlGAIgASgJEhIKCmNyZWF0ZWRfbXMYAyABKAQSDgoGa2VrX2lkGAQgASgJEhAKCHNlZ21lbnRzGAUgASgEIhEKD0dldFNjcnViUmVxdWVzdCITChFTdGFydFNjcnViUmVxdWVzdCITChFQYXVzZVNjcnViUmVxdWVzdCIUChJSZXN1bWVTY3J1YlJlcXVlc3QiYwoNU2NydWJSZXNwb25zZRIRCglpc19wYXVzZWQYASABKAgSFwoPcGF1c2VkX3NpbmNlX21zGAIgASgEEiYKBXNjcnViGAMgASgLMhcuY2x1c3Rvci5hZG1pbi52MS5TY3J1YjL5DgoMQWRtaW5TZXJ2aWNlElkKCUdldFN0YXR1cxIiLmNsdXN0b3IuYWRtaW4udjEuR2V0U3RhdHVzUmVxdWVzdBojLmNsdXN0b3IuYWRtaW4udjEuR2V0U3RhdHVzUmVzcG9uc2UiA5ACARJoCg5MaXN0UGFydGl0aW9ucxInLmNsdXN0b3IuYWRtaW4udjEuTGlzdFBhcnRpdGlvbnNSZXF1ZXN0GiguY2x1c3Rvci5hZG1pbi52MS5MaXN0UGFydGl0aW9uc1Jlc3BvbnNlIgOQAgESYgoMR2V0UGFydGl0aW9uEiUuY2x1c3Rvci5hZG1pbi52MS5HZXRQYXJ0aXRpb25SZXF1ZXN0GiYuY2x1c3Rvci5hZG1pbi52MS5HZXRQYXJ0aXRpb25SZXNwb25zZSIDkAIBEkcKA1doeRIcLmNsdXN0b3IuYWRtaW4udjEuV2h5UmVxdWVzdBodLmNsdXN0b3IuYWRtaW4udjEuV2h5UmVzcG9uc2UiA5ACARJaCglBZGRNZW1iZXISIi5jbHVzdG9yLmFkbWluLnYxLkFkZE1lbWJlclJlcXVlc3QaJC5jbHVzdG9yLmFkbWluLnYxLk1lbWJlcnNoaXBSZXNwb25zZSIDkAICEmAKDENoYW5nZVZvdGVycxIlLmNsdXN0b3IuYWRtaW4udjEuQ2hhbmdlVm90ZXJzUmVxdWVzdBokLmNsdXN0b3IuYWRtaW4udjEuTWVtYmVyc2hpcFJlc3BvbnNlIgOQAgISXgoKUGxhblZvdGVycxIlLmNsdXN0b3IuYWRtaW4udjEuQ2hhbmdlVm90ZXJzUmVxdWVzdBokLmNsdXN0b3IuYWRtaW4udjEuUGxhblZvdGVyc1Jlc3BvbnNlIgOQAgESbAoSUm9sbEJhY2tNZW1iZXJzaGlwEisuY2x1c3Rvci5hZG1pbi52MS5Sb2xsQmFja01lbWJlcnNoaXBSZXF1ZXN0GiQuY2x1c3Rvci5hZG1pbi52MS5NZW1iZXJzaGlwUmVzcG9uc2UiA5ACAhJaCg1HZXREdXJhYmlsaXR5EiYuY2x1c3Rvci5hZG1pbi52MS5HZXREdXJhYmlsaXR5UmVxdWVzdBocLmNsdXN0b3IuYWRtaW4udjEuRHVyYWJpbGl0eSIDkAIBEloKDVNldER1cmFiaWxpdHkSJi5jbHVzdG9yLmFkbWluLnYxLlNldER1cmFiaWxpdHlSZXF1ZXN0GhwuY2x1c3Rvci5hZG1pbi52MS5EdXJhYmlsaXR5IgOQAgISdAoSVHJhbnNmZXJMZWFkZXJzaGlwEisuY2x1c3Rvci5hZG1pbi52MS5UcmFuc2ZlckxlYWRlcnNoaXBSZXF1ZXN0GiwuY2x1c3Rvci5hZG1pbi52MS5UcmFuc2ZlckxlYWRlcnNoaXBSZXNwb25zZSIDkAICElAKB0dldEtleXMSIC5jbHVzdG9yLmFkbWluLnYxLkdldEtleXNSZXF1ZXN0Gh4uY2x1c3Rvci5hZG1pbi52MS5LZXlzUmVzcG9uc2UiA5ACARJRCgpSb3RhdGVLZXlzEiMuY2x1c3Rvci5hZG1pbi52MS5Sb3RhdGVLZXlzUmVxdWVzdBoeLmNsdXN0b3IuYWRtaW4udjEuS2V5c1Jlc3BvbnNlEmUKDVNldFF1YXJhbnRpbmUSJi5jbHVzdG9yLmFkbWluLnYxLlNldFF1YXJhbnRpbmVSZXF1ZXN0GicuY2x1c3Rvci5hZG1pbi52MS5TZXRRdWFyYW50aW5lUmVzcG9uc2UiA5ACAhJTCghHZXRTY3J1YhIhLmNsdXN0b3IuYWRtaW4udjEuR2V0U2NydWJSZXF1ZXN0Gh8uY2x1c3Rvci5hZG1pbi52MS5TY3J1YlJlc3BvbnNlIgOQAgESVwoKU3RhcnRTY3J1YhIjLmNsdXN0b3IuYWRtaW4udjEuU3RhcnRTY3J1YlJlcXVlc3QaHy5jbHVzdG9yLmFkbWluLnYxLlNjcnViUmVzcG9uc2UiA5ACAhJXCgpQYXVzZVNjcnViEiMuY2x1c3Rvci5hZG1pbi52MS5QYXVzZVNjcnViUmVxdWVzdBofLmNsdXN0b3IuYWRtaW4udjEuU2NydWJSZXNwb25zZSIDkAICElkKC1Jlc3VtZVNjcnViEiQuY2x1c3Rvci5hZG1pbi52MS5SZXN1bWVTY3J1YlJlcXVlc3QaHy5jbHVzdG9yLmFkbWluLnYxLlNjcnViUmVzcG9uc2UiA5ACAhJiCgxUYWtlU25hcHNob3QSJS5jbHVzdG9yLmFkbWluLnYxLlRha2VTbmFwc2hvdFJlcXVlc3QaJi5jbHVzdG9yLmFkbWluLnYxLlRha2VTbmFwc2hvdFJlc3BvbnNlIgOQAgISawoPQ2xlYXJRdWFyYW50aW5lEiguY2x1c3Rvci5hZG1pbi52MS5DbGVhclF1YXJhbnRpbmVSZXF1ZXN0GikuY2x1c3Rvci5hZG1pbi52MS5DbGVhclF1YXJhbnRpbmVSZXNwb25zZSIDkAICYgZwcm90bzM");
+  fileDesc("ChxjbHVzdG9yL2FkbWluL3YxL2FkbWluLnByb3RvEhBjbHVzdG9yLmFkbWluLnYxIhIKEEdldFN0YXR1c1JlcXVlc3QiqQIKEUdldFN0YXR1c1Jlc3BvbnNlEhIKCmNsdXN0ZXJfaWQYASABKAkSDwoHbm9kZV9pZBgCIAEoBBIPCgdib290X2lkGAMgASgJEg8KB2FkZHJlc3MYBCABKAkSEQoJdXB0aW1lX21zGAUgASgEEhAKCGxpbmtzX3VwGAYgAygEEhAKCHNlc3Npb25zGAcgASgNEioKB2pvdXJuYWwYCCABKAsyGS5jbHVzdG9yLmFkbWluLnYxLkpvdXJuYWwSLwoKcGFydGl0aW9ucxgJIAMoCzIbLmNsdXN0b3IuYWRtaW4udjEuUGFydGl0aW9uEiQKBGRpc2sYCiABKAsyFi5jbHVzdG9yLmFkbWluLnYxLkRpc2sSEwoLY2xvY2tfYWxhcm0YCyABKAgiwQEKBERpc2sSEAoIcHJlc3N1cmUYASABKAkSEAoIc2hvcnRhZ2UYAiABKAkSEAoIc2luY2VfbXMYAyABKAQSEwoLdG90YWxfYnl0ZXMYBCABKAQSEgoKZnJlZV9ieXRlcxgFIAEoBBIRCglsb2dfYnl0ZXMYBiABKAQSFQoNbG9nX2J5dGVzX21heBgHIAEoBBIYChByZXNlcnZlX3NlZ21lbnRzGAggASgNEhYKDnJlZnVzZWRfd3JpdGVzGAkgASgEIpAECgdKb3VybmFsEg8KB2ZsdXNoZXMYASABKAQSFAoMZGF0YV9mbHVzaGVzGAIgASgEEg8KB2VudHJpZXMYAyABKAQSEwoLZW50cnlfYnl0ZXMYBCABKAQSHQoVam91cm5hbF9ieXRlc193cml0dGVuGAUgASgEEhUKDWpvdXJuYWxfYnl0ZXMYBiABKAQSEwoLc2VnbWVudF9zZXEYByABKAQSEgoKZW5kX29mZnNldBgIIAEoBBIXCg9sZWRnZXJfc2VxdWVuY2UYCSABKAQSGQoRbGVkZ2VyX2dlbmVyYXRpb24YCiABKAQSFgoOaW9fd3JpdGVyX21vZGUYCyABKAkSFQoNZmx1c2hfbXNfbGFzdBgMIAEoARIUCgxmbHVzaF9tc19wNTAYDSABKAESFAoMZmx1c2hfbXNfcDk5GA4gASgBEh0KFW5vbmNlX2Jsb2Nrc19yZXNlcnZlZBgPIAEoBBIaChJub25jZV9ibG9ja3Nfc3BlbnQYECABKAQSHgoWbm9uY2VfYmxvY2tzX2FiYW5kb25lZBgRIAEoBBImCgVzY3J1YhgSIAEoCzIXLmNsdXN0b3IuYWRtaW4udjEuU2NydWISLQoJaW9fd3JpdGVyGBMgASgLMhouY2x1c3Rvci5hZG1pbi52MS5Jb1dyaXRlchIYChBzZWdtZW50c19yZXRpcmVkGBQgASgEIp4BCghJb1dyaXRlchIMCgRtb2RlGAEgASgJEhEKCWJlc3RfbW9kZRgCIAEoCRINCgVjYXVzZRgDIAEoCRIQCghzaW5jZV9tcxgEIAEoBBIPCgdjaGFuZ2VzGAUgASgEEg0KBWFsYXJtGAYgASgJEjAKB2xhdGVuY3kYByADKAsyHy5jbHVzdG9yLmFkbWluLnYxLkxhdGVuY3lXaW5kb3ciYgoNTGF0ZW5jeVdpbmRvdxIRCgl3aW5kb3dfbXMYASABKAQSDgoGY2hhaW5zGAIgASgEEg4KBnA1MF9tcxgDIAEoARIOCgZwOTlfbXMYBCABKAESDgoGbWF4X21zGAUgASgBIrcBCgVTY3J1YhIOCgZwYXNzZXMYASABKAQSEgoKYnl0ZXNfcmVhZBgCIAEoBBIUCgxsYXN0X3Bhc3NfbXMYAyABKAQSFwoPY292ZXJhZ2VfYWdlX21zGAQgASgEEhgKEGRhbWFnZWRfc2VnbWVudHMYBSABKA0SFwoPbGVkZ2VyX3JlbmV3YWxzGAYgASgNEg8KB2J1c3lfbXMYByABKAQSFwoPcGFzc19ieXRlc19sZWZ0GAggASgEIvMICglQYXJ0aXRpb24SFAoMcGFydGl0aW9uX2lkGAEgASgJEhIKCnJlcGxpY2FfaWQYAiABKAQSEwoLaW5jYXJuYXRpb24YAyABKAkSDAoEcm9sZRgEIAEoCRIVCg1yb2xlX3NpbmNlX21zGAUgASgEEhMKC3JvbGVfcmVhc29uGAYgASgJEgwKBHRlcm0YByABKAQSGwoObGVhZGVyX25vZGVfaWQYCCABKARIAIgBARIbCg5sZWFkZXJfYWRkcmVzcxgJIAEoCUgBiAEBEhIKCmxhc3RfaW5kZXgYCiABKAQSFQoNZHVyYWJsZV9pbmRleBgLIAEoBBIWCg52ZXJpZmllZF9pbmRleBgMIAEoBBIUCgxjb21taXRfaW5kZXgYDSABKAQSGwoTd2FsX2NvbW1pdHRlZF9pbmRleBgOIAEoBBIVCg1hcHBsaWVkX2luZGV4GA8gASgEEhIKCmJhc2VfaW5kZXgYECABKAQSEAoIaW5fZG91YnQYESABKAgSGAoLYXBwbHlfZmF1bHQYEiABKAlIAogBARIZChFwcm9wb3NhbHNfd2FpdGluZxgTIAEoDRIaChJwcm9wb3NhbHNfYXBwZW5kZWQYFCABKA0SFQoNcmVhZHNfd2FpdGluZxgVIAEoDRIdChVsb2NhbF9hcHBlbmRzX3BlbmRpbmcYFiABKA0SGAoQaWRlbXBvdGVuY3lfcm93cxgXIAEoDRISCgp0YWlsX2J5dGVzGBggASgEEikKB21lbWJlcnMYGSADKAsyGC5jbHVzdG9yLmFkbWluLnYxLk1lbWJlchIwCgVqb2ludBgaIAEoCzIcLmNsdXN0b3IuYWRtaW4udjEuSm9pbnRQaGFzZUgDiAEBEiAKE3RyYW5zZmVyX3RvX25vZGVfaWQYGyABKARIBIgBARIbChNjb25maWd1cmF0aW9uX2luZGV4GBwgASgEEh8KF2NvbmZpZ3VyYXRpb25fY29tbWl0dGVkGB0gASgIEhEKCWlzX21lbWJlchgeIAEoCBIWCg5pc19oaWJlcm5hdGluZxgfIAEoCBIwCgpkdXJhYmlsaXR5GCAgASgLMhwuY2x1c3Rvci5hZG1pbi52MS5EdXJhYmlsaXR5EiYKBWxlYXNlGCEgASgLMhcuY2x1c3Rvci5hZG1pbi52MS5MZWFzZRIoCgZsZWF2ZXMYIiABKAsyGC5jbHVzdG9yLmFkbWluLnYxLkxlYXZlcxIxCgtxdWFyYW50aW5lcxgoIAMoCzIcLmNsdXN0b3IuYWRtaW4udjEuUXVhcmFudGluZRI4CglzbmFwc2hvdHMYKSABKAsyIC5jbHVzdG9yLmFkbWluLnYxLlNuYXBzaG90U3RhdHVzSAWIAQFCEQoPX2xlYWRlcl9ub2RlX2lkQhEKD19sZWFkZXJfYWRkcmVzc0IOCgxfYXBwbHlfZmF1bHRCCAoGX2pvaW50QhYKFF90cmFuc2Zlcl90b19ub2RlX2lkQgwKCl9zbmFwc2hvdHMiSgoIU25hcHNob3QSDQoFaW5kZXgYASABKAQSDAoEdGVybRgCIAEoBBISCgpjcmVhdGVkX21zGAMgASgEEg0KBWJ5dGVzGAQgASgEIroCCg5TbmFwc2hvdFN0YXR1cxItCglzbmFwc2hvdHMYASADKAsyGi5jbHVzdG9yLmFkbWluLnYxLlNuYXBzaG90EhIKCmlzX21pc3NpbmcYAiABKAgSEQoJaXNfdGFraW5nGAMgASgIEhQKDHRha2luZ19ieXRlcxgEIAEoBBIUCgxsYXN0X2ZhaWx1cmUYBSABKAkSEgoKZ29vZF9pbmRleBgGIAEoBBIZCgxsZWFzZWRfaW5kZXgYByABKARIAIgBARIRCglsb2dfYnl0ZXMYCCABKAQSFQoNbG9nX2J5dGVzX21heBgJIAEoBBI8CgxpbnN0YWxsYXRpb24YCiABKAsyJi5jbHVzdG9yLmFkbWluLnYxLlNuYXBzaG90SW5zdGFsbGF0aW9uQg8KDV9sZWFzZWRfaW5kZXgioQEKFFNuYXBzaG90SW5zdGFsbGF0aW9uEhIKCmlzX3B1bGxpbmcYASABKAgSGQoMZnJvbV9ub2RlX2lkGAIgASgESACIAQESEgoKcGFydHNfZG9uZRgDIAEoBBINCgVwYXJ0cxgEIAEoBBIQCghhdHRlbXB0cxgFIAEoDRIUCgxsYXN0X2ZhaWx1cmUYBiABKAlCDwoNX2Zyb21fbm9kZV9pZCK9AQoKRHVyYWJpbGl0eRIMCgRtb2RlGAEgASgJEhMKC3dhbnRlZF9tb2RlGAIgASgJEg0KBWVwb2NoGAMgASgNEg0KBWluZGV4GAQgASgEEh8KEmdyb3VwX2ZzeW5jX2NsYXVzZRgFIAEoCUgAiAEBEh8KEmdyb3VwX2ZzeW5jX3JlYXNvbhgGIAEoCUgBiAEBQhUKE19ncm91cF9mc3luY19jbGF1c2VCFQoTX2dyb3VwX2ZzeW5jX3JlYXNvbiI8CgVMZWFzZRINCgVzdGF0ZRgBIAEoCRIOCgZyZWFzb24YAiABKAkSFAoMcmVtYWluaW5nX21zGAMgASgNIl8KBkxlYXZlcxIOCgZ3YW50ZWQYASABKAkSDAoEdXNlZBgCIAEoCRIVCg1mYWlsZWRfY2xhdXNlGAMgASgJEhQKB25vZGVfaWQYBCABKARIAIgBAUIKCghfbm9kZV9pZCKnAQoKSm9pbnRQaGFzZRIyChBvdXRnb2luZ19tZW1iZXJzGAEgAygLMhguY2x1c3Rvci5hZG1pbi52MS5NZW1iZXISEQoJY29tbWl0dGVkGAIgASgNEg4KBm5lZWRlZBgDIAEoDRIQCghzaW5jZV9tcxgEIAEoBBIcCg9yb2xsYmFja19yZWFzb24YBSABKAlIAIgBAUISChBfcm9sbGJhY2tfcmVhc29uIukBCgZNZW1iZXISEgoKcmVwbGljYV9pZBgBIAEoBBIPCgdub2RlX2lkGAIgASgEEhMKC2luY2FybmF0aW9uGAMgASgJEgwKBHJvbGUYBCABKAkSEQoJYWRkcmVzc2VzGAUgAygJEhgKC21hdGNoX2luZGV4GAYgASgESACIAQESFQoIcHJvZ3Jlc3MYByABKAlIAYgBARIQCghpbl9kb3VidBgIIAEoCBIWCglzaWxlbnRfbXMYCSABKARIAogBAUIOCgxfbWF0Y2hfaW5kZXhCCwoJX3Byb2dyZXNzQgwKCl9zaWxlbnRfbXMiFwoVTGlzdFBhcnRpdGlvbnNSZXF1ZXN0IkkKFkxpc3RQYXJ0aXRpb25zUmVzcG9uc2USLwoKcGFydGl0aW9ucxgBIAMoCzIbLmNsdXN0b3IuYWRtaW4udjEuUGFydGl0aW9uIisKE0dldFBhcnRpdGlvblJlcXVlc3QSFAoMcGFydGl0aW9uX2lkGAEgASgJIkYKFEdldFBhcnRpdGlvblJlc3BvbnNlEi4KCXBhcnRpdGlvbhgBIAEoCzIbLmNsdXN0b3IuYWRtaW4udjEuUGFydGl0aW9uIvYBCgpRdWFyYW50aW5lEg4KBnJlYXNvbhgBIAEoCRIQCghzaW5jZV9tcxgCIAEoBBIPCgdtaXNzaW5nGAMgASgJEhUKDW1pc3NpbmdfY291bnQYBCABKAQSFgoOcmVwYWlyZWRfY291bnQYBSABKAQSEAoIYXR0ZW1wdHMYBiABKA0SGgoNYXNrZWRfbm9kZV9pZBgHIAEoBEgAiAEBEhcKD2F3YWl0c19vcGVyYXRvchgIIAEoCBINCgVpbmRleBgJIAEoBBIOCgZkZXRhaWwYCiABKAkSDgoGdGlja2V0GAsgASgJQhAKDl9hc2tlZF9ub2RlX2lkIkwKFFNldFF1YXJhbnRpbmVSZXF1ZXN0EhQKDHBhcnRpdGlvbl9pZBgBIAEoCRIOCgZ0aWNrZXQYAiABKAkSDgoGcmVhc29uGAMgASgJIhcKFVNldFF1YXJhbnRpbmVSZXNwb25zZSJAChNUYWtlU25hcHNob3RSZXF1ZXN0EhQKDHBhcnRpdGlvbl9pZBgBIAEoCRITCgtkZWFkbGluZV9tcxgCIAEoDSJEChRUYWtlU25hcHNob3RSZXNwb25zZRIsCghzbmFwc2hvdBgBIAEoCzIaLmNsdXN0b3IuYWRtaW4udjEuU25hcHNob3QiTQoWQ2xlYXJRdWFyYW50aW5lUmVxdWVzdBIUCgxwYXJ0aXRpb25faWQYASABKAkSDgoGdGlja2V0GAIgASgJEg0KBXdoaWNoGAMgASgJIhkKF0NsZWFyUXVhcmFudGluZVJlc3BvbnNlIjAKCldoeVJlcXVlc3QSFAoMcGFydGl0aW9uX2lkGAEgASgJEgwKBGtpbmQYAiABKAkiuwEKC1doeVJlc3BvbnNlEg4KBmNsYXVzZRgBIAEoCRITCgtleHBsYW5hdGlvbhgCIAEoCRIOCgZhZHZpY2UYAyABKAkSEAoIc2luY2VfbXMYBCABKAQSNwoFZmFjdHMYBSADKAsyKC5jbHVzdG9yLmFkbWluLnYxLldoeVJlc3BvbnNlLkZhY3RzRW50cnkaLAoKRmFjdHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIm8KEEFkZE1lbWJlclJlcXVlc3QSFAoMcGFydGl0aW9uX2lkGAEgASgJEg8KB25vZGVfaWQYAiABKAQSEQoJYWRkcmVzc2VzGAMgAygJEgwKBHJvbGUYBCABKAkSEwoLZGVhZGxpbmVfbXMYBSABKA0i/AEKE0NoYW5nZVZvdGVyc1JlcXVlc3QSFAoMcGFydGl0aW9uX2lkGAEgASgJEg8KB3Byb21vdGUYAiADKAQSDgoGcmVtb3ZlGAMgAygEEkMKB2RvbWFpbnMYBCADKAsyMi5jbHVzdG9yLmFkbWluLnYxLkNoYW5nZVZvdGVyc1JlcXVlc3QuRG9tYWluc0VudHJ5Eg4KBnBvbGljeRgFIAEoCRIUCgxvdmVycmlkZV9yZWYYBiABKAkSEwoLZGVhZGxpbmVfbXMYByABKA0aLgoMRG9tYWluc0VudHJ5EgsKA2tleRgBIAEoBBINCgV2YWx1ZRgCIAEoCToCOAEiVgoZUm9sbEJhY2tNZW1iZXJzaGlwUmVxdWVzdBIUCgxwYXJ0aXRpb25faWQYASABKAkSDgoGcmVhc29uGAIgASgJEhMKC2RlYWRsaW5lX21zGAMgASgNImMKEk1lbWJlcnNoaXBSZXNwb25zZRITCgtyb2xsZWRfYmFjaxgBIAEoCBINCgVpbmRleBgCIAEoBBIpCgdtZW1iZXJzGAMgAygLMhguY2x1c3Rvci5hZG1pbi52MS5NZW1iZXIiwwIKElBsYW5Wb3RlcnNSZXNwb25zZRIoCgZiZWZvcmUYASADKAsyGC5jbHVzdG9yLmFkbWluLnYxLk1lbWJlchInCgVhZnRlchgCIAMoCzIYLmNsdXN0b3IuYWRtaW4udjEuTWVtYmVyEg0KBXBoYXNlGAMgASgJEj0KFHN1cnZpdmFiaWxpdHlfYmVmb3JlGAQgASgLMh8uY2x1c3Rvci5hZG1pbi52MS5TdXJ2aXZhYmlsaXR5EjwKE3N1cnZpdmFiaWxpdHlfYWZ0ZXIYBSABKAsyHy5jbHVzdG9yLmFkbWluLnYxLlN1cnZpdmFiaWxpdHkSDwoHdmVyZGljdBgGIAEoCRIWCg52ZXJkaWN0X3JlYXNvbhgHIAEoCRIUCgxyZWZ1c2FsX2NvZGUYCCABKAkSDwoHcmVmdXNhbBgJIAEoCSJ4Cg1TdXJ2aXZhYmlsaXR5Eg4KBnZvdGVycxgBIAEoDRINCgVhbGl2ZRgCIAEoDRIOCgZxdW9ydW0YAyABKA0SFwoPbG9zc2VzX3N1cnZpdmVkGAQgASgBEg0KBXNsYWNrGAUgASgREhAKCGhlYWRyb29tGAYgASgBIiwKFEdldER1cmFiaWxpdHlSZXF1ZXN0EhQKDHBhcnRpdGlvbl9pZBgBIAEoCSJ/ChRTZXREdXJhYmlsaXR5UmVxdWVzdBIUCgxwYXJ0aXRpb25faWQYASABKAkSDAoEbW9kZRgCIAEoCRIbCg5leHBlY3RlZF9lcG9jaBgDIAEoDUgAiAEBEhMKC2RlYWRsaW5lX21zGAQgASgNQhEKD19leHBlY3RlZF9lcG9jaCJaChlUcmFuc2ZlckxlYWRlcnNoaXBSZXF1ZXN0EhQKDHBhcnRpdGlvbl9pZBgBIAEoCRISCgp0b19ub2RlX2lkGAIgASgEEhMKC2RlYWRsaW5lX21zGAMgASgNIjQKGlRyYW5zZmVyTGVhZGVyc2hpcFJlc3BvbnNlEhYKDmxlYWRlcl9ub2RlX2lkGAEgASgEIhAKDkdldEtleXNSZXF1ZXN0IhMKEVJvdGF0ZUtleXNSZXF1ZXN0IoEDCgxLZXlzUmVzcG9uc2USFAoMaXNfZW5jcnlwdGVkGAEgASgIEhAKCHByb3ZpZGVyGAIgASgJEioKBmVwb2NocxgDIAMoCzIaLmNsdXN0b3IuYWRtaW4udjEuS2V5RXBvY2gSFgoOcGxhaW5fc2VnbWVudHMYBCABKAQSGwoTc2VnbWVudHNfdG9fcmV3cml0ZRgFIAEoBBIaChJzZWdtZW50c19yZXdyaXR0ZW4YBiABKAQSHQoVcmV3cml0aW5nX3NlZ21lbnRfc2VxGAcgASgEEh0KFXJld3JpdGluZ19ibG9ja3NfZG9uZRgIIAEoBBIYChByZXdyaXRpbmdfYmxvY2tzGAkgASgEEhQKDGxhc3RfZmFpbHVyZRgKIAEoCRIOCgZhZ2VfbXMYCyABKAQSFwoPcm90YXRlX2FmdGVyX21zGAwgASgEEhsKE25leHRfcm90YXRpb25faW5fbXMYDSABKAQSGAoQcm90YXRpb25fZmFpbHVyZRgOIAEoCSJeCghLZXlFcG9jaBINCgVlcG9jaBgBIAEoDRINCgVzdGF0ZRgCIAEoCRISCgpjcmVhdGVkX21zGAMgASgEEg4KBmtla19pZBgEIAEoCRIQCghzZWdtZW50cxgFIAEoBCIRCg9HZXRTY3J1YlJlcXVlc3QiEwoRU3RhcnRTY3J1YlJlcXVlc3QiEwoRUGF1c2VTY3J1YlJlcXVlc3QiFAoSUmVzdW1lU2NydWJSZXF1ZXN0ImMKDVNjcnViUmVzcG9uc2USEQoJaXNfcGF1c2VkGAEgASgIEhcKD3BhdXNlZF9zaW5jZV9tcxgCIAEoBBImCgVzY3J1YhgDIAEoCzIXLmNsdXN0b3IuYWRtaW4udjEuU2NydWIy+Q4KDEFkbWluU2VydmljZRJZCglHZXRTdGF0dXMSIi5jbHVzdG9yLmFkbWluLnYxLkdldFN0YXR1c1JlcXVlc3QaIy5jbHVzdG9yLmFkbWluLnYxLkdldFN0YXR1c1Jlc3BvbnNlIgOQAgESaAoOTGlzdFBhcnRpdGlvbnMSJy5jbHVzdG9yLmFkbWluLnYxLkxpc3RQYXJ0aXRpb25zUmVxdWVzdBooLmNsdXN0b3IuYWRtaW4udjEuTGlzdFBhcnRpdGlvbnNSZXNwb25zZSIDkAIBEmIKDEdldFBhcnRpdGlvbhIlLmNsdXN0b3IuYWRtaW4udjEuR2V0UGFydGl0aW9uUmVxdWVzdBomLmNsdXN0b3IuYWRtaW4udjEuR2V0UGFydGl0aW9uUmVzcG9uc2UiA5ACARJHCgNXaHkSHC5jbHVzdG9yLmFkbWluLnYxLldoeVJlcXVlc3QaHS5jbHVzdG9yLmFkbWluLnYxLldoeVJlc3BvbnNlIgOQAgESWgoJQWRkTWVtYmVyEiIuY2x1c3Rvci5hZG1pbi52MS5BZGRNZW1iZXJSZXF1ZXN0GiQuY2x1c3Rvci5hZG1pbi52MS5NZW1iZXJzaGlwUmVzcG9uc2UiA5ACAhJgCgxDaGFuZ2VWb3RlcnMSJS5jbHVzdG9yLmFkbWluLnYxLkNoYW5nZVZvdGVyc1JlcXVlc3QaJC5jbHVzdG9yLmFkbWluLnYxLk1lbWJlcnNoaXBSZXNwb25zZSIDkAICEl4KClBsYW5Wb3RlcnMSJS5jbHVzdG9yLmFkbWluLnYxLkNoYW5nZVZvdGVyc1JlcXVlc3QaJC5jbHVzdG9yLmFkbWluLnYxLlBsYW5Wb3RlcnNSZXNwb25zZSIDkAIBEmwKElJvbGxCYWNrTWVtYmVyc2hpcBIrLmNsdXN0b3IuYWRtaW4udjEuUm9sbEJhY2tNZW1iZXJzaGlwUmVxdWVzdBokLmNsdXN0b3IuYWRtaW4udjEuTWVtYmVyc2hpcFJlc3BvbnNlIgOQAgISWgoNR2V0RHVyYWJpbGl0eRImLmNsdXN0b3IuYWRtaW4udjEuR2V0RHVyYWJpbGl0eVJlcXVlc3QaHC5jbHVzdG9yLmFkbWluLnYxLkR1cmFiaWxpdHkiA5ACARJaCg1TZXREdXJhYmlsaXR5EiYuY2x1c3Rvci5hZG1pbi52MS5TZXREdXJhYmlsaXR5UmVxdWVzdBocLmNsdXN0b3IuYWRtaW4udjEuRHVyYWJpbGl0eSIDkAICEnQKElRyYW5zZmVyTGVhZGVyc2hpcBIrLmNsdXN0b3IuYWRtaW4udjEuVHJhbnNmZXJMZWFkZXJzaGlwUmVxdWVzdBosLmNsdXN0b3IuYWRtaW4udjEuVHJhbnNmZXJMZWFkZXJzaGlwUmVzcG9uc2UiA5ACAhJQCgdHZXRLZXlzEiAuY2x1c3Rvci5hZG1pbi52MS5HZXRLZXlzUmVxdWVzdBoeLmNsdXN0b3IuYWRtaW4udjEuS2V5c1Jlc3BvbnNlIgOQAgESUQoKUm90YXRlS2V5cxIjLmNsdXN0b3IuYWRtaW4udjEuUm90YXRlS2V5c1JlcXVlc3QaHi5jbHVzdG9yLmFkbWluLnYxLktleXNSZXNwb25zZRJlCg1TZXRRdWFyYW50aW5lEiYuY2x1c3Rvci5hZG1pbi52MS5TZXRRdWFyYW50aW5lUmVxdWVzdBonLmNsdXN0b3IuYWRtaW4udjEuU2V0UXVhcmFudGluZVJlc3BvbnNlIgOQAgISUwoIR2V0U2NydWISIS5jbHVzdG9yLmFkbWluLnYxLkdldFNjcnViUmVxdWVzdBofLmNsdXN0b3IuYWRtaW4udjEuU2NydWJSZXNwb25zZSIDkAIBElcKClN0YXJ0U2NydWISIy5jbHVzdG9yLmFkbWluLnYxLlN0YXJ0U2NydWJSZXF1ZXN0Gh8uY2x1c3Rvci5hZG1pbi52MS5TY3J1YlJlc3BvbnNlIgOQAgISVwoKUGF1c2VTY3J1YhIjLmNsdXN0b3IuYWRtaW4udjEuUGF1c2VTY3J1YlJlcXVlc3QaHy5jbHVzdG9yLmFkbWluLnYxLlNjcnViUmVzcG9uc2UiA5ACAhJZCgtSZXN1bWVTY3J1YhIkLmNsdXN0b3IuYWRtaW4udjEuUmVzdW1lU2NydWJSZXF1ZXN0Gh8uY2x1c3Rvci5hZG1pbi52MS5TY3J1YlJlc3BvbnNlIgOQAgISYgoMVGFrZVNuYXBzaG90EiUuY2x1c3Rvci5hZG1pbi52MS5UYWtlU25hcHNob3RSZXF1ZXN0GiYuY2x1c3Rvci5hZG1pbi52MS5UYWtlU25hcHNob3RSZXNwb25zZSIDkAICEmsKD0NsZWFyUXVhcmFudGluZRIoLmNsdXN0b3IuYWRtaW4udjEuQ2xlYXJRdWFyYW50aW5lUmVxdWVzdBopLmNsdXN0b3IuYWRtaW4udjEuQ2xlYXJRdWFyYW50aW5lUmVzcG9uc2UiA5ACAmIGcHJvdG8z");
 
 /**
  * @generated from message clustor.admin.v1.GetStatusRequest
@@ -645,6 +645,13 @@ export type Partition = Message<"clustor.admin.v1.Partition"> & {
   lease?: Lease | undefined;
 
   /**
+   * Which Merkle leaves entries get that are framed here, and what stands in the way of others.
+   *
+   * @generated from field: clustor.admin.v1.Leaves leaves = 34;
+   */
+  leaves?: Leaves | undefined;
+
+  /**
    * Quarantines of the replica that are in force, the gravest first.
    *
    * @generated from field: repeated clustor.admin.v1.Quarantine quarantines = 40;
@@ -922,6 +929,44 @@ export const LeaseSchema: GenMessage<Lease> = /*@__PURE__*/
   messageDesc(file_clustor_admin_v1_admin, 12);
 
 /**
+ * @generated from message clustor.admin.v1.Leaves
+ */
+export type Leaves = Message<"clustor.admin.v1.Leaves"> & {
+  /**
+   * What the node is configured for: `none`, `sha256` or `blake3`.
+   *
+   * @generated from field: string wanted = 1;
+   */
+  wanted: string;
+
+  /**
+   * @generated from field: string used = 2;
+   */
+  used: string;
+
+  /**
+   * The first clause of the gate that fails; `None` when used is what is wanted.
+   *
+   * @generated from field: string failed_clause = 3;
+   */
+  failedClause: string;
+
+  /**
+   * The member that it fails at.
+   *
+   * @generated from field: optional uint64 node_id = 4;
+   */
+  nodeId?: bigint | undefined;
+};
+
+/**
+ * Describes the message clustor.admin.v1.Leaves.
+ * Use `create(LeavesSchema)` to create a new message.
+ */
+export const LeavesSchema: GenMessage<Leaves> = /*@__PURE__*/
+  messageDesc(file_clustor_admin_v1_admin, 13);
+
+/**
  * A change of voters: everything needs a majority of both lists.
  *
  * @generated from message clustor.admin.v1.JointPhase
@@ -962,7 +1007,7 @@ export type JointPhase = Message<"clustor.admin.v1.JointPhase"> & {
  * Use `create(JointPhaseSchema)` to create a new message.
  */
 export const JointPhaseSchema: GenMessage<JointPhase> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 13);
+  messageDesc(file_clustor_admin_v1_admin, 14);
 
 /**
  * @generated from message clustor.admin.v1.Member
@@ -1025,7 +1070,7 @@ export type Member = Message<"clustor.admin.v1.Member"> & {
  * Use `create(MemberSchema)` to create a new message.
  */
 export const MemberSchema: GenMessage<Member> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 14);
+  messageDesc(file_clustor_admin_v1_admin, 15);
 
 /**
  * @generated from message clustor.admin.v1.ListPartitionsRequest
@@ -1038,7 +1083,7 @@ export type ListPartitionsRequest = Message<"clustor.admin.v1.ListPartitionsRequ
  * Use `create(ListPartitionsRequestSchema)` to create a new message.
  */
 export const ListPartitionsRequestSchema: GenMessage<ListPartitionsRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 15);
+  messageDesc(file_clustor_admin_v1_admin, 16);
 
 /**
  * @generated from message clustor.admin.v1.ListPartitionsResponse
@@ -1055,7 +1100,7 @@ export type ListPartitionsResponse = Message<"clustor.admin.v1.ListPartitionsRes
  * Use `create(ListPartitionsResponseSchema)` to create a new message.
  */
 export const ListPartitionsResponseSchema: GenMessage<ListPartitionsResponse> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 16);
+  messageDesc(file_clustor_admin_v1_admin, 17);
 
 /**
  * @generated from message clustor.admin.v1.GetPartitionRequest
@@ -1072,7 +1117,7 @@ export type GetPartitionRequest = Message<"clustor.admin.v1.GetPartitionRequest"
  * Use `create(GetPartitionRequestSchema)` to create a new message.
  */
 export const GetPartitionRequestSchema: GenMessage<GetPartitionRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 17);
+  messageDesc(file_clustor_admin_v1_admin, 18);
 
 /**
  * @generated from message clustor.admin.v1.GetPartitionResponse
@@ -1089,7 +1134,7 @@ export type GetPartitionResponse = Message<"clustor.admin.v1.GetPartitionRespons
  * Use `create(GetPartitionResponseSchema)` to create a new message.
  */
 export const GetPartitionResponseSchema: GenMessage<GetPartitionResponse> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 18);
+  messageDesc(file_clustor_admin_v1_admin, 19);
 
 /**
  * @generated from message clustor.admin.v1.Quarantine
@@ -1175,7 +1220,7 @@ export type Quarantine = Message<"clustor.admin.v1.Quarantine"> & {
  * Use `create(QuarantineSchema)` to create a new message.
  */
 export const QuarantineSchema: GenMessage<Quarantine> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 19);
+  messageDesc(file_clustor_admin_v1_admin, 20);
 
 /**
  * @generated from message clustor.admin.v1.SetQuarantineRequest
@@ -1206,7 +1251,7 @@ export type SetQuarantineRequest = Message<"clustor.admin.v1.SetQuarantineReques
  * Use `create(SetQuarantineRequestSchema)` to create a new message.
  */
 export const SetQuarantineRequestSchema: GenMessage<SetQuarantineRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 20);
+  messageDesc(file_clustor_admin_v1_admin, 21);
 
 /**
  * @generated from message clustor.admin.v1.SetQuarantineResponse
@@ -1219,7 +1264,7 @@ export type SetQuarantineResponse = Message<"clustor.admin.v1.SetQuarantineRespo
  * Use `create(SetQuarantineResponseSchema)` to create a new message.
  */
 export const SetQuarantineResponseSchema: GenMessage<SetQuarantineResponse> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 21);
+  messageDesc(file_clustor_admin_v1_admin, 22);
 
 /**
  * @generated from message clustor.admin.v1.TakeSnapshotRequest
@@ -1243,7 +1288,7 @@ export type TakeSnapshotRequest = Message<"clustor.admin.v1.TakeSnapshotRequest"
  * Use `create(TakeSnapshotRequestSchema)` to create a new message.
  */
 export const TakeSnapshotRequestSchema: GenMessage<TakeSnapshotRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 22);
+  messageDesc(file_clustor_admin_v1_admin, 23);
 
 /**
  * @generated from message clustor.admin.v1.TakeSnapshotResponse
@@ -1260,7 +1305,7 @@ export type TakeSnapshotResponse = Message<"clustor.admin.v1.TakeSnapshotRespons
  * Use `create(TakeSnapshotResponseSchema)` to create a new message.
  */
 export const TakeSnapshotResponseSchema: GenMessage<TakeSnapshotResponse> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 23);
+  messageDesc(file_clustor_admin_v1_admin, 24);
 
 /**
  * @generated from message clustor.admin.v1.ClearQuarantineRequest
@@ -1291,7 +1336,7 @@ export type ClearQuarantineRequest = Message<"clustor.admin.v1.ClearQuarantineRe
  * Use `create(ClearQuarantineRequestSchema)` to create a new message.
  */
 export const ClearQuarantineRequestSchema: GenMessage<ClearQuarantineRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 24);
+  messageDesc(file_clustor_admin_v1_admin, 25);
 
 /**
  * @generated from message clustor.admin.v1.ClearQuarantineResponse
@@ -1304,7 +1349,7 @@ export type ClearQuarantineResponse = Message<"clustor.admin.v1.ClearQuarantineR
  * Use `create(ClearQuarantineResponseSchema)` to create a new message.
  */
 export const ClearQuarantineResponseSchema: GenMessage<ClearQuarantineResponse> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 25);
+  messageDesc(file_clustor_admin_v1_admin, 26);
 
 /**
  * @generated from message clustor.admin.v1.WhyRequest
@@ -1332,7 +1377,7 @@ export type WhyRequest = Message<"clustor.admin.v1.WhyRequest"> & {
  * Use `create(WhyRequestSchema)` to create a new message.
  */
 export const WhyRequestSchema: GenMessage<WhyRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 26);
+  messageDesc(file_clustor_admin_v1_admin, 27);
 
 /**
  * @generated from message clustor.admin.v1.WhyResponse
@@ -1375,7 +1420,7 @@ export type WhyResponse = Message<"clustor.admin.v1.WhyResponse"> & {
  * Use `create(WhyResponseSchema)` to create a new message.
  */
 export const WhyResponseSchema: GenMessage<WhyResponse> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 27);
+  messageDesc(file_clustor_admin_v1_admin, 28);
 
 /**
  * @generated from message clustor.admin.v1.AddMemberRequest
@@ -1418,7 +1463,7 @@ export type AddMemberRequest = Message<"clustor.admin.v1.AddMemberRequest"> & {
  * Use `create(AddMemberRequestSchema)` to create a new message.
  */
 export const AddMemberRequestSchema: GenMessage<AddMemberRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 28);
+  messageDesc(file_clustor_admin_v1_admin, 29);
 
 /**
  * @generated from message clustor.admin.v1.ChangeVotersRequest
@@ -1475,7 +1520,7 @@ export type ChangeVotersRequest = Message<"clustor.admin.v1.ChangeVotersRequest"
  * Use `create(ChangeVotersRequestSchema)` to create a new message.
  */
 export const ChangeVotersRequestSchema: GenMessage<ChangeVotersRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 29);
+  messageDesc(file_clustor_admin_v1_admin, 30);
 
 /**
  * @generated from message clustor.admin.v1.RollBackMembershipRequest
@@ -1502,7 +1547,7 @@ export type RollBackMembershipRequest = Message<"clustor.admin.v1.RollBackMember
  * Use `create(RollBackMembershipRequestSchema)` to create a new message.
  */
 export const RollBackMembershipRequestSchema: GenMessage<RollBackMembershipRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 30);
+  messageDesc(file_clustor_admin_v1_admin, 31);
 
 /**
  * @generated from message clustor.admin.v1.MembershipResponse
@@ -1533,7 +1578,7 @@ export type MembershipResponse = Message<"clustor.admin.v1.MembershipResponse"> 
  * Use `create(MembershipResponseSchema)` to create a new message.
  */
 export const MembershipResponseSchema: GenMessage<MembershipResponse> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 31);
+  messageDesc(file_clustor_admin_v1_admin, 32);
 
 /**
  * @generated from message clustor.admin.v1.PlanVotersResponse
@@ -1596,7 +1641,7 @@ export type PlanVotersResponse = Message<"clustor.admin.v1.PlanVotersResponse"> 
  * Use `create(PlanVotersResponseSchema)` to create a new message.
  */
 export const PlanVotersResponseSchema: GenMessage<PlanVotersResponse> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 32);
+  messageDesc(file_clustor_admin_v1_admin, 33);
 
 /**
  * @generated from message clustor.admin.v1.Survivability
@@ -1644,7 +1689,7 @@ export type Survivability = Message<"clustor.admin.v1.Survivability"> & {
  * Use `create(SurvivabilitySchema)` to create a new message.
  */
 export const SurvivabilitySchema: GenMessage<Survivability> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 33);
+  messageDesc(file_clustor_admin_v1_admin, 34);
 
 /**
  * @generated from message clustor.admin.v1.GetDurabilityRequest
@@ -1661,7 +1706,7 @@ export type GetDurabilityRequest = Message<"clustor.admin.v1.GetDurabilityReques
  * Use `create(GetDurabilityRequestSchema)` to create a new message.
  */
 export const GetDurabilityRequestSchema: GenMessage<GetDurabilityRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 34);
+  messageDesc(file_clustor_admin_v1_admin, 35);
 
 /**
  * @generated from message clustor.admin.v1.SetDurabilityRequest
@@ -1697,7 +1742,7 @@ export type SetDurabilityRequest = Message<"clustor.admin.v1.SetDurabilityReques
  * Use `create(SetDurabilityRequestSchema)` to create a new message.
  */
 export const SetDurabilityRequestSchema: GenMessage<SetDurabilityRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 35);
+  messageDesc(file_clustor_admin_v1_admin, 36);
 
 /**
  * @generated from message clustor.admin.v1.TransferLeadershipRequest
@@ -1724,7 +1769,7 @@ export type TransferLeadershipRequest = Message<"clustor.admin.v1.TransferLeader
  * Use `create(TransferLeadershipRequestSchema)` to create a new message.
  */
 export const TransferLeadershipRequestSchema: GenMessage<TransferLeadershipRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 36);
+  messageDesc(file_clustor_admin_v1_admin, 37);
 
 /**
  * @generated from message clustor.admin.v1.TransferLeadershipResponse
@@ -1743,7 +1788,7 @@ export type TransferLeadershipResponse = Message<"clustor.admin.v1.TransferLeade
  * Use `create(TransferLeadershipResponseSchema)` to create a new message.
  */
 export const TransferLeadershipResponseSchema: GenMessage<TransferLeadershipResponse> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 37);
+  messageDesc(file_clustor_admin_v1_admin, 38);
 
 /**
  * @generated from message clustor.admin.v1.GetKeysRequest
@@ -1756,7 +1801,7 @@ export type GetKeysRequest = Message<"clustor.admin.v1.GetKeysRequest"> & {
  * Use `create(GetKeysRequestSchema)` to create a new message.
  */
 export const GetKeysRequestSchema: GenMessage<GetKeysRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 38);
+  messageDesc(file_clustor_admin_v1_admin, 39);
 
 /**
  * @generated from message clustor.admin.v1.RotateKeysRequest
@@ -1769,7 +1814,7 @@ export type RotateKeysRequest = Message<"clustor.admin.v1.RotateKeysRequest"> & 
  * Use `create(RotateKeysRequestSchema)` to create a new message.
  */
 export const RotateKeysRequestSchema: GenMessage<RotateKeysRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 39);
+  messageDesc(file_clustor_admin_v1_admin, 40);
 
 /**
  * @generated from message clustor.admin.v1.KeysResponse
@@ -1869,7 +1914,7 @@ export type KeysResponse = Message<"clustor.admin.v1.KeysResponse"> & {
  * Use `create(KeysResponseSchema)` to create a new message.
  */
 export const KeysResponseSchema: GenMessage<KeysResponse> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 40);
+  messageDesc(file_clustor_admin_v1_admin, 41);
 
 /**
  * @generated from message clustor.admin.v1.KeyEpoch
@@ -1912,7 +1957,7 @@ export type KeyEpoch = Message<"clustor.admin.v1.KeyEpoch"> & {
  * Use `create(KeyEpochSchema)` to create a new message.
  */
 export const KeyEpochSchema: GenMessage<KeyEpoch> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 41);
+  messageDesc(file_clustor_admin_v1_admin, 42);
 
 /**
  * @generated from message clustor.admin.v1.GetScrubRequest
@@ -1925,7 +1970,7 @@ export type GetScrubRequest = Message<"clustor.admin.v1.GetScrubRequest"> & {
  * Use `create(GetScrubRequestSchema)` to create a new message.
  */
 export const GetScrubRequestSchema: GenMessage<GetScrubRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 42);
+  messageDesc(file_clustor_admin_v1_admin, 43);
 
 /**
  * @generated from message clustor.admin.v1.StartScrubRequest
@@ -1938,7 +1983,7 @@ export type StartScrubRequest = Message<"clustor.admin.v1.StartScrubRequest"> & 
  * Use `create(StartScrubRequestSchema)` to create a new message.
  */
 export const StartScrubRequestSchema: GenMessage<StartScrubRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 43);
+  messageDesc(file_clustor_admin_v1_admin, 44);
 
 /**
  * @generated from message clustor.admin.v1.PauseScrubRequest
@@ -1951,7 +1996,7 @@ export type PauseScrubRequest = Message<"clustor.admin.v1.PauseScrubRequest"> & 
  * Use `create(PauseScrubRequestSchema)` to create a new message.
  */
 export const PauseScrubRequestSchema: GenMessage<PauseScrubRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 44);
+  messageDesc(file_clustor_admin_v1_admin, 45);
 
 /**
  * @generated from message clustor.admin.v1.ResumeScrubRequest
@@ -1964,7 +2009,7 @@ export type ResumeScrubRequest = Message<"clustor.admin.v1.ResumeScrubRequest"> 
  * Use `create(ResumeScrubRequestSchema)` to create a new message.
  */
 export const ResumeScrubRequestSchema: GenMessage<ResumeScrubRequest> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 45);
+  messageDesc(file_clustor_admin_v1_admin, 46);
 
 /**
  * @generated from message clustor.admin.v1.ScrubResponse
@@ -1993,7 +2038,7 @@ export type ScrubResponse = Message<"clustor.admin.v1.ScrubResponse"> & {
  * Use `create(ScrubResponseSchema)` to create a new message.
  */
 export const ScrubResponseSchema: GenMessage<ScrubResponse> = /*@__PURE__*/
-  messageDesc(file_clustor_admin_v1_admin, 46);
+  messageDesc(file_clustor_admin_v1_admin, 47);
 
 /**
  * Looks at a node and changes the membership of its partitions. Every call is judged by the role of the caller's certificate:
