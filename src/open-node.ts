@@ -20,6 +20,7 @@ import type { RaftSettings } from './raft/index.ts';
 import { initializeNode, planPartition, type PartitionPlan } from './runtime/bootstrap.ts';
 import type { MerkleLeaves } from './runtime/leaf-gate.ts';
 import type { NodeLimits } from './runtime/limits.ts';
+import { EvidenceDesk } from './runtime/evidence-desk.ts';
 import { ClustorNode } from './runtime/node.ts';
 import { parseAddress } from './runtime/node-address.ts';
 import { loadBlake3 } from './security/blake3.ts';
@@ -91,6 +92,7 @@ export async function openNode(options: OpenNodeOptions): Promise<ClustorNode> {
   await Promise.all([installPlatformCrc32c(), loadBlake3()]);
   const { keeper, disk } = await openKeeperAndDisk(options, observer);
   let admin: AdminHttp | undefined;
+  let evidence: EvidenceDesk | undefined;
   const transport = openTlsTransport({
     clock: nodeClock,
     observer,
@@ -105,7 +107,7 @@ export async function openNode(options: OpenNodeOptions): Promise<ClustorNode> {
   });
   const closeRest = async (): Promise<void> => {
     keeper.close();
-    await admin?.close();
+    await Promise.all([admin?.close(), evidence?.close()]);
     await transport.close();
     await disk.shutDown();
   };
@@ -114,6 +116,7 @@ export async function openNode(options: OpenNodeOptions): Promise<ClustorNode> {
     const policy = diskPolicy ?? 'refuse';
     const wallMs = nodeClock.wallMs();
     const diskReport = await admitDisk({ directory, policy, wallMs, observer });
+    const encryption = journalEncryption(options.encryption);
     const node = await ClustorNode.open({
       directory,
       clusterId: clusterId(options.clusterId),
@@ -131,10 +134,17 @@ export async function openNode(options: OpenNodeOptions): Promise<ClustorNode> {
       ...(storage === undefined ? {} : { storage }),
       ...(raft === undefined ? {} : { raft }),
       cryptography: nodeCryptography,
-      encryption: journalEncryption(options.encryption),
+      encryption,
+    });
+    evidence = new EvidenceDesk({
+      directory,
+      fileSystem: disk,
+      clock: nodeClock,
+      cryptography: nodeCryptography,
+      encryption,
     });
     admin = createAdminHttp({
-      routes: createAdminRoutes({ node, observer }),
+      routes: createAdminRoutes({ node, evidence, observer }),
       principalKey,
       observer,
     });

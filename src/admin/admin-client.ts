@@ -12,6 +12,8 @@ import {
   type AddMemberRequestSchema,
   type ChangeVotersRequestSchema,
   type Durability,
+  type EvidenceResponse,
+  type GatherEvidenceRequestSchema,
   type GetDurabilityRequestSchema,
   type GetStatusResponse,
   type KeysResponse,
@@ -91,6 +93,9 @@ export interface AdminClient {
   startScrub(): Promise<Plain<ScrubResponse>>;
   pauseScrub(): Promise<Plain<ScrubResponse>>;
   resumeScrub(): Promise<Plain<ScrubResponse>>;
+  gatherEvidence(
+    request: MessageInitShape<typeof GatherEvidenceRequestSchema>,
+  ): Promise<Plain<EvidenceResponse>>;
   clearQuarantine(request: MessageInitShape<typeof ClearQuarantineRequestSchema>): Promise<void>;
   takeSnapshot(
     request: MessageInitShape<typeof TakeSnapshotRequestSchema>,
@@ -105,6 +110,8 @@ const changeDeadlineMs = 150_000;
 
 /** Milliseconds that a change of keys may take: the key service is asked, and a segment made ready. */
 const rotateDeadlineMs = 60_000;
+/** Milliseconds that the reading of a whole journal may take. */
+const evidenceDeadlineMs = 600_000;
 
 /** Asks, and gives the answer with plain numbers. */
 type Asker = <T>(
@@ -151,6 +158,8 @@ export function createAdminClient(channel: AdminChannel): AdminClient {
     ...keyCalls(client, askers),
     ...quarantineCalls(client, askers),
     ...scrubCalls(client, askers),
+    gatherEvidence: (request) =>
+      look((options) => client.gatherEvidence(request, options), evidenceDeadlineMs),
     takeSnapshot: (request) =>
       askers.change((options) => client.takeSnapshot(request, options), patienceMs(request)),
     close: () => {

@@ -25,6 +25,7 @@ import {
   ListPartitionsResponseSchema,
   WhyResponseSchema,
 } from './generated/clustor/admin/v1/admin_pb.ts';
+import { evidenceRoutes, type EvidenceSource } from './evidence-routes.ts';
 import { durabilityRoutes } from './durability-routes.ts';
 import { keyRoutes, type KeySubject } from './key-routes.ts';
 import { membershipRoutes, type MembershipSubject } from './membership-routes.ts';
@@ -48,6 +49,7 @@ export interface AdminSubject extends MembershipSubject, KeySubject, ScrubSubjec
 /** Options of {@link createAdminRoutes}. */
 export interface AdminOptions {
   readonly node: AdminSubject;
+  readonly evidence: EvidenceSource;
   readonly observer: Observer;
 }
 
@@ -67,6 +69,7 @@ const actions: Readonly<Record<string, AccessAction>> = {
   GetKeys: 'adminRead',
   RotateKeys: 'adminWrite',
   SetQuarantine: 'adminWrite',
+  GatherEvidence: 'adminRead',
   GetScrub: 'adminRead',
   StartScrub: 'adminWrite',
   PauseScrub: 'adminWrite',
@@ -89,6 +92,7 @@ const kinds: readonly WhyKind[] = [
 /** The routes of a node's admin service. */
 export function createAdminRoutes({
   node,
+  evidence,
   observer,
 }: AdminOptions): (router: ConnectRouter) => void {
   return (router) => {
@@ -134,6 +138,7 @@ export function createAdminRoutes({
         ...keyRoutes(node),
         ...quarantineRoutes(node),
         ...scrubRoutes(node),
+        ...evidenceRoutes(evidence),
         ...snapshotRoutes(node),
       },
       { interceptors: [judging(observer)] },

@@ -10,10 +10,8 @@ interface JsonOption {
   readonly json?: boolean;
 }
 
-type Kit = Pick<CommandKit, 'wholeNumber' | 'run'>;
-
 /** Adds the commands that read data directories without a node. */
-export function addJournalCommands(root: Command, kit: Kit): void {
+export function addJournalCommands(root: Command, kit: CommandKit): void {
   addWalCommands(root.command('wal').description('look at journals'), kit);
   withKeyOptions(root.command('ledger').description('look at ledgers').command('show'))
     .description('show the generations, flushes and records of the ledger of a stopped node')
@@ -22,22 +20,25 @@ export function addJournalCommands(root: Command, kit: Kit): void {
     .action((directory: string, options: KeyOptions & JsonOption) =>
       kit.run(options.json === true, (output) => runLedgerShow(directory, options, output)),
     );
-  withKeyOptions(root.command('prove'))
+  kit
+    .withConnection(withKeyOptions(root.command('prove')))
     .description("say whether entries are on a quorum's stable storage, and by which evidence")
-    .argument('<directories...>', 'data directories of stopped nodes')
+    .argument(
+      '[directories...]',
+      'data directories of stopped nodes; the nodes that run without any',
+    )
     .option('--partition <id>', 'which partition; needed when there are several')
     .option('--index <index>', 'one entry', kit.wholeNumber)
     .option('--from <index>', 'first entry of a range', kit.wholeNumber)
     .option('--to <index>', 'last entry of a range', kit.wholeNumber)
     .option('--kek-files <files>', 'a KEK file for each directory, separated by commas')
     .option('--indexes-from <file>', 'file with indexes, separated by white space')
-    .option('--json', 'a JSON line per entry, then one for all')
     .action((directories: readonly string[], options: ProveOptions & JsonOption) =>
       kit.run(options.json === true, (output) => runProve(directories, options, output)),
     );
 }
 
-function addWalCommands(wal: Command, kit: Kit): void {
+function addWalCommands(wal: Command, kit: CommandKit): void {
   withKeyOptions(wal.command('inspect'))
     .description('show what is in the journal and ledger of a stopped node')
     .argument('<directory>', 'data directory of the node')

@@ -80,6 +80,11 @@ export async function keyProviderOf(
   return provider(encryption, dirname(resolve(path)));
 }
 
+/** Whether the options name a key. @throws ClustorError `CLUSTOR_INVALID_ARGUMENT` where they do so by halves. */
+export function isKeyNamed(options: KeyOptions): boolean {
+  return configOf(options) !== undefined;
+}
+
 function configOf(options: KeyOptions): KeyConfig | undefined {
   const { kekFile, kekEnv: kekEnvironment, vaultAddress: address, vaultKey: key } = options;
   const { vaultTokenFile: tokenFile } = options;

@@ -109,7 +109,7 @@ function program(): Command {
   addKeyCommands(root, { withConnection, wholeNumber, run });
   addScrubCommands(root, { withConnection, wholeNumber, run });
   addSnapshotCommands(root, { withConnection, wholeNumber, run });
-  addJournalCommands(root, { wholeNumber, run });
+  addJournalCommands(root, { withConnection, wholeNumber, run });
   addSimulatorCommands(root);
   return root;
 }

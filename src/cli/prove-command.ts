@@ -1,9 +1,20 @@
-/** `clustor prove`: from the data directories of replicas, whether an entry is on a quorum's stable storage, and why. */
+/**
+ * `clustor prove`: from the data directories of replicas, or from what running nodes say of their own ones, whether an entry is on a
+ * quorum's stable storage, and why.
+ */
 import { readFile } from 'node:fs/promises';
+import type { AdminClient } from '../admin/admin-client.ts';
+import { evidenceOf } from '../admin/evidence-message.ts';
 import { unreachable } from '../base/assert.ts';
-import { ClustorError, messageOf } from '../base/errors.ts';
-import { logIndex, type LogIndex, type PartitionId } from '../base/ids.ts';
+import { ClustorError, isClustorError, messageOf } from '../base/errors.ts';
+import {
+  logIndex,
+  partitionId as partitionIdOf,
+  type LogIndex,
+  type PartitionId,
+} from '../base/ids.ts';
 import { configurationsInForce, proveEntry, type ProofVerdict } from '../policy/entry-proof.ts';
+import { evidenceIndexesMax } from '../runtime/evidence-desk.ts';
 import { nodeCryptography } from '../security/node-cryptography.ts';
 import {
   gatherEvidence,
@@ -12,13 +23,15 @@ import {
   type EntryFinding,
 } from '../storage/entry-evidence.ts';
 import { colours } from './colours.ts';
+import type { ConnectionOptions } from './connection.ts';
+import { eachNode } from './each-node.ts';
 import { exitCodes } from './exit-codes.ts';
-import type { KeyOptions } from './key-options.ts';
+import { isKeyNamed, type KeyOptions } from './key-options.ts';
 import { asReadText, partitionOf, withOfflineDirectory } from './offline-directory.ts';
 import { tableText, type Output } from './output.ts';
 
 /** Options of `prove`. */
-export interface ProveOptions extends KeyOptions {
+export interface ProveOptions extends KeyOptions, Partial<ConnectionOptions> {
   readonly partition?: string;
   readonly index?: number;
   readonly from?: number;
@@ -34,8 +47,11 @@ const indexesMax = 1_000_000;
 const rowsShown = 20;
 
 interface ReadDirectory {
+  /** Its path, or which running node read its own one. */
   readonly path: string;
   readonly usedByPid: number | undefined;
+  /** The running node that read it. */
+  readonly readByNode: number | undefined;
   readonly evidence: DirectoryEvidence;
 }
 
@@ -50,6 +66,7 @@ interface ProvenEntry {
 type ProvenDirectory = EntryFinding & {
   readonly directory: string;
   readonly usedByPid: number | undefined;
+  readonly readByNode: number | undefined;
 };
 
 /** Proves entries; the exit code is 1 when one of them cannot be proven. */
@@ -58,8 +75,10 @@ export async function runProve(
   options: ProveOptions,
   output: Output,
 ): Promise<number> {
+  demandOneSource(paths, options);
   const indexes = await indexesOf(options);
-  const { partitionId, directories } = await readDirectories(paths, { options, indexes, output });
+  const read = paths.length === 0 ? askNodes : readDirectories;
+  const { partitionId, directories } = await read(paths, { options, indexes, output });
   const configurations = directories.flatMap(({ evidence }) => evidence.configurations);
   const commitIndex = logIndex(Math.max(0, ...directories.map((row) => row.evidence.commitIndex)));
   const entries = [...indexes].map((index) =>
@@ -73,9 +92,10 @@ export async function runProve(
     proven: entries.length - notProven.length,
     commitIndex,
     configurations: configurationsInForce(configurations, commitIndex),
-    directories: directories.map(({ path, usedByPid, evidence }) => ({
+    directories: directories.map(({ path, usedByPid, readByNode, evidence }) => ({
       directory: path,
       usedByPid,
+      readByNode,
       nodeId: evidence.nodeId,
       ...evidence.replica,
       baseIndex: evidence.baseIndex,
@@ -86,14 +106,75 @@ export async function runProve(
   return notProven.length === 0 ? exitCodes.done : exitCodes.failed;
 }
 
-async function readDirectories(
-  paths: readonly string[],
-  asked: {
-    readonly options: ProveOptions;
-    readonly indexes: ReadonlySet<LogIndex>;
-    readonly output: Output;
-  },
-): Promise<{ readonly partitionId: PartitionId; readonly directories: readonly ReadDirectory[] }> {
+/** @throws ClustorError `CLUSTOR_INVALID_ARGUMENT` for options that nothing would read. */
+function demandOneSource(paths: readonly string[], options: ProveOptions): void {
+  if (paths.length > 0 && options.addresses !== undefined)
+    throw new ClustorError(
+      'CLUSTOR_INVALID_ARGUMENT',
+      'name data directories, or running nodes with --addresses, not both',
+    );
+  if (paths.length === 0 && (options.kekFiles !== undefined || isKeyNamed(options)))
+    throw new ClustorError(
+      'CLUSTOR_INVALID_ARGUMENT',
+      'keys go with data directories; running nodes have their own',
+    );
+}
+
+interface Asked {
+  readonly options: ProveOptions;
+  readonly indexes: ReadonlySet<LogIndex>;
+  readonly output: Output;
+}
+
+interface Evidence {
+  readonly partitionId: PartitionId;
+  readonly directories: readonly ReadDirectory[];
+}
+
+/** Has every node that answers read its own directory; what one that does not answer would say is no evidence. */
+async function askNodes(_: readonly string[], asked: Asked): Promise<Evidence> {
+  const { options, output } = asked;
+  if (asked.indexes.size > evidenceIndexesMax)
+    throw new ClustorError(
+      'CLUSTOR_INVALID_ARGUMENT',
+      `running nodes are asked about ${evidenceIndexesMax} entries at most; name fewer, or the directories of stopped nodes`,
+    );
+  const directories: ReadDirectory[] = [];
+  let partitionId: PartitionId | undefined;
+  await eachNode({ ...options, dir: options.dir ?? '.clustor' }, async ({ nodeId, admin }) => {
+    try {
+      partitionId ??= await partitionAmong(admin, options.partition);
+      const indexes = [...asked.indexes].map(BigInt);
+      const evidence = evidenceOf(await admin.gatherEvidence({ partitionId, indexes }));
+      const path = `node ${nodeId}`;
+      directories.push({ path, usedByPid: undefined, readByNode: nodeId, evidence });
+    } catch (error) {
+      if (!isClustorError(error) || error.code === 'CLUSTOR_INVALID_ARGUMENT') throw error;
+      output.note(colours.yellow(`node ${nodeId} is no evidence: ${error.message}`));
+    }
+  });
+  if (partitionId === undefined)
+    throw new ClustorError(
+      'CLUSTOR_NO_LEADER',
+      'no node answers; name the data directories of stopped nodes instead',
+    );
+  return { partitionId, directories };
+}
+
+/** The partition that an option names, or the only one that a node hosts. @throws ClustorError `CLUSTOR_INVALID_ARGUMENT`. */
+async function partitionAmong(admin: AdminClient, named: string | undefined): Promise<PartitionId> {
+  if (named !== undefined) return partitionIdOf(named);
+  const hosted = await admin.listPartitions();
+  const [first] = hosted;
+  if (first === undefined || hosted.length > 1)
+    throw new ClustorError(
+      'CLUSTOR_INVALID_ARGUMENT',
+      `there are ${hosted.length} partitions; name one with --partition${first === undefined ? '' : `, such as ${first.partitionId}`}`,
+    );
+  return partitionIdOf(first.partitionId);
+}
+
+async function readDirectories(paths: readonly string[], asked: Asked): Promise<Evidence> {
   const directories: ReadDirectory[] = [];
   let partitionId: PartitionId | undefined;
   // One after the other: each may hold a large part of memory while it is read.
@@ -110,7 +191,7 @@ async function readDirectories(
         indexes: asked.indexes,
         cryptography: nodeCryptography,
       });
-      directories.push({ path, usedByPid, evidence });
+      directories.push({ path, usedByPid, readByNode: undefined, evidence });
     });
   }
   const clusters = new Set(directories.map(({ evidence }) => evidence.clusterId));
@@ -147,9 +228,10 @@ function provenEntry(
     readonly commitIndex: LogIndex;
   },
 ): ProvenEntry {
-  const rows = directories.flatMap(({ path, usedByPid, evidence }) => {
+  const rows = directories.flatMap(({ path, usedByPid, readByNode, evidence }) => {
     const finding = evidence.findings.get(index);
-    return finding === undefined ? [] : [{ directory: path, usedByPid, evidence, finding }];
+    const read = { directory: path, usedByPid, readByNode };
+    return finding === undefined ? [] : [{ read, evidence, finding }];
   });
   const copies = rows.flatMap(({ evidence, finding }) =>
     finding.kind === 'held' && evidence.replica !== undefined
@@ -172,11 +254,7 @@ function provenEntry(
     index,
     verdict: proveEntry({ index, copies, snapshots, committed, configurations, commitIndex }),
     isKnownCommitted: index <= commitIndex,
-    directories: rows.map(({ directory, usedByPid, finding }) => ({
-      directory,
-      usedByPid,
-      ...finding,
-    })),
+    directories: rows.map(({ read, finding }) => ({ ...read, ...finding })),
   };
 }
 
@@ -244,7 +322,7 @@ function entryText({ index, verdict, isKnownCommitted, directories }: ProvenEntr
     tableText(
       ['directory', 'journal', 'frame', 'ledger', 'record'],
       directories.map((row) => [
-        `${row.directory}${row.usedByPid === undefined ? '' : ' (in use, as read)'}`,
+        `${row.directory}${(row.usedByPid ?? row.readByNode) === undefined ? '' : ' (in use, as read)'}`,
         ...findingCells(row),
       ]),
     ),

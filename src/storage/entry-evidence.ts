@@ -109,6 +109,8 @@ export interface EvidenceQuestion {
   readonly partitionId: PartitionId;
   readonly indexes: ReadonlySet<LogIndex>;
   readonly cryptography: Cryptography;
+  /** Asked between slices of the journal, under a node that runs; resolves with whether to go on. */
+  readonly pace?: (() => Promise<boolean>) | undefined;
 }
 
 interface FoundFrame {
@@ -323,7 +325,7 @@ function findingOf(considered: Considered, damage: string): EntryFinding {
 
 async function framesOf(
   opened: OpenedDirectory,
-  { partitionId, indexes, cryptography }: EvidenceQuestion,
+  { partitionId, indexes, cryptography, pace }: EvidenceQuestion,
 ): Promise<{
   readonly log: LiveLog;
   readonly frames: ReadonlyMap<LogIndex, FoundFrame>;
@@ -342,6 +344,7 @@ async function framesOf(
     const tally = segment.row.trailerOffset > 0 ? new TrailerTally() : undefined;
     let badFrames = 0;
     const result = await walkSegment(opened, segment, {
+      pace,
       onBadFrame: () => {
         badFrames++;
       },

@@ -127,6 +127,8 @@ export interface SegmentVisitor {
   readonly onFrame: (walked: WalkedFrame) => void;
   readonly onDamagedBlock?: (segmentSeq: number, block: number) => void;
   readonly onBadFrame?: (segmentSeq: number, bad: BadFrame) => void;
+  /** Asked between slices of work under a node that runs; resolves with whether to go on. */
+  readonly pace?: (() => Promise<boolean>) | undefined;
 }
 
 /** Reads one segment up to where the ledger covers it, and behind that as far as it is good. */
@@ -136,7 +138,7 @@ export function walkSegment(
   visitor: SegmentVisitor,
 ): Promise<SegmentScanResult> {
   const { segmentSeq, row, coveredEnd } = segment;
-  const { onDamagedBlock, onBadFrame } = visitor;
+  const { onDamagedBlock, onBadFrame, pace } = visitor;
   return scanSegment({
     fileSystem: opened.fileSystem,
     path: `${opened.folder}/${segmentFileName(segmentSeq)}`,
@@ -149,6 +151,7 @@ export function walkSegment(
     coveredEnd,
     closedEnd: row?.endOffset,
     badSectors: 'damage',
+    ...(pace === undefined ? {} : { pace }),
     onFrame: (frame) => {
       const { bytes, start, endOffset } = frame;
       visitor.onFrame({

@@ -20,6 +20,7 @@ import { openNodeFileSystem } from '../../src/platform/node-file-system.ts';
 import type { NodeAddress } from '../../src/ports/transport.ts';
 import type { ApplyOutcome, StateMachine } from '../../src/ports/state-machine.ts';
 import { initializeNode, planPartition } from '../../src/runtime/bootstrap.ts';
+import { EvidenceDesk } from '../../src/runtime/evidence-desk.ts';
 import { ClustorNode } from '../../src/runtime/node.ts';
 import { issueClientCertificate } from '../../src/security/development-ca.ts';
 import { nodeCryptography } from '../../src/security/node-cryptography.ts';
@@ -114,8 +115,10 @@ export class AdminWorld {
       createStateMachine: () => machine,
     });
     this.opened.onClose(() => node.close());
+    const evidence = new EvidenceDesk(parts);
+    this.opened.onClose(() => evidence.close());
     const http = createAdminHttp({
-      routes: createAdminRoutes({ node, observer: events }),
+      routes: createAdminRoutes({ node, evidence, observer: events }),
       principalKey,
       observer: events,
       ...(limits === undefined ? {} : { limits }),

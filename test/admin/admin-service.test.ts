@@ -303,7 +303,8 @@ describe('the judgement before every handler', () => {
       return next(request);
     };
     const transport = createRouterTransport((router) => {
-      createAdminRoutes({ node, observer })({
+      const evidence = { gather: () => Promise.reject(new Error('a secret of the inside')) };
+      createAdminRoutes({ node, evidence, observer })({
         ...router,
         service: (type, implementation, options) => {
           const interceptors = [asPrincipal, ...(options?.interceptors ?? [])];
@@ -331,6 +332,7 @@ describe('the judgement before every handler', () => {
       client.startScrub({}),
       client.pauseScrub({}),
       client.resumeScrub({}),
+      client.gatherEvidence({ partitionId: partition, indexes: [1n] }),
       client.takeSnapshot({ partitionId: partition }),
       client.clearQuarantine({ partitionId: partition, ticket: 'OPS-17' }),
     ];

@@ -67,9 +67,20 @@ describe.each([
 test.each([
   ['a range that ends before it begins', { from: 5, to: 3 }, '--to 3 comes before --from 5'],
   ['a file of indexes that is missing', { indexesFrom: '/nowhere/indexes' }, '/nowhere/indexes'],
+  ['directories and addresses', { index: 1, addresses: '127.0.0.1:1' }, 'not both'],
 ])('prove refuses %s', async (_name, options, text) => {
   await expect(runProve([folder], options, silence)).rejects.toMatchObject({
     code: 'CLUSTOR_INVALID_ARGUMENT',
     message: expect.stringContaining(text),
+  });
+});
+
+test('prove without directories takes no keys, and says what there is where no cluster is', async () => {
+  await expect(runProve([], { index: 1, kekFile: 'kek.json' }, silence)).rejects.toMatchObject({
+    code: 'CLUSTOR_INVALID_ARGUMENT',
+    message: expect.stringContaining('running nodes have their own'),
+  });
+  await expect(runProve([], { index: 1, dir: folder }, silence)).rejects.toMatchObject({
+    code: 'CLUSTOR_NOT_INITIALIZED',
   });
 });

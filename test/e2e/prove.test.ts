@@ -5,6 +5,7 @@ import { join } from 'node:path';
 
 import { expect, test } from 'vitest';
 
+import { ChaosOperator } from '../../sim/chaos-operator.ts';
 import { commandPath, type ChaosCluster } from '../../sim/chaos-cluster.ts';
 import type { ConnectedClient } from '../../src/client/index.ts';
 import { blockOffset, segmentFileName } from '../../src/codec/segment-format.ts';
@@ -89,6 +90,11 @@ test('after kill -9 under load every acknowledged entry is proven, and one whose
   const [one = ''] = cluster.nodeIds.map((node) => join(cluster.nodeFolder(node), 'data'));
   const underLoad = await clustor('ledger', 'show', one, ...keyOf(one));
   const provenUnderLoad = await clustor('prove', one, ...keyOf(one), '--index', '2');
+  const earlier = join(cluster.directory, 'earlier.txt');
+  const early = [...acknowledged.keys()].slice(0, 100);
+  writeFileSync(earlier, early.join('\n'));
+  const operator = await ChaosOperator.create(cluster);
+  const byNodes = await operator.run(['prove', '--indexes-from', earlier]);
   await Promise.all(cluster.nodeIds.map((node) => cluster.kill(node)));
   await loading;
   const directories = cluster.nodeIds.map((node) => join(cluster.nodeFolder(node), 'data'));
@@ -102,6 +108,15 @@ test('after kill -9 under load every acknowledged entry is proven, and one whose
   expect(entry?.directories).toMatchObject([
     { kind: 'held', segmentMac: 'open', usedByPid: expect.any(Number) as number },
   ]);
+
+  // Nodes that run prove by themselves what they acknowledged before.
+  expect(early.length).toBeGreaterThan(0);
+  expect(byNodes.answer).toMatchObject({
+    asked: early.length,
+    proven: early.length,
+    directories: [1, 2, 3].map((nodeId) => ({ nodeId, readByNode: nodeId })),
+  });
+  expect(byNodes.exitCode).toBe(0);
 
   const file = join(cluster.directory, 'acknowledged.txt');
   writeFileSync(file, [...acknowledged.keys()].join('\n'));

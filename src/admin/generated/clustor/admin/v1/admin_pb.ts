@@ -10,7 +10,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file clustor/admin/v1/admin.proto.
  */
 export const file_clustor_admin_v1_admin: GenFile = /*@__PURE__*/
-  fileDesc("ChxjbHVzdG9yL2FkbWluL3YxL2FkbWluLnByb3RvEhBjbHVzdG9yLmFkbWluLnYxIhIKEEdldFN0YXR1c1JlcXVlc3QiqQIKEUdldFN0YXR1c1Jlc3BvbnNlEhIKCmNsdXN0ZXJfaWQYASABKAkSDwoHbm9kZV9pZBgCIAEoBBIPCgdib290X2lkGAMgASgJEg8KB2FkZHJlc3MYBCABKAkSEQoJdXB0aW1lX21zGAUgASgEEhAKCGxpbmtzX3VwGAYgAygEEhAKCHNlc3Npb25zGAcgASgNEioKB2pvdXJuYWwYCCABKAsyGS5jbHVzdG9yLmFkbWluLnYxLkpvdXJuYWwSLwoKcGFydGl0aW9ucxgJIAMoCzIbLmNsdXN0b3IuYWRtaW4udjEuUGFydGl0aW9uEiQKBGRpc2sYCiABKAsyFi5jbHVzdG9yLmFkbWluLnYxLkRpc2sSEwoLY2xvY2tfYWxhcm0YCyABKAgiwQEKBERpc2sSEAoIcHJlc3N1cmUYASABKAkSEAoIc2hvcnRhZ2UYAiABKAkSEAoIc2luY2VfbXMYAyABKAQSEwoLdG90YWxfYnl0ZXMYBCABKAQSEgoKZnJlZV9ieXRlcxgFIAEoBBIRCglsb2dfYnl0ZXMYBiABKAQSFQoNbG9nX2J5dGVzX21heBgHIAEoBBIYChByZXNlcnZlX3NlZ21lbnRzGAggASgNEhYKDnJlZnVzZWRfd3JpdGVzGAkgASgEIpAECgdKb3VybmFsEg8KB2ZsdXNoZXMYASABKAQSFAoMZGF0YV9mbHVzaGVzGAIgASgEEg8KB2VudHJpZXMYAyABKAQSEwoLZW50cnlfYnl0ZXMYBCABKAQSHQoVam91cm5hbF9ieXRlc193cml0dGVuGAUgASgEEhUKDWpvdXJuYWxfYnl0ZXMYBiABKAQSEwoLc2VnbWVudF9zZXEYByABKAQSEgoKZW5kX29mZnNldBgIIAEoBBIXCg9sZWRnZXJfc2VxdWVuY2UYCSABKAQSGQoRbGVkZ2VyX2dlbmVyYXRpb24YCiABKAQSFgoOaW9fd3JpdGVyX21vZGUYCyABKAkSFQoNZmx1c2hfbXNfbGFzdBgMIAEoARIUCgxmbHVzaF9tc19wNTAYDSABKAESFAoMZmx1c2hfbXNfcDk5GA4gASgBEh0KFW5vbmNlX2Jsb2Nrc19yZXNlcnZlZBgPIAEoBBIaChJub25jZV9ibG9ja3Nfc3BlbnQYECABKAQSHgoWbm9uY2VfYmxvY2tzX2FiYW5kb25lZBgRIAEoBBImCgVzY3J1YhgSIAEoCzIXLmNsdXN0b3IuYWRtaW4udjEuU2NydWISLQoJaW9fd3JpdGVyGBMgASgLMhouY2x1c3Rvci5hZG1pbi52MS5Jb1dyaXRlchIYChBzZWdtZW50c19yZXRpcmVkGBQgASgEIp4BCghJb1dyaXRlchIMCgRtb2RlGAEgASgJEhEKCWJlc3RfbW9kZRgCIAEoCRINCgVjYXVzZRgDIAEoCRIQCghzaW5jZV9tcxgEIAEoBBIPCgdjaGFuZ2VzGAUgASgEEg0KBWFsYXJtGAYgASgJEjAKB2xhdGVuY3kYByADKAsyHy5jbHVzdG9yLmFkbWluLnYxLkxhdGVuY3lXaW5kb3ciYgoNTGF0ZW5jeVdpbmRvdxIRCgl3aW5kb3dfbXMYASABKAQSDgoGY2hhaW5zGAIgASgEEg4KBnA1MF9tcxgDIAEoARIOCgZwOTlfbXMYBCABKAESDgoGbWF4X21zGAUgASgBIrcBCgVTY3J1YhIOCgZwYXNzZXMYASABKAQSEgoKYnl0ZXNfcmVhZBgCIAEoBBIUCgxsYXN0X3Bhc3NfbXMYAyABKAQSFwoPY292ZXJhZ2VfYWdlX21zGAQgASgEEhgKEGRhbWFnZWRfc2VnbWVudHMYBSABKA0SFwoPbGVkZ2VyX3JlbmV3YWxzGAYgASgNEg8KB2J1c3lfbXMYByABKAQSFwoPcGFzc19ieXRlc19sZWZ0GAggASgEIvMICglQYXJ0aXRpb24SFAoMcGFydGl0aW9uX2lkGAEgASgJEhIKCnJlcGxpY2FfaWQYAiABKAQSEwoLaW5jYXJuYXRpb24YAyABKAkSDAoEcm9sZRgEIAEoCRIVCg1yb2xlX3NpbmNlX21zGAUgASgEEhMKC3JvbGVfcmVhc29uGAYgASgJEgwKBHRlcm0YByABKAQSGwoObGVhZGVyX25vZGVfaWQYCCABKARIAIgBARIbCg5sZWFkZXJfYWRkcmVzcxgJIAEoCUgBiAEBEhIKCmxhc3RfaW5kZXgYCiABKAQSFQoNZHVyYWJsZV9pbmRleBgLIAEoBBIWCg52ZXJpZmllZF9pbmRleBgMIAEoBBIUCgxjb21taXRfaW5kZXgYDSABKAQSGwoTd2FsX2NvbW1pdHRlZF9pbmRleBgOIAEoBBIVCg1hcHBsaWVkX2luZGV4GA8gASgEEhIKCmJhc2VfaW5kZXgYECABKAQSEAoIaW5fZG91YnQYESABKAgSGAoLYXBwbHlfZmF1bHQYEiABKAlIAogBARIZChFwcm9wb3NhbHNfd2FpdGluZxgTIAEoDRIaChJwcm9wb3NhbHNfYXBwZW5kZWQYFCABKA0SFQoNcmVhZHNfd2FpdGluZxgVIAEoDRIdChVsb2NhbF9hcHBlbmRzX3BlbmRpbmcYFiABKA0SGAoQaWRlbXBvdGVuY3lfcm93cxgXIAEoDRISCgp0YWlsX2J5dGVzGBggASgEEikKB21lbWJlcnMYGSADKAsyGC5jbHVzdG9yLmFkbWluLnYxLk1lbWJlchIwCgVqb2ludBgaIAEoCzIcLmNsdXN0b3IuYWRtaW4udjEuSm9pbnRQaGFzZUgDiAEBEiAKE3RyYW5zZmVyX3RvX25vZGVfaWQYGyABKARIBIgBARIbChNjb25maWd1cmF0aW9uX2luZGV4GBwgASgEEh8KF2NvbmZpZ3VyYXRpb25fY29tbWl0dGVkGB0gASgIEhEKCWlzX21lbWJlchgeIAEoCBIWCg5pc19oaWJlcm5hdGluZxgfIAEoCBIwCgpkdXJhYmlsaXR5GCAgASgLMhwuY2x1c3Rvci5hZG1pbi52MS5EdXJhYmlsaXR5EiYKBWxlYXNlGCEgASgLMhcuY2x1c3Rvci5hZG1pbi52MS5MZWFzZRIoCgZsZWF2ZXMYIiABKAsyGC5jbHVzdG9yLmFkbWluLnYxLkxlYXZlcxIxCgtxdWFyYW50aW5lcxgoIAMoCzIcLmNsdXN0b3IuYWRtaW4udjEuUXVhcmFudGluZRI4CglzbmFwc2hvdHMYKSABKAsyIC5jbHVzdG9yLmFkbWluLnYxLlNuYXBzaG90U3RhdHVzSAWIAQFCEQoPX2xlYWRlcl9ub2RlX2lkQhEKD19sZWFkZXJfYWRkcmVzc0IOCgxfYXBwbHlfZmF1bHRCCAoGX2pvaW50QhYKFF90cmFuc2Zlcl90b19ub2RlX2lkQgwKCl9zbmFwc2hvdHMiSgoIU25hcHNob3QSDQoFaW5kZXgYASABKAQSDAoEdGVybRgCIAEoBBISCgpjcmVhdGVkX21zGAMgASgEEg0KBWJ5dGVzGAQgASgEIroCCg5TbmFwc2hvdFN0YXR1cxItCglzbmFwc2hvdHMYASADKAsyGi5jbHVzdG9yLmFkbWluLnYxLlNuYXBzaG90EhIKCmlzX21pc3NpbmcYAiABKAgSEQoJaXNfdGFraW5nGAMgASgIEhQKDHRha2luZ19ieXRlcxgEIAEoBBIUCgxsYXN0X2ZhaWx1cmUYBSABKAkSEgoKZ29vZF9pbmRleBgGIAEoBBIZCgxsZWFzZWRfaW5kZXgYByABKARIAIgBARIRCglsb2dfYnl0ZXMYCCABKAQSFQoNbG9nX2J5dGVzX21heBgJIAEoBBI8CgxpbnN0YWxsYXRpb24YCiABKAsyJi5jbHVzdG9yLmFkbWluLnYxLlNuYXBzaG90SW5zdGFsbGF0aW9uQg8KDV9sZWFzZWRfaW5kZXgioQEKFFNuYXBzaG90SW5zdGFsbGF0aW9uEhIKCmlzX3B1bGxpbmcYASABKAgSGQoMZnJvbV9ub2RlX2lkGAIgASgESACIAQESEgoKcGFydHNfZG9uZRgDIAEoBBINCgVwYXJ0cxgEIAEoBBIQCghhdHRlbXB0cxgFIAEoDRIUCgxsYXN0X2ZhaWx1cmUYBiABKAlCDwoNX2Zyb21fbm9kZV9pZCK9AQoKRHVyYWJpbGl0eRIMCgRtb2RlGAEgASgJEhMKC3dhbnRlZF9tb2RlGAIgASgJEg0KBWVwb2NoGAMgASgNEg0KBWluZGV4GAQgASgEEh8KEmdyb3VwX2ZzeW5jX2NsYXVzZRgFIAEoCUgAiAEBEh8KEmdyb3VwX2ZzeW5jX3JlYXNvbhgGIAEoCUgBiAEBQhUKE19ncm91cF9mc3luY19jbGF1c2VCFQoTX2dyb3VwX2ZzeW5jX3JlYXNvbiI8CgVMZWFzZRINCgVzdGF0ZRgBIAEoCRIOCgZyZWFzb24YAiABKAkSFAoMcmVtYWluaW5nX21zGAMgASgNIl8KBkxlYXZlcxIOCgZ3YW50ZWQYASABKAkSDAoEdXNlZBgCIAEoCRIVCg1mYWlsZWRfY2xhdXNlGAMgASgJEhQKB25vZGVfaWQYBCABKARIAIgBAUIKCghfbm9kZV9pZCKnAQoKSm9pbnRQaGFzZRIyChBvdXRnb2luZ19tZW1iZXJzGAEgAygLMhguY2x1c3Rvci5hZG1pbi52MS5NZW1iZXISEQoJY29tbWl0dGVkGAIgASgNEg4KBm5lZWRlZBgDIAEoDRIQCghzaW5jZV9tcxgEIAEoBBIcCg9yb2xsYmFja19yZWFzb24YBSABKAlIAIgBAUISChBfcm9sbGJhY2tfcmVhc29uIukBCgZNZW1iZXISEgoKcmVwbGljYV9pZBgBIAEoBBIPCgdub2RlX2lkGAIgASgEEhMKC2luY2FybmF0aW9uGAMgASgJEgwKBHJvbGUYBCABKAkSEQoJYWRkcmVzc2VzGAUgAygJEhgKC21hdGNoX2luZGV4GAYgASgESACIAQESFQoIcHJvZ3Jlc3MYByABKAlIAYgBARIQCghpbl9kb3VidBgIIAEoCBIWCglzaWxlbnRfbXMYCSABKARIAogBAUIOCgxfbWF0Y2hfaW5kZXhCCwoJX3Byb2dyZXNzQgwKCl9zaWxlbnRfbXMiFwoVTGlzdFBhcnRpdGlvbnNSZXF1ZXN0IkkKFkxpc3RQYXJ0aXRpb25zUmVzcG9uc2USLwoKcGFydGl0aW9ucxgBIAMoCzIbLmNsdXN0b3IuYWRtaW4udjEuUGFydGl0aW9uIisKE0dldFBhcnRpdGlvblJlcXVlc3QSFAoMcGFydGl0aW9uX2lkGAEgASgJIkYKFEdldFBhcnRpdGlvblJlc3BvbnNlEi4KCXBhcnRpdGlvbhgBIAEoCzIbLmNsdXN0b3IuYWRtaW4udjEuUGFydGl0aW9uIvYBCgpRdWFyYW50aW5lEg4KBnJlYXNvbhgBIAEoCRIQCghzaW5jZV9tcxgCIAEoBBIPCgdtaXNzaW5nGAMgASgJEhUKDW1pc3NpbmdfY291bnQYBCABKAQSFgoOcmVwYWlyZWRfY291bnQYBSABKAQSEAoIYXR0ZW1wdHMYBiABKA0SGgoNYXNrZWRfbm9kZV9pZBgHIAEoBEgAiAEBEhcKD2F3YWl0c19vcGVyYXRvchgIIAEoCBINCgVpbmRleBgJIAEoBBIOCgZkZXRhaWwYCiABKAkSDgoGdGlja2V0GAsgASgJQhAKDl9hc2tlZF9ub2RlX2lkIkwKFFNldFF1YXJhbnRpbmVSZXF1ZXN0EhQKDHBhcnRpdGlvbl9pZBgBIAEoCRIOCgZ0aWNrZXQYAiABKAkSDgoGcmVhc29uGAMgASgJIhcKFVNldFF1YXJhbnRpbmVSZXNwb25zZSJAChNUYWtlU25hcHNob3RSZXF1ZXN0EhQKDHBhcnRpdGlvbl9pZBgBIAEoCRITCgtkZWFkbGluZV9tcxgCIAEoDSJEChRUYWtlU25hcHNob3RSZXNwb25zZRIsCghzbmFwc2hvdBgBIAEoCzIaLmNsdXN0b3IuYWRtaW4udjEuU25hcHNob3QiTQoWQ2xlYXJRdWFyYW50aW5lUmVxdWVzdBIUCgxwYXJ0aXRpb25faWQYASABKAkSDgoGdGlja2V0GAIgASgJEg0KBXdoaWNoGAMgASgJIhkKF0NsZWFyUXVhcmFudGluZVJlc3BvbnNlIjAKCldoeVJlcXVlc3QSFAoMcGFydGl0aW9uX2lkGAEgASgJEgwKBGtpbmQYAiABKAkiuwEKC1doeVJlc3BvbnNlEg4KBmNsYXVzZRgBIAEoCRITCgtleHBsYW5hdGlvbhgCIAEoCRIOCgZhZHZpY2UYAyABKAkSEAoIc2luY2VfbXMYBCABKAQSNwoFZmFjdHMYBSADKAsyKC5jbHVzdG9yLmFkbWluLnYxLldoeVJlc3BvbnNlLkZhY3RzRW50cnkaLAoKRmFjdHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIm8KEEFkZE1lbWJlclJlcXVlc3QSFAoMcGFydGl0aW9uX2lkGAEgASgJEg8KB25vZGVfaWQYAiABKAQSEQoJYWRkcmVzc2VzGAMgAygJEgwKBHJvbGUYBCABKAkSEwoLZGVhZGxpbmVfbXMYBSABKA0i/AEKE0NoYW5nZVZvdGVyc1JlcXVlc3QSFAoMcGFydGl0aW9uX2lkGAEgASgJEg8KB3Byb21vdGUYAiADKAQSDgoGcmVtb3ZlGAMgAygEEkMKB2RvbWFpbnMYBCADKAsyMi5jbHVzdG9yLmFkbWluLnYxLkNoYW5nZVZvdGVyc1JlcXVlc3QuRG9tYWluc0VudHJ5Eg4KBnBvbGljeRgFIAEoCRIUCgxvdmVycmlkZV9yZWYYBiABKAkSEwoLZGVhZGxpbmVfbXMYByABKA0aLgoMRG9tYWluc0VudHJ5EgsKA2tleRgBIAEoBBINCgV2YWx1ZRgCIAEoCToCOAEiVgoZUm9sbEJhY2tNZW1iZXJzaGlwUmVxdWVzdBIUCgxwYXJ0aXRpb25faWQYASABKAkSDgoGcmVhc29uGAIgASgJEhMKC2RlYWRsaW5lX21zGAMgASgNImMKEk1lbWJlcnNoaXBSZXNwb25zZRITCgtyb2xsZWRfYmFjaxgBIAEoCBINCgVpbmRleBgCIAEoBBIpCgdtZW1iZXJzGAMgAygLMhguY2x1c3Rvci5hZG1pbi52MS5NZW1iZXIiwwIKElBsYW5Wb3RlcnNSZXNwb25zZRIoCgZiZWZvcmUYASADKAsyGC5jbHVzdG9yLmFkbWluLnYxLk1lbWJlchInCgVhZnRlchgCIAMoCzIYLmNsdXN0b3IuYWRtaW4udjEuTWVtYmVyEg0KBXBoYXNlGAMgASgJEj0KFHN1cnZpdmFiaWxpdHlfYmVmb3JlGAQgASgLMh8uY2x1c3Rvci5hZG1pbi52MS5TdXJ2aXZhYmlsaXR5EjwKE3N1cnZpdmFiaWxpdHlfYWZ0ZXIYBSABKAsyHy5jbHVzdG9yLmFkbWluLnYxLlN1cnZpdmFiaWxpdHkSDwoHdmVyZGljdBgGIAEoCRIWCg52ZXJkaWN0X3JlYXNvbhgHIAEoCRIUCgxyZWZ1c2FsX2NvZGUYCCABKAkSDwoHcmVmdXNhbBgJIAEoCSJ4Cg1TdXJ2aXZhYmlsaXR5Eg4KBnZvdGVycxgBIAEoDRINCgVhbGl2ZRgCIAEoDRIOCgZxdW9ydW0YAyABKA0SFwoPbG9zc2VzX3N1cnZpdmVkGAQgASgBEg0KBXNsYWNrGAUgASgREhAKCGhlYWRyb29tGAYgASgBIiwKFEdldER1cmFiaWxpdHlSZXF1ZXN0EhQKDHBhcnRpdGlvbl9pZBgBIAEoCSJ/ChRTZXREdXJhYmlsaXR5UmVxdWVzdBIUCgxwYXJ0aXRpb25faWQYASABKAkSDAoEbW9kZRgCIAEoCRIbCg5leHBlY3RlZF9lcG9jaBgDIAEoDUgAiAEBEhMKC2RlYWRsaW5lX21zGAQgASgNQhEKD19leHBlY3RlZF9lcG9jaCJaChlUcmFuc2ZlckxlYWRlcnNoaXBSZXF1ZXN0EhQKDHBhcnRpdGlvbl9pZBgBIAEoCRISCgp0b19ub2RlX2lkGAIgASgEEhMKC2RlYWRsaW5lX21zGAMgASgNIjQKGlRyYW5zZmVyTGVhZGVyc2hpcFJlc3BvbnNlEhYKDmxlYWRlcl9ub2RlX2lkGAEgASgEIhAKDkdldEtleXNSZXF1ZXN0IhMKEVJvdGF0ZUtleXNSZXF1ZXN0IoEDCgxLZXlzUmVzcG9uc2USFAoMaXNfZW5jcnlwdGVkGAEgASgIEhAKCHByb3ZpZGVyGAIgASgJEioKBmVwb2NocxgDIAMoCzIaLmNsdXN0b3IuYWRtaW4udjEuS2V5RXBvY2gSFgoOcGxhaW5fc2VnbWVudHMYBCABKAQSGwoTc2VnbWVudHNfdG9fcmV3cml0ZRgFIAEoBBIaChJzZWdtZW50c19yZXdyaXR0ZW4YBiABKAQSHQoVcmV3cml0aW5nX3NlZ21lbnRfc2VxGAcgASgEEh0KFXJld3JpdGluZ19ibG9ja3NfZG9uZRgIIAEoBBIYChByZXdyaXRpbmdfYmxvY2tzGAkgASgEEhQKDGxhc3RfZmFpbHVyZRgKIAEoCRIOCgZhZ2VfbXMYCyABKAQSFwoPcm90YXRlX2FmdGVyX21zGAwgASgEEhsKE25leHRfcm90YXRpb25faW5fbXMYDSABKAQSGAoQcm90YXRpb25fZmFpbHVyZRgOIAEoCSJeCghLZXlFcG9jaBINCgVlcG9jaBgBIAEoDRINCgVzdGF0ZRgCIAEoCRISCgpjcmVhdGVkX21zGAMgASgEEg4KBmtla19pZBgEIAEoCRIQCghzZWdtZW50cxgFIAEoBCIRCg9HZXRTY3J1YlJlcXVlc3QiEwoRU3RhcnRTY3J1YlJlcXVlc3QiEwoRUGF1c2VTY3J1YlJlcXVlc3QiFAoSUmVzdW1lU2NydWJSZXF1ZXN0ImMKDVNjcnViUmVzcG9uc2USEQoJaXNfcGF1c2VkGAEgASgIEhcKD3BhdXNlZF9zaW5jZV9tcxgCIAEoBBImCgVzY3J1YhgDIAEoCzIXLmNsdXN0b3IuYWRtaW4udjEuU2NydWIy+Q4KDEFkbWluU2VydmljZRJZCglHZXRTdGF0dXMSIi5jbHVzdG9yLmFkbWluLnYxLkdldFN0YXR1c1JlcXVlc3QaIy5jbHVzdG9yLmFkbWluLnYxLkdldFN0YXR1c1Jlc3BvbnNlIgOQAgESaAoOTGlzdFBhcnRpdGlvbnMSJy5jbHVzdG9yLmFkbWluLnYxLkxpc3RQYXJ0aXRpb25zUmVxdWVzdBooLmNsdXN0b3IuYWRtaW4udjEuTGlzdFBhcnRpdGlvbnNSZXNwb25zZSIDkAIBEmIKDEdldFBhcnRpdGlvbhIlLmNsdXN0b3IuYWRtaW4udjEuR2V0UGFydGl0aW9uUmVxdWVzdBomLmNsdXN0b3IuYWRtaW4udjEuR2V0UGFydGl0aW9uUmVzcG9uc2UiA5ACARJHCgNXaHkSHC5jbHVzdG9yLmFkbWluLnYxLldoeVJlcXVlc3QaHS5jbHVzdG9yLmFkbWluLnYxLldoeVJlc3BvbnNlIgOQAgESWgoJQWRkTWVtYmVyEiIuY2x1c3Rvci5hZG1pbi52MS5BZGRNZW1iZXJSZXF1ZXN0GiQuY2x1c3Rvci5hZG1pbi52MS5NZW1iZXJzaGlwUmVzcG9uc2UiA5ACAhJgCgxDaGFuZ2VWb3RlcnMSJS5jbHVzdG9yLmFkbWluLnYxLkNoYW5nZVZvdGVyc1JlcXVlc3QaJC5jbHVzdG9yLmFkbWluLnYxLk1lbWJlcnNoaXBSZXNwb25zZSIDkAICEl4KClBsYW5Wb3RlcnMSJS5jbHVzdG9yLmFkbWluLnYxLkNoYW5nZVZvdGVyc1JlcXVlc3QaJC5jbHVzdG9yLmFkbWluLnYxLlBsYW5Wb3RlcnNSZXNwb25zZSIDkAIBEmwKElJvbGxCYWNrTWVtYmVyc2hpcBIrLmNsdXN0b3IuYWRtaW4udjEuUm9sbEJhY2tNZW1iZXJzaGlwUmVxdWVzdBokLmNsdXN0b3IuYWRtaW4udjEuTWVtYmVyc2hpcFJlc3BvbnNlIgOQAgISWgoNR2V0RHVyYWJpbGl0eRImLmNsdXN0b3IuYWRtaW4udjEuR2V0RHVyYWJpbGl0eVJlcXVlc3QaHC5jbHVzdG9yLmFkbWluLnYxLkR1cmFiaWxpdHkiA5ACARJaCg1TZXREdXJhYmlsaXR5EiYuY2x1c3Rvci5hZG1pbi52MS5TZXREdXJhYmlsaXR5UmVxdWVzdBocLmNsdXN0b3IuYWRtaW4udjEuRHVyYWJpbGl0eSIDkAICEnQKElRyYW5zZmVyTGVhZGVyc2hpcBIrLmNsdXN0b3IuYWRtaW4udjEuVHJhbnNmZXJMZWFkZXJzaGlwUmVxdWVzdBosLmNsdXN0b3IuYWRtaW4udjEuVHJhbnNmZXJMZWFkZXJzaGlwUmVzcG9uc2UiA5ACAhJQCgdHZXRLZXlzEiAuY2x1c3Rvci5hZG1pbi52MS5HZXRLZXlzUmVxdWVzdBoeLmNsdXN0b3IuYWRtaW4udjEuS2V5c1Jlc3BvbnNlIgOQAgESUQoKUm90YXRlS2V5cxIjLmNsdXN0b3IuYWRtaW4udjEuUm90YXRlS2V5c1JlcXVlc3QaHi5jbHVzdG9yLmFkbWluLnYxLktleXNSZXNwb25zZRJlCg1TZXRRdWFyYW50aW5lEiYuY2x1c3Rvci5hZG1pbi52MS5TZXRRdWFyYW50aW5lUmVxdWVzdBonLmNsdXN0b3IuYWRtaW4udjEuU2V0UXVhcmFudGluZVJlc3BvbnNlIgOQAgISUwoIR2V0U2NydWISIS5jbHVzdG9yLmFkbWluLnYxLkdldFNjcnViUmVxdWVzdBofLmNsdXN0b3IuYWRtaW4udjEuU2NydWJSZXNwb25zZSIDkAIBElcKClN0YXJ0U2NydWISIy5jbHVzdG9yLmFkbWluLnYxLlN0YXJ0U2NydWJSZXF1ZXN0Gh8uY2x1c3Rvci5hZG1pbi52MS5TY3J1YlJlc3BvbnNlIgOQAgISVwoKUGF1c2VTY3J1YhIjLmNsdXN0b3IuYWRtaW4udjEuUGF1c2VTY3J1YlJlcXVlc3QaHy5jbHVzdG9yLmFkbWluLnYxLlNjcnViUmVzcG9uc2UiA5ACAhJZCgtSZXN1bWVTY3J1YhIkLmNsdXN0b3IuYWRtaW4udjEuUmVzdW1lU2NydWJSZXF1ZXN0Gh8uY2x1c3Rvci5hZG1pbi52MS5TY3J1YlJlc3BvbnNlIgOQAgISYgoMVGFrZVNuYXBzaG90EiUuY2x1c3Rvci5hZG1pbi52MS5UYWtlU25hcHNob3RSZXF1ZXN0GiYuY2x1c3Rvci5hZG1pbi52MS5UYWtlU25hcHNob3RSZXNwb25zZSIDkAICEmsKD0NsZWFyUXVhcmFudGluZRIoLmNsdXN0b3IuYWRtaW4udjEuQ2xlYXJRdWFyYW50aW5lUmVxdWVzdBopLmNsdXN0b3IuYWRtaW4udjEuQ2xlYXJRdWFyYW50aW5lUmVzcG9uc2UiA5ACAmIGcHJvdG8z");
+  fileDesc("ChxjbHVzdG9yL2FkbWluL3YxL2FkbWluLnByb3RvEhBjbHVzdG9yLmFkbWluLnYxIhIKEEdldFN0YXR1c1JlcXVlc3QiqQIKEUdldFN0YXR1c1Jlc3BvbnNlEhIKCmNsdXN0ZXJfaWQYASABKAkSDwoHbm9kZV9pZBgCIAEoBBIPCgdib290X2lkGAMgASgJEg8KB2FkZHJlc3MYBCABKAkSEQoJdXB0aW1lX21zGAUgASgEEhAKCGxpbmtzX3VwGAYgAygEEhAKCHNlc3Npb25zGAcgASgNEioKB2pvdXJuYWwYCCABKAsyGS5jbHVzdG9yLmFkbWluLnYxLkpvdXJuYWwSLwoKcGFydGl0aW9ucxgJIAMoCzIbLmNsdXN0b3IuYWRtaW4udjEuUGFydGl0aW9uEiQKBGRpc2sYCiABKAsyFi5jbHVzdG9yLmFkbWluLnYxLkRpc2sSEwoLY2xvY2tfYWxhcm0YCyABKAgiwQEKBERpc2sSEAoIcHJlc3N1cmUYASABKAkSEAoIc2hvcnRhZ2UYAiABKAkSEAoIc2luY2VfbXMYAyABKAQSEwoLdG90YWxfYnl0ZXMYBCABKAQSEgoKZnJlZV9ieXRlcxgFIAEoBBIRCglsb2dfYnl0ZXMYBiABKAQSFQoNbG9nX2J5dGVzX21heBgHIAEoBBIYChByZXNlcnZlX3NlZ21lbnRzGAggASgNEhYKDnJlZnVzZWRfd3JpdGVzGAkgASgEIpAECgdKb3VybmFsEg8KB2ZsdXNoZXMYASABKAQSFAoMZGF0YV9mbHVzaGVzGAIgASgEEg8KB2VudHJpZXMYAyABKAQSEwoLZW50cnlfYnl0ZXMYBCABKAQSHQoVam91cm5hbF9ieXRlc193cml0dGVuGAUgASgEEhUKDWpvdXJuYWxfYnl0ZXMYBiABKAQSEwoLc2VnbWVudF9zZXEYByABKAQSEgoKZW5kX29mZnNldBgIIAEoBBIXCg9sZWRnZXJfc2VxdWVuY2UYCSABKAQSGQoRbGVkZ2VyX2dlbmVyYXRpb24YCiABKAQSFgoOaW9fd3JpdGVyX21vZGUYCyABKAkSFQoNZmx1c2hfbXNfbGFzdBgMIAEoARIUCgxmbHVzaF9tc19wNTAYDSABKAESFAoMZmx1c2hfbXNfcDk5GA4gASgBEh0KFW5vbmNlX2Jsb2Nrc19yZXNlcnZlZBgPIAEoBBIaChJub25jZV9ibG9ja3Nfc3BlbnQYECABKAQSHgoWbm9uY2VfYmxvY2tzX2FiYW5kb25lZBgRIAEoBBImCgVzY3J1YhgSIAEoCzIXLmNsdXN0b3IuYWRtaW4udjEuU2NydWISLQoJaW9fd3JpdGVyGBMgASgLMhouY2x1c3Rvci5hZG1pbi52MS5Jb1dyaXRlchIYChBzZWdtZW50c19yZXRpcmVkGBQgASgEIp4BCghJb1dyaXRlchIMCgRtb2RlGAEgASgJEhEKCWJlc3RfbW9kZRgCIAEoCRINCgVjYXVzZRgDIAEoCRIQCghzaW5jZV9tcxgEIAEoBBIPCgdjaGFuZ2VzGAUgASgEEg0KBWFsYXJtGAYgASgJEjAKB2xhdGVuY3kYByADKAsyHy5jbHVzdG9yLmFkbWluLnYxLkxhdGVuY3lXaW5kb3ciYgoNTGF0ZW5jeVdpbmRvdxIRCgl3aW5kb3dfbXMYASABKAQSDgoGY2hhaW5zGAIgASgEEg4KBnA1MF9tcxgDIAEoARIOCgZwOTlfbXMYBCABKAESDgoGbWF4X21zGAUgASgBIrcBCgVTY3J1YhIOCgZwYXNzZXMYASABKAQSEgoKYnl0ZXNfcmVhZBgCIAEoBBIUCgxsYXN0X3Bhc3NfbXMYAyABKAQSFwoPY292ZXJhZ2VfYWdlX21zGAQgASgEEhgKEGRhbWFnZWRfc2VnbWVudHMYBSABKA0SFwoPbGVkZ2VyX3JlbmV3YWxzGAYgASgNEg8KB2J1c3lfbXMYByABKAQSFwoPcGFzc19ieXRlc19sZWZ0GAggASgEIvMICglQYXJ0aXRpb24SFAoMcGFydGl0aW9uX2lkGAEgASgJEhIKCnJlcGxpY2FfaWQYAiABKAQSEwoLaW5jYXJuYXRpb24YAyABKAkSDAoEcm9sZRgEIAEoCRIVCg1yb2xlX3NpbmNlX21zGAUgASgEEhMKC3JvbGVfcmVhc29uGAYgASgJEgwKBHRlcm0YByABKAQSGwoObGVhZGVyX25vZGVfaWQYCCABKARIAIgBARIbCg5sZWFkZXJfYWRkcmVzcxgJIAEoCUgBiAEBEhIKCmxhc3RfaW5kZXgYCiABKAQSFQoNZHVyYWJsZV9pbmRleBgLIAEoBBIWCg52ZXJpZmllZF9pbmRleBgMIAEoBBIUCgxjb21taXRfaW5kZXgYDSABKAQSGwoTd2FsX2NvbW1pdHRlZF9pbmRleBgOIAEoBBIVCg1hcHBsaWVkX2luZGV4GA8gASgEEhIKCmJhc2VfaW5kZXgYECABKAQSEAoIaW5fZG91YnQYESABKAgSGAoLYXBwbHlfZmF1bHQYEiABKAlIAogBARIZChFwcm9wb3NhbHNfd2FpdGluZxgTIAEoDRIaChJwcm9wb3NhbHNfYXBwZW5kZWQYFCABKA0SFQoNcmVhZHNfd2FpdGluZxgVIAEoDRIdChVsb2NhbF9hcHBlbmRzX3BlbmRpbmcYFiABKA0SGAoQaWRlbXBvdGVuY3lfcm93cxgXIAEoDRISCgp0YWlsX2J5dGVzGBggASgEEikKB21lbWJlcnMYGSADKAsyGC5jbHVzdG9yLmFkbWluLnYxLk1lbWJlchIwCgVqb2ludBgaIAEoCzIcLmNsdXN0b3IuYWRtaW4udjEuSm9pbnRQaGFzZUgDiAEBEiAKE3RyYW5zZmVyX3RvX25vZGVfaWQYGyABKARIBIgBARIbChNjb25maWd1cmF0aW9uX2luZGV4GBwgASgEEh8KF2NvbmZpZ3VyYXRpb25fY29tbWl0dGVkGB0gASgIEhEKCWlzX21lbWJlchgeIAEoCBIWCg5pc19oaWJlcm5hdGluZxgfIAEoCBIwCgpkdXJhYmlsaXR5GCAgASgLMhwuY2x1c3Rvci5hZG1pbi52MS5EdXJhYmlsaXR5EiYKBWxlYXNlGCEgASgLMhcuY2x1c3Rvci5hZG1pbi52MS5MZWFzZRIoCgZsZWF2ZXMYIiABKAsyGC5jbHVzdG9yLmFkbWluLnYxLkxlYXZlcxIxCgtxdWFyYW50aW5lcxgoIAMoCzIcLmNsdXN0b3IuYWRtaW4udjEuUXVhcmFudGluZRI4CglzbmFwc2hvdHMYKSABKAsyIC5jbHVzdG9yLmFkbWluLnYxLlNuYXBzaG90U3RhdHVzSAWIAQFCEQoPX2xlYWRlcl9ub2RlX2lkQhEKD19sZWFkZXJfYWRkcmVzc0IOCgxfYXBwbHlfZmF1bHRCCAoGX2pvaW50QhYKFF90cmFuc2Zlcl90b19ub2RlX2lkQgwKCl9zbmFwc2hvdHMiSgoIU25hcHNob3QSDQoFaW5kZXgYASABKAQSDAoEdGVybRgCIAEoBBISCgpjcmVhdGVkX21zGAMgASgEEg0KBWJ5dGVzGAQgASgEIroCCg5TbmFwc2hvdFN0YXR1cxItCglzbmFwc2hvdHMYASADKAsyGi5jbHVzdG9yLmFkbWluLnYxLlNuYXBzaG90EhIKCmlzX21pc3NpbmcYAiABKAgSEQoJaXNfdGFraW5nGAMgASgIEhQKDHRha2luZ19ieXRlcxgEIAEoBBIUCgxsYXN0X2ZhaWx1cmUYBSABKAkSEgoKZ29vZF9pbmRleBgGIAEoBBIZCgxsZWFzZWRfaW5kZXgYByABKARIAIgBARIRCglsb2dfYnl0ZXMYCCABKAQSFQoNbG9nX2J5dGVzX21heBgJIAEoBBI8CgxpbnN0YWxsYXRpb24YCiABKAsyJi5jbHVzdG9yLmFkbWluLnYxLlNuYXBzaG90SW5zdGFsbGF0aW9uQg8KDV9sZWFzZWRfaW5kZXgioQEKFFNuYXBzaG90SW5zdGFsbGF0aW9uEhIKCmlzX3B1bGxpbmcYASABKAgSGQoMZnJvbV9ub2RlX2lkGAIgASgESACIAQESEgoKcGFydHNfZG9uZRgDIAEoBBINCgVwYXJ0cxgEIAEoBBIQCghhdHRlbXB0cxgFIAEoDRIUCgxsYXN0X2ZhaWx1cmUYBiABKAlCDwoNX2Zyb21fbm9kZV9pZCK9AQoKRHVyYWJpbGl0eRIMCgRtb2RlGAEgASgJEhMKC3dhbnRlZF9tb2RlGAIgASgJEg0KBWVwb2NoGAMgASgNEg0KBWluZGV4GAQgASgEEh8KEmdyb3VwX2ZzeW5jX2NsYXVzZRgFIAEoCUgAiAEBEh8KEmdyb3VwX2ZzeW5jX3JlYXNvbhgGIAEoCUgBiAEBQhUKE19ncm91cF9mc3luY19jbGF1c2VCFQoTX2dyb3VwX2ZzeW5jX3JlYXNvbiI8CgVMZWFzZRINCgVzdGF0ZRgBIAEoCRIOCgZyZWFzb24YAiABKAkSFAoMcmVtYWluaW5nX21zGAMgASgNIl8KBkxlYXZlcxIOCgZ3YW50ZWQYASABKAkSDAoEdXNlZBgCIAEoCRIVCg1mYWlsZWRfY2xhdXNlGAMgASgJEhQKB25vZGVfaWQYBCABKARIAIgBAUIKCghfbm9kZV9pZCKnAQoKSm9pbnRQaGFzZRIyChBvdXRnb2luZ19tZW1iZXJzGAEgAygLMhguY2x1c3Rvci5hZG1pbi52MS5NZW1iZXISEQoJY29tbWl0dGVkGAIgASgNEg4KBm5lZWRlZBgDIAEoDRIQCghzaW5jZV9tcxgEIAEoBBIcCg9yb2xsYmFja19yZWFzb24YBSABKAlIAIgBAUISChBfcm9sbGJhY2tfcmVhc29uIukBCgZNZW1iZXISEgoKcmVwbGljYV9pZBgBIAEoBBIPCgdub2RlX2lkGAIgASgEEhMKC2luY2FybmF0aW9uGAMgASgJEgwKBHJvbGUYBCABKAkSEQoJYWRkcmVzc2VzGAUgAygJEhgKC21hdGNoX2luZGV4GAYgASgESACIAQESFQoIcHJvZ3Jlc3MYByABKAlIAYgBARIQCghpbl9kb3VidBgIIAEoCBIWCglzaWxlbnRfbXMYCSABKARIAogBAUIOCgxfbWF0Y2hfaW5kZXhCCwoJX3Byb2dyZXNzQgwKCl9zaWxlbnRfbXMiFwoVTGlzdFBhcnRpdGlvbnNSZXF1ZXN0IkkKFkxpc3RQYXJ0aXRpb25zUmVzcG9uc2USLwoKcGFydGl0aW9ucxgBIAMoCzIbLmNsdXN0b3IuYWRtaW4udjEuUGFydGl0aW9uIisKE0dldFBhcnRpdGlvblJlcXVlc3QSFAoMcGFydGl0aW9uX2lkGAEgASgJIkYKFEdldFBhcnRpdGlvblJlc3BvbnNlEi4KCXBhcnRpdGlvbhgBIAEoCzIbLmNsdXN0b3IuYWRtaW4udjEuUGFydGl0aW9uIvYBCgpRdWFyYW50aW5lEg4KBnJlYXNvbhgBIAEoCRIQCghzaW5jZV9tcxgCIAEoBBIPCgdtaXNzaW5nGAMgASgJEhUKDW1pc3NpbmdfY291bnQYBCABKAQSFgoOcmVwYWlyZWRfY291bnQYBSABKAQSEAoIYXR0ZW1wdHMYBiABKA0SGgoNYXNrZWRfbm9kZV9pZBgHIAEoBEgAiAEBEhcKD2F3YWl0c19vcGVyYXRvchgIIAEoCBINCgVpbmRleBgJIAEoBBIOCgZkZXRhaWwYCiABKAkSDgoGdGlja2V0GAsgASgJQhAKDl9hc2tlZF9ub2RlX2lkIkwKFFNldFF1YXJhbnRpbmVSZXF1ZXN0EhQKDHBhcnRpdGlvbl9pZBgBIAEoCRIOCgZ0aWNrZXQYAiABKAkSDgoGcmVhc29uGAMgASgJIhcKFVNldFF1YXJhbnRpbmVSZXNwb25zZSJAChNUYWtlU25hcHNob3RSZXF1ZXN0EhQKDHBhcnRpdGlvbl9pZBgBIAEoCRITCgtkZWFkbGluZV9tcxgCIAEoDSJEChRUYWtlU25hcHNob3RSZXNwb25zZRIsCghzbmFwc2hvdBgBIAEoCzIaLmNsdXN0b3IuYWRtaW4udjEuU25hcHNob3QiTQoWQ2xlYXJRdWFyYW50aW5lUmVxdWVzdBIUCgxwYXJ0aXRpb25faWQYASABKAkSDgoGdGlja2V0GAIgASgJEg0KBXdoaWNoGAMgASgJIhkKF0NsZWFyUXVhcmFudGluZVJlc3BvbnNlIjAKCldoeVJlcXVlc3QSFAoMcGFydGl0aW9uX2lkGAEgASgJEgwKBGtpbmQYAiABKAkiuwEKC1doeVJlc3BvbnNlEg4KBmNsYXVzZRgBIAEoCRITCgtleHBsYW5hdGlvbhgCIAEoCRIOCgZhZHZpY2UYAyABKAkSEAoIc2luY2VfbXMYBCABKAQSNwoFZmFjdHMYBSADKAsyKC5jbHVzdG9yLmFkbWluLnYxLldoeVJlc3BvbnNlLkZhY3RzRW50cnkaLAoKRmFjdHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIm8KEEFkZE1lbWJlclJlcXVlc3QSFAoMcGFydGl0aW9uX2lkGAEgASgJEg8KB25vZGVfaWQYAiABKAQSEQoJYWRkcmVzc2VzGAMgAygJEgwKBHJvbGUYBCABKAkSEwoLZGVhZGxpbmVfbXMYBSABKA0i/AEKE0NoYW5nZVZvdGVyc1JlcXVlc3QSFAoMcGFydGl0aW9uX2lkGAEgASgJEg8KB3Byb21vdGUYAiADKAQSDgoGcmVtb3ZlGAMgAygEEkMKB2RvbWFpbnMYBCADKAsyMi5jbHVzdG9yLmFkbWluLnYxLkNoYW5nZVZvdGVyc1JlcXVlc3QuRG9tYWluc0VudHJ5Eg4KBnBvbGljeRgFIAEoCRIUCgxvdmVycmlkZV9yZWYYBiABKAkSEwoLZGVhZGxpbmVfbXMYByABKA0aLgoMRG9tYWluc0VudHJ5EgsKA2tleRgBIAEoBBINCgV2YWx1ZRgCIAEoCToCOAEiVgoZUm9sbEJhY2tNZW1iZXJzaGlwUmVxdWVzdBIUCgxwYXJ0aXRpb25faWQYASABKAkSDgoGcmVhc29uGAIgASgJEhMKC2RlYWRsaW5lX21zGAMgASgNImMKEk1lbWJlcnNoaXBSZXNwb25zZRITCgtyb2xsZWRfYmFjaxgBIAEoCBINCgVpbmRleBgCIAEoBBIpCgdtZW1iZXJzGAMgAygLMhguY2x1c3Rvci5hZG1pbi52MS5NZW1iZXIiwwIKElBsYW5Wb3RlcnNSZXNwb25zZRIoCgZiZWZvcmUYASADKAsyGC5jbHVzdG9yLmFkbWluLnYxLk1lbWJlchInCgVhZnRlchgCIAMoCzIYLmNsdXN0b3IuYWRtaW4udjEuTWVtYmVyEg0KBXBoYXNlGAMgASgJEj0KFHN1cnZpdmFiaWxpdHlfYmVmb3JlGAQgASgLMh8uY2x1c3Rvci5hZG1pbi52MS5TdXJ2aXZhYmlsaXR5EjwKE3N1cnZpdmFiaWxpdHlfYWZ0ZXIYBSABKAsyHy5jbHVzdG9yLmFkbWluLnYxLlN1cnZpdmFiaWxpdHkSDwoHdmVyZGljdBgGIAEoCRIWCg52ZXJkaWN0X3JlYXNvbhgHIAEoCRIUCgxyZWZ1c2FsX2NvZGUYCCABKAkSDwoHcmVmdXNhbBgJIAEoCSJ4Cg1TdXJ2aXZhYmlsaXR5Eg4KBnZvdGVycxgBIAEoDRINCgVhbGl2ZRgCIAEoDRIOCgZxdW9ydW0YAyABKA0SFwoPbG9zc2VzX3N1cnZpdmVkGAQgASgBEg0KBXNsYWNrGAUgASgREhAKCGhlYWRyb29tGAYgASgBIiwKFEdldER1cmFiaWxpdHlSZXF1ZXN0EhQKDHBhcnRpdGlvbl9pZBgBIAEoCSJ/ChRTZXREdXJhYmlsaXR5UmVxdWVzdBIUCgxwYXJ0aXRpb25faWQYASABKAkSDAoEbW9kZRgCIAEoCRIbCg5leHBlY3RlZF9lcG9jaBgDIAEoDUgAiAEBEhMKC2RlYWRsaW5lX21zGAQgASgNQhEKD19leHBlY3RlZF9lcG9jaCJaChlUcmFuc2ZlckxlYWRlcnNoaXBSZXF1ZXN0EhQKDHBhcnRpdGlvbl9pZBgBIAEoCRISCgp0b19ub2RlX2lkGAIgASgEEhMKC2RlYWRsaW5lX21zGAMgASgNIjQKGlRyYW5zZmVyTGVhZGVyc2hpcFJlc3BvbnNlEhYKDmxlYWRlcl9ub2RlX2lkGAEgASgEIhAKDkdldEtleXNSZXF1ZXN0IhMKEVJvdGF0ZUtleXNSZXF1ZXN0IoEDCgxLZXlzUmVzcG9uc2USFAoMaXNfZW5jcnlwdGVkGAEgASgIEhAKCHByb3ZpZGVyGAIgASgJEioKBmVwb2NocxgDIAMoCzIaLmNsdXN0b3IuYWRtaW4udjEuS2V5RXBvY2gSFgoOcGxhaW5fc2VnbWVudHMYBCABKAQSGwoTc2VnbWVudHNfdG9fcmV3cml0ZRgFIAEoBBIaChJzZWdtZW50c19yZXdyaXR0ZW4YBiABKAQSHQoVcmV3cml0aW5nX3NlZ21lbnRfc2VxGAcgASgEEh0KFXJld3JpdGluZ19ibG9ja3NfZG9uZRgIIAEoBBIYChByZXdyaXRpbmdfYmxvY2tzGAkgASgEEhQKDGxhc3RfZmFpbHVyZRgKIAEoCRIOCgZhZ2VfbXMYCyABKAQSFwoPcm90YXRlX2FmdGVyX21zGAwgASgEEhsKE25leHRfcm90YXRpb25faW5fbXMYDSABKAQSGAoQcm90YXRpb25fZmFpbHVyZRgOIAEoCSJeCghLZXlFcG9jaBINCgVlcG9jaBgBIAEoDRINCgVzdGF0ZRgCIAEoCRISCgpjcmVhdGVkX21zGAMgASgEEg4KBmtla19pZBgEIAEoCRIQCghzZWdtZW50cxgFIAEoBCIRCg9HZXRTY3J1YlJlcXVlc3QiEwoRU3RhcnRTY3J1YlJlcXVlc3QiEwoRUGF1c2VTY3J1YlJlcXVlc3QiFAoSUmVzdW1lU2NydWJSZXF1ZXN0ImMKDVNjcnViUmVzcG9uc2USEQoJaXNfcGF1c2VkGAEgASgIEhcKD3BhdXNlZF9zaW5jZV9tcxgCIAEoBBImCgVzY3J1YhgDIAEoCzIXLmNsdXN0b3IuYWRtaW4udjEuU2NydWIiPgoVR2F0aGVyRXZpZGVuY2VSZXF1ZXN0EhQKDHBhcnRpdGlvbl9pZBgBIAEoCRIPCgdpbmRleGVzGAIgAygEIqgDChBFdmlkZW5jZVJlc3BvbnNlEhIKCmNsdXN0ZXJfaWQYASABKAkSDwoHbm9kZV9pZBgCIAEoBBIXCgpyZXBsaWNhX2lkGAMgASgESACIAQESGAoLaW5jYXJuYXRpb24YBCABKAlIAYgBARISCgVkb3VidBgFIAEoCUgCiAEBEhQKDGNvbW1pdF9pbmRleBgGIAEoBBI/Cg5jb25maWd1cmF0aW9ucxgHIAMoCzInLmNsdXN0b3IuYWRtaW4udjEuRXZpZGVuY2VDb25maWd1cmF0aW9uEhIKCmJhc2VfaW5kZXgYCCABKAQSLgoFdGVybXMYCSADKAsyHy5jbHVzdG9yLmFkbWluLnYxLkV2aWRlbmNlVGVybXMSMgoJY29tbWl0dGVkGAogAygLMh8uY2x1c3Rvci5hZG1pbi52MS5FdmlkZW5jZVBsYWNlEjAKCGZpbmRpbmdzGAsgAygLMh4uY2x1c3Rvci5hZG1pbi52MS5FbnRyeUZpbmRpbmdCDQoLX3JlcGxpY2FfaWRCDgoMX2luY2FybmF0aW9uQggKBl9kb3VidCKTAQoVRXZpZGVuY2VDb25maWd1cmF0aW9uEgwKBHRlcm0YASABKAQSDQoFaW5kZXgYAiABKAQSKQoHbWVtYmVycxgDIAMoCzIYLmNsdXN0b3IuYWRtaW4udjEuTWVtYmVyEjIKEG91dGdvaW5nX21lbWJlcnMYBCADKAsyGC5jbHVzdG9yLmFkbWluLnYxLk1lbWJlciJGCg1FdmlkZW5jZVRlcm1zEhMKC2ZpcnN0X2luZGV4GAEgASgEEhIKCmxhc3RfaW5kZXgYAiABKAQSDAoEdGVybRgDIAEoBCIsCg1FdmlkZW5jZVBsYWNlEg0KBWluZGV4GAEgASgEEgwKBHRlcm0YAiABKAQiowEKDEVudHJ5RmluZGluZxINCgVpbmRleBgBIAEoBBIrCgRoZWxkGAIgASgLMhsuY2x1c3Rvci5hZG1pbi52MS5IZWxkRW50cnlIABI4Cgtpbl9zbmFwc2hvdBgDIAEoCzIhLmNsdXN0b3IuYWRtaW4udjEuRW50cnlJblNuYXBzaG90SAASEgoIbm90X2hlbGQYBCABKAlIAEIJCgdmaW5kaW5nIr8BCglIZWxkRW50cnkSDAoEdGVybRgBIAEoBBITCgtzZWdtZW50X3NlcRgCIAEoBBINCgVibG9jaxgDIAEoBBIOCgZvZmZzZXQYBCABKAQSDQoFYnl0ZXMYBSABKAQSCwoDY3JjGAYgASgNEhAKCGhhc19sZWFmGAcgASgIEhMKC3NlZ21lbnRfbWFjGAggASgJEi0KBmxlZGdlchgJIAEoCzIdLmNsdXN0b3IuYWRtaW4udjEuTGVkZ2VyUHJvb2Yi5AIKC0xlZGdlclByb29mEhIKCmdlbmVyYXRpb24YASABKAQSEQoJZmx1c2hfc2VxGAIgASgEEg4KBm9mZnNldBgDIAEoBBIOCgZjb3BpZXMYBCABKAkSFwoPaXNfY2FycmllZF9vdmVyGAUgASgIEi8KBnJlY29yZBgGIAEoCzIfLmNsdXN0b3IuYWRtaW4udjEuRXZpZGVuY2VQbGFjZRIbChNyZWNvcmRfY29tbWl0X2luZGV4GAcgASgEEhoKEmNvdmVyc19zZWdtZW50X3NlcRgIIAEoBBIZChFjb3ZlcnNfZW5kX29mZnNldBgJIAEoBBIgChNtb3ZlZF9ieV9nZW5lcmF0aW9uGAogASgESACIAQESHwoSbW92ZWRfYnlfZmx1c2hfc2VxGAsgASgESAGIAQFCFgoUX21vdmVkX2J5X2dlbmVyYXRpb25CFQoTX21vdmVkX2J5X2ZsdXNoX3NlcSLsAQoPRW50cnlJblNuYXBzaG90Ei0KBGJhc2UYASABKAsyHy5jbHVzdG9yLmFkbWluLnYxLkV2aWRlbmNlUGxhY2USFwoPYmFzZV9nZW5lcmF0aW9uGAIgASgEEhYKDmJhc2VfZmx1c2hfc2VxGAMgASgEEjEKCHNuYXBzaG90GAQgASgLMh8uY2x1c3Rvci5hZG1pbi52MS5FdmlkZW5jZVBsYWNlEhQKDGNvbnRlbnRfaGFzaBgFIAEoCRISCgpjcmVhdGVkX21zGAYgASgEEg0KBWJ5dGVzGAcgASgEEg0KBXBhcnRzGAggASgEMt0PCgxBZG1pblNlcnZpY2USWQoJR2V0U3RhdHVzEiIuY2x1c3Rvci5hZG1pbi52MS5HZXRTdGF0dXNSZXF1ZXN0GiMuY2x1c3Rvci5hZG1pbi52MS5HZXRTdGF0dXNSZXNwb25zZSIDkAIBEmgKDkxpc3RQYXJ0aXRpb25zEicuY2x1c3Rvci5hZG1pbi52MS5MaXN0UGFydGl0aW9uc1JlcXVlc3QaKC5jbHVzdG9yLmFkbWluLnYxLkxpc3RQYXJ0aXRpb25zUmVzcG9uc2UiA5ACARJiCgxHZXRQYXJ0aXRpb24SJS5jbHVzdG9yLmFkbWluLnYxLkdldFBhcnRpdGlvblJlcXVlc3QaJi5jbHVzdG9yLmFkbWluLnYxLkdldFBhcnRpdGlvblJlc3BvbnNlIgOQAgESRwoDV2h5EhwuY2x1c3Rvci5hZG1pbi52MS5XaHlSZXF1ZXN0Gh0uY2x1c3Rvci5hZG1pbi52MS5XaHlSZXNwb25zZSIDkAIBEloKCUFkZE1lbWJlchIiLmNsdXN0b3IuYWRtaW4udjEuQWRkTWVtYmVyUmVxdWVzdBokLmNsdXN0b3IuYWRtaW4udjEuTWVtYmVyc2hpcFJlc3BvbnNlIgOQAgISYAoMQ2hhbmdlVm90ZXJzEiUuY2x1c3Rvci5hZG1pbi52MS5DaGFuZ2VWb3RlcnNSZXF1ZXN0GiQuY2x1c3Rvci5hZG1pbi52MS5NZW1iZXJzaGlwUmVzcG9uc2UiA5ACAhJeCgpQbGFuVm90ZXJzEiUuY2x1c3Rvci5hZG1pbi52MS5DaGFuZ2VWb3RlcnNSZXF1ZXN0GiQuY2x1c3Rvci5hZG1pbi52MS5QbGFuVm90ZXJzUmVzcG9uc2UiA5ACARJsChJSb2xsQmFja01lbWJlcnNoaXASKy5jbHVzdG9yLmFkbWluLnYxLlJvbGxCYWNrTWVtYmVyc2hpcFJlcXVlc3QaJC5jbHVzdG9yLmFkbWluLnYxLk1lbWJlcnNoaXBSZXNwb25zZSIDkAICEloKDUdldER1cmFiaWxpdHkSJi5jbHVzdG9yLmFkbWluLnYxLkdldER1cmFiaWxpdHlSZXF1ZXN0GhwuY2x1c3Rvci5hZG1pbi52MS5EdXJhYmlsaXR5IgOQAgESWgoNU2V0RHVyYWJpbGl0eRImLmNsdXN0b3IuYWRtaW4udjEuU2V0RHVyYWJpbGl0eVJlcXVlc3QaHC5jbHVzdG9yLmFkbWluLnYxLkR1cmFiaWxpdHkiA5ACAhJ0ChJUcmFuc2ZlckxlYWRlcnNoaXASKy5jbHVzdG9yLmFkbWluLnYxLlRyYW5zZmVyTGVhZGVyc2hpcFJlcXVlc3QaLC5jbHVzdG9yLmFkbWluLnYxLlRyYW5zZmVyTGVhZGVyc2hpcFJlc3BvbnNlIgOQAgISUAoHR2V0S2V5cxIgLmNsdXN0b3IuYWRtaW4udjEuR2V0S2V5c1JlcXVlc3QaHi5jbHVzdG9yLmFkbWluLnYxLktleXNSZXNwb25zZSIDkAIBElEKClJvdGF0ZUtleXMSIy5jbHVzdG9yLmFkbWluLnYxLlJvdGF0ZUtleXNSZXF1ZXN0Gh4uY2x1c3Rvci5hZG1pbi52MS5LZXlzUmVzcG9uc2USZQoNU2V0UXVhcmFudGluZRImLmNsdXN0b3IuYWRtaW4udjEuU2V0UXVhcmFudGluZVJlcXVlc3QaJy5jbHVzdG9yLmFkbWluLnYxLlNldFF1YXJhbnRpbmVSZXNwb25zZSIDkAICElMKCEdldFNjcnViEiEuY2x1c3Rvci5hZG1pbi52MS5HZXRTY3J1YlJlcXVlc3QaHy5jbHVzdG9yLmFkbWluLnYxLlNjcnViUmVzcG9uc2UiA5ACARJXCgpTdGFydFNjcnViEiMuY2x1c3Rvci5hZG1pbi52MS5TdGFydFNjcnViUmVxdWVzdBofLmNsdXN0b3IuYWRtaW4udjEuU2NydWJSZXNwb25zZSIDkAICElcKClBhdXNlU2NydWISIy5jbHVzdG9yLmFkbWluLnYxLlBhdXNlU2NydWJSZXF1ZXN0Gh8uY2x1c3Rvci5hZG1pbi52MS5TY3J1YlJlc3BvbnNlIgOQAgISWQoLUmVzdW1lU2NydWISJC5jbHVzdG9yLmFkbWluLnYxLlJlc3VtZVNjcnViUmVxdWVzdBofLmNsdXN0b3IuYWRtaW4udjEuU2NydWJSZXNwb25zZSIDkAICEmIKDkdhdGhlckV2aWRlbmNlEicuY2x1c3Rvci5hZG1pbi52MS5HYXRoZXJFdmlkZW5jZVJlcXVlc3QaIi5jbHVzdG9yLmFkbWluLnYxLkV2aWRlbmNlUmVzcG9uc2UiA5ACARJiCgxUYWtlU25hcHNob3QSJS5jbHVzdG9yLmFkbWluLnYxLlRha2VTbmFwc2hvdFJlcXVlc3QaJi5jbHVzdG9yLmFkbWluLnYxLlRha2VTbmFwc2hvdFJlc3BvbnNlIgOQAgISawoPQ2xlYXJRdWFyYW50aW5lEiguY2x1c3Rvci5hZG1pbi52MS5DbGVhclF1YXJhbnRpbmVSZXF1ZXN0GikuY2x1c3Rvci5hZG1pbi52MS5DbGVhclF1YXJhbnRpbmVSZXNwb25zZSIDkAICYgZwcm90bzM");
 
 /**
  * @generated from message clustor.admin.v1.GetStatusRequest
@@ -2041,6 +2041,420 @@ export const ScrubResponseSchema: GenMessage<ScrubResponse> = /*@__PURE__*/
   messageDesc(file_clustor_admin_v1_admin, 47);
 
 /**
+ * @generated from message clustor.admin.v1.GatherEvidenceRequest
+ */
+export type GatherEvidenceRequest = Message<"clustor.admin.v1.GatherEvidenceRequest"> & {
+  /**
+   * @generated from field: string partition_id = 1;
+   */
+  partitionId: string;
+
+  /**
+   * Entries asked about, at most 100,000.
+   *
+   * @generated from field: repeated uint64 indexes = 2;
+   */
+  indexes: bigint[];
+};
+
+/**
+ * Describes the message clustor.admin.v1.GatherEvidenceRequest.
+ * Use `create(GatherEvidenceRequestSchema)` to create a new message.
+ */
+export const GatherEvidenceRequestSchema: GenMessage<GatherEvidenceRequest> = /*@__PURE__*/
+  messageDesc(file_clustor_admin_v1_admin, 48);
+
+/**
+ * What one data directory says; `clustor prove` puts those of several nodes together.
+ *
+ * @generated from message clustor.admin.v1.EvidenceResponse
+ */
+export type EvidenceResponse = Message<"clustor.admin.v1.EvidenceResponse"> & {
+  /**
+   * @generated from field: string cluster_id = 1;
+   */
+  clusterId: string;
+
+  /**
+   * @generated from field: uint64 node_id = 2;
+   */
+  nodeId: bigint;
+
+  /**
+   * The replica of the partition in this directory; unset where there is none.
+   *
+   * @generated from field: optional uint64 replica_id = 3;
+   */
+  replicaId?: bigint | undefined;
+
+  /**
+   * @generated from field: optional string incarnation = 4;
+   */
+  incarnation?: string | undefined;
+
+  /**
+   * Why the replica counts for nothing, if so.
+   *
+   * @generated from field: optional string doubt = 5;
+   */
+  doubt?: string | undefined;
+
+  /**
+   * @generated from field: uint64 commit_index = 6;
+   */
+  commitIndex: bigint;
+
+  /**
+   * @generated from field: repeated clustor.admin.v1.EvidenceConfiguration configurations = 7;
+   */
+  configurations: EvidenceConfiguration[];
+
+  /**
+   * The log begins behind this entry.
+   *
+   * @generated from field: uint64 base_index = 8;
+   */
+  baseIndex: bigint;
+
+  /**
+   * Terms of the covered entries in the journal.
+   *
+   * @generated from field: repeated clustor.admin.v1.EvidenceTerms terms = 9;
+   */
+  terms: EvidenceTerms[];
+
+  /**
+   * Entries that are known to be committed, by where the log begins and by snapshots.
+   *
+   * @generated from field: repeated clustor.admin.v1.EvidencePlace committed = 10;
+   */
+  committed: EvidencePlace[];
+
+  /**
+   * @generated from field: repeated clustor.admin.v1.EntryFinding findings = 11;
+   */
+  findings: EntryFinding[];
+};
+
+/**
+ * Describes the message clustor.admin.v1.EvidenceResponse.
+ * Use `create(EvidenceResponseSchema)` to create a new message.
+ */
+export const EvidenceResponseSchema: GenMessage<EvidenceResponse> = /*@__PURE__*/
+  messageDesc(file_clustor_admin_v1_admin, 49);
+
+/**
+ * @generated from message clustor.admin.v1.EvidenceConfiguration
+ */
+export type EvidenceConfiguration = Message<"clustor.admin.v1.EvidenceConfiguration"> & {
+  /**
+   * @generated from field: uint64 term = 1;
+   */
+  term: bigint;
+
+  /**
+   * @generated from field: uint64 index = 2;
+   */
+  index: bigint;
+
+  /**
+   * @generated from field: repeated clustor.admin.v1.Member members = 3;
+   */
+  members: Member[];
+
+  /**
+   * @generated from field: repeated clustor.admin.v1.Member outgoing_members = 4;
+   */
+  outgoingMembers: Member[];
+};
+
+/**
+ * Describes the message clustor.admin.v1.EvidenceConfiguration.
+ * Use `create(EvidenceConfigurationSchema)` to create a new message.
+ */
+export const EvidenceConfigurationSchema: GenMessage<EvidenceConfiguration> = /*@__PURE__*/
+  messageDesc(file_clustor_admin_v1_admin, 50);
+
+/**
+ * @generated from message clustor.admin.v1.EvidenceTerms
+ */
+export type EvidenceTerms = Message<"clustor.admin.v1.EvidenceTerms"> & {
+  /**
+   * @generated from field: uint64 first_index = 1;
+   */
+  firstIndex: bigint;
+
+  /**
+   * @generated from field: uint64 last_index = 2;
+   */
+  lastIndex: bigint;
+
+  /**
+   * @generated from field: uint64 term = 3;
+   */
+  term: bigint;
+};
+
+/**
+ * Describes the message clustor.admin.v1.EvidenceTerms.
+ * Use `create(EvidenceTermsSchema)` to create a new message.
+ */
+export const EvidenceTermsSchema: GenMessage<EvidenceTerms> = /*@__PURE__*/
+  messageDesc(file_clustor_admin_v1_admin, 51);
+
+/**
+ * @generated from message clustor.admin.v1.EvidencePlace
+ */
+export type EvidencePlace = Message<"clustor.admin.v1.EvidencePlace"> & {
+  /**
+   * @generated from field: uint64 index = 1;
+   */
+  index: bigint;
+
+  /**
+   * @generated from field: uint64 term = 2;
+   */
+  term: bigint;
+};
+
+/**
+ * Describes the message clustor.admin.v1.EvidencePlace.
+ * Use `create(EvidencePlaceSchema)` to create a new message.
+ */
+export const EvidencePlaceSchema: GenMessage<EvidencePlace> = /*@__PURE__*/
+  messageDesc(file_clustor_admin_v1_admin, 52);
+
+/**
+ * @generated from message clustor.admin.v1.EntryFinding
+ */
+export type EntryFinding = Message<"clustor.admin.v1.EntryFinding"> & {
+  /**
+   * @generated from field: uint64 index = 1;
+   */
+  index: bigint;
+
+  /**
+   * @generated from oneof clustor.admin.v1.EntryFinding.finding
+   */
+  finding: {
+    /**
+     * @generated from field: clustor.admin.v1.HeldEntry held = 2;
+     */
+    value: HeldEntry;
+    case: "held";
+  } | {
+    /**
+     * @generated from field: clustor.admin.v1.EntryInSnapshot in_snapshot = 3;
+     */
+    value: EntryInSnapshot;
+    case: "inSnapshot";
+  } | {
+    /**
+     * Why the directory is no evidence for the entry.
+     *
+     * @generated from field: string not_held = 4;
+     */
+    value: string;
+    case: "notHeld";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message clustor.admin.v1.EntryFinding.
+ * Use `create(EntryFindingSchema)` to create a new message.
+ */
+export const EntryFindingSchema: GenMessage<EntryFinding> = /*@__PURE__*/
+  messageDesc(file_clustor_admin_v1_admin, 53);
+
+/**
+ * The whole frame of the entry, and the ledger record that covers it.
+ *
+ * @generated from message clustor.admin.v1.HeldEntry
+ */
+export type HeldEntry = Message<"clustor.admin.v1.HeldEntry"> & {
+  /**
+   * @generated from field: uint64 term = 1;
+   */
+  term: bigint;
+
+  /**
+   * @generated from field: uint64 segment_seq = 2;
+   */
+  segmentSeq: bigint;
+
+  /**
+   * @generated from field: uint64 block = 3;
+   */
+  block: bigint;
+
+  /**
+   * @generated from field: uint64 offset = 4;
+   */
+  offset: bigint;
+
+  /**
+   * @generated from field: uint64 bytes = 5;
+   */
+  bytes: bigint;
+
+  /**
+   * @generated from field: uint32 crc = 6;
+   */
+  crc: number;
+
+  /**
+   * @generated from field: bool has_leaf = 7;
+   */
+  hasLeaf: boolean;
+
+  /**
+   * `good`, `open`, `none` or `unchecked`.
+   *
+   * @generated from field: string segment_mac = 8;
+   */
+  segmentMac: string;
+
+  /**
+   * @generated from field: clustor.admin.v1.LedgerProof ledger = 9;
+   */
+  ledger?: LedgerProof | undefined;
+};
+
+/**
+ * Describes the message clustor.admin.v1.HeldEntry.
+ * Use `create(HeldEntrySchema)` to create a new message.
+ */
+export const HeldEntrySchema: GenMessage<HeldEntry> = /*@__PURE__*/
+  messageDesc(file_clustor_admin_v1_admin, 54);
+
+/**
+ * @generated from message clustor.admin.v1.LedgerProof
+ */
+export type LedgerProof = Message<"clustor.admin.v1.LedgerProof"> & {
+  /**
+   * @generated from field: uint64 generation = 1;
+   */
+  generation: bigint;
+
+  /**
+   * @generated from field: uint64 flush_seq = 2;
+   */
+  flushSeq: bigint;
+
+  /**
+   * @generated from field: uint64 offset = 3;
+   */
+  offset: bigint;
+
+  /**
+   * `both`, `firstOnly` or `secondOnly`.
+   *
+   * @generated from field: string copies = 4;
+   */
+  copies: string;
+
+  /**
+   * @generated from field: bool is_carried_over = 5;
+   */
+  isCarriedOver: boolean;
+
+  /**
+   * @generated from field: clustor.admin.v1.EvidencePlace record = 6;
+   */
+  record?: EvidencePlace | undefined;
+
+  /**
+   * @generated from field: uint64 record_commit_index = 7;
+   */
+  recordCommitIndex: bigint;
+
+  /**
+   * @generated from field: uint64 covers_segment_seq = 8;
+   */
+  coversSegmentSeq: bigint;
+
+  /**
+   * @generated from field: uint64 covers_end_offset = 9;
+   */
+  coversEndOffset: bigint;
+
+  /**
+   * The flush that says where the entry was written anew, if it was.
+   *
+   * @generated from field: optional uint64 moved_by_generation = 10;
+   */
+  movedByGeneration?: bigint | undefined;
+
+  /**
+   * @generated from field: optional uint64 moved_by_flush_seq = 11;
+   */
+  movedByFlushSeq?: bigint | undefined;
+};
+
+/**
+ * Describes the message clustor.admin.v1.LedgerProof.
+ * Use `create(LedgerProofSchema)` to create a new message.
+ */
+export const LedgerProofSchema: GenMessage<LedgerProof> = /*@__PURE__*/
+  messageDesc(file_clustor_admin_v1_admin, 55);
+
+/**
+ * The log begins behind the entry, and a snapshot that was read whole holds what it did.
+ *
+ * @generated from message clustor.admin.v1.EntryInSnapshot
+ */
+export type EntryInSnapshot = Message<"clustor.admin.v1.EntryInSnapshot"> & {
+  /**
+   * Where the log begins, and the flush that says so.
+   *
+   * @generated from field: clustor.admin.v1.EvidencePlace base = 1;
+   */
+  base?: EvidencePlace | undefined;
+
+  /**
+   * @generated from field: uint64 base_generation = 2;
+   */
+  baseGeneration: bigint;
+
+  /**
+   * @generated from field: uint64 base_flush_seq = 3;
+   */
+  baseFlushSeq: bigint;
+
+  /**
+   * @generated from field: clustor.admin.v1.EvidencePlace snapshot = 4;
+   */
+  snapshot?: EvidencePlace | undefined;
+
+  /**
+   * @generated from field: string content_hash = 5;
+   */
+  contentHash: string;
+
+  /**
+   * @generated from field: uint64 created_ms = 6;
+   */
+  createdMs: bigint;
+
+  /**
+   * @generated from field: uint64 bytes = 7;
+   */
+  bytes: bigint;
+
+  /**
+   * @generated from field: uint64 parts = 8;
+   */
+  parts: bigint;
+};
+
+/**
+ * Describes the message clustor.admin.v1.EntryInSnapshot.
+ * Use `create(EntryInSnapshotSchema)` to create a new message.
+ */
+export const EntryInSnapshotSchema: GenMessage<EntryInSnapshot> = /*@__PURE__*/
+  messageDesc(file_clustor_admin_v1_admin, 56);
+
+/**
  * Looks at a node and changes the membership of its partitions. Every call is judged by the role of the caller's certificate:
  * any role of the cluster may look, only operators change.
  *
@@ -2226,6 +2640,17 @@ export const AdminService: GenService<{
     methodKind: "unary";
     input: typeof ResumeScrubRequestSchema;
     output: typeof ScrubResponseSchema;
+  },
+  /**
+   * What the disk of this node proves about entries: synced, then read as it stands while the node runs, at half of the time of a core
+   * at most. One such reading at a time; others wait.
+   *
+   * @generated from rpc clustor.admin.v1.AdminService.GatherEvidence
+   */
+  gatherEvidence: {
+    methodKind: "unary";
+    input: typeof GatherEvidenceRequestSchema;
+    output: typeof EvidenceResponseSchema;
   },
   /**
    * Takes a snapshot of the replica on this node at the newest entry that it applied, so that its log may begin behind it. Answers
