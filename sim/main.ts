@@ -238,6 +238,7 @@ function finish(
       reports.length === 0 ? 0 : Math.min(...reports.map((report) => report.operations)),
     leadersGivenUp: sumOf(reports, (report) => report.leadersGivenUp),
     evidenceChecks: sumOf(reports, (report) => report.evidenceChecks),
+    journalChecks: sumOf(reports, (report) => report.journalChecks),
     seconds: Math.round(run.seconds),
     seedsPerMinute: Math.round((reports.length * 60) / run.seconds),
     ...(run.mutant === undefined

@@ -10,6 +10,7 @@ import { ClustorError } from '../../src/base/errors.ts';
 import type { ErrorCode } from '../../src/base/error-codes.ts';
 import { logIndex } from '../../src/base/ids.ts';
 import { createPrng, nextBelow, pick, type PrngState } from '../../src/base/prng.ts';
+import type { JournalKeys } from '../../src/storage/journal-keys.ts';
 import type { LogStore } from '../../src/storage/log-store.ts';
 import type { RecoveredPartition } from '../../src/storage/log-store-types.ts';
 import { replayLedgerBytes, type LedgerReplay } from '../../src/storage/ledger-replay.ts';
@@ -36,8 +37,18 @@ const openCodes: readonly ErrorCode[] = [
   'CLUSTOR_FORMAT_UNSUPPORTED',
   'CLUSTOR_REPLICA_FILES_MISSING',
   'CLUSTOR_WRONG_DATA_DIRECTORY',
+  // Of encrypted ones, whose keys are damaged or lie elsewhere.
+  'CLUSTOR_KEY_MISSING',
+  'CLUSTOR_KEY_WRONG',
+  'CLUSTOR_KEY_EPOCH_REPLAY',
+  'CLUSTOR_KEY_EPOCH_MISMATCH',
 ];
-const directories: readonly WrittenDirectory[] = [await writeDirectory(1), await writeDirectory(2)];
+const directories: readonly WrittenDirectory[] = [
+  await writeDirectory(1, false),
+  await writeDirectory(2, false),
+  await writeDirectory(3, true),
+  await writeDirectory(4, true),
+];
 
 /** What an input did to a directory. */
 interface Damaged {
@@ -85,9 +96,10 @@ function oneBit(random: PrngState): Uint8Array {
 async function runRecovery(input: Uint8Array): Promise<Verdict> {
   const directory =
     directories[(input[0] ?? 0) % directories.length] ?? pick(createPrng(1), directories);
-  const damaged = damage(directory.disk.fork(), input.subarray(1));
-  const evidence = replayOf(damaged.disk);
-  const life = new StoreLife(damaged.disk, createPrng(7), []);
+  const { keys, isEncrypted } = directory;
+  const damaged = damage(directory.disk.fork(), { keys, list: input.subarray(1) });
+  const evidence = replayOf(damaged.disk, keys);
+  const life = new StoreLife(damaged.disk, createPrng(7), { logs: [], isEncrypted });
   try {
     const store = await life.open();
     let shape = '';
@@ -187,11 +199,12 @@ async function readAll(
   return unread;
 }
 
-function replayOf(disk: SimDisk): LedgerReplay | undefined {
+function replayOf(disk: SimDisk, keys: JournalKeys): LedgerReplay | undefined {
   const file = disk.find(ledgerPath);
   if (file === undefined) return undefined;
   try {
-    return replayLedgerBytes(file.read(0, file.sizeBytes, 'cache'), recoveryOwner);
+    const bytes = file.read(0, file.sizeBytes, 'cache');
+    return replayLedgerBytes(bytes, { ...recoveryOwner, keys });
   } catch (error) {
     // The start meets the same, and is held to the codes that it may refuse with.
     if (error instanceof ClustorError) return undefined;
@@ -199,8 +212,11 @@ function replayOf(disk: SimDisk): LedgerReplay | undefined {
   }
 }
 
-function damage(disk: SimDisk, list: Uint8Array): Damaged {
-  const evidenceBefore = replayOf(disk);
+function damage(
+  disk: SimDisk,
+  { keys, list }: { readonly keys: JournalKeys; readonly list: Uint8Array },
+): Damaged {
+  const evidenceBefore = replayOf(disk, keys);
   const paths = disk.paths();
   const places: Damaged['places'][number][] = [];
   for (

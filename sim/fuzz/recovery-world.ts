@@ -24,11 +24,14 @@ import {
   frameTotalBytes,
 } from '../../src/codec/entry-frame.ts';
 import { silentObserver } from '../../src/ports/observer.ts';
+import { JournalKeys } from '../../src/storage/journal-keys.ts';
+import type { JournalEncryption } from '../../src/storage/key-ring.ts';
 import { LogStore } from '../../src/storage/log-store.ts';
 import type { FrameBatch } from '../../src/storage/log-store-types.ts';
 import type { PartitionLog } from '../../src/storage/partition-log.ts';
 import { SimClock, SimHardwareClock } from '../../src/testing/sim-clock.ts';
 import { SimDisk } from '../../src/testing/sim-disk.ts';
+import { SimEncryption } from '../../src/testing/sim-encryption.ts';
 import { SimEntropy } from '../../src/testing/sim-entropy.ts';
 import { SimFileSystem } from '../../src/testing/sim-file-system.ts';
 import { LifeScope, SimScheduler } from '../../src/testing/sim-scheduler.ts';
@@ -67,6 +70,9 @@ export interface WrittenLog {
 export interface WrittenDirectory {
   readonly disk: SimDisk;
   readonly logs: readonly WrittenLog[];
+  /** Open it, as long as nothing was done to it. */
+  readonly keys: JournalKeys;
+  readonly isEncrypted: boolean;
 }
 
 /** One life of a store on a disk. */
@@ -76,7 +82,11 @@ export class StoreLife {
   readonly #fileSystem: SimFileSystem;
   readonly #options: Parameters<typeof LogStore.open>[0];
 
-  constructor(disk: SimDisk, random: PrngState, logs: readonly WrittenLog[]) {
+  constructor(
+    disk: SimDisk,
+    random: PrngState,
+    { logs, isEncrypted }: { readonly logs: readonly WrittenLog[]; readonly isEncrypted: boolean },
+  ) {
     const parts = { scheduler: this.#scheduler, scope: this.#scope, random };
     this.#fileSystem = new SimFileSystem({ ...parts, disk, ioWriterMode: 'Direct' });
     this.#options = {
@@ -85,6 +95,7 @@ export class StoreLife {
       fileSystem: this.#fileSystem,
       clock: new SimClock({ ...parts, hardware: new SimHardwareClock(this.#scheduler, 0) }),
       entropy: new SimEntropy(random),
+      encryption: isEncrypted ? encryptionOf(random) : undefined,
       observer: silentObserver,
       limits,
       listener: {
@@ -107,6 +118,14 @@ export class StoreLife {
   /** Opens the store. @throws ClustorError as the store does; BrokenRule when it never answers. */
   open(): Promise<LogStore> {
     return this.settle(LogStore.open(this.#options));
+  }
+
+  /** Opens the keys of the directory. */
+  keys(): Promise<JournalKeys> {
+    const { encryption } = this.#options;
+    const folder = `${directory}/wal`;
+    const fileSystem = this.#fileSystem;
+    return this.settle(JournalKeys.open({ fileSystem, folder, ...recoveryOwner, encryption }));
   }
 
   /** Runs virtual time until a promise settles. */
@@ -137,8 +156,19 @@ export class StoreLife {
   }
 }
 
-/** Writes a directory; equal seeds give equal ones. */
-export async function writeDirectory(seed: number): Promise<WrittenDirectory> {
+/** The same KEK each time; a nonce that comes twice in a life, and text behind a wrong tag, are broken rules. */
+function encryptionOf(random: PrngState): JournalEncryption {
+  const encryption = new SimEncryption((message) => {
+    throw new BrokenRule(message);
+  });
+  return encryption.of(recoveryOwner.nodeId, new SimEntropy(random));
+}
+
+/** Writes a directory; equal seeds give equal ones. An encrypted one changes its keys under way. */
+export async function writeDirectory(
+  seed: number,
+  isEncrypted: boolean,
+): Promise<WrittenDirectory> {
   const random = createPrng(seed);
   const disk = new SimDisk();
   const logs = [1, 2].map((at): WrittenLog => ({
@@ -151,7 +181,7 @@ export async function writeDirectory(seed: number): Promise<WrittenDirectory> {
   }));
   let sequence = 0;
   for (let life = 0; life < lives; life++) {
-    const running = new StoreLife(disk, random, logs);
+    const running = new StoreLife(disk, random, { logs, isEncrypted });
     const store = await running.open();
     if (life === 0) for (const { id } of logs) await running.settle(createReplica(store, id));
     for (let round = 0; round < roundsPerLife; round++) {
@@ -165,9 +195,11 @@ export async function writeDirectory(seed: number): Promise<WrittenDirectory> {
       for (const log of logs)
         demand(log.durableIndex === log.lastIndex, 'what was flushed is reported durable');
     }
+    if (isEncrypted && life === 1) await running.settle(store.keyDesk.rotate());
     running.kill();
   }
-  return { disk, logs };
+  const looking = new StoreLife(disk.fork(), createPrng(seed), { logs: [], isEncrypted });
+  return { disk, logs, isEncrypted, keys: await looking.keys() };
 }
 
 /** An entry as a text: term and payload. */

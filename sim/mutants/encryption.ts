@@ -169,4 +169,13 @@ export const encryptionMutants: readonly Mutant[] = [
     expected: 'tests',
     tests: ['test/storage/key-schedule.test.ts'],
   },
+  {
+    name: 'removed-snapshot-comes-back-without-keys',
+    breaks:
+      '§8.2: keys are destroyed though a power failure could bring a removed snapshot back that needs them',
+    file: 'src/storage/key-desk.ts',
+    edits: [{ find: 'await syncSnapshotNames(fileSystem, directory);', replace: '' }],
+    expected: 'tests',
+    tests: ['test/scenarios/encryption.test.ts'],
+  },
 ];

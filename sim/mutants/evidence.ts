@@ -35,6 +35,19 @@ export const evidenceMutants: readonly Mutant[] = [
     tests: ['test/codec/segment-trailer.test.ts'],
   },
   {
+    name: 'proof-from-a-forged-segment',
+    breaks: '§5.5: a frame proves an entry, though the trailer or the MAC of its segment is wrong',
+    file: 'src/storage/entry-evidence.ts',
+    edits: [
+      {
+        find: 'if (segment?.fault !== undefined) return not(',
+        replace: "if (segment?.fault === '') return not(",
+      },
+    ],
+    expected: 'tests',
+    tests: ['test/storage/trailers.test.ts'],
+  },
+  {
     name: 'scrub-forgets-age',
     breaks: '§5.4: a pass reads one part in 28 of the bytes, however old they are',
     file: 'src/policy/scrub-pace.ts',

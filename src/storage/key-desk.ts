@@ -20,6 +20,7 @@ import { segmentClosedRecord, type LedgerImage } from './ledger-image.ts';
 import type { LogStoreOptions } from './log-store-types.ts';
 import type { TrailerWriter } from './trailer-writer.ts';
 import { snapshotKeyEpochs } from './snapshot-files.ts';
+import { syncSnapshotNames } from './snapshot-listing.ts';
 import { rewriteChunkBlocks, rewriteSegment, type RewriteParts } from './segment-rewriter.ts';
 
 /** What the desk needs of its store. */
@@ -358,8 +359,9 @@ export class JournalKeyDesk implements NodeKeys {
         encryption?.cryptography.sha256(bytes) ?? new Uint8Array(0);
       const snapshots = await snapshotKeyEpochs(fileSystem, directory, sha256);
       const evidence = await readKeyEvidence(fileSystem, `${directory}/wal`);
-      // A name that is gone and comes back behind a power failure would need its keys.
+      // What is gone, or was wrapped anew, and comes back behind a power failure would need its keys.
       await fileSystem.syncDirectory(`${directory}/wal`);
+      await syncSnapshotNames(fileSystem, directory);
       const isAllRead = [...this.#store.image.segments.keys()].every((segmentSeq) =>
         evidence.segments.has(segmentSeq),
       );

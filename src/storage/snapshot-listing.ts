@@ -106,6 +106,17 @@ export async function syncSnapshots(fileSystem: FileSystem, directory: string): 
   }
 }
 
+/** Makes the names in all folders of snapshots durable: what was removed there, or replaced, stays so. */
+export async function syncSnapshotNames(fileSystem: FileSystem, directory: string): Promise<void> {
+  const partitions = `${directory}/partitions`;
+  for (const partition of await fileSystem.listDirectory(partitions)) {
+    const folder = snapshotsPath(directory, partition as PartitionId);
+    for (const name of await fileSystem.listDirectory(folder))
+      await unlessGone(fileSystem.syncDirectory(`${folder}/${name}`));
+    await unlessGone(fileSystem.syncDirectory(folder));
+  }
+}
+
 async function syncSnapshot(fileSystem: FileSystem, snapshot: string): Promise<void> {
   const chunks = chunksPath(snapshot);
   for (const part of await fileSystem.listDirectory(chunks))

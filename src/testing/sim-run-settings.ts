@@ -2,7 +2,15 @@
 import { nextBelow, nextBetween, type PrngState } from '../base/prng.ts';
 import { defaultRaftSettings, tickMs, type RaftSettings } from '../raft/index.ts';
 import type { NodeLimits } from '../runtime/limits.ts';
+import type { LogStoreLimits } from '../storage/log-store-types.ts';
 import { clockRateDeviationMax } from './sim-clock.ts';
+
+/** Files so small that a run fills several. */
+export const simStorage: Partial<LogStoreLimits> = {
+  segmentBytes: 8 * 1024 * 1024,
+  ledgerBytes: 256 * 1024,
+  logBytesMax: 256 * 1024 * 1024,
+};
 
 /**
  * Windows of one to a few entries, where messages of one reign are split most, in every other run; quiet times so short that

@@ -21,6 +21,7 @@ import {
   type FaultKind,
   type PlannedFault,
 } from './fault-plan.ts';
+import { JournalChecks } from './journal-check.ts';
 import type { MarkCounts } from './marks/mark-names.ts';
 import { MarkRecorder } from './marks/mark-recorder.ts';
 import { isLateObserver } from './late-observer.ts';
@@ -29,7 +30,7 @@ import { SimEncryption } from './sim-encryption.ts';
 import { SimCluster, SimViolation, type MachineParts, type TimelineEvent } from './sim-cluster.ts';
 import { SimOperator } from './sim-operator.ts';
 import type { SimLoad, SimProduct } from './sim-product.ts';
-import { drawLimits, drawSettings } from './sim-run-settings.ts';
+import { drawLimits, drawSettings, simStorage } from './sim-run-settings.ts';
 import type { SimTap } from './sim-tap.ts';
 import type { SimVersion } from './sim-versions.ts';
 import { SimWorld } from './sim-world.ts';
@@ -70,6 +71,8 @@ export interface SimRunReport {
   readonly operations: number;
   readonly acknowledged: number;
   readonly evidenceChecks: number;
+  /** Times that a whole journal was read and compared with its ledger. */
+  readonly journalChecks: number;
   readonly leaderChanges: number;
   /** Leaders that let go of their own accord (specification ELE-8). */
   readonly leadersGivenUp: number;
@@ -99,11 +102,6 @@ const sparesOfSome = 2;
 const recoveryMs = 20_000;
 /** Operations of a run at least; storms that let few through go on in fair weather. */
 const operationsMin = 320;
-const storage = {
-  segmentBytes: 8 * 1024 * 1024,
-  ledgerBytes: 256 * 1024,
-  logBytesMax: 256 * 1024 * 1024,
-};
 
 /** Runs one seed. */
 export async function runSimulation(options: SimRunOptions): Promise<SimRunReport> {
@@ -139,6 +137,7 @@ class SimulationRun {
     doubtTakes: 'entries',
     isCommitted: (id, position) => this.#cluster.isCommitted(id, position),
   });
+  readonly #journals: JournalChecks;
   readonly #versions = new Map<NodeId, SimVersion>();
   readonly #verdicts: Record<string, number> = {};
   #load: SimLoad | undefined;
@@ -186,7 +185,7 @@ class SimulationRun {
       clusterId: cluster,
       partitionIds: this.#partitionIds,
       voterIds: nodeIds.slice(0, nodes),
-      storage,
+      storage: simStorage,
       raft: drawSettings(forkPrng(this.world.random, 'windows')),
       limits: drawLimits(forkPrng(this.world.random, 'limits')),
       encryption: this.#encryption,
@@ -199,6 +198,11 @@ class SimulationRun {
       tap,
       atlas: this.#atlas,
       versions: this.#versions,
+    });
+    this.#journals = new JournalChecks(this.#cluster, {
+      atlas: this.#atlas,
+      encryption: this.#encryption,
+      drainMicrotasks: options.drainMicrotasks,
     });
     const plan = drawFaultPlan({
       random: forkPrng(this.world.random, 'plan'),
@@ -236,6 +240,7 @@ class SimulationRun {
       operations: this.#load?.operations ?? 0,
       acknowledged: this.#load?.acknowledged ?? 0,
       evidenceChecks: this.#cluster.evidenceChecks,
+      journalChecks: this.#journals.count,
       leaderChanges: this.#cluster.leaderChanges,
       leadersGivenUp: this.#cluster.leadersGivenUp,
       membershipChanges: this.#cluster.membershipChanges,
@@ -400,6 +405,7 @@ class SimulationRun {
     await this.#until(deadlineMs, 'all replicas agree', () =>
       this.#partitionIds.every((id) => this.#agree(id)),
     );
+    await this.#journals.all();
     const found = await this.#settle(this.#product.judge(this.#cluster));
     if (found !== undefined) throw new SimViolation(found, world.nowMs);
   }
@@ -463,6 +469,7 @@ class SimulationRun {
   readonly #drain = async (): Promise<void> => {
     await this.#options.drainMicrotasks();
     this.#product.drained();
+    await this.#journals.run();
   };
 
   /** Runs until a promise settles. */

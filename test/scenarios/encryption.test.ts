@@ -3,11 +3,16 @@ import { describe, expect, test } from 'vitest';
 
 import { present } from '../../src/base/assert.ts';
 import type { NodeId } from '../../src/base/ids.ts';
-import { nextBelow } from '../../src/base/prng.ts';
+import { createPrng, nextBelow } from '../../src/base/prng.ts';
+import { nodeCryptography } from '../../src/security/node-cryptography.ts';
+import { verifyDirectory } from '../../src/storage/verify-directory.ts';
+import { openInspection } from '../../src/testing/disk-inspection.ts';
 import type { SimDisk } from '../../src/testing/sim-disk.ts';
+import { SimEntropy } from '../../src/testing/sim-entropy.ts';
 import { SimEncryption } from '../../src/testing/sim-encryption.ts';
 import type { CrashKind } from '../../src/testing/sim-file-system.ts';
 import { StoreWorld } from '../storage/store-world.ts';
+import { drainMicrotasks } from '../testing/sim-rounds.ts';
 import { ScenarioCluster } from './scenario-cluster.ts';
 import { allEqual, compact, dieAtChange, snapshotsPath, startAlone } from './snapshot-words.ts';
 
@@ -152,6 +157,43 @@ describe('regression 36: a key and a nonce meet twice where snapshots are taken,
       await allEqual(cluster);
     }
     expect(reused).toEqual([]);
+  });
+});
+
+describe('keys are destroyed only when nothing that a power failure could bring back needs them', () => {
+  const secret = 'a-secret-that-a-snapshot-holds';
+
+  test('so a snapshot whose removal was not durable keeps its own', async () => {
+    const encryption = new SimEncryption(() => undefined);
+    const cluster = await ScenarioCluster.start(362, 3, { encryption });
+    const leader = await cluster.untilLeader();
+    const [id] = cluster.others(leader) as [NodeId];
+    const disk = cluster.world.disk(id);
+    const events = (kind: string): number => cluster.eventsOf(id, kind).length;
+    await cluster.settle(cluster.write(leader, 'k', secret));
+    await compact(cluster, cluster.nodeIds);
+    const [first] = disk.list(snapshotsPath);
+    disk.failNextAt(`${snapshotsPath}/${first}`, 'sync', 'EIO');
+    for (const times of ['again', 'and again']) {
+      await cluster.settle(cluster.write(leader, 'k', `${secret} ${times}`));
+      await compact(cluster, cluster.nodeIds);
+    }
+    await cluster.until('a removal has failed', () => events('snapshotNotRemoved') > 0);
+
+    await cluster.settle(cluster.node(id).keys.rotate());
+    await cluster.until('old keys are destroyed', () => events('keysDestroyed') > 0);
+
+    // A power failure at this instant leaves nothing for which there are no keys.
+    const { fileSystem, scheduler } = openInspection(disk);
+    const own = encryption.of(id, new SimEntropy(createPrng(1)));
+    const verifying = verifyDirectory(
+      { directory: '/data', fileSystem, encryption: own },
+      nodeCryptography,
+    );
+    await scheduler.run({ untilMs: 10_000, drainMicrotasks });
+    const { findings, snapshots } = await verifying;
+    expect(findings.filter(({ severity }) => severity === 'damage')).toEqual([]);
+    expect(snapshots).toBeGreaterThan(0);
   });
 });
 
