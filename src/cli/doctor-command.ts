@@ -14,6 +14,8 @@ import { parseAddress } from '../runtime/node-address.ts';
 import { ClusterDirectory } from './cluster-directory.ts';
 import { colours } from './colours.ts';
 import { exitCodes } from './exit-codes.ts';
+import { keyFinding } from './key-finding.ts';
+import type { KeyOptions } from './key-options.ts';
 import { readConfig, type NodeConfig } from './node-config.ts';
 import { tableText, type Output } from './output.ts';
 
@@ -28,20 +30,27 @@ interface Patient {
   readonly name: string;
   readonly dataDirectory: string;
   readonly config: NodeConfig | undefined;
+  /** Of the configuration. */
+  readonly configPath: string;
 }
 
 /** Looks and says what it found; the exit code tells whether something would stop a node. */
-export async function runDoctor(directory: string, output: Output): Promise<number> {
+export async function runDoctor(
+  path: string,
+  output: Output,
+  keys: KeyOptions = {},
+): Promise<number> {
   const sections: Section[] = [{ subject: 'this machine', findings: await hostFindings() }];
-  for (const patient of await patientsOf(resolve(directory)))
-    sections.push({ subject: patient.name, findings: await findingsOf(patient) });
+  for (const patient of await patientsOf(resolve(path)))
+    sections.push({ subject: patient.name, findings: await findingsOf(patient, keys) });
   const isWell = !sections.some(({ findings }) => findings.some((row) => row.verdict === 'Reject'));
   output.result({ isWell, sections }, textOf(sections));
   return isWell ? exitCodes.done : exitCodes.failed;
 }
 
-/** Nodes of a cluster of `clustor up`, one node with its `config.json`, or a bare data directory. */
+/** Nodes of a cluster of `clustor up`, one node with its configuration or the `config.json` in its folder, or a bare data directory. */
 async function patientsOf(directory: string): Promise<readonly Patient[]> {
+  if (await isFile(directory)) return [await patientOf(directory, directory)];
   const local = new ClusterDirectory(directory);
   const cluster = await local.read();
   if (cluster !== undefined)
@@ -50,15 +59,18 @@ async function patientsOf(directory: string): Promise<readonly Patient[]> {
     );
   const configPath = join(directory, 'config.json');
   if (await exists(configPath)) return [await patientOf(configPath, directory)];
-  return [{ name: directory, dataDirectory: directory, config: undefined }];
+  return [{ name: directory, dataDirectory: directory, config: undefined, configPath: '' }];
 }
 
 async function patientOf(configPath: string, name: string): Promise<Patient> {
   const config = await readConfig(configPath);
-  return { name, dataDirectory: config.dataDirectory, config };
+  return { name, dataDirectory: config.dataDirectory, config, configPath };
 }
 
-async function findingsOf({ dataDirectory, config }: Patient): Promise<readonly DiskFinding[]> {
+async function findingsOf(
+  { dataDirectory, config, configPath }: Patient,
+  options: KeyOptions,
+): Promise<readonly DiskFinding[]> {
   if (!(await exists(dataDirectory)))
     return [
       {
@@ -72,6 +84,7 @@ async function findingsOf({ dataDirectory, config }: Patient): Promise<readonly 
   const findings = [holder, ...(await diskFindings(dataDirectory, config))];
   if (config === undefined) return findings;
   findings.push(await certificateFinding(config.certificates, Date.now()));
+  findings.push(await keyFinding(config, { path: configPath, options }));
   // The port of a node that runs is its own.
   if (holder.finding !== 'InUse') findings.push(await portFinding(parseAddress(config.listen)));
   return findings;
@@ -163,6 +176,10 @@ function textOf(sections: readonly Section[]): string {
         ? colours.yellow(`nothing stops a node; ${looks} worth a look`)
         : colours.green('all is well');
   return `${parts.join('\n\n')}\n\n${end}`;
+}
+
+async function isFile(path: string): Promise<boolean> {
+  return (await exists(path)) && (await stat(path)).isFile();
 }
 
 async function exists(path: string): Promise<boolean> {

@@ -15,7 +15,7 @@ import { runDoctor } from './doctor-command.ts';
 import { addDurabilityCommands } from './durability-commands.ts';
 import { exitCodeOf, exitCodes } from './exit-codes.ts';
 import { runInit, type InitOptions } from './init-command.ts';
-import { withKeyOptions } from './key-options.ts';
+import { withKeyOptions, type KeyOptions } from './key-options.ts';
 import { addKeyCommands } from './keys-commands.ts';
 import { addQuarantineCommand } from './quarantine-command.ts';
 import { addScrubCommands } from './scrub-commands.ts';
@@ -188,13 +188,16 @@ function addProcessCommands(root: Command): void {
 }
 
 function addInspectionCommands(root: Command): void {
-  root
-    .command('doctor')
-    .description('look for what would stop a node: disk, lock, ports, certificates, machine')
-    .argument('[directory]', 'folder of a cluster or node, or a data directory', '.clustor')
+  withKeyOptions(root.command('doctor'))
+    .description('look for what would stop a node: disk, lock, ports, certificates, keys, machine')
+    .argument(
+      '[path]',
+      'folder of a cluster or node, configuration of a node, or a data directory',
+      '.clustor',
+    )
     .option('--json', 'one JSON line instead of text')
-    .action((directory: string, options: JsonOption) =>
-      run(options.json === true, (output) => runDoctor(directory, output)),
+    .action((path: string, options: KeyOptions & JsonOption) =>
+      run(options.json === true, (output) => runDoctor(path, output, options)),
     );
 }
 
