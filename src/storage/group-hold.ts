@@ -29,14 +29,16 @@ export class GroupHold {
 
   /** Whether what waits is to wait on; then `flush` is called when it is not any more. */
   holds(waiting: readonly PendingAppend[], flush: () => void): boolean {
+    const bytes = this.#groupBytes(waiting);
+    if (bytes > groupFsyncLimits.inflightPartitionBytesMax) this.#countOverruns(waiting, bytes);
     // Nearly always: nothing is held, and nothing is allocated to find that out.
-    if (waiting[0]?.log.durabilityMode === 'Strict') {
+    if (bytes === 0 || waiting.some(endsHolding)) {
       if (this.#sinceMs !== undefined) this.release();
       return false;
     }
     const nowMs = this.#clock.monotonicMs();
     this.#sinceMs ??= nowMs;
-    if (this.#mayWait(waiting, nowMs - this.#sinceMs)) {
+    if (this.#mayWait(waiting, { bytes, heldMs: nowMs - this.#sinceMs })) {
       const leftMs = this.#msMax - (nowMs - this.#sinceMs);
       this.#cancel ??= this.#clock.setTimer(leftMs, () => {
         this.#cancel = undefined;
@@ -61,28 +63,41 @@ export class GroupHold {
       : groupFsyncLimits.batchMsMax;
   }
 
-  /** Nothing is under way while this is asked, so what waits is all that is not durable yet. */
-  #mayWait(waiting: readonly PendingAppend[], heldMs: number): boolean {
-    const { batchMsMax, inflightPartitionBytesMax, inflightNodeBytesMax } = groupFsyncLimits;
-    const { batchBytesMax, degradedBatchBytesMax } = groupFsyncLimits;
-    const bytesMax = this.isWriterDegraded ? degradedBatchBytesMax : batchBytesMax;
-    const bytesOf = new Map<PartitionLog, number>();
+  /** Bytes of the partitions in Group-Fsync mode; 0 where there is none. */
+  #groupBytes(waiting: readonly PendingAppend[]): number {
     let bytes = 0;
-    for (const { log, batch, isFence } of waiting) {
-      if (log.durabilityMode === 'Strict' || isFence === true) return false;
-      bytes += batch.bytes.length;
-      bytesOf.set(log, (bytesOf.get(log) ?? 0) + batch.bytes.length);
-    }
-    const first = waiting[0];
+    for (const { log, batch } of waiting)
+      if (log.durabilityMode === 'GroupFsync') bytes += batch.bytes.length;
+    return bytes;
+  }
+
+  /** Nothing is under way while this is asked, so what waits is all that is not durable yet; whether it goes at once or not. */
+  #countOverruns(waiting: readonly PendingAppend[], bytes: number): void {
+    const { inflightPartitionBytesMax, inflightNodeBytesMax } = groupFsyncLimits;
+    const bytesOf = new Map<PartitionLog, number>();
+    for (const { log, batch } of waiting)
+      if (log.durabilityMode === 'GroupFsync')
+        bytesOf.set(log, (bytesOf.get(log) ?? 0) + batch.bytes.length);
+    for (const [log, own] of bytesOf)
+      if (own > inflightPartitionBytesMax || bytes > inflightNodeBytesMax) this.#overrun(log);
+  }
+
+  #mayWait(
+    waiting: readonly PendingAppend[],
+    { bytes, heldMs }: { readonly bytes: number; readonly heldMs: number },
+  ): boolean {
+    const { batchMsMax, batchBytesMax, degradedBatchBytesMax } = groupFsyncLimits;
+    const [first] = waiting;
     if (first === undefined) return false;
     if (heldMs >= this.#msMax) {
       if (heldMs > batchMsMax * lateFactor) this.#overrun(first.log);
       return false;
     }
-    if (bytes < bytesMax) return true;
-    for (const [log, own] of bytesOf) {
-      if (own > inflightPartitionBytesMax || bytes > inflightNodeBytesMax) this.#overrun(log);
-    }
-    return false;
+    return bytes < (this.isWriterDegraded ? degradedBatchBytesMax : batchBytesMax);
   }
+}
+
+/** One in Strict mode waits for nobody, and no batch crosses a change of the mode. */
+function endsHolding({ log, isFence }: PendingAppend): boolean {
+  return log.durabilityMode === 'Strict' || isFence === true;
 }

@@ -167,6 +167,33 @@ describe('Group-Fsync', () => {
     });
   });
 
+  test('gives way to Strict when its bounds were overrun twice, not at the first time, and comes back', async () => {
+    const { cluster, leader } = await inGroupMode(9);
+    const value = '.'.repeat(900_000);
+    /** More than 4 MiB of one partition at once. */
+    const overrun = async (): Promise<void> => {
+      const writes = Array.from({ length: 6 }, (_, at) => cluster.write(leader, `k${at}`, value));
+      for (const write of writes) await cluster.settle(write);
+    };
+
+    await overrun();
+    await cluster.advance(1_000);
+    expect(durabilityAt(cluster, leader).mode).toBe('GroupFsync');
+    await overrun();
+    await cluster.until('Strict is back', () => durabilityAt(cluster, leader).mode === 'Strict');
+
+    expect(durabilityAt(cluster, leader)).toMatchObject({
+      wantedMode: 'GroupFsync',
+      groupFsync: { kind: 'refused', clause: 'BackoffRunning' },
+    });
+    for (let at = 0; at < 6; at++) expect(cluster.value(leader, `k${at}`)).toBe(value);
+    await cluster.until(
+      'it is on again',
+      () => durabilityAt(cluster, leader).mode === 'GroupFsync',
+      90_000,
+    );
+  });
+
   test('comes back by itself a minute after the device was slow', async () => {
     const { cluster, leader } = await inGroupMode(8);
     const disk = cluster.world.disk(leader);

@@ -101,6 +101,25 @@ describe('a flush', () => {
     expect(overruns).toEqual([group]);
   });
 
+  test('overruns them with more than 64 MiB of all partitions, each of which is told', () => {
+    const logs = Array.from({ length: 20 }, () => logIn('GroupFsync'));
+    const mib = 1024 * 1024;
+    expect(holds(...logs.slice(0, 16).map((log) => waiting(log, 4 * mib)))).toBe(false);
+    expect(overruns).toEqual([]);
+
+    expect(holds(...logs.map((log) => waiting(log, 3.5 * mib)))).toBe(false);
+    expect(overruns).toEqual(logs);
+  });
+
+  test('overruns them as well where a partition in Strict mode has it go at once', () => {
+    const large = 5 * 1024 * 1024;
+    expect(holds(waiting(strict, large), waiting(group, large))).toBe(false);
+    expect(holds(waiting(group, large), waiting(strict, 1))).toBe(false);
+    expect(holds(waiting(strict, large))).toBe(false);
+
+    expect(overruns).toEqual([group, group]);
+  });
+
   test('overruns them when its timer came much too late', () => {
     holds(waiting(group, 100));
     nowMs += 21;
