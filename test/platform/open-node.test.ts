@@ -1,5 +1,5 @@
 /** What a node is refused before anything is opened for it; what is open would keep its process alive. */
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { describe, expect, onTestFinished, test } from 'vitest';
@@ -87,5 +87,33 @@ describe.runIf(existsSync('/dev/shm'))('a data directory in memory', () => {
       });
     }
     await expect(openNode({ ...options, diskPolicy: 'warn' })).rejects.toThrow('never made');
+  });
+
+  test('is used where it is asked for; the boot record says on what disk, and what syncs took there', async () => {
+    const options = await prepared();
+    const node = await openNode({
+      ...options,
+      diskPolicy: 'warn',
+      createStateMachine: () => ({
+        apply: () => ({ kind: 'ack' }),
+        query: () => new Uint8Array(),
+        async *snapshot() {},
+        restore: () => Promise.resolve(),
+      }),
+    });
+    const id = node.partitions[0]?.partitionId ?? '';
+    await node.close();
+
+    const path = join(options.directory, 'partitions', id, 'boot_record.json');
+    expect(JSON.parse(readFileSync(path, 'utf8'))).toMatchObject({
+      scrubState: 'Healthy',
+      disk: {
+        verdict: 'Reject',
+        facts: { fileSystem: 'tmpfs', probe: { samples: 128 } },
+        findings: expect.arrayContaining([
+          expect.objectContaining({ verdict: 'Reject', text: expect.stringContaining('memory') }),
+        ]) as object,
+      },
+    });
   });
 });
