@@ -87,6 +87,8 @@ export interface OpenNodeOptions {
 export async function openNode(options: OpenNodeOptions): Promise<ClustorNode> {
   const observer = options.observer ?? silentObserver;
   // What can be refused without opening anything is refused first: what is open keeps a process alive.
+  const { merkleLeaves = 'sha256' } = options;
+  demandLeaves(merkleLeaves);
   const listen = parseAddress(options.listen);
   const advertisedAddress = advertisedOf(options);
   await Promise.all([installPlatformCrc32c(), loadBlake3()]);
@@ -116,7 +118,6 @@ export async function openNode(options: OpenNodeOptions): Promise<ClustorNode> {
     const policy = diskPolicy ?? 'refuse';
     const wallMs = nodeClock.wallMs();
     const diskReport = await admitDisk({ directory, policy, wallMs, observer });
-    const encryption = journalEncryption(options.encryption);
     const node = await ClustorNode.open({
       directory,
       clusterId: clusterId(options.clusterId),
@@ -125,7 +126,7 @@ export async function openNode(options: OpenNodeOptions): Promise<ClustorNode> {
       transport,
       clock: nodeClock,
       entropy: nodeEntropy,
-      merkleLeaves: options.merkleLeaves ?? 'sha256',
+      merkleLeaves,
       observer,
       createStateMachine,
       diskReport,
@@ -134,15 +135,9 @@ export async function openNode(options: OpenNodeOptions): Promise<ClustorNode> {
       ...(storage === undefined ? {} : { storage }),
       ...(raft === undefined ? {} : { raft }),
       cryptography: nodeCryptography,
-      encryption,
+      encryption: journalEncryption(options.encryption),
     });
-    evidence = new EvidenceDesk({
-      directory,
-      fileSystem: disk,
-      clock: nodeClock,
-      cryptography: nodeCryptography,
-      encryption,
-    });
+    evidence = evidenceDesk(node, { directory, fileSystem: disk });
     admin = createAdminHttp({
       routes: createAdminRoutes({ node, evidence, observer }),
       principalKey,
@@ -156,6 +151,23 @@ export async function openNode(options: OpenNodeOptions): Promise<ClustorNode> {
     await closeRest();
     throw error;
   }
+}
+
+function evidenceDesk(
+  node: ClustorNode,
+  place: { readonly directory: string; readonly fileSystem: NodeFileSystem },
+): EvidenceDesk {
+  const keys = (): ClustorNode['journalKeys'] => node.journalKeys;
+  return new EvidenceDesk({ ...place, keys, clock: nodeClock, cryptography: nodeCryptography });
+}
+
+/** Where types do not look. @throws ClustorError `CLUSTOR_INVALID_ARGUMENT`. */
+function demandLeaves(wanted: unknown): void {
+  if (wanted === 'sha256' || wanted === 'blake3' || wanted === 'none') return;
+  throw new ClustorError(
+    'CLUSTOR_INVALID_ARGUMENT',
+    `merkleLeaves is sha256, blake3 or none, not ${JSON.stringify(wanted)}`,
+  );
 }
 
 /** Both, or neither. */

@@ -255,8 +255,8 @@ export const storageMutants: readonly Mutant[] = [
     file: 'src/storage/group-hold.ts',
     edits: [
       {
-        find: "if (log.durabilityMode === 'Strict' || isFence === true) return false;",
-        replace: 'if (isFence === true) return false;',
+        find: "return log.durabilityMode === 'Strict' || isFence === true;",
+        replace: "return log.durabilityMode === 'GroupFsync' && isFence === true;",
       },
     ],
     expected: 'tests',

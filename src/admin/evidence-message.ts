@@ -66,7 +66,7 @@ export function evidenceMessage(evidence: DirectoryEvidence): EvidenceResponse {
   });
 }
 
-/** Evidence of a message. @throws ClustorError `CLUSTOR_INVALID_ARGUMENT` for one that says what none of this version would. */
+/** Evidence of a message. @throws ClustorError `CLUSTOR_FORMAT_UNSUPPORTED` for one that says what none of this version would. */
 export function evidenceOf(message: Plain<EvidenceResponse>): DirectoryEvidence {
   const { replicaId: replica, incarnation: life } = message;
   const findings = message.findings.map((row): [LogIndex, EntryFinding] => {
@@ -260,7 +260,7 @@ function oneOf<const Word extends string>(words: readonly Word[], said: string):
 
 function strange(what: string): ClustorError {
   return new ClustorError(
-    'CLUSTOR_INVALID_ARGUMENT',
+    'CLUSTOR_FORMAT_UNSUPPORTED',
     `the evidence of a node cannot be understood: ${what}; ask it with the same version`,
   );
 }

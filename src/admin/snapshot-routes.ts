@@ -16,7 +16,7 @@ import type { MembershipSubject } from './membership-routes.ts';
 
 type SnapshotRoutes = Pick<ServiceImpl<typeof AdminService>, 'takeSnapshot'>;
 
-/** How long a call waits for a snapshot if it does not say; a request may take 30 s in all. */
+/** How long a call waits for a snapshot if it does not say. */
 const takeDeadlineMs = 20_000;
 
 /** The routes. */

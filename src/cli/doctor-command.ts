@@ -11,11 +11,12 @@ import { openNodeFileSystem } from '../platform/node-file-system.ts';
 import { writerFindings } from '../platform/writer-finding.ts';
 import { judgeDiskHygiene, type DiskFinding } from '../policy/disk-hygiene.ts';
 import { parseAddress } from '../runtime/node-address.ts';
+import { readRegistry } from '../storage/node-registry.ts';
 import { ClusterDirectory } from './cluster-directory.ts';
 import { colours } from './colours.ts';
 import { exitCodes } from './exit-codes.ts';
 import { keyFinding } from './key-finding.ts';
-import type { KeyOptions } from './key-options.ts';
+import { isKeyNamed, type KeyOptions } from './key-options.ts';
 import { readConfig, type NodeConfig } from './node-config.ts';
 import { tableText, type Output } from './output.ts';
 
@@ -82,12 +83,32 @@ async function findingsOf(
     ];
   const holder = await processFinding(dataDirectory);
   const findings = [holder, ...(await diskFindings(dataDirectory, config))];
-  if (config === undefined) return findings;
+  if (config === undefined) {
+    if (isKeyNamed(options)) findings.push(await bareKeyFinding(dataDirectory, options));
+    return findings;
+  }
   findings.push(await certificateFinding(config.certificates, Date.now()));
   findings.push(await keyFinding(config, { path: configPath, options }));
   // The port of a node that runs is its own.
   if (holder.finding !== 'InUse') findings.push(await portFinding(parseAddress(config.listen)));
   return findings;
+}
+
+/** Of a data directory without a configuration, whose registry says whose it is. */
+async function bareKeyFinding(dataDirectory: string, options: KeyOptions): Promise<DiskFinding> {
+  const fileSystem = await openNodeFileSystem({ mode: 'Blocking' });
+  const registry = await readRegistry(fileSystem, dataDirectory).finally(() =>
+    fileSystem.shutDown(),
+  );
+  if (registry === undefined)
+    return {
+      finding: 'Keys',
+      verdict: 'Warn',
+      text: 'there is nothing that the key could open',
+      advice: 'Name the data directory of a node, or its configuration.',
+    };
+  const { clusterId, nodeId } = registry;
+  return keyFinding({ clusterId, nodeId, dataDirectory }, { path: dataDirectory, options });
 }
 
 async function diskFindings(

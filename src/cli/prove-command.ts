@@ -5,7 +5,7 @@
 import { readFile } from 'node:fs/promises';
 import type { AdminClient } from '../admin/admin-client.ts';
 import { evidenceOf } from '../admin/evidence-message.ts';
-import { unreachable } from '../base/assert.ts';
+import { present, unreachable } from '../base/assert.ts';
 import { ClustorError, isClustorError, messageOf } from '../base/errors.ts';
 import {
   logIndex,
@@ -18,6 +18,7 @@ import { evidenceIndexesMax } from '../runtime/evidence-desk.ts';
 import { nodeCryptography } from '../security/node-cryptography.ts';
 import {
   gatherEvidence,
+  gatherWhileUsed,
   syncBeforeReading,
   type DirectoryEvidence,
   type EntryFinding,
@@ -43,6 +44,8 @@ export interface ProveOptions extends KeyOptions, Partial<ConnectionOptions> {
 
 /** Entries asked about at once; each costs memory. */
 const indexesMax = 1_000_000;
+/** The same of nodes that run. */
+const indexesAskedMax = 100_000;
 /** Entries without proof that people are shown. */
 const rowsShown = 20;
 
@@ -108,7 +111,9 @@ export async function runProve(
 
 /** @throws ClustorError `CLUSTOR_INVALID_ARGUMENT` for options that nothing would read. */
 function demandOneSource(paths: readonly string[], options: ProveOptions): void {
-  if (paths.length > 0 && options.addresses !== undefined)
+  const { addresses, certificate, privateKey, trustBundle } = options;
+  const connection = [addresses, certificate, privateKey, trustBundle];
+  if (paths.length > 0 && connection.some((given) => given !== undefined))
     throw new ClustorError(
       'CLUSTOR_INVALID_ARGUMENT',
       'name data directories, or running nodes with --addresses, not both',
@@ -134,18 +139,19 @@ interface Evidence {
 /** Has every node that answers read its own directory; what one that does not answer would say is no evidence. */
 async function askNodes(_: readonly string[], asked: Asked): Promise<Evidence> {
   const { options, output } = asked;
-  if (asked.indexes.size > evidenceIndexesMax)
+  if (asked.indexes.size > indexesAskedMax)
     throw new ClustorError(
       'CLUSTOR_INVALID_ARGUMENT',
-      `running nodes are asked about ${evidenceIndexesMax} entries at most; name fewer, or the directories of stopped nodes`,
+      `running nodes are asked about ${indexesAskedMax} entries at most; name fewer, or the directories of stopped nodes`,
     );
   const directories: ReadDirectory[] = [];
   let partitionId: PartitionId | undefined;
   await eachNode({ ...options, dir: options.dir ?? '.clustor' }, async ({ nodeId, admin }) => {
     try {
-      partitionId ??= await partitionAmong(admin, options.partition);
-      const indexes = [...asked.indexes].map(BigInt);
-      const evidence = evidenceOf(await admin.gatherEvidence({ partitionId, indexes }));
+      const asking = await partitionAmong(admin, partitionId ?? options.partition);
+      if (asking === undefined) return;
+      partitionId = asking;
+      const evidence = await evidenceOfNode(admin, { partitionId, indexes: [...asked.indexes] });
       const path = `node ${nodeId}`;
       directories.push({ path, usedByPid: undefined, readByNode: nodeId, evidence });
     } catch (error) {
@@ -153,7 +159,7 @@ async function askNodes(_: readonly string[], asked: Asked): Promise<Evidence> {
       output.note(colours.yellow(`node ${nodeId} is no evidence: ${error.message}`));
     }
   });
-  if (partitionId === undefined)
+  if (partitionId === undefined || directories.length === 0)
     throw new ClustorError(
       'CLUSTOR_NO_LEADER',
       'no node answers; name the data directories of stopped nodes instead',
@@ -161,15 +167,34 @@ async function askNodes(_: readonly string[], asked: Asked): Promise<Evidence> {
   return { partitionId, directories };
 }
 
-/** The partition that an option names, or the only one that a node hosts. @throws ClustorError `CLUSTOR_INVALID_ARGUMENT`. */
-async function partitionAmong(admin: AdminClient, named: string | undefined): Promise<PartitionId> {
+/** Asks a node in as many parts as it takes; each of them reads its disk anew. */
+async function evidenceOfNode(
+  admin: AdminClient,
+  { partitionId, indexes }: { readonly partitionId: PartitionId; readonly indexes: LogIndex[] },
+): Promise<DirectoryEvidence> {
+  const findings = new Map<LogIndex, EntryFinding>();
+  let newest: DirectoryEvidence | undefined;
+  for (let at = 0; at < indexes.length; at += evidenceIndexesMax) {
+    const part = indexes.slice(at, at + evidenceIndexesMax).map(BigInt);
+    newest = evidenceOf(await admin.gatherEvidence({ partitionId, indexes: part }));
+    for (const [index, finding] of newest.findings) findings.set(index, finding);
+  }
+  return { ...present(newest, 'some entry is asked about'), findings };
+}
+
+/** The partition that is named, or the only one that a node hosts; none where it hosts none. @throws ClustorError `CLUSTOR_INVALID_ARGUMENT`. */
+async function partitionAmong(
+  admin: AdminClient,
+  named: string | undefined,
+): Promise<PartitionId | undefined> {
   if (named !== undefined) return partitionIdOf(named);
   const hosted = await admin.listPartitions();
   const [first] = hosted;
-  if (first === undefined || hosted.length > 1)
+  if (first === undefined) return undefined;
+  if (hosted.length > 1)
     throw new ClustorError(
       'CLUSTOR_INVALID_ARGUMENT',
-      `there are ${hosted.length} partitions; name one with --partition${first === undefined ? '' : `, such as ${first.partitionId}`}`,
+      `there are ${hosted.length} partitions; name one with --partition, such as ${first.partitionId}`,
     );
   return partitionIdOf(first.partitionId);
 }
@@ -186,7 +211,8 @@ async function readDirectories(paths: readonly string[], asked: Asked): Promise<
       if (usedByPid !== undefined) asked.output.note(colours.yellow(asReadText(opened)));
       partitionId ??= await partitionOf(opened, asked.options.partition);
       await syncBeforeReading(fileSystem, path);
-      const evidence = await gatherEvidence(opened, {
+      const gather = usedByPid === undefined ? gatherEvidence : gatherWhileUsed;
+      const evidence = await gather(opened, {
         partitionId,
         indexes: asked.indexes,
         cryptography: nodeCryptography,

@@ -50,8 +50,10 @@ import type { HttpProtocol, HttpSocketHandler } from './tls-listener.ts';
 export interface AdminHttpLimits {
   /** How long a connection without a request stays open, in milliseconds. */
   readonly idleMsMax: number;
-  /** How long a request may take, its body included, in milliseconds. */
+  /** How long a request may take, its body included, in milliseconds, unless it says that it waits longer for its answer. */
   readonly requestMsMax: number;
+  /** How long it may wait at most then. */
+  readonly patientMsMax: number;
 }
 
 /** Options of {@link createAdminHttp}. */
@@ -75,7 +77,11 @@ type NodeResponse = ServerResponse | Http2ServerResponse;
 const bodyBytesMax = 4 * 1024 * 1024;
 const streamsMax = 64;
 const connectionsMax = 256;
-const defaultLimits: AdminHttpLimits = { idleMsMax: 30_000, requestMsMax: 30_000 };
+const defaultLimits: AdminHttpLimits = {
+  idleMsMax: 30_000,
+  requestMsMax: 30_000,
+  patientMsMax: 15 * 60_000,
+};
 /** How long an idle HTTP/2 peer has to take the announced end. */
 const goodbyeMs = 1_000;
 
@@ -134,9 +140,14 @@ function serve({ socket, protocol, limits, answer }: Served): void {
   const onRequest = (request: NodeRequest, response: NodeResponse): void => {
     clearTimeout(timer);
     underWay++;
-    const deadline = setTimeout(() => {
+    const cut = (): void => {
       if ('stream' in response) response.stream.close(constants.NGHTTP2_CANCEL);
       else socket.destroy();
+    };
+    let deadline = setTimeout(() => {
+      const leftMs = Math.min(saidTimeoutMs(request), limits.patientMsMax) - limits.requestMsMax;
+      if (request.complete && leftMs > 0) deadline = setTimeout(cut, leftMs);
+      else cut();
     }, limits.requestMsMax);
     response.once('close', () => {
       clearTimeout(deadline);
@@ -160,6 +171,23 @@ function serve({ socket, protocol, limits, answer }: Served): void {
     createServer(onRequest).emit('connection', socket);
   }
 }
+
+/** How long the caller waits for its answer, in milliseconds, by the words of Connect or gRPC; 0 where it does not say. */
+function saidTimeoutMs({ headers }: NodeRequest): number {
+  const connect = Number(headers['connect-timeout-ms'] ?? 0);
+  if (connect > 0) return connect;
+  const [, digits = '0', unit = ''] =
+    /^(\d{1,8})([HMSmun])$/.exec(String(headers['grpc-timeout'])) ?? [];
+  return Number(digits) * (timeoutUnitsMs[unit] ?? 0);
+}
+
+/** Of gRPC. */
+const timeoutUnitsMs: Readonly<Record<string, number>> = {
+  H: 3_600_000,
+  M: 60_000,
+  S: 1_000,
+  m: 1,
+};
 
 /** Answers a request of a peer; throws nothing. */
 function requestHandler({

@@ -9,6 +9,7 @@
  * says so, and a snapshot at or behind that entry which the log goes on from, read whole and compared with its manifest. It
  * holds what the entry did, and not the entry: which one it was, other directories may tell (`policy/entry-proof`).
  */
+import { ClustorError } from '../base/errors.ts';
 import type { Incarnation, LogIndex, PartitionId, ReplicaId, Term } from '../base/ids.ts';
 import type { Configuration } from '../base/membership.ts';
 import { frameCrc, frameLeaf, verifyLeaf } from '../codec/entry-frame.ts';
@@ -113,6 +114,10 @@ export interface EvidenceQuestion {
   readonly pace?: (() => Promise<boolean>) | undefined;
 }
 
+const notCovered = 'the ledger does not cover it';
+/** Of a directory in use. */
+const readingsMax = 3;
+
 interface FoundFrame {
   readonly term: Term;
   readonly segmentSeq: number;
@@ -139,6 +144,27 @@ export function gatherEvidence(
     (flush) => {
       covered.add(flush);
     },
+  );
+}
+
+/**
+ * Reads the directory of a node that runs, which changes under the reader: it is read again, up to three times, as long as something
+ * seems to be wrong with it. @throws ClustorError as {@link withOpened}.
+ */
+export async function gatherWhileUsed(
+  place: DirectoryPlace,
+  question: EvidenceQuestion,
+): Promise<DirectoryEvidence> {
+  let evidence = await gatherEvidence(place, question);
+  for (let reading = 1; reading < readingsMax && seemsDamaged(evidence); reading++)
+    evidence = await gatherEvidence(place, question);
+  return evidence;
+}
+
+function seemsDamaged({ doubt, findings }: DirectoryEvidence): boolean {
+  if (doubt !== undefined) return true;
+  return [...findings.values()].some(
+    (finding) => finding.kind === 'notHeld' && finding.reason !== notCovered,
   );
 }
 
@@ -199,14 +225,14 @@ interface SnapshotsRead {
 /** Reads a snapshot only where an entry is asked about that none but a snapshot has. */
 async function snapshotsOf(
   opened: OpenedDirectory,
-  { partitionId, indexes, cryptography }: EvidenceQuestion,
+  { partitionId, indexes, cryptography, pace }: EvidenceQuestion,
   { log, base }: { readonly log: LiveLog; readonly base: BaseEvidence | undefined },
 ): Promise<SnapshotsRead> {
   const listing = await listSnapshots(opened, { partitionId, cryptography });
   const configurations = listing.folder.published.map(({ configuration }) => configuration);
   const isAsked = [...indexes].some((index) => index <= log.baseIndex);
   const { manifest, faults } = isAsked
-    ? await goodSnapshot(listing, log)
+    ? await goodSnapshot(listing, log, pace)
     : { manifest: undefined, faults: [] };
   const committed = [base, manifest].flatMap((place) =>
     place === undefined ? [] : [{ index: place.index, term: place.term }],
@@ -285,7 +311,7 @@ function findingOf(considered: Considered, damage: string): EntryFinding {
   const { doubt, index, frame, segment, ledger, isGivenUp } = considered;
   const not = (reason: string): EntryFinding => ({ kind: 'notHeld', index, reason });
   if (doubt !== undefined) return not(`the replica is in doubt: ${doubt}`);
-  if (ledger === undefined) return not('the ledger does not cover it');
+  if (ledger === undefined) return not(notCovered);
   if (frame === undefined)
     return not(
       `ledger flush ${ledger.flushSeq} covers it, but the journal holds no good live frame of it${damage}`,
@@ -362,6 +388,8 @@ async function framesOf(
           });
       },
     });
+    if (result.endedAt === 'stopped')
+      throw new ClustorError('CLUSTOR_CLOSED', 'the reading was ended before it was done');
     const isWhole =
       badFrames + result.damagedBlocks === 0 && result.endOffset >= segment.coveredEnd;
     segments.set(

@@ -45,6 +45,8 @@ export interface DirectoryPlace {
   readonly directory: string;
   /** What opens it, if it is encrypted. */
   readonly encryption?: JournalEncryption | undefined;
+  /** Keys that are open already, of a node that runs: they open it then, and stay open. */
+  readonly openKeys?: JournalKeys | undefined;
 }
 
 /**
@@ -56,7 +58,7 @@ export async function withOpened<T>(
   use: (opened: OpenedDirectory) => Promise<T>,
   onFlush?: OnReplayedFlush,
 ): Promise<T> {
-  const { fileSystem, directory, encryption } = place;
+  const { fileSystem, directory, encryption, openKeys } = place;
   const registry = await readRegistry(fileSystem, directory);
   if (registry === undefined)
     throw new ClustorError('CLUSTOR_NOT_INITIALIZED', `there is no ${registryPath(directory)}`);
@@ -66,12 +68,13 @@ export async function withOpened<T>(
   if (!names.includes(ledgerFileName))
     throw new ClustorError('CLUSTOR_REPLICA_FILES_MISSING', `there is no ${path}`);
   const { clusterId, nodeId } = registry;
-  const keys = await JournalKeys.open({ fileSystem, folder, clusterId, nodeId, encryption });
+  const keys =
+    openKeys ?? (await JournalKeys.open({ fileSystem, folder, clusterId, nodeId, encryption }));
   try {
     const replay = await replayLedger(fileSystem, path, { clusterId, nodeId, keys, onFlush });
     return await use({ fileSystem, directory, folder, registry, names, keys, replay });
   } finally {
-    keys.close();
+    if (keys !== openKeys) keys.close();
   }
 }
 

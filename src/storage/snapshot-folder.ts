@@ -155,9 +155,12 @@ export class SnapshotFolder {
    *
    * @throws ClustorError `CLUSTOR_LOG_COMPACTED` when it was removed, `CLUSTOR_STORAGE_FAILED` when the disk does not answer.
    */
-  async verify(manifest: SnapshotPlace): Promise<string | undefined> {
+  async verify(
+    manifest: SnapshotPlace,
+    pace?: () => Promise<boolean>,
+  ): Promise<string | undefined> {
     try {
-      await this.#reading(manifest, (own) => this.#verifyWhole(own));
+      await this.#reading(manifest, (own) => this.#verifyWhole(own, pace));
       return undefined;
     } catch (error) {
       if (!isClustorError(error, 'CLUSTOR_INTEGRITY')) throw error;
@@ -296,9 +299,12 @@ export class SnapshotFolder {
     return this.#published.find((row) => isSamePlace(row, place));
   }
 
-  async #verifyWhole(manifest: SnapshotManifest): Promise<void> {
+  async #verifyWhole(
+    manifest: SnapshotManifest,
+    pace: (() => Promise<boolean>) | undefined,
+  ): Promise<void> {
     await this.#verifyManifest(manifest);
-    await this.#verifyParts(manifest, this.#keys.sealOf(manifest));
+    await this.#verifyParts(manifest, this.#keys.sealOf(manifest), pace);
   }
 
   async #verifyManifest(manifest: SnapshotManifest): Promise<void> {
@@ -309,10 +315,17 @@ export class SnapshotFolder {
       throw integrityError(`${manifestPath(snapshot)} is not what it was`);
   }
 
-  async #verifyParts(content: SnapshotContent, seal: SnapshotSeal | undefined): Promise<void> {
+  async #verifyParts(
+    content: SnapshotContent,
+    seal: SnapshotSeal | undefined,
+    pace?: () => Promise<boolean>,
+  ): Promise<void> {
     // One after the other: whoever is served by this disk comes first, and one part at a time is held.
-    for (let number = 1; number <= content.parts.length; number++)
+    for (let number = 1; number <= content.parts.length; number++) {
+      if (pace !== undefined && !(await pace()))
+        throw new ClustorError('CLUSTOR_CLOSED', 'the reading was ended before it was done');
       await this.#readPart(content, number, seal);
+    }
   }
 
   async #readPart(

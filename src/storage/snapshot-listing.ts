@@ -83,11 +83,12 @@ export function useOf(
 export async function goodSnapshot(
   { folder }: SnapshotListing,
   log: LiveLog,
+  pace?: () => Promise<boolean>,
 ): Promise<{ readonly manifest: SnapshotManifest | undefined; readonly faults: string[] }> {
   const faults = folder.damaged.map(({ reason }) => reason);
   for (const manifest of folder.published.toReversed()) {
     if (useOf(manifest, log) !== 'goesOn') continue;
-    const fault = await folder.verify(manifest);
+    const fault = await folder.verify(manifest, pace);
     if (fault === undefined) return { manifest, faults };
     faults.push(fault);
   }

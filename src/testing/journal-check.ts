@@ -93,8 +93,10 @@ export class JournalChecks {
       const told = damage.slice(0, rowsTold).map(({ where, what }) => `${where}: ${what}`);
       return `${told.join('; ')}${damage.length > rowsTold ? `; ${damage.length} in all` : ''}`;
     } catch (error) {
-      // Nothing has ever been written to the machine.
-      if (isClustorError(error) && error.code === 'CLUSTOR_NOT_INITIALIZED') return undefined;
+      // A spare machine, on which no replica was ever made.
+      const replicas = await fileSystem.listDirectory('/data/partitions');
+      if (isClustorError(error, 'CLUSTOR_NOT_INITIALIZED') && replicas.length === 0)
+        return undefined;
       return messageOf(error);
     }
   }

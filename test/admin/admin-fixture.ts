@@ -43,6 +43,7 @@ export function machineThat(
 /** A node that runs, and what it reported. */
 export interface RunningNode {
   readonly node: ClustorNode;
+  readonly directory: string;
   readonly http: AdminHttp;
   readonly events: EventList;
   readonly address: NodeAddress;
@@ -115,7 +116,7 @@ export class AdminWorld {
       createStateMachine: () => machine,
     });
     this.opened.onClose(() => node.close());
-    const evidence = new EvidenceDesk(parts);
+    const evidence = new EvidenceDesk({ ...parts, keys: () => node.journalKeys });
     this.opened.onClose(() => evidence.close());
     const http = createAdminHttp({
       routes: createAdminRoutes({ node, evidence, observer: events }),
@@ -125,7 +126,7 @@ export class AdminWorld {
     });
     admin.http = http;
     this.opened.onClose(() => http.close());
-    return { node, http, events, address: node.address };
+    return { node, directory: parts.directory, http, events, address: node.address };
   }
 
   /** What a client with this role presents. */

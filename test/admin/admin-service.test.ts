@@ -371,6 +371,7 @@ describe('the judgement before every handler', () => {
       'StartScrub',
       'PauseScrub',
       'ResumeScrub',
+      'GatherEvidence',
       'TakeSnapshot',
       'ClearQuarantine',
     ]);

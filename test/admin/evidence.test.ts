@@ -26,7 +26,7 @@ let admin: AdminClient;
 beforeAll(async () => {
   world = await AdminWorld.create();
   running = await world.start();
-  admin = await world.client(running.address);
+  admin = await world.client(running.address, { material: await world.materialOf('operator') });
   for (let count = 0; count < 5; count++)
     await running.node.partition(partition).append(Uint8Array.of(count));
 });
@@ -78,6 +78,7 @@ describe('the desk', () => {
       fileSystem,
       clock: nodeClock,
       cryptography: nodeCryptography,
+      keys: () => running.node.journalKeys,
     });
   }
 
@@ -100,10 +101,12 @@ describe('the desk', () => {
         },
       }),
     );
-    const asked = Array.from({ length: 8 }, () => desk.gather(partition, one));
+    const asked = Array.from({ length: 8 }, () =>
+      desk.gather({ partitionId: partition, indexes: one }),
+    );
     const outcomes = Promise.allSettled(asked);
 
-    expect(() => desk.gather(partition, one)).toThrow(
+    expect(() => desk.gather({ partitionId: partition, indexes: one })).toThrow(
       expect.objectContaining({ code: 'CLUSTOR_OVERLOADED' }) as Error,
     );
     await isReading;
@@ -115,6 +118,41 @@ describe('the desk', () => {
     expect(reasons[0]).toContain('a disk that is gone');
     expect(reasons.slice(1).every((reason) => reason.includes('the node stops'))).toBe(true);
     expect(highest).toBe(1);
+    await fileSystem.shutDown();
+  });
+});
+
+describe('a question whose caller has gone', () => {
+  test('is not read on, nor begun', async () => {
+    const fileSystem = await openNodeFileSystem({});
+    const leaving = new AbortController();
+    const desk = new EvidenceDesk({
+      directory: running.directory,
+      fileSystem,
+      // A rest is when it leaves.
+      clock: {
+        ...nodeClock,
+        setTimer: (delayMs, callback) => {
+          leaving.abort();
+          return nodeClock.setTimer(delayMs, callback);
+        },
+      },
+      cryptography: nodeCryptography,
+      keys: () => running.node.journalKeys,
+    });
+    const big = Uint8Array.from({ length: 900_000 }, (_, at) => at);
+    await running.node.partition(partition).append(big);
+    const question = {
+      partitionId: partition,
+      indexes: new Set([logIndex(1)]),
+      signal: leaving.signal,
+    };
+
+    await expect(desk.gather(question)).rejects.toMatchObject({ code: 'CLUSTOR_CLOSED' });
+    await expect(desk.gather(question)).rejects.toMatchObject({ code: 'CLUSTOR_CLOSED' });
+    const { signal: _, ...patient } = question;
+    expect((await desk.gather(patient)).findings.get(logIndex(1))?.kind).toBe('held');
+    await desk.close();
     await fileSystem.shutDown();
   });
 });
@@ -200,8 +238,8 @@ describe('evidence on its way', () => {
       { ...held, finding: { case: 'held' as const, value: { ...value, ledger: undefined } } },
       { ...held, finding: { case: undefined } },
     ])
-      expect(() =>
-        evidenceOf({ ...rest, findings: [strange] }),
-      ).toThrow('the evidence of a node cannot be understood');
+      expect(() => evidenceOf({ ...rest, findings: [strange] })).toThrow(
+        'the evidence of a node cannot be understood',
+      );
   });
 });

@@ -126,6 +126,37 @@ test('another key, a variable that is not set, a Vault that is not there, and no
     });
 });
 
+test('a key is tried although nothing is encrypted yet', async () => {
+  const bare = { ...config, dataDirectory: join(folder, 'bare') };
+  await initializeReplicas({
+    directory: bare.dataDirectory,
+    clusterId: clusterId(config.clusterId),
+    nodeId: 1,
+    partitions: [],
+  });
+  const tokenFile = join(folder, 'token');
+  writeFileSync(tokenFile, 'a-token', { mode: 0o600 });
+  const own = configured({ vault: { address: 'http://127.0.0.1:9', key: 'clustor', tokenFile } });
+  const text = JSON.parse(readFileSync(own, 'utf8')) as object;
+  writeFileSync(own, JSON.stringify({ ...text, dataDirectory: bare.dataDirectory }));
+
+  expect(await keysOf(own)).toMatchObject({
+    verdict: 'Reject',
+    text: expect.stringContaining('127.0.0.1:9') as string,
+  });
+});
+
+test('a data directory alone is tried with a key that is named', async () => {
+  const { dataDirectory: bare } = config;
+
+  expect(await keysOf(bare)).toMatchObject({ verdict: 'not looked at' });
+  expect(await keysOf(bare, { kekFile: kekFile() })).toMatchObject({ verdict: 'Allow' });
+  expect(await keysOf(folder, { kekFile: kekFile() })).toMatchObject({
+    verdict: 'Warn',
+    text: 'there is nothing that the key could open',
+  });
+});
+
 test('a node without keys is worth a look, one whose keys are still to come is well', async () => {
   const bare = { ...config, dataDirectory: join(folder, 'bare') };
   const one = configured(undefined);

@@ -85,6 +85,6 @@ describe('a handshake', () => {
   });
 
   test('knows extensions as bits that do not overlap', () => {
-    expect(Object.values(wireExtensions)).toEqual([1, 2, 4, 8]);
+    expect(Object.values(wireExtensions)).toEqual([1, 2, 4, 8, 16]);
   });
 });

@@ -18,8 +18,10 @@ test.each([
   ['listen', { listen: 'nonsense' }, 'nonsense'],
   ['advertise', { advertise: 'nonsense' }, 'nonsense'],
   ['advertise', { advertise: '10.0.0.1:0' }, '10.0.0.1:0'],
+  // As a program without types may still say it.
+  ['leaves', { merkleLeaves: 'yes' as 'none' }, 'yes'],
 ])(
-  '%s that is no address is refused before certificates are read',
+  '%s that make no sense are refused before certificates are read',
   async (_name, changes, text) => {
     const opening = openNode({
       directory: '/nowhere',

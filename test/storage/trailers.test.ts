@@ -241,7 +241,7 @@ describe('evidence of an entry', () => {
 
   test('holds without a MAC where another entry of the segment, or the trailer, cannot be read', async () => {
     const { world, path, trailerOffset } = await trailed(true);
-    world.disk.flipBit(path, trailerOffset - 4096 + 100, 1);
+    world.disk.flipBit(path, trailerOffset - 4096 + 12, 1);
     expect(await findingOf(world)).toMatchObject({ kind: 'held', segmentMac: 'unchecked' });
 
     const other = await trailed(true);

@@ -18,13 +18,13 @@ export interface CorpusRow {
 
 /** The corpus. */
 export const marksCorpus: readonly CorpusRow[] = [
-  { seed: 16, reaches: ['voteLost', 'transferAborted', 'jointEntered', 'leaderLeaves'] },
+  { seed: 25, reaches: ['voteLost', 'transferAborted'] },
   { seed: 3, reaches: ['windowFull', 'sleeperLostItsLeader', 'groupFsyncEntered', 'logCompacted'] },
   { seed: 11, reaches: ['sleeperWokenByCampaign'] },
   { seed: 14, reaches: ['secondCopyRead', 'repaired'] },
   { seed: 15, reaches: ['lateCompletionDropped'] },
   { seed: 39, reaches: ['nameLost'] },
-  { seed: 78, reaches: ['exitByAnotherLeader'] },
+  { seed: 178, reaches: ['jointEntered', 'exitByAnotherLeader', 'leaderLeaves'] },
   {
     seed: 4,
     faultKinds: ['memberChange', 'partition', 'crash'],

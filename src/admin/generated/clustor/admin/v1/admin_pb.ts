@@ -2050,7 +2050,7 @@ export type GatherEvidenceRequest = Message<"clustor.admin.v1.GatherEvidenceRequ
   partitionId: string;
 
   /**
-   * Entries asked about, at most 100,000.
+   * Entries asked about, at most 10,000.
    *
    * @generated from field: repeated uint64 indexes = 2;
    */
