@@ -359,9 +359,8 @@ export class JournalKeyDesk implements NodeKeys {
         encryption?.cryptography.sha256(bytes) ?? new Uint8Array(0);
       const snapshots = await snapshotKeyEpochs(fileSystem, directory, sha256);
       const evidence = await readKeyEvidence(fileSystem, `${directory}/wal`);
-      // What is gone, or was wrapped anew, and comes back behind a power failure would need its keys.
+      // A name that is gone and comes back behind a power failure would need its keys.
       await fileSystem.syncDirectory(`${directory}/wal`);
-      await syncSnapshotNames(fileSystem, directory);
       const isAllRead = [...this.#store.image.segments.keys()].every((segmentSeq) =>
         evidence.segments.has(segmentSeq),
       );
@@ -369,6 +368,8 @@ export class JournalKeyDesk implements NodeKeys {
       const { rows = [], firstSegmentSeq = 0 } = ring?.content ?? {};
       const isLeft = rows.some((row) => row.state !== 'destroyed' && row.epoch < lowest);
       if (this.#isClosed || !isAllRead || lowest < 1 || !(isLeft || firstSegmentSeq > 0)) return;
+      // So would a snapshot that was removed, or whose key was wrapped anew.
+      await syncSnapshotNames(fileSystem, directory);
       for (const epoch of (await ring?.destroyBefore(lowest)) ?? [])
         observer.emit({ level: 'info', kind: 'keysDestroyed', fields: { epoch } });
     });
