@@ -10,6 +10,7 @@ import type {
   SnapshotEvidence,
 } from '../storage/entry-evidence.ts';
 import type { Plain } from './admin-client.ts';
+import { memberFields } from './status-message.ts';
 import {
   EntryFindingSchema,
   EntryInSnapshotSchema,
@@ -49,8 +50,10 @@ export function evidenceMessage(evidence: DirectoryEvidence): EvidenceResponse {
       create(EvidenceConfigurationSchema, {
         term: BigInt(row.term),
         index: BigInt(row.index),
-        members: row.members.map(memberMessage),
-        outgoingMembers: row.outgoingMembers.map(memberMessage),
+        members: row.members.map((member) => create(MemberSchema, memberFields(member))),
+        outgoingMembers: row.outgoingMembers.map((member) =>
+          create(MemberSchema, memberFields(member)),
+        ),
       }),
     ),
     baseIndex: BigInt(evidence.baseIndex),
@@ -104,16 +107,6 @@ function placeOf(place: Plain<EvidencePlace> | undefined): {
 } {
   if (place === undefined) throw strange('a place is missing');
   return { index: logIndex(place.index), term: term(place.term) };
-}
-
-function memberMessage(member: ConfiguredMember): Member {
-  return create(MemberSchema, {
-    replicaId: BigInt(member.replicaId),
-    nodeId: BigInt(member.nodeId),
-    incarnation: member.incarnation,
-    role: member.role,
-    addresses: [...member.addresses],
-  });
 }
 
 function configurationOf(row: Plain<EvidenceConfiguration>): Configuration {

@@ -174,17 +174,37 @@ function jointMessage(joint: JointPhaseStatus): JointPhase {
   });
 }
 
-/** A member as a message. */
+/** A member as a message, with what a leader knows of it. */
 function memberMessage(member: MemberStatus): Member {
+  const { matchIndex, progress, inDoubt, silentMs } = member;
   return create(MemberSchema, {
-    replicaId: BigInt(member.replicaId),
-    nodeId: BigInt(member.nodeId),
-    incarnation: member.incarnation,
-    role: member.role,
-    addresses: [...member.addresses],
-    ...(member.matchIndex === undefined ? {} : { matchIndex: BigInt(member.matchIndex) }),
-    ...(member.progress === undefined ? {} : { progress: member.progress }),
-    inDoubt: member.inDoubt,
-    ...(member.silentMs === undefined ? {} : { silentMs: BigInt(member.silentMs) }),
+    ...memberFields(member),
+    ...(matchIndex === undefined ? {} : { matchIndex: BigInt(matchIndex) }),
+    ...(progress === undefined ? {} : { progress }),
+    inDoubt,
+    ...(silentMs === undefined ? {} : { silentMs: BigInt(silentMs) }),
   });
+}
+
+/** What a configuration says of a member, as fields of a message. */
+export function memberFields({
+  replicaId,
+  nodeId,
+  incarnation,
+  role,
+  addresses,
+}: Pick<MemberStatus, 'replicaId' | 'nodeId' | 'incarnation' | 'role' | 'addresses'>): {
+  readonly replicaId: bigint;
+  readonly nodeId: bigint;
+  readonly incarnation: string;
+  readonly role: string;
+  readonly addresses: string[];
+} {
+  return {
+    replicaId: BigInt(replicaId),
+    nodeId: BigInt(nodeId),
+    incarnation,
+    role,
+    addresses: [...addresses],
+  };
 }

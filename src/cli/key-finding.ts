@@ -1,5 +1,5 @@
 /** Whether the keys of a data directory open with the key-encryption key that a node would be given. */
-import { ClustorError, messageOf } from '../base/errors.ts';
+import { ClustorError, isClustorError } from '../base/errors.ts';
 import { clusterId, nodeId } from '../base/ids.ts';
 import { journalEncryption } from '../open-node.ts';
 import { nodeEntropy } from '../platform/node-entropy.ts';
@@ -51,10 +51,11 @@ export async function keyFinding(
         : `the keys open, up to epoch ${epoch}`;
     return { finding: 'Keys', verdict: 'Allow', text, advice: 'Nothing to do.' };
   } catch (error) {
+    if (!isClustorError(error)) throw error;
     return {
       finding: 'Keys',
       verdict: 'Reject',
-      text: `the keys do not open: ${messageOf(error)}`,
+      text: `the keys do not open: ${error.message}`,
       advice:
         'Name the right key-encryption key, in the configuration or as the options of `clustor node` do; without it no entry can be read.',
     };

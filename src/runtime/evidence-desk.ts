@@ -84,9 +84,17 @@ export class EvidenceDesk {
     const isOver = (): boolean => this.#isClosed || signal?.aborted === true;
     if (isOver()) throw new ClustorError('CLUSTOR_CLOSED', 'the node stops, or the caller is gone');
     await syncBeforeReading(fileSystem, directory);
-    const place = { fileSystem, directory, openKeys: keys() };
+    const openKeys = keys();
     const pace = this.#pace(isOver);
-    return gatherWhileUsed(place, { partitionId, indexes, cryptography, pace });
+    const evidence = await gatherWhileUsed(
+      { fileSystem, directory, openKeys },
+      { partitionId, indexes, cryptography, pace },
+    );
+    // A node that stops forgets its keys first; what was read without them says nothing.
+    const { ring } = openKeys;
+    if (ring !== undefined && ring.keysOf(ring.newestEpoch) === undefined)
+      throw new ClustorError('CLUSTOR_CLOSED', 'the node stops');
+    return evidence;
   }
 
   /** Rests for as long as it has worked since. */

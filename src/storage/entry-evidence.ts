@@ -161,7 +161,9 @@ export async function gatherWhileUsed(
   return evidence;
 }
 
-function seemsDamaged({ doubt, findings }: DirectoryEvidence): boolean {
+/** Where no replica is there is nothing to read again. */
+function seemsDamaged({ replica, doubt, findings }: DirectoryEvidence): boolean {
+  if (replica === undefined) return false;
   if (doubt !== undefined) return true;
   return [...findings.values()].some(
     (finding) => finding.kind === 'notHeld' && finding.reason !== notCovered,

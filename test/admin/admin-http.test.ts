@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { AdminService } from '../../src/admin/generated/clustor/admin/v1/admin_pb.ts';
 import type { CertificateMaterial } from '../../src/platform/certificate-files.ts';
 import { strangerHears } from '../platform/tls-fixture.ts';
-import { AdminWorld, partition, type RunningNode } from './admin-fixture.ts';
+import { AdminWorld, machineThat, partition, type RunningNode } from './admin-fixture.ts';
 
 const service = '/clustor.admin.v1.AdminService';
 
@@ -211,6 +211,36 @@ describe('the admin service on the TLS port', () => {
     await new Promise<void>((resolve) => stream.once('close', () => resolve()));
     await stillAnswers(impatient);
   });
+
+  test.each([
+    { patientMsMax: 10_000, isAnswered: true },
+    { patientMsMax: 600, isAnswered: false },
+  ])(
+    'waits for an answer as long as the caller says, up to $patientMsMax ms',
+    async ({ patientMsMax, isAnswered }) => {
+      const machine = {
+        ...machineThat(),
+        async *snapshot() {
+          await new Promise((wake) => setTimeout(wake, 1_200));
+          yield Uint8Array.of(1);
+        },
+      };
+      const limits = { idleMsMax: 400, requestMsMax: 400, patientMsMax };
+      const { node, address } = await world.start({ machine, limits });
+      await node.partition(partition).append(Uint8Array.of(1));
+      const operator = await world.client(address, {
+        material: await world.materialOf('operator'),
+      });
+
+      const taking = operator.takeSnapshot({ partitionId: partition, deadlineMs: 5_000 });
+
+      const outcome = await taking.then(
+        () => true,
+        () => false,
+      );
+      expect(outcome).toBe(isAnswered);
+    },
+  );
 
   test('closes a connection on which nothing is asked', async () => {
     const session = openHttp2(impatient);
