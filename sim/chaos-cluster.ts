@@ -6,7 +6,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -74,6 +74,23 @@ interface RunningNode extends NodeRun {
   readonly child: ChildProcess;
 }
 
+/**
+ * A module that a node loads without any loader of tools, which would cost each of its lives several seconds: of one in TypeScript
+ * there is a copy without types in the cluster's directory. It may import packages and what is built into Node.
+ */
+async function loadable(path: string, directory: string): Promise<string> {
+  if (!path.endsWith('.ts')) return path;
+  const { default: typescript } = await import('typescript');
+  const { ESNext } = typescript.ModuleKind;
+  const { outputText } = typescript.transpileModule(readFileSync(path, 'utf8'), {
+    compilerOptions: { module: ESNext, target: typescript.ScriptTarget.ES2023 },
+  });
+  const copy = join(directory, basename(path).replace(/\.ts$/, '.mjs'));
+  mkdirSync(directory, { recursive: true });
+  writeFileSync(copy, outputText);
+  return copy;
+}
+
 /** See the file comment. */
 export class ChaosCluster {
   readonly directory: string;
@@ -88,7 +105,6 @@ export class ChaosCluster {
   readonly links: ChaosLinks | undefined;
   readonly #running = new Map<number, RunningNode>();
   readonly #productAddresses = new Map<number, string>();
-  readonly #loader: readonly string[];
 
   private constructor(
     options: ChaosClusterOptions,
@@ -104,13 +120,12 @@ export class ChaosCluster {
     this.addresses = made.addresses;
     this.peerAddresses = made.peerAddresses;
     this.links = made.links;
-    // A product in TypeScript needs the loader of the tools; any other node is started as a user does.
-    this.#loader = options.product?.endsWith('.ts') === true ? ['--import', 'tsx'] : [];
   }
 
   /** Makes certificates, configurations and replicas; starts no process yet. */
   static async create(options: ChaosClusterOptions): Promise<ChaosCluster> {
-    const { product, isLinked } = options;
+    const { isLinked } = options;
+    const product = options.product && (await loadable(options.product, options.directory));
     const id = clusterId(uuidv7());
     const count = options.nodeCount + (options.spareCount ?? 0);
     const nodeIds = Array.from({ length: count }, (_, at) => at + 1);
@@ -216,7 +231,7 @@ export class ChaosCluster {
     const config = ['--config', join(folder, 'config.json')];
     const child = spawn(
       process.execPath,
-      [...this.#loader, commandPath, 'node', ...config, '--stop-with-parent', '--json', ...words],
+      [commandPath, 'node', ...config, '--stop-with-parent', '--json', ...words],
       { stdio: ['pipe', 'pipe', log], detached: true, cwd: repositoryDirectory },
     );
     closeSync(log);

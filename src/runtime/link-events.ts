@@ -23,7 +23,7 @@ export function linkEvents({ hosted, guarded, wake, armTimer }: LinkEventParts):
       guarded(() => {
         for (const { replica, quarantine, snapshots } of hosted()) {
           replica.input({ kind: 'peerConnected', nodeId, newBoot });
-          quarantine.peerConnected();
+          quarantine.peerConnected(nodeId);
           snapshots?.peerConnected(nodeId);
           if (replica.leaderNodeId === nodeId) wake(replica.partitionId);
         }

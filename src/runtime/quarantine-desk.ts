@@ -182,9 +182,15 @@ export class QuarantineDesk {
     this.#emit('error', 'quarantined', { reason: 'Integrity', missing: textOf([damaged]) });
   }
 
-  /** A peer can be asked again. */
-  peerConnected(): void {
-    if (this.#known === undefined || this.#asked !== undefined) return;
+  /** A peer can be asked again; what it was asked, or answered, by the link before may be lost. */
+  peerConnected(nodeId: NodeId): void {
+    if (this.#known === undefined) return;
+    if (this.#asked !== undefined) {
+      if (this.#asked.member.nodeId !== nodeId) return;
+      this.#asked = undefined;
+      // A link that comes and goes does not keep the others from being asked.
+      this.#memberAt++;
+    }
     this.#refusals = 0;
     this.#next();
   }
@@ -323,7 +329,8 @@ export class QuarantineDesk {
       ...range,
       evidence,
     });
-    const waitMs = Math.min(answerMs * 2 ** this.#attempts, answerMsMax);
+    // Rounds without a peer say nothing about how long one needs.
+    const waitMs = Math.min(answerMs * 2 ** Math.min(this.#vainRounds, 16), answerMsMax);
     this.#cancelTimer = clock.setTimer(waitMs, () => {
       this.#refused();
     });

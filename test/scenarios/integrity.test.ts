@@ -153,6 +153,28 @@ describe('a replica in quarantine', () => {
     await allEqual(cluster);
   });
 
+  test('asks again as soon as whoever it had asked comes back, however long it was alone before', async () => {
+    const cluster = await filled(10);
+    const damaged = follower(cluster);
+    const peer = present(cluster.others(damaged)[0], 'a peer');
+    cluster.crash(damaged);
+    cluster.rot(damaged, 4);
+    for (const id of cluster.others(damaged)) if (id !== peer) cluster.crash(id);
+    cluster.isolate(damaged);
+    cluster.start(damaged);
+    await cluster.until('it is up', () => cluster.quarantine(damaged) !== undefined);
+    await cluster.advance(60_000);
+
+    cluster.slowDown(peer);
+    cluster.rejoin(damaged);
+    const asked = (): boolean => cluster.quarantine(damaged)?.askedNodeId === peer;
+    await cluster.until('it asks', asked, 60_000);
+    cluster.crash(peer);
+    cluster.world.disk(peer).latencyFactor = 1;
+    cluster.start(peer);
+    await cluster.until('it is repaired', () => cluster.quarantine(damaged) === undefined, 6_000);
+  });
+
   test('ends by itself twice within a day, and waits for an operator the third time', async () => {
     const cluster = await filled(7);
     const damaged = follower(cluster);
