@@ -5,8 +5,8 @@ import { defineConfig } from 'vitest/config';
 
 const source = (path: string): string => fileURLToPath(new URL(`./src/${path}`, import.meta.url));
 
-/** Real processes, but no clusters: they go beside everything else. */
-const alone = ['sim-picture', 'sim-report', 'user-guide'].map((name) => `test/e2e/${name}.test.ts`);
+/** They measure how long a cluster takes to go on, or want it to have the machine: these go one by one, after everything else. */
+const alone = ['chaos', 'cut-links', 'failover'].map((name) => `test/e2e/${name}.test.ts`);
 const e2e = { testTimeout: 120_000, hookTimeout: 120_000 };
 
 export default defineConfig({
@@ -21,8 +21,8 @@ export default defineConfig({
   },
   test: {
     pool: 'threads',
-    // Vitest leaves one core to itself, which on two cores is half of them.
-    maxWorkers: availableParallelism(),
+    // Vitest leaves one core to itself, which on two cores is half of them; and files with processes often wait.
+    maxWorkers: availableParallelism() + 1,
     coverage: { provider: 'v8', include: ['src/**'], reporter: ['text-summary', 'html'] },
     projects: [
       {
@@ -37,17 +37,22 @@ export default defineConfig({
         },
       },
       {
-        extends: true,
-        test: { ...e2e, name: 'tools', include: alone, sequence: { groupOrder: 0 } },
-      },
-      {
-        // Real processes, real disks, ports of their own: one file at a time, after everything else.
+        // Real processes, real disks, ports of their own.
         extends: true,
         test: {
           ...e2e,
-          name: 'e2e',
+          name: 'processes',
           include: ['test/e2e/**/*.test.ts'],
           exclude: alone,
+          sequence: { groupOrder: 0 },
+        },
+      },
+      {
+        extends: true,
+        test: {
+          ...e2e,
+          name: 'alone',
+          include: alone,
           fileParallelism: false,
           sequence: { groupOrder: 1 },
         },

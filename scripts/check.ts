@@ -34,7 +34,7 @@ const testReport = join(cache, 'test-report.json');
 const summaryFile = join(cache, 'check-summary.txt');
 
 /** Simulated clusters that every check runs; `npm run sim` takes more. */
-const simulatedSeeds = '1..16';
+const simulatedSeeds = '1..12';
 
 const steps: readonly Step[] = [
   {

@@ -20,7 +20,7 @@ import { removedDirectory } from './support/up-process.ts';
 
 const hourMs = 3_600_000;
 /** Every check sends some; `CLUSTOR_BAD_FRAMES=10000` sends as many as the whole claim is about. */
-const inputs = Number(process.env['CLUSTOR_BAD_FRAMES'] ?? 4_000);
+const inputs = Number(process.env['CLUSTOR_BAD_FRAMES'] ?? 2_000);
 const lanes = 12;
 const elsewhere = clusterId('018c0d6c-9c11-7e9d-8000-86f5bb8c0002');
 const somewhere = '018c0d6c-9c11-7e9d-8000-86f5bb8c0003';

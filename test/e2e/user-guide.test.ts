@@ -77,6 +77,14 @@ function packed(): string {
   return join(directory, pack.filename);
 }
 
+/** What the page says with less to do: no search for the fewest faults, which is a minute, and few runs of a machine that is right. */
+function shortened(text: string): string {
+  return text
+    .replace(/sim run --module \S+$/, '$& --no-shrink')
+    .replace('--seeds 10', '--seeds 2')
+    .replace('{ seeds: 5 }', '{ seeds: 2 }');
+}
+
 test(
   'testing your state machine: both mistakes are found, and none is left',
   { timeout: 600_000 },
@@ -87,10 +95,13 @@ test(
 
     for (const step of steps) {
       if (step.kind !== 'command') {
-        save(directory, step);
+        save(directory, { ...step, text: shortened(step.text) });
         continue;
       }
-      const command = step.command.replace('npm install clustor', `npm install ${tarball}`);
+      const command = shortened(step.command).replace(
+        'npm install clustor',
+        `npm install ${tarball}`,
+      );
       const { stdout, stderr } = spawnSync('sh', ['-c', command], {
         cwd: directory,
         encoding: 'utf8',

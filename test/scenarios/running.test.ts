@@ -201,14 +201,13 @@ describe('regression 43: one dead follower under load leaves the memory of the l
     expect(inflightBytes).toBeLessThanOrEqual(defaultRaftSettings.inflightBytesMax + slackBytes);
   });
 
-  // The second row writes as much in a quarter of the time.
-  test.each([
-    { time: 'an hour', who: 'a follower', minutes: 60, bytes: 16_384 },
-    { time: 'a quarter of an hour', who: 'the leader', minutes: 15, bytes: 65_536 },
-  ])(
-    '$time without $who: at most one change of leader, and memory that stays flat',
+  // As much as an hour would bring is written in a quarter of it.
+  test.each([{ who: 'a follower' }, { who: 'the leader' }])(
+    'a quarter of an hour without $who: at most one change of leader, and memory that stays flat',
     { timeout: 120_000 },
-    async ({ who, minutes, bytes }) => {
+    async ({ who }) => {
+      const minutes = 15;
+      const bytes = 65_536;
       const scenario = await ScenarioCluster.start(45);
       const before = await scenario.untilLeader();
       const lost = who === 'the leader' ? before : scenario.others(before)[0]!;

@@ -68,7 +68,7 @@ test.each(['SIGINT', 'SIGTERM'] as const)(
     const lines: string[] = [];
     createInterface({ input: sweep.stdout }).on('line', (line) => lines.push(line));
     const ended = once(sweep, 'close');
-    await new Promise((resolve) => setTimeout(resolve, 6_000));
+    await new Promise((resolve) => setTimeout(resolve, 3_000));
     sweep.kill(signal);
 
     expect(await ended).toEqual([130, null]);
@@ -79,8 +79,8 @@ test.each(['SIGINT', 'SIGTERM'] as const)(
 );
 
 test('a seed that ends its process is told as failed, and the others are run', async () => {
-  const script = ['--import', 'tsx', 'sim/main.ts', '--seeds', '1..3', '--workers', '1'];
-  const sweep = spawn(process.execPath, [...script, '--faults', 'connectionReset', '--json'], {
+  const script = ['--import', 'tsx', 'sim/main.ts', '--seeds', '1..2', '--workers', '1'];
+  const sweep = spawn(process.execPath, [...script, '--json'], {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const lines: string[] = [];
@@ -97,7 +97,7 @@ test('a seed that ends its process is told as failed, and the others are run', a
 
   expect(await ended).toEqual([1, null]);
   expect(lines[0]).toMatch(/^seed 1: its process ended/);
-  expect(JSON.parse(lines.at(-1) ?? '')).toMatchObject({ seeds: 3, failed: 1 });
+  expect(JSON.parse(lines.at(-1) ?? '')).toMatchObject({ seeds: 2, failed: 1 });
 }, 60_000);
 
 function childrenOf(pid: number | undefined): readonly number[] {

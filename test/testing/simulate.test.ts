@@ -31,20 +31,13 @@ async function turns(): Promise<void> {
 
 describe('simulate', () => {
   test('a right machine passes, and the report says what it went through', async () => {
-    const report = await simulate(() => new Seats('none'), visitors, { seeds: 4 });
+    const report = await simulate(() => new Seats('none'), visitors, { seeds: 2 });
 
     expect(report.failure).toBeUndefined();
-    expect(report.runs).toBe(4);
-    expect(report.operations).toBeGreaterThan(1_000);
-    expect(report.crashes).toBeGreaterThan(4);
+    expect(report.runs).toBe(2);
+    expect(report.operations).toBeGreaterThan(600);
+    expect(report.crashes).toBeGreaterThan(2);
   }, 120_000);
-
-  test('no kinds of faults are no faults', async () => {
-    const report = await simulate(() => new Seats('none'), visitors, { seeds: 1, faults: [] });
-
-    expect(report.failure).toBeUndefined();
-    expect(report.faults).toEqual({});
-  }, 60_000);
 
   test.each<{ readonly mistake: Mistake; readonly kinds: readonly FindingKind[] }>([
     { mistake: 'clock', kinds: ['differentResults', 'restoreDiffers'] },
@@ -67,7 +60,7 @@ describe('simulate', () => {
   });
 
   test('a machine may wait for promises', async () => {
-    const { failure } = await simulate(() => waitingSeats(manyPromises), visitors, { seeds: 2 });
+    const { failure } = await simulate(() => waitingSeats(manyPromises), visitors, { seeds: 1 });
 
     expect(failure).toBeUndefined();
   }, 60_000);
@@ -88,7 +81,7 @@ describe('simulate', () => {
     60_000,
   );
 
-  test('a workload of large appends does not fill the log', async () => {
+  test('a workload of large appends does not fill the log, and no kinds of faults are no faults', async () => {
     const padding = ' '.repeat(900_000);
     const large: Workload = {
       next: (turn) => {
@@ -101,10 +94,11 @@ describe('simulate', () => {
     };
     // One node, without encryption.
     const options = { seeds: [17], faults: [], shrink: false };
-    const { failure, acknowledged } = await simulate(() => new Seats('none'), large, options);
+    const report = await simulate(() => new Seats('none'), large, options);
 
-    expect(failure).toBeUndefined();
-    expect(acknowledged).toBeGreaterThan(40);
+    expect(report.failure).toBeUndefined();
+    expect(report.faults).toEqual({});
+    expect(report.acknowledged).toBeGreaterThan(40);
   }, 120_000);
 
   test('a seed gives the same finding each time, and the fewest faults are told', async () => {
