@@ -18,6 +18,8 @@ const product = join(repositoryDirectory, 'dist', 'examples', 'kv', 'product.js'
 /** Far behind the chains of start and elections, within reach of the load. */
 const chain = 60;
 const writesMax = 2000;
+/** A request waits for a node that dies, is looked at and starts again, on a machine that has other work. */
+const patienceMs = 60_000;
 
 const steps = [
   { step: 1, name: 'the journal is written' },
@@ -47,14 +49,14 @@ async function append(
   line: string,
 ): Promise<string> {
   const { result } = await client.append(cluster.partitionId, Buffer.from(line), {
-    deadlineMs: 10_000,
+    deadlineMs: patienceMs,
   });
   return Buffer.from(result ?? []).toString();
 }
 
 async function read(cluster: ChaosCluster, client: ConnectedClient, line: string): Promise<string> {
   const { result } = await client.read(cluster.partitionId, Buffer.from(line), {
-    deadlineMs: 10_000,
+    deadlineMs: patienceMs,
   });
   return Buffer.from(result).toString();
 }

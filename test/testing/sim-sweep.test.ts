@@ -68,7 +68,7 @@ test.each(['SIGINT', 'SIGTERM'] as const)(
     const lines: string[] = [];
     createInterface({ input: sweep.stdout }).on('line', (line) => lines.push(line));
     const ended = once(sweep, 'close');
-    await new Promise((resolve) => setTimeout(resolve, 3_000));
+    await vi.waitFor(() => workerOf(sweep.pid), { timeout: 30_000, interval: 20 });
     sweep.kill(signal);
 
     expect(await ended).toEqual([130, null]);
@@ -89,8 +89,7 @@ test('a seed that ends its process is told as failed, and the others are run', a
 
   await vi.waitFor(
     () => {
-      const worker = childrenOf(sweep.pid).find((pid) => commandOf(pid).includes('--worker'));
-      process.kill(present(worker, 'a process that runs seeds'), 'SIGKILL');
+      process.kill(workerOf(sweep.pid), 'SIGKILL');
     },
     { timeout: 30_000, interval: 20 },
   );
@@ -99,6 +98,12 @@ test('a seed that ends its process is told as failed, and the others are run', a
   expect(lines[0]).toMatch(/^seed 1: its process ended/);
   expect(JSON.parse(lines.at(-1) ?? '')).toMatchObject({ seeds: 2, failed: 1 });
 }, 60_000);
+
+/** @throws While there is none. */
+function workerOf(sweep: number | undefined): number {
+  const worker = childrenOf(sweep).find((pid) => commandOf(pid).includes('--worker'));
+  return present(worker, 'a process that runs seeds');
+}
 
 function childrenOf(pid: number | undefined): readonly number[] {
   const text = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim();
