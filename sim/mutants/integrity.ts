@@ -205,4 +205,47 @@ export const integrityMutants: readonly Mutant[] = [
     expected: 'tests',
     tests: ['test/storage/scrub.test.ts'],
   },
+  {
+    name: 'rotten-snapshot-left',
+    breaks:
+      '§5.4: a snapshot that the scrub finds bad is told of and still counts as the newest good one',
+    file: 'src/runtime/snapshot-desk.ts',
+    edits: [
+      {
+        find: 'if (this.#good !== undefined && isSamePlace(this.#good, manifest)) this.#good = undefined;',
+        replace: '',
+      },
+    ],
+    expected: 'tests',
+    tests: ['test/scenarios/lost-snapshots.test.ts'],
+  },
+  {
+    name: 'start-believes-the-first-read',
+    breaks:
+      'SCR-4: a start that finds a wrong frame in right blocks takes its entry for missing at once',
+    file: 'src/storage/recovery.ts',
+    edits: [
+      { find: "if (!isLost || verdict !== 'tryAgain') return read;", replace: 'return read;' },
+    ],
+    expected: 'tests',
+    tests: ['test/storage/log-reads.test.ts'],
+  },
+  {
+    name: 'repair-waits-for-the-lost',
+    breaks:
+      '§5.6: a member that was asked and comes back is not asked again before the wait for its answer is over',
+    file: 'src/runtime/quarantine-desk.ts',
+    edits: [
+      {
+        find: 'if (this.#asked.member.nodeId !== nodeId) return;',
+        replace: 'if (nodeId > 0) return;',
+      },
+      {
+        find: 'answerMs * 2 ** Math.min(this.#vainRounds, 16)',
+        replace: 'answerMs * 2 ** Math.min(this.#attempts, 16)',
+      },
+    ],
+    expected: 'tests',
+    tests: ['test/scenarios/integrity.test.ts'],
+  },
 ];

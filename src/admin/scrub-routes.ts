@@ -40,6 +40,7 @@ export function scrubMessage(scrub: ScrubStatistics): Scrub {
     coverageAgeMs: BigInt(Math.floor(scrub.coverageAgeMs)),
     damagedSegments: scrub.damagedSegments,
     ledgerRenewals: scrub.ledgerRenewals,
+    damagedSnapshots: scrub.damagedSnapshots,
     busyMs: BigInt(Math.floor(scrub.busyMs)),
     passBytesLeft: BigInt(scrub.passBytesLeft),
   });

@@ -57,15 +57,17 @@ function scrubText(nodeId: number, { pausedSinceMs, scrub }: Plain<ScrubResponse
     coverageAgeMs,
     damagedSegments,
     ledgerRenewals,
+    damagedSnapshots,
   } = scrub;
   const last = lastPassMs === 0 ? '' : `, the last one ended ${new Date(lastPassMs).toISOString()}`;
   const hours = (coverageAgeMs / 3_600_000).toFixed(1);
-  const found = `${damagedSegments} segment(s) damaged, ledger written anew ${ledgerRenewals} time(s)`;
+  const found = `${damagedSegments} segment(s) damaged, ledger written anew ${ledgerRenewals} time(s), ${damagedSnapshots} snapshot(s) damaged`;
+  const isClean = damagedSegments + ledgerRenewals + damagedSnapshots === 0;
   return [
     `${title}  ${state}`,
     `${passes} passes since the start, ${bytesText(bytesRead)} read in ${(busyMs / 1000).toFixed(1)} s of work${last}`,
     ...(passBytesLeft === 0 ? [] : [`a pass is under way, ${bytesText(passBytesLeft)} left`]),
     `every byte was read or first seen within the last ${hours} h`,
-    damagedSegments + ledgerRenewals === 0 ? colours.green('nothing found') : colours.red(found),
+    isClean ? colours.green('nothing found') : colours.red(found),
   ].join('\n');
 }

@@ -16,23 +16,22 @@ export const scrubTimeShareMax = 0.0075;
 
 /** Something that is scrubbed as a whole. */
 export interface ScrubUnit {
-  readonly segmentSeq: number;
+  /** Names it over restarts. */
+  readonly name: string;
   readonly bytes: number;
   /** When it was last found whole, or first seen; milliseconds of the wall clock. */
   readonly verifiedMs: number;
 }
 
 /**
- * The units of a pass, longest unread first: the share that is due anyhow, those that would become too old before the next
+ * The units of a pass, longest unread first, of equal ones in their order: the share that is due anyhow, those that would become too old before the next
  * pass, and so much of the rest that the passes until the oldest is too old are all alike. A clock that was set back makes
  * a unit as fresh as now, never fresher.
  */
 export function unitsOfPass(units: readonly ScrubUnit[], nowMs: number): readonly ScrubUnit[] {
   const aged = units
     .map((unit) => ({ unit, ageMs: Math.max(0, nowMs - unit.verifiedMs) }))
-    .sort(
-      (left, right) => right.ageMs - left.ageMs || left.unit.segmentSeq - right.unit.segmentSeq,
-    );
+    .sort((left, right) => right.ageMs - left.ageMs);
   const totalBytes = units.reduce((sum, { bytes }) => sum + bytes, 0);
   let wantedBytes = Math.ceil(totalBytes * scrubShareMin);
   let reachBytes = 0;

@@ -4,6 +4,7 @@ import type { LogIndex, Term } from '../base/ids.ts';
 import type { Cryptography } from '../ports/cryptography.ts';
 import type { LogStore } from '../storage/log-store.ts';
 import type { RecoveredPartition } from '../storage/log-store-types.ts';
+import type { ScrubSources } from '../storage/scrubber.ts';
 import { SnapshotFolder } from '../storage/snapshot-folder.ts';
 import type { NodeParts } from './node-parts.ts';
 
@@ -11,6 +12,8 @@ import type { NodeParts } from './node-parts.ts';
 export interface SnapshotPlaceParts {
   readonly folder: SnapshotFolder;
   readonly cryptography: Cryptography;
+  /** Reads them back now and then. */
+  readonly scrub: ScrubSources;
 }
 
 /** A replica that was found or created, with the folder of its snapshots. */
@@ -71,7 +74,10 @@ async function openFolder(
     clock,
   });
   await folder.open();
-  return { recovered: withCommitOf(folder, recovered), snapshots: { folder, cryptography } };
+  return {
+    recovered: withCommitOf(folder, recovered),
+    snapshots: { folder, cryptography, scrub: store.scrub },
+  };
 }
 
 /** A snapshot holds committed entries only: where the log has its last one, everything up to there is committed. */

@@ -24,6 +24,8 @@ import {
   selfLife,
   termAt,
 } from '../raft/index.ts';
+import type { ScrubSources } from '../storage/scrubber.ts';
+import { isSamePlace } from '../codec/snapshot-manifest.ts';
 import type { SnapshotFolder, SnapshotManifest } from '../storage/snapshot-folder.ts';
 import { noInstallation, type InstallStatus } from './install-desk.ts';
 import type { NodeLimits } from './limits.ts';
@@ -32,6 +34,7 @@ import type { QuarantineDesk } from './quarantine-desk.ts';
 import type { Replica } from './replica.ts';
 import { SnapshotPace } from './snapshot-pace.ts';
 import { SnapshotParts } from './snapshot-parts.ts';
+import { scrubbedSnapshots } from './snapshot-scrub.ts';
 import type { SnapshotRequest, SnapshotResponse, SnapshotWords } from './snapshot-server.ts';
 
 /** One snapshot on this node. @public */
@@ -70,6 +73,7 @@ export interface SnapshotStatus {
 export interface SnapshotDeskOptions {
   readonly replica: Replica;
   readonly folder: SnapshotFolder;
+  readonly scrub: ScrubSources;
   readonly links: PeerLinks;
   readonly clock: Clock;
   readonly observer: Observer;
@@ -98,6 +102,9 @@ export class SnapshotDesk implements SnapshotWords {
   readonly #pace: SnapshotPace;
   /** The newest snapshot of which this process knows that it is good. */
   #good: SnapshotManifest | undefined;
+  /** What the scrub found bad: it goes once there is a good one. */
+  #bad: readonly SnapshotManifest[] = [];
+  readonly #endScrub: () => void;
   #taking: Promise<SnapshotManifest> | undefined;
   #takingBytes = 0;
   #isTidying = false;
@@ -112,6 +119,12 @@ export class SnapshotDesk implements SnapshotWords {
     const { replica, limits, clock } = options;
     const { state } = replica;
     this.#pace = new SnapshotPace({ replica, limits, clock });
+    const { folder, scrub } = options;
+    this.#endScrub = scrub.add(() =>
+      scrubbedSnapshots(folder, replica.partitionId, (manifest, reason) => {
+        this.#foundBad(manifest, reason);
+      }),
+    );
     this.#parts = new SnapshotParts(options, {
       members: () => this.#members(),
       need: () => this.#need(),
@@ -148,7 +161,9 @@ export class SnapshotDesk implements SnapshotWords {
     const nowMs = this.#options.clock.monotonicMs();
     if (nowMs < this.#nextReviewMs) return;
     this.#nextReviewMs = nowMs + reviewMs;
-    if (this.#taking === undefined && this.#isSound && this.#pace.isDue()) void this.#takeQuietly();
+    const isDue = this.#pace.isDue() || (this.#mustReplace && this.#pace.mayTry());
+    if (this.#taking === undefined && this.#isSound && isDue) void this.#takeQuietly();
+    if (this.#bad.length > 0 && !this.#mustReplace) void this.#removeBad();
     this.#compact();
   }
 
@@ -193,6 +208,7 @@ export class SnapshotDesk implements SnapshotWords {
 
   async #close(): Promise<void> {
     this.#isClosed = true;
+    this.#endScrub();
     this.#cancelTimer?.();
     const ended = Promise.allSettled([this.#parts.close(), this.#taking]);
     const waited = new Promise<void>((resolve) => {
@@ -333,6 +349,34 @@ export class SnapshotDesk implements SnapshotWords {
       if (!this.#isClosed) observer.emit({ level: 'warn', kind: 'snapshotNotRemoved', fields });
     } finally {
       this.#isTidying = false;
+    }
+  }
+
+  /** Nothing good is left of what the scrub read: the machine writes its state again, if it is whole. */
+  get #mustReplace(): boolean {
+    return this.#bad.length > 0 && this.#good === undefined;
+  }
+
+  #foundBad(manifest: SnapshotManifest, reason: string): void {
+    if (this.#isClosed) return;
+    this.#emitUnreadable(reason, manifest);
+    // The log begins behind no other entry until there is a good one.
+    if (this.#good !== undefined && isSamePlace(this.#good, manifest)) this.#good = undefined;
+    this.#bad = [...this.#bad, manifest];
+  }
+
+  async #removeBad(): Promise<void> {
+    const { folder, observer } = this.#options;
+    const bad = this.#bad;
+    this.#bad = [];
+    try {
+      // Where the good one stands now, the bad one was written over.
+      for (const manifest of bad)
+        if (this.#good !== undefined && !isSamePlace(this.#good, manifest))
+          await folder.remove(manifest);
+    } catch (error) {
+      const fields = { ...this.#fields, message: messageOf(error) };
+      if (!this.#isClosed) observer.emit({ level: 'warn', kind: 'snapshotNotRemoved', fields });
     }
   }
 

@@ -120,6 +120,8 @@ export interface ScrubStatistics {
   readonly damagedSegments: number;
   /** How often the ledger was written anew because a copy of something in it was bad. */
   readonly ledgerRenewals: number;
+  /** Snapshots that were found damaged. */
+  readonly damagedSnapshots: number;
 }
 
 /** Receives completions, in order. */

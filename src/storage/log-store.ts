@@ -53,7 +53,7 @@ import { ReplicaBirths } from './replica-births.ts';
 import type { ReplicaToCreate } from './replica-files.ts';
 import { ReplicaRegistry } from './replica-registry.ts';
 import { scrubberOf } from './scrub-segments.ts';
-import type { NodeScrub } from './scrubber.ts';
+import type { NodeScrub, ScrubSources } from './scrubber.ts';
 import type { SegmentReader } from './segment-reader.ts';
 import type { SegmentReserve } from './segment-reserve.ts';
 
@@ -65,7 +65,7 @@ export class LogStore implements PartitionLogOwner {
   /** Keys of this directory: what they seal, and how they are changed. */
   readonly keyDesk: JournalKeyDesk;
   /** Reads everything back in the background. */
-  readonly scrub: NodeScrub;
+  readonly scrub: NodeScrub & ScrubSources;
   readonly #options: LogStoreOptions;
   readonly #limits: LogStoreLimits;
   readonly #lock: DirectoryLock;

@@ -90,7 +90,7 @@ async function openWatched(
   const startedMs = clock.monotonicMs();
   const folder = walFolder(directory);
   const keys = await JournalKeys.open({ ...options, folder });
-  const recovery = await recover({ fileSystem, directory, clusterId, nodeId, keys });
+  const recovery = await recover({ fileSystem, directory, clusterId, nodeId, keys, clock });
   await fileSystem.makeDirectory(folder);
   await removeRewritings(fileSystem, folder);
   await watch.reserve.open();

@@ -14,7 +14,8 @@ import {
   segmentFileName,
   segmentSeqOfFileName,
 } from '../codec/segment-format.ts';
-import { judgeReplica } from '../policy/scrub.ts';
+import { judgeDamage, judgeReplica, repairDelayMs } from '../policy/scrub.ts';
+import type { Clock } from '../ports/clock.ts';
 import type { FileSystem } from '../ports/file-system.ts';
 import { configurationOfFrame } from '../codec/system-entry.ts';
 import { ledgerFileName } from './durability-ledger.ts';
@@ -62,6 +63,7 @@ interface Place {
   readonly clusterId: ClusterId;
   readonly nodeId: NodeId;
   readonly keys: JournalKeys;
+  readonly clock: Clock;
 }
 
 interface Tally {
@@ -72,6 +74,16 @@ interface Tally {
   /** Blocks at or before coverage that are bad, of the segments that were read whole. */
   damagedBlocks: number;
   journalEndedAt: string;
+}
+
+/** What the journal gave. */
+interface JournalRead {
+  readonly logs: ReadonlyMap<PartitionId, RecoveredLog>;
+  readonly segments: readonly RecoveredSegment[];
+  readonly emptySegmentSeqs: readonly number[];
+  readonly tally: Tally;
+  /** Places at or before coverage where good blocks hold no good frame. */
+  readonly badFrames: number;
 }
 
 /** Folder of the journal and the ledger. */
@@ -87,34 +99,11 @@ export async function recover(place: Place): Promise<Recovery> {
   const replay = await readLedger(place, names, registry);
   if (found === undefined) refuseForgottenReplicas(place, replay);
   await checkReplicaFiles(place, registry);
-  const logs = new Map<PartitionId, RecoveredLog>();
-  for (const replica of registry.replicas)
-    logs.set(replica.partitionId, new RecoveredLog(replica, replay.image.row(replica.partitionId)));
-  const tally: Tally = {
-    segmentsRead: 0,
-    blocksRead: 0,
-    framesRead: 0,
-    framesKeptBehindCoverage: 0,
-    damagedBlocks: 0,
-    journalEndedAt: 'no segment',
-  };
-  const segments: RecoveredSegment[] = [];
-  const emptySegmentSeqs: number[] = [];
-  const rows = [...replay.image.segments.values()].sort(
-    (left, right) => left.segmentSeq - right.segmentSeq,
-  );
-  for (const row of rows) {
-    const segment = await readSegment({
-      place,
-      names,
-      row,
-      coverage: replay.image.coverage,
-      logs,
-      tally,
-    });
-    if (segment.endOffset > blockOffset(0)) segments.push(segment);
-    else emptySegmentSeqs.push(segment.segmentSeq);
-  }
+  const { logs, segments, emptySegmentSeqs, tally } = await readJournal(place, {
+    names,
+    registry,
+    image: replay.image,
+  });
   const partitions = [...logs.values()].map((log) => recoveredPartition(log, replay.fault));
   const known = [
     0,
@@ -147,6 +136,58 @@ export async function recover(place: Place): Promise<Recovery> {
       doubts,
     },
   };
+}
+
+interface JournalToRead {
+  readonly names: readonly string[];
+  readonly registry: NodeRegistry;
+  readonly image: LedgerImage;
+}
+
+/** Entries that are missing where good blocks hold a bad frame are missing only when they are so each time (SCR-4). */
+async function readJournal(place: Place, journal: JournalToRead): Promise<JournalRead> {
+  for (let reads = 1; ; reads++) {
+    const read = await readSegments(place, journal);
+    const isLost = [...read.logs.values()].some((log) => missingOf(log.pieces(), log).length > 0);
+    const verdict = judgeDamage({ isCovered: true, isTagRight: read.badFrames > 0, reads });
+    if (!isLost || verdict !== 'tryAgain') return read;
+    await new Promise<void>((resolve) => {
+      place.clock.setTimer(repairDelayMs(reads - 1), resolve);
+    });
+  }
+}
+
+async function readSegments(
+  place: Place,
+  { names, registry, image }: JournalToRead,
+): Promise<JournalRead> {
+  const logs = new Map<PartitionId, RecoveredLog>();
+  for (const replica of registry.replicas)
+    logs.set(replica.partitionId, new RecoveredLog(replica, image.row(replica.partitionId)));
+  const tally: Tally = {
+    segmentsRead: 0,
+    blocksRead: 0,
+    framesRead: 0,
+    framesKeptBehindCoverage: 0,
+    damagedBlocks: 0,
+    journalEndedAt: 'no segment',
+  };
+  let badFrames = 0;
+  const onBadFrame = (): void => {
+    badFrames++;
+  };
+  const segments: RecoveredSegment[] = [];
+  const emptySegmentSeqs: number[] = [];
+  const rows = [...image.segments.values()].sort(
+    (left, right) => left.segmentSeq - right.segmentSeq,
+  );
+  for (const row of rows) {
+    const { coverage } = image;
+    const segment = await readSegment({ place, names, row, coverage, logs, tally, onBadFrame });
+    if (segment.endOffset > blockOffset(0)) segments.push(segment);
+    else emptySegmentSeqs.push(segment.segmentSeq);
+  }
+  return { logs, segments, emptySegmentSeqs, tally, badFrames };
 }
 
 async function ownRegistry(place: Place): Promise<NodeRegistry | undefined> {
@@ -228,6 +269,8 @@ interface SegmentToRead {
   readonly coverage: JournalPosition;
   readonly logs: ReadonlyMap<PartitionId, RecoveredLog>;
   readonly tally: Tally;
+  /** Called for each bad frame at or before coverage. */
+  readonly onBadFrame: () => void;
 }
 
 async function readSegment(options: SegmentToRead): Promise<RecoveredSegment> {
@@ -294,6 +337,7 @@ async function scanned({
   coverage,
   logs,
   tally,
+  onBadFrame,
 }: SegmentToRead): Promise<RecoveredSegment> {
   const { segmentSeq } = row;
   const isCoverageHere = coverage.segmentSeq === segmentSeq;
@@ -310,7 +354,10 @@ async function scanned({
     closedEnd: row.endOffset,
     badSectors: 'damage',
     onDamagedBlock: () => rows.interrupt(),
-    onBadFrame: () => rows.interrupt(),
+    onBadFrame: ({ block }) => {
+      rows.interrupt();
+      if (blockOffset(block + 1) <= coveredEnd) onBadFrame();
+    },
     onFrame: (frame) => {
       const run = rowOf(frame);
       const log = logs.get(run.partitionId);

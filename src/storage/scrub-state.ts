@@ -8,7 +8,7 @@ import type { FileSystem } from '../ports/file-system.ts';
 /** What is remembered. */
 export interface ScrubState {
   /** When each unit was last read, milliseconds of the wall clock. */
-  readonly verifiedMs: ReadonlyMap<number, number>;
+  readonly verifiedMs: ReadonlyMap<string, number>;
   /** Since when it pauses. */
   readonly pausedSinceMs: number | undefined;
 }
@@ -26,9 +26,7 @@ export async function readScrubState(fileSystem: FileSystem, folder: string): Pr
       (row): row is [string, number] => typeof row[1] === 'number',
     );
     return {
-      verifiedMs: new Map(
-        rows.flatMap(([name, ms]) => (name === pausedName ? [] : [[Number(name), ms] as const])),
-      ),
+      verifiedMs: new Map(rows.filter(([name]) => name !== pausedName)),
       pausedSinceMs: rows.find(([name]) => name === pausedName)?.[1],
     };
   } catch {

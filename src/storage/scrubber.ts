@@ -1,5 +1,5 @@
 /**
- * Reads the journal and the ledger back in the background, so that damage is found while other replicas, or the memory of
+ * Reads the journal, the ledger and snapshots back in the background, so that damage is found while other replicas, or the memory of
  * this process, still have the data (specification §5.4). When it read what, and whether an operator made it pause, is kept
  * in `wal/scrub.json`, so that starts do not make it begin from the front each time; the file is written after each pass.
  */
@@ -7,6 +7,7 @@ import { messageOf } from '../base/errors.ts';
 import { restMsAfter, scrubIntervalMs, unitsOfPass, type ScrubUnit } from '../policy/scrub-pace.ts';
 import { judgeDamage, repairDelayMs } from '../policy/scrub.ts';
 import type { CancelTimer, Clock } from '../ports/clock.ts';
+import { segmentFileName } from '../codec/segment-format.ts';
 import type { FileSystem } from '../ports/file-system.ts';
 import type { Observer } from '../ports/observer.ts';
 import { closedError } from './chain-failure.ts';
@@ -36,6 +37,23 @@ export interface ScrubberOptions extends Omit<SegmentToCheck, keyof ScrubSegment
   readonly renewLedger: () => Promise<void>;
 }
 
+/** Something beside journal and ledger that is read back as a whole. */
+export interface ScrubbedFile {
+  /** Names it over restarts, and no number. */
+  readonly name: string;
+  readonly bytes: number;
+  /** Reads it, at that pace, unless the pace ends it. Why it is bad, or `undefined`; it may be gone by then. */
+  readonly check: (pace: () => Promise<boolean>) => Promise<string | undefined>;
+  /** It was bad as often as it was read. */
+  readonly damaged: (reason: string) => void;
+}
+
+/** Where the scrub hears of what else there is. */
+export interface ScrubSources {
+  /** From now on what `files` names is read as well, until the answer is called. */
+  add(files: () => readonly ScrubbedFile[]): () => void;
+}
+
 /** The scrub of a node's data directory, to be looked at and paused. @public */
 export interface NodeScrub {
   /** How it stands. */
@@ -57,18 +75,20 @@ export interface ScrubStatus extends ScrubStatistics {
   readonly pausedSinceMs: number | undefined;
 }
 
-/** The ledger among the units of a pass; segments begin with 1. */
-const ledgerUnit = 0;
+/** The ledger among the units of a pass; segments are numbered from 1. */
+const ledgerUnit = '0';
 /** The first pass waits for a start to be over. */
 const firstPassMs = 10 * 60 * 1000;
 
 /** See the file comment. */
-export class Scrubber implements NodeScrub {
+export class Scrubber implements NodeScrub, ScrubSources {
   readonly #options: ScrubberOptions;
-  /** When each segment was last read; those that are gone are forgotten after each pass. */
-  #verified = new Map<number, number>();
-  readonly #damaged = new Set<number>();
+  /** When each unit was last read; those that are gone are forgotten after each pass. */
+  #verified = new Map<string, number>();
+  readonly #sources = new Set<() => readonly ScrubbedFile[]>();
+  readonly #damaged = new Set<string>();
   #ledgerRenewals = 0;
+  #damagedSnapshots = 0;
   #pausedSinceMs: number | undefined;
   #resumed: (() => void) | undefined;
   #loaded: Promise<void> | undefined;
@@ -103,6 +123,14 @@ export class Scrubber implements NodeScrub {
       coverageAgeMs: ages.reduce((oldest, age) => Math.max(oldest, age), 0),
       damagedSegments: this.#damaged.size,
       ledgerRenewals: this.#ledgerRenewals,
+      damagedSnapshots: this.#damagedSnapshots,
+    };
+  }
+
+  add(files: () => readonly ScrubbedFile[]): () => void {
+    this.#sources.add(files);
+    return () => {
+      this.#sources.delete(files);
     };
   }
 
@@ -196,17 +224,28 @@ export class Scrubber implements NodeScrub {
 
   #units(nowMs: number): readonly ScrubUnit[] {
     const { segments, ledger } = this.#options;
-    const units = [{ segmentSeq: ledgerUnit, endOffset: ledger().endOffset }, ...segments()];
-    return units.map(({ segmentSeq, endOffset }) => {
-      const verifiedMs = this.#verified.get(segmentSeq) ?? nowMs;
-      return { segmentSeq, bytes: endOffset, verifiedMs };
+    const units = [
+      { name: ledgerUnit, bytes: ledger().endOffset },
+      ...segments().map(({ segmentSeq, endOffset }) => ({
+        name: `${segmentSeq}`,
+        bytes: endOffset,
+      })),
+      ...this.#files(),
+    ];
+    return units.map(({ name, bytes }) => {
+      const verifiedMs = this.#verified.get(name) ?? nowMs;
+      return { name, bytes, verifiedMs };
     });
   }
 
+  #files(): readonly ScrubbedFile[] {
+    return [...this.#sources].flatMap((files) => files());
+  }
+
   /** What was never read counts from when it was first seen; what is gone is forgotten. */
-  #noteUnits(): Map<number, number> {
+  #noteUnits(): Map<string, number> {
     const units = this.#units(this.#options.clock.wallMs());
-    this.#verified = new Map(units.map((unit) => [unit.segmentSeq, unit.verifiedMs]));
+    this.#verified = new Map(units.map((unit) => [unit.name, unit.verifiedMs]));
     return this.#verified;
   }
 
@@ -220,31 +259,53 @@ export class Scrubber implements NodeScrub {
     const known = this.#units(nowMs);
     const units = this.#wantsAll ? known : unitsOfPass(known, nowMs);
     this.#wantsAll = false;
+    const files = new Map(this.#files().map((file) => [file.name, file]));
     let bytesLeft = units.reduce((sum, { bytes }) => sum + bytes, 0);
-    for (const { segmentSeq, bytes } of units) {
+    for (const { name, bytes } of units) {
       this.#passBytesLeft = bytesLeft;
       bytesLeft -= bytes;
-      if (segmentSeq === ledgerUnit) {
-        if (await this.#checkLedger()) present.set(ledgerUnit, clock.wallMs());
-        if (this.#isStopped) return;
-        continue;
-      }
-      const segment = this.#options.segments().find((row) => row.segmentSeq === segmentSeq);
-      if (segment === undefined) continue;
-      const damage = await this.#check(segment);
+      const file = files.get(name);
+      let isRead: boolean;
+      if (file !== undefined) isRead = await this.#checkFile(file);
+      else if (name === ledgerUnit) isRead = await this.#checkLedger();
+      else isRead = await this.#checkSegment(name);
       if (this.#isStopped) return;
-      if (damage === 'unreadable') continue;
-      this.#bytesRead += segment.endOffset;
-      present.set(segmentSeq, clock.wallMs());
-      if (damage === undefined) this.#damaged.delete(segmentSeq);
-      else {
-        this.#damaged.add(segmentSeq);
-        this.#options.onDamage(damage);
-      }
+      if (isRead) present.set(name, clock.wallMs());
     }
     this.#passes++;
     this.#lastPassMs = clock.wallMs();
     await this.#save();
+  }
+
+  /** Whether a segment was read; what is bad in it is told. One that is gone is passed over. */
+  async #checkSegment(name: string): Promise<boolean> {
+    const segment = this.#options.segments().find(({ segmentSeq }) => `${segmentSeq}` === name);
+    if (segment === undefined) return false;
+    const damage = await this.#thrice(segmentFileName(segment.segmentSeq), (pace) =>
+      checkSegment({ ...this.#options, ...segment, pace }),
+    );
+    if (damage === 'unreadable' || this.#isStopped) return false;
+    this.#bytesRead += segment.endOffset;
+    if (damage === undefined) this.#damaged.delete(name);
+    else {
+      this.#damaged.add(name);
+      this.#options.onDamage(damage);
+    }
+    return true;
+  }
+
+  async #checkFile(file: ScrubbedFile): Promise<boolean> {
+    const damage = await this.#thrice(file.name, async (pace) => {
+      const reason = await file.check(pace);
+      return reason === undefined ? undefined : { reason };
+    });
+    if (damage === 'unreadable' || this.#isStopped) return false;
+    this.#bytesRead += file.bytes;
+    if (damage !== undefined) {
+      this.#damagedSnapshots++;
+      file.damaged(damage.reason);
+    }
+    return true;
   }
 
   /** Whether the ledger was read; where a copy of something in it is bad, it is written anew. */
@@ -275,18 +336,21 @@ export class Scrubber implements NodeScrub {
   }
 
   /** Damage must be there as often as it is read (SCR-4); one whose disk does not answer is left to the next pass. */
-  async #check(segment: ScrubSegment): Promise<SegmentDamage | 'unreadable' | undefined> {
+  async #thrice<Damage extends object>(
+    name: string,
+    check: (pace: () => Promise<boolean>) => Promise<Damage | undefined>,
+  ): Promise<Damage | 'unreadable' | undefined> {
     const { clock, observer } = this.#options;
-    const { segmentSeq } = segment;
     for (let reads = 1; ; reads++) {
-      let damage: SegmentDamage | undefined;
+      let damage: Damage | undefined;
       const pace = this.#pace();
       try {
         // One read after the other by its nature.
-        damage = await checkSegment({ ...this.#options, ...segment, pace });
+        damage = await check(pace);
         await pace();
       } catch (error) {
-        const fields = { segmentSeq, message: messageOf(error) };
+        if (this.#isStopped) return undefined;
+        const fields = { file: name, message: messageOf(error) };
         observer.emit({ level: 'warn', kind: 'scrubFailed', fields });
         return 'unreadable';
       }

@@ -205,6 +205,66 @@ describe('a log begins behind a snapshot, and none can be read', () => {
   });
 });
 
+describe('the background scrub finds a snapshot that cannot be read', () => {
+  async function scrubbed(
+    cluster: ScenarioCluster,
+    id: NodeId,
+    ready: () => boolean,
+  ): Promise<void> {
+    await cluster.settle(cluster.node(id).scrub.start());
+    await cluster.until('it is seen to', ready, 60_000);
+    const { damagedSnapshots } = await cluster.settle(cluster.node(id).scrub.status());
+    expect(damagedSnapshots).toBe(1);
+    expect(cluster.eventsOf(id, 'snapshotUnreadable').length).toBeGreaterThan(0);
+  }
+
+  test('of the only replica, whose log begins behind it: the machine writes another one in time', async () => {
+    const cluster = await ScenarioCluster.start(398, 1);
+    const [only] = cluster.nodeIds as [NodeId];
+    await write(cluster, only, 'first');
+    const index = await compact(cluster, [only]);
+    await write(cluster, only, 'second');
+    spoilSnapshot(cluster, only, { index });
+
+    await scrubbed(cluster, only, () => snapshotsOn(cluster, only).every((place) => place > index));
+    expect(snapshotsOn(cluster, only)).toHaveLength(1);
+    cluster.crash(only);
+    cluster.start(only);
+    await cluster.untilLeader();
+
+    expect(await cluster.settle(cluster.read(only, 'k0'))).toBe('second');
+    expect(cluster.eventsOf(only, 'snapshotMissing')).toEqual([]);
+  });
+
+  test('of the state as it is: it is written again at its place', async () => {
+    const cluster = await ScenarioCluster.start(399, 1);
+    const [only] = cluster.nodeIds as [NodeId];
+    await write(cluster, only, 'first');
+    const index = await compact(cluster, [only]);
+    spoilSnapshot(cluster, only, { index });
+
+    const taken = (): number => cluster.eventsOf(only, 'snapshotTaken').length;
+    await scrubbed(cluster, only, () => taken() === 2);
+    await cluster.advance(5_000);
+    expect(snapshotsOn(cluster, only)).toEqual([index]);
+    cluster.crash(only);
+    cluster.start(only);
+    await cluster.untilLeader();
+
+    expect(await cluster.settle(cluster.read(only, 'k0'))).toBe('first');
+  });
+
+  test('while a newer one is good: it goes, and nothing else happens', async () => {
+    const { cluster, leader, older, newer } = await withTwo(400);
+    spoilSnapshot(cluster, leader, { index: older });
+
+    await scrubbed(cluster, leader, () => snapshotsOn(cluster, leader).length === 1);
+
+    expect(snapshotsOn(cluster, leader)).toEqual([newer]);
+    expect(cluster.eventsOf(leader, 'snapshotTaken')).toHaveLength(2);
+  });
+});
+
 describe('a snapshot that contradicts what a replica knows to be committed', () => {
   test('is refused, and one of another member that does not is taken', async () => {
     const cluster = await ScenarioCluster.start(397);

@@ -5,11 +5,12 @@ import { present } from '../../src/base/assert.ts';
 import { logIndex } from '../../src/base/ids.ts';
 import type { PartitionLog } from '../../src/storage/partition-log.ts';
 import { segmentFileName } from '../../src/codec/segment-format.ts';
+import { simTask } from '../../src/testing/sim-scheduler.ts';
 import { frames } from './model-frames.ts';
 import { StoreWorld } from './store-world.ts';
 
-/** A store whose blocks are right and hold a frame that is not. */
-async function withWrongFrame(): Promise<{
+/** A store whose blocks are right and hold a frame that is not, unless it shall be. */
+async function withWrongFrame(isWrong = true): Promise<{
   readonly world: StoreWorld;
   readonly log: PartitionLog;
 }> {
@@ -20,7 +21,7 @@ async function withWrongFrame(): Promise<{
   const { id } = present(world.partitions[0], 'a partition');
   const log = present(world.store?.partition(id), 'a log');
   const batch = frames(id, [{ index: 1, term: 0, payload: 'as it was meant' }]);
-  batch.bytes[60] = (batch.bytes[60] ?? 0) ^ 1;
+  if (isWrong) batch.bytes[60] = (batch.bytes[60] ?? 0) ^ 1;
   log.append(batch, 1);
   world.store?.flush();
   await world.run(50);
@@ -40,6 +41,36 @@ test('a wrong frame in right blocks is read three times before it counts as dama
   });
   // One second, then two.
   expect(world.scheduler.nowMs - startedMs).toBeGreaterThanOrEqual(3_000);
+});
+
+test('a start reads it three times as well', async () => {
+  const { world } = await withWrongFrame();
+  world.crash('powerLoss');
+  const startedMs = world.scheduler.nowMs;
+
+  await world.open();
+
+  expect(world.scheduler.nowMs - startedMs).toBeGreaterThanOrEqual(3_000);
+  expect(world.store?.recovered[0]).toMatchObject({
+    quarantine: { missing: [{ firstIndex: 1, lastIndex: 1 }] },
+  });
+});
+
+test('a frame that is right when a start reads it again is no damage', async () => {
+  const [wrong, right] = [await withWrongFrame(), await withWrongFrame(false)];
+  const path = `/data/wal/${segmentFileName(1)}`;
+  for (const { world } of [wrong, right]) world.crash('powerLoss');
+  const other = present(right.world.disk.find(path), 'a segment');
+  const bytes = other.read(0, other.sizeBytes, 'cache').slice();
+  const own = present(wrong.world.disk.find(path), 'a segment');
+  const mend = simTask(undefined, 0, () => {
+    own.write(0, bytes);
+  });
+  wrong.world.scheduler.schedule(1_500, mend);
+
+  await wrong.world.open();
+
+  expect(wrong.world.store?.recovered[0]).toMatchObject({ quarantine: undefined, lastIndex: 1 });
 });
 
 test('a store that is closed between two of these reads reads no more', async () => {
