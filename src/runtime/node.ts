@@ -280,7 +280,7 @@ export class ClustorNode {
       links: this.#links,
       seed: entropy.uint32(),
       ticks: this.#ticks,
-      ledgerSeq: store.statistics().ledgerSequence,
+      ledgerSeq: store.ledgerSequence,
       ...leavesOf(this.#parts),
       listener: {
         roleChanged: (changed) => {

@@ -188,10 +188,9 @@ export class QuarantineDesk {
     if (this.#asked !== undefined) {
       if (this.#asked.member.nodeId !== nodeId) return;
       this.#asked = undefined;
-      // A link that comes and goes does not keep the others from being asked.
+      // A link that comes and goes does not keep the others from being asked, nor a round from its end.
       this.#memberAt++;
-    }
-    this.#refusals = 0;
+    } else this.#refusals = 0;
     this.#next();
   }
 

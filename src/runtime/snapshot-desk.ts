@@ -34,7 +34,7 @@ import type { QuarantineDesk } from './quarantine-desk.ts';
 import type { Replica } from './replica.ts';
 import { SnapshotPace } from './snapshot-pace.ts';
 import { SnapshotParts } from './snapshot-parts.ts';
-import { scrubbedSnapshots } from './snapshot-scrub.ts';
+import { SnapshotScrub } from './snapshot-scrub.ts';
 import type { SnapshotRequest, SnapshotResponse, SnapshotWords } from './snapshot-server.ts';
 
 /** One snapshot on this node. @public */
@@ -102,9 +102,7 @@ export class SnapshotDesk implements SnapshotWords {
   readonly #pace: SnapshotPace;
   /** The newest snapshot of which this process knows that it is good. */
   #good: SnapshotManifest | undefined;
-  /** What the scrub found bad: it goes once there is a good one. */
-  #bad: readonly SnapshotManifest[] = [];
-  readonly #endScrub: () => void;
+  readonly #scrub: SnapshotScrub;
   #taking: Promise<SnapshotManifest> | undefined;
   #takingBytes = 0;
   #isTidying = false;
@@ -119,12 +117,18 @@ export class SnapshotDesk implements SnapshotWords {
     const { replica, limits, clock } = options;
     const { state } = replica;
     this.#pace = new SnapshotPace({ replica, limits, clock });
-    const { folder, scrub } = options;
-    this.#endScrub = scrub.add(() =>
-      scrubbedSnapshots(folder, replica.partitionId, (manifest, reason) => {
-        this.#foundBad(manifest, reason);
-      }),
-    );
+    this.#scrub = new SnapshotScrub({
+      folder: options.folder,
+      scrub: options.scrub,
+      partitionId: replica.partitionId,
+      good: () => this.#good,
+      foundBad: (manifest, reason) => {
+        this.#emitUnreadable(reason, manifest);
+        // The log begins behind no other entry until there is a good one.
+        if (this.#good !== undefined && isSamePlace(this.#good, manifest)) this.#good = undefined;
+      },
+      notRemoved: this.#emitNotRemoved.bind(this),
+    });
     this.#parts = new SnapshotParts(options, {
       members: () => this.#members(),
       need: () => this.#need(),
@@ -161,9 +165,9 @@ export class SnapshotDesk implements SnapshotWords {
     const nowMs = this.#options.clock.monotonicMs();
     if (nowMs < this.#nextReviewMs) return;
     this.#nextReviewMs = nowMs + reviewMs;
-    const isDue = this.#pace.isDue() || (this.#mustReplace && this.#pace.mayTry());
+    const isDue = this.#pace.isDue() || (this.#scrub.mustReplace && this.#pace.mayTry());
     if (this.#taking === undefined && this.#isSound && isDue) void this.#takeQuietly();
-    if (this.#bad.length > 0 && !this.#mustReplace) void this.#removeBad();
+    this.#scrub.review();
     this.#compact();
   }
 
@@ -208,7 +212,7 @@ export class SnapshotDesk implements SnapshotWords {
 
   async #close(): Promise<void> {
     this.#isClosed = true;
-    this.#endScrub();
+    this.#scrub.close();
     this.#cancelTimer?.();
     const ended = Promise.allSettled([this.#parts.close(), this.#taking]);
     const waited = new Promise<void>((resolve) => {
@@ -333,9 +337,11 @@ export class SnapshotDesk implements SnapshotWords {
 
   /** Removes snapshots that nothing rests on: what the log begins behind is durable by then. */
   async #tidy(good: SnapshotManifest): Promise<void> {
-    const { replica, folder, observer } = this.#options;
+    const { replica, folder } = this.#options;
     const { durableBaseIndex } = replica.log;
-    const usable = folder.published.filter(({ index }) => index <= good.index);
+    const usable = folder.published.filter(
+      (manifest) => manifest.index <= good.index && !this.#scrub.isBad(manifest),
+    );
     const kept = usable.at(-snapshotsKept)?.index ?? 0;
     const below = Math.min(good.index, Math.max(kept, durableBaseIndex)) as LogIndex;
     const gone = usable.filter(({ index }) => index < below);
@@ -345,38 +351,9 @@ export class SnapshotDesk implements SnapshotWords {
     try {
       await folder.removeBelow(below);
     } catch (error) {
-      const fields = { ...this.#fields, message: messageOf(error) };
-      if (!this.#isClosed) observer.emit({ level: 'warn', kind: 'snapshotNotRemoved', fields });
+      this.#emitNotRemoved(error);
     } finally {
       this.#isTidying = false;
-    }
-  }
-
-  /** Nothing good is left of what the scrub read: the machine writes its state again, if it is whole. */
-  get #mustReplace(): boolean {
-    return this.#bad.length > 0 && this.#good === undefined;
-  }
-
-  #foundBad(manifest: SnapshotManifest, reason: string): void {
-    if (this.#isClosed) return;
-    this.#emitUnreadable(reason, manifest);
-    // The log begins behind no other entry until there is a good one.
-    if (this.#good !== undefined && isSamePlace(this.#good, manifest)) this.#good = undefined;
-    this.#bad = [...this.#bad, manifest];
-  }
-
-  async #removeBad(): Promise<void> {
-    const { folder, observer } = this.#options;
-    const bad = this.#bad;
-    this.#bad = [];
-    try {
-      // Where the good one stands now, the bad one was written over.
-      for (const manifest of bad)
-        if (this.#good !== undefined && !isSamePlace(this.#good, manifest))
-          await folder.remove(manifest);
-    } catch (error) {
-      const fields = { ...this.#fields, message: messageOf(error) };
-      if (!this.#isClosed) observer.emit({ level: 'warn', kind: 'snapshotNotRemoved', fields });
     }
   }
 
@@ -472,6 +449,12 @@ export class SnapshotDesk implements SnapshotWords {
     );
     const isLeader = ({ nodeId }: Member): boolean => nodeId === leaderNodeId;
     return [...others.filter(isLeader), ...others.filter((member) => !isLeader(member))];
+  }
+
+  #emitNotRemoved(error: unknown): void {
+    const fields = { ...this.#fields, message: messageOf(error) };
+    if (!this.#isClosed)
+      this.#options.observer.emit({ level: 'warn', kind: 'snapshotNotRemoved', fields });
   }
 
   #emitUnreadable(reason: unknown, manifest?: SnapshotManifest): void {

@@ -120,7 +120,7 @@ export interface ScrubStatistics {
   readonly damagedSegments: number;
   /** How often the ledger was written anew because a copy of something in it was bad. */
   readonly ledgerRenewals: number;
-  /** Snapshots that were found damaged. */
+  /** Snapshots that are there, with damage when they were last read. */
   readonly damagedSnapshots: number;
 }
 

@@ -245,6 +245,11 @@ export class LogStore implements PartitionLogOwner {
     return this.#chains.unfinishedMs;
   }
 
+  /** The newest flush of the ledger that is synced. */
+  get ledgerSequence(): number {
+    return this.#ledger.syncedFlushSeq;
+  }
+
   /** Counters for status and metrics. */
   statistics(): LogStoreStatistics {
     return storeStatistics({
@@ -276,11 +281,10 @@ export class LogStore implements PartitionLogOwner {
   }
 
   enqueueHardState(log: PartitionLog, hardState: HardState): void {
-    const durabilityModeEpoch = this.#image.row(log.partitionId).durabilityModeEpoch;
-    this.#pushRecord(
-      { kind: 'hardState', partitionId: log.partitionId, ...hardState, durabilityModeEpoch },
-      { log, hardState },
-    );
+    const { partitionId } = log;
+    const { durabilityModeEpoch } = this.#image.row(partitionId);
+    const record = { kind: 'hardState', partitionId, ...hardState, durabilityModeEpoch } as const;
+    this.#pushRecord(record, { log, hardState });
   }
 
   enqueueDoubt(log: PartitionLog, reason: string, done: () => void): void {
@@ -289,10 +293,9 @@ export class LogStore implements PartitionLogOwner {
   }
 
   enqueueDurabilityMode(log: PartitionLog, change: DurabilityModeChange): void {
-    const { partitionId } = log;
     // What is replayed after a start stands in the ledger already.
-    if (change.epoch <= this.#image.row(partitionId).durabilityModeEpoch) return;
-    this.#pushRecord({ kind: 'durabilityTransition', partitionId, ...change });
+    if (change.epoch <= this.#image.row(log.partitionId).durabilityModeEpoch) return;
+    this.#pushRecord({ kind: 'durabilityTransition', partitionId: log.partitionId, ...change });
   }
 
   enqueueRecord(record: LedgerRecord, done: () => void): void {

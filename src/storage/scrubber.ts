@@ -88,7 +88,7 @@ export class Scrubber implements NodeScrub, ScrubSources {
   readonly #sources = new Set<() => readonly ScrubbedFile[]>();
   readonly #damaged = new Set<string>();
   #ledgerRenewals = 0;
-  #damagedSnapshots = 0;
+  readonly #damagedFiles = new Set<string>();
   #pausedSinceMs: number | undefined;
   #resumed: (() => void) | undefined;
   #loaded: Promise<void> | undefined;
@@ -113,7 +113,8 @@ export class Scrubber implements NodeScrub, ScrubSources {
   /** What it has done so far. */
   statistics(): ScrubStatistics {
     const nowMs = this.#options.clock.wallMs();
-    const ages = this.#units(nowMs).map(({ verifiedMs }) => Math.max(0, nowMs - verifiedMs));
+    const units = this.#units(nowMs);
+    const ages = units.map(({ verifiedMs }) => Math.max(0, nowMs - verifiedMs));
     return {
       passes: this.#passes,
       bytesRead: this.#bytesRead,
@@ -123,7 +124,7 @@ export class Scrubber implements NodeScrub, ScrubSources {
       coverageAgeMs: ages.reduce((oldest, age) => Math.max(oldest, age), 0),
       damagedSegments: this.#damaged.size,
       ledgerRenewals: this.#ledgerRenewals,
-      damagedSnapshots: this.#damagedSnapshots,
+      damagedSnapshots: units.filter(({ name }) => this.#damagedFiles.has(name)).length,
     };
   }
 
@@ -246,6 +247,8 @@ export class Scrubber implements NodeScrub, ScrubSources {
   #noteUnits(): Map<string, number> {
     const units = this.#units(this.#options.clock.wallMs());
     this.#verified = new Map(units.map((unit) => [unit.name, unit.verifiedMs]));
+    for (const name of this.#damagedFiles)
+      if (!this.#verified.has(name)) this.#damagedFiles.delete(name);
     return this.#verified;
   }
 
@@ -259,14 +262,18 @@ export class Scrubber implements NodeScrub, ScrubSources {
     const known = this.#units(nowMs);
     const units = this.#wantsAll ? known : unitsOfPass(known, nowMs);
     this.#wantsAll = false;
-    const files = new Map(this.#files().map((file) => [file.name, file]));
+    const files = new Map(
+      [...this.#sources].flatMap((source) =>
+        source().map((file) => [file.name, { source, file }] as const),
+      ),
+    );
     let bytesLeft = units.reduce((sum, { bytes }) => sum + bytes, 0);
     for (const { name, bytes } of units) {
       this.#passBytesLeft = bytesLeft;
       bytesLeft -= bytes;
-      const file = files.get(name);
+      const found = files.get(name);
       let isRead: boolean;
-      if (file !== undefined) isRead = await this.#checkFile(file);
+      if (found !== undefined) isRead = await this.#checkFile(found.file, found.source);
       else if (name === ledgerUnit) isRead = await this.#checkLedger();
       else isRead = await this.#checkSegment(name);
       if (this.#isStopped) return;
@@ -294,15 +301,21 @@ export class Scrubber implements NodeScrub, ScrubSources {
     return true;
   }
 
-  async #checkFile(file: ScrubbedFile): Promise<boolean> {
+  async #checkFile(file: ScrubbedFile, source: () => readonly ScrubbedFile[]): Promise<boolean> {
+    const isThere = (): boolean =>
+      this.#sources.has(source) && source().some(({ name }) => name === file.name);
+    if (!isThere()) return false;
     const damage = await this.#thrice(file.name, async (pace) => {
       const reason = await file.check(pace);
       return reason === undefined ? undefined : { reason };
     });
     if (damage === 'unreadable' || this.#isStopped) return false;
+    // Whoever owned it may have given it up meanwhile; what it says of it then means nothing.
+    if (!isThere()) return false;
     this.#bytesRead += file.bytes;
-    if (damage !== undefined) {
-      this.#damagedSnapshots++;
+    if (damage === undefined) this.#damagedFiles.delete(file.name);
+    else {
+      this.#damagedFiles.add(file.name);
       file.damaged(damage.reason);
     }
     return true;

@@ -251,7 +251,7 @@ class FrameStream {
     const flags = blockFlags(bytes, blockStart);
     let from = 0;
     if ((flags & flagFirstOfFlush) !== 0) {
-      this.#carried = 0;
+      this.#endFlush();
       this.#isLost = false;
       this.#flush++;
     } else if (this.#isLost) {
@@ -265,7 +265,18 @@ class FrameStream {
       blockStart + blockHeaderBytes + block.plainBytes,
     );
     this.#take(plain, block.number, from);
-    if ((flags & flagLastOfFlush) !== 0) this.#carried = 0;
+    if ((flags & flagLastOfFlush) !== 0) this.#endFlush();
+  }
+
+  /** No frame goes on in another flush: one that would has a wrong length. */
+  #endFlush(): void {
+    if (this.#carried > 0)
+      this.#onBadFrame?.({
+        block: this.#carryBlock,
+        offset: this.#carryOffset,
+        reason: 'it is malformed',
+      });
+    this.#carried = 0;
   }
 
   #take(plain: Uint8Array, number: number, from: number): void {

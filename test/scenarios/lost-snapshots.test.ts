@@ -214,7 +214,8 @@ describe('the background scrub finds a snapshot that cannot be read', () => {
     await cluster.settle(cluster.node(id).scrub.start());
     await cluster.until('it is seen to', ready, 60_000);
     const { damagedSnapshots } = await cluster.settle(cluster.node(id).scrub.status());
-    expect(damagedSnapshots).toBe(1);
+    // What is damaged is gone.
+    expect(damagedSnapshots).toBe(0);
     expect(cluster.eventsOf(id, 'snapshotUnreadable').length).toBeGreaterThan(0);
   }
 
@@ -252,6 +253,20 @@ describe('the background scrub finds a snapshot that cannot be read', () => {
     await cluster.untilLeader();
 
     expect(await cluster.settle(cluster.read(only, 'k0'))).toBe('first');
+  });
+
+  test('the newest, while an older one is good: another one takes its place', async () => {
+    const { cluster, leader, newer } = await withTwo(401);
+    spoilSnapshot(cluster, leader, { index: newer });
+
+    const isReplaced = (): boolean =>
+      cluster.eventsOf(leader, 'snapshotTaken').length === 3 &&
+      !snapshotsOn(cluster, leader).includes(newer);
+    await scrubbed(cluster, leader, isReplaced);
+
+    const { appliedIndex } = cluster.replica(leader).apply;
+    expect(snapshotsOn(cluster, leader).at(-1)).toBe(appliedIndex);
+    expect(cluster.replica(leader).state.log.baseIndex).not.toBe(newer);
   });
 
   test('while a newer one is good: it goes, and nothing else happens', async () => {

@@ -10,7 +10,7 @@ import { frames } from './model-frames.ts';
 import { StoreWorld } from './store-world.ts';
 
 /** A store whose blocks are right and hold a frame that is not, unless it shall be. */
-async function withWrongFrame(isWrong = true): Promise<{
+async function withWrongFrame(wrong: 'payload' | 'length' | 'nothing' = 'payload'): Promise<{
   readonly world: StoreWorld;
   readonly log: PartitionLog;
 }> {
@@ -21,7 +21,9 @@ async function withWrongFrame(isWrong = true): Promise<{
   const { id } = present(world.partitions[0], 'a partition');
   const log = present(world.store?.partition(id), 'a log');
   const batch = frames(id, [{ index: 1, term: 0, payload: 'as it was meant' }]);
-  if (isWrong) batch.bytes[60] = (batch.bytes[60] ?? 0) ^ 1;
+  if (wrong === 'payload') batch.bytes[60] = (batch.bytes[60] ?? 0) ^ 1;
+  // More than there is.
+  if (wrong === 'length') batch.bytes[5] = 1;
   log.append(batch, 1);
   world.store?.flush();
   await world.run(50);
@@ -43,21 +45,24 @@ test('a wrong frame in right blocks is read three times before it counts as dama
   expect(world.scheduler.nowMs - startedMs).toBeGreaterThanOrEqual(3_000);
 });
 
-test('a start reads it three times as well', async () => {
-  const { world } = await withWrongFrame();
-  world.crash('powerLoss');
-  const startedMs = world.scheduler.nowMs;
+test.each(['payload', 'length'] as const)(
+  'a start reads it three times as well: a wrong %s',
+  async (wrong) => {
+    const { world } = await withWrongFrame(wrong);
+    world.crash('powerLoss');
+    const startedMs = world.scheduler.nowMs;
 
-  await world.open();
+    await world.open();
 
-  expect(world.scheduler.nowMs - startedMs).toBeGreaterThanOrEqual(3_000);
-  expect(world.store?.recovered[0]).toMatchObject({
-    quarantine: { missing: [{ firstIndex: 1, lastIndex: 1 }] },
-  });
-});
+    expect(world.scheduler.nowMs - startedMs).toBeGreaterThanOrEqual(3_000);
+    expect(world.store?.recovered[0]).toMatchObject({
+      quarantine: { missing: [{ firstIndex: 1, lastIndex: 1 }] },
+    });
+  },
+);
 
 test('a frame that is right when a start reads it again is no damage', async () => {
-  const [wrong, right] = [await withWrongFrame(), await withWrongFrame(false)];
+  const [wrong, right] = [await withWrongFrame(), await withWrongFrame('nothing')];
   const path = `/data/wal/${segmentFileName(1)}`;
   for (const { world } of [wrong, right]) world.crash('powerLoss');
   const other = present(right.world.disk.find(path), 'a segment');

@@ -450,7 +450,7 @@ export type Scrub = Message<"clustor.admin.v1.Scrub"> & {
   passBytesLeft: bigint;
 
   /**
-   * Snapshots that were found damaged.
+   * Snapshots that are there, with damage when they were last read.
    *
    * @generated from field: uint32 damaged_snapshots = 9;
    */
