@@ -225,7 +225,10 @@ export const integrityMutants: readonly Mutant[] = [
       'SCR-4: a start that finds a wrong frame in right blocks takes its entry for missing at once',
     file: 'src/storage/recovery.ts',
     edits: [
-      { find: "if (!isLost || verdict !== 'tryAgain') return read;", replace: 'return read;' },
+      {
+        find: "if (verdict !== 'tryAgain' || !lacksEntries(read.logs.values())) return read;",
+        replace: 'if (verdict.length > 0 || lacksEntries([])) return read;',
+      },
     ],
     expected: 'tests',
     tests: ['test/storage/log-reads.test.ts'],

@@ -24,8 +24,8 @@ export interface ScrubUnit {
 }
 
 /**
- * The units of a pass, longest unread first, of equal ones in their order: the share that is due anyhow, those that would become too old before the next
- * pass, and so much of the rest that the passes until the oldest is too old are all alike. A clock that was set back makes
+ * The units of a pass, longest unread first, equal ones in their order: the share that is due anyhow, those that would become
+ * too old before the next pass, and so much of the rest that the passes until the oldest is too old are all alike. A clock that was set back makes
  * a unit as fresh as now, never fresher.
  */
 export function unitsOfPass(units: readonly ScrubUnit[], nowMs: number): readonly ScrubUnit[] {

@@ -148,13 +148,16 @@ interface JournalToRead {
 async function readJournal(place: Place, journal: JournalToRead): Promise<JournalRead> {
   for (let reads = 1; ; reads++) {
     const read = await readSegments(place, journal);
-    const isLost = [...read.logs.values()].some((log) => missingOf(log.pieces(), log).length > 0);
     const verdict = judgeDamage({ isCovered: true, isTagRight: read.badFrames > 0, reads });
-    if (!isLost || verdict !== 'tryAgain') return read;
+    if (verdict !== 'tryAgain' || !lacksEntries(read.logs.values())) return read;
     await new Promise<void>((resolve) => {
       place.clock.setTimer(repairDelayMs(reads - 1), resolve);
     });
   }
+}
+
+function lacksEntries(logs: Iterable<RecoveredLog>): boolean {
+  return [...logs].some((log) => missingOf(log.pieces(), log).length > 0);
 }
 
 async function readSegments(

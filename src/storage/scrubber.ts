@@ -1,13 +1,13 @@
 /**
- * Reads the journal, the ledger and snapshots back in the background, so that damage is found while other replicas, or the memory of
- * this process, still have the data (specification §5.4). When it read what, and whether an operator made it pause, is kept
+ * Reads the journal, the ledger and snapshots back in the background, so that damage is found while other replicas, or the
+ * memory of this process, still have the data (specification §5.4). When it read what, and whether an operator made it pause, is kept
  * in `wal/scrub.json`, so that starts do not make it begin from the front each time; the file is written after each pass.
  */
 import { messageOf } from '../base/errors.ts';
+import { segmentFileName } from '../codec/segment-format.ts';
 import { restMsAfter, scrubIntervalMs, unitsOfPass, type ScrubUnit } from '../policy/scrub-pace.ts';
 import { judgeDamage, repairDelayMs } from '../policy/scrub.ts';
 import type { CancelTimer, Clock } from '../ports/clock.ts';
-import { segmentFileName } from '../codec/segment-format.ts';
 import type { FileSystem } from '../ports/file-system.ts';
 import type { Observer } from '../ports/observer.ts';
 import { closedError } from './chain-failure.ts';
@@ -86,9 +86,9 @@ export class Scrubber implements NodeScrub, ScrubSources {
   /** When each unit was last read; those that are gone are forgotten after each pass. */
   #verified = new Map<string, number>();
   readonly #sources = new Set<() => readonly ScrubbedFile[]>();
+  /** Units with damage when they were last read. */
   readonly #damaged = new Set<string>();
   #ledgerRenewals = 0;
-  readonly #damagedFiles = new Set<string>();
   #pausedSinceMs: number | undefined;
   #resumed: (() => void) | undefined;
   #loaded: Promise<void> | undefined;
@@ -113,8 +113,9 @@ export class Scrubber implements NodeScrub, ScrubSources {
   /** What it has done so far. */
   statistics(): ScrubStatistics {
     const nowMs = this.#options.clock.wallMs();
-    const units = this.#units(nowMs);
-    const ages = units.map(({ verifiedMs }) => Math.max(0, nowMs - verifiedMs));
+    const { segments } = this.#options;
+    const isDamaged = (name: string): boolean => this.#damaged.has(name);
+    const ages = this.#units(nowMs).map(({ verifiedMs }) => Math.max(0, nowMs - verifiedMs));
     return {
       passes: this.#passes,
       bytesRead: this.#bytesRead,
@@ -122,9 +123,9 @@ export class Scrubber implements NodeScrub, ScrubSources {
       passBytesLeft: this.#passBytesLeft,
       lastPassMs: this.#lastPassMs,
       coverageAgeMs: ages.reduce((oldest, age) => Math.max(oldest, age), 0),
-      damagedSegments: this.#damaged.size,
+      damagedSegments: segments().filter(({ segmentSeq }) => isDamaged(`${segmentSeq}`)).length,
       ledgerRenewals: this.#ledgerRenewals,
-      damagedSnapshots: units.filter(({ name }) => this.#damagedFiles.has(name)).length,
+      damagedSnapshots: this.#files().filter(({ name }) => isDamaged(name)).length,
     };
   }
 
@@ -247,8 +248,7 @@ export class Scrubber implements NodeScrub, ScrubSources {
   #noteUnits(): Map<string, number> {
     const units = this.#units(this.#options.clock.wallMs());
     this.#verified = new Map(units.map((unit) => [unit.name, unit.verifiedMs]));
-    for (const name of this.#damagedFiles)
-      if (!this.#verified.has(name)) this.#damagedFiles.delete(name);
+    for (const name of this.#damaged) if (!this.#verified.has(name)) this.#damaged.delete(name);
     return this.#verified;
   }
 
@@ -313,9 +313,9 @@ export class Scrubber implements NodeScrub, ScrubSources {
     // Whoever owned it may have given it up meanwhile; what it says of it then means nothing.
     if (!isThere()) return false;
     this.#bytesRead += file.bytes;
-    if (damage === undefined) this.#damagedFiles.delete(file.name);
+    if (damage === undefined) this.#damaged.delete(file.name);
     else {
-      this.#damagedFiles.add(file.name);
+      this.#damaged.add(file.name);
       file.damaged(damage.reason);
     }
     return true;
