@@ -31,7 +31,7 @@ function removeStaleOutputs(outputDirectory: string, sourceDirectory: string): v
 }
 
 function compile(project: string): boolean {
-  const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
+  const tsc = join(root, 'node_modules', 'typescript-7', 'bin', 'tsc');
   const result = spawnSync(process.execPath, [tsc, '-p', project], { cwd: root, stdio: 'inherit' });
   return result.status === 0;
 }

@@ -341,7 +341,7 @@ export function byteText(bytes: Uint8Array, start: number, end: number): string 
   return text;
 }
 
-/* eslint-disable @typescript-eslint/no-non-null-assertion -- the caller checked that eight bytes are there; a fallback would cost a branch per byte on the hot path */
+/* oxlint-disable typescript/no-non-null-assertion -- the caller checked that eight bytes are there; a fallback would cost a branch per byte on the hot path */
 function isAsciiEight(bytes: Uint8Array, at: number): boolean {
   const all =
     bytes[at]! |
@@ -367,7 +367,7 @@ function eightCharacters(bytes: Uint8Array, at: number): string {
     bytes[at + 7]!,
   );
 }
-/* eslint-enable @typescript-eslint/no-non-null-assertion */
+/* oxlint-enable typescript/no-non-null-assertion */
 
 function notUtf8(): ClustorError {
   return new ClustorError('CLUSTOR_WIRE_BAD_VALUE', 'a string is not well-formed UTF-8');

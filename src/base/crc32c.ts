@@ -62,7 +62,7 @@ export function crc32c(bytes: Uint8Array, start = 0, end: number = bytes.length,
   return crc32cPortable(bytes, start, end, crc);
 }
 
-/* eslint-disable @typescript-eslint/no-non-null-assertion -- every table has 256 rows and every subscript is masked to 8 bits; a fallback would cost a branch per byte on the hot path */
+/* oxlint-disable typescript/no-non-null-assertion -- every table has 256 rows and every subscript is masked to 8 bits; a fallback would cost a branch per byte on the hot path */
 function crc32cPortable(bytes: Uint8Array, start: number, end: number, seed: number): number {
   let crc = ~seed;
   let at = start;
@@ -87,4 +87,4 @@ function crc32cPortable(bytes: Uint8Array, start: number, end: number, seed: num
   }
   return ~crc >>> 0;
 }
-/* eslint-enable @typescript-eslint/no-non-null-assertion */
+/* oxlint-enable typescript/no-non-null-assertion */

@@ -94,12 +94,18 @@ async function findingsOf(
   return findings;
 }
 
+async function registryOf(dataDirectory: string): ReturnType<typeof readRegistry> {
+  const fileSystem = await openNodeFileSystem({ mode: 'Blocking' });
+  try {
+    return await readRegistry(fileSystem, dataDirectory);
+  } finally {
+    await fileSystem.shutDown();
+  }
+}
+
 /** Of a data directory without a configuration, whose registry says whose it is. */
 async function bareKeyFinding(dataDirectory: string, options: KeyOptions): Promise<DiskFinding> {
-  const fileSystem = await openNodeFileSystem({ mode: 'Blocking' });
-  const registry = await readRegistry(fileSystem, dataDirectory).finally(() =>
-    fileSystem.shutDown(),
-  );
+  const registry = await registryOf(dataDirectory);
   if (registry === undefined)
     return {
       finding: 'Keys',

@@ -103,7 +103,7 @@ export class ClustorClient {
    * bytes, to be copied if kept for long.
    */
   // An options object for everything would be one more allocation per request.
-  // eslint-disable-next-line @typescript-eslint/max-params
+  // oxlint-disable-next-line max-params
   appendWith(
     partitionId: PartitionId,
     bytes: Uint8Array,

@@ -236,7 +236,7 @@ describe('evidence on its way', () => {
     for (const strange of [
       { ...held, finding: { case: 'held' as const, value: { ...value, segmentMac: 'fine' } } },
       { ...held, finding: { case: 'held' as const, value: { ...value, ledger: undefined } } },
-      { ...held, finding: { case: undefined } },
+      { ...held, finding: { case: undefined, value: undefined } },
     ])
       expect(() => evidenceOf({ ...rest, findings: [strange] })).toThrow(
         'the evidence of a node cannot be understood',

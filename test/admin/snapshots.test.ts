@@ -91,7 +91,7 @@ test('a snapshot that takes longer than its deadline goes on', async () => {
 test('a machine that cannot give its state is named as the reason', async () => {
   const machine: StateMachine = {
     ...machineThat(),
-    // eslint-disable-next-line require-yield -- it fails before it has anything
+    // oxlint-disable-next-line require-yield -- it fails before it has anything
     async *snapshot() {
       await Promise.resolve();
       throw new Error('no state today');

@@ -206,8 +206,8 @@ describe('regression 70: a dead voter of three is replaced while another one is 
     await scenario.settle(Promise.all(writes));
 
     expect(outcome.isRolledBack).toBe(false);
-    expect(outcome.members.map(({ nodeId }) => nodeId).toSorted()).toEqual(
-      [leader, slow, spare].toSorted(),
+    expect(new Set(outcome.members.map(({ nodeId }) => nodeId))).toEqual(
+      new Set([leader, slow, spare]),
     );
     expect(scenario.leader()).toBe(leader);
   });

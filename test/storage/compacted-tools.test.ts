@@ -402,7 +402,9 @@ describe('where segments were given back', () => {
     expect(indexesOf(evidence, 'held')).toEqual(from(3, 6));
     const third = evidence.findings.get(3 as LogIndex);
     expect(third).toMatchObject({ ledger: { movedBy: expect.anything() as unknown } });
-    expect([...(await dumped(world, quiet))].sort()).toEqual(from(3, 6));
+    expect([...(await dumped(world, quiet))].sort((left, right) => left - right)).toEqual(
+      from(3, 6),
+    );
     expect(await dumped(world, busy)).toEqual(from(16, 50));
   });
 

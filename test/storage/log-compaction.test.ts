@@ -134,7 +134,7 @@ describe('a segment that holds no live entry any more', () => {
         expect(lastIndex).toBeGreaterThanOrEqual(25);
         await readFrom(after, 0, baseIndex + 1);
       }
-    expect([...bases].sort()).toEqual([0, 20]);
+    expect([...bases].sort((left, right) => left - right)).toEqual([0, 20]);
   });
 
   test('goes at the next start, whatever the crash left of it', async () => {
