@@ -1,32 +1,41 @@
 /**
- * Builds `dist/`: the sources, then the examples, both incrementally; the browser scripts of run reports are copied.
+ * Builds `dist/`: the declarations of the sources, the code of the entry points, then the examples; the browser scripts
+ * of run reports are copied.
  *
- * Incremental `tsc` never removes what a deleted source once emitted, so a stale module could hide a
+ * The code is few files instead of one per source: an entry point each, and what they share in `dist/shared/`, readable
+ * and in the order of the sources. Node spends more on finding and linking four hundred modules than on running
+ * them, and every command and every node pays for that (docs/adr/0022).
+ *
+ * Incremental compilers never remove what a deleted source once emitted, so a stale module could hide a
  * broken import. Outputs without a source are removed first. The build information lives in `dist/`
  * itself: whoever deletes `dist/` gets a full build.
  */
 import { spawnSync } from 'node:child_process';
 import { chmodSync, copyFileSync, existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
+import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+
+import { build } from 'esbuild';
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 const dist = join(root, 'dist');
+const sources = join(root, 'src');
 /** Shipped as it is. */
 const viewer = join('testing', 'report', 'viewer');
+const entryPoints = [
+  'index.ts',
+  'client/index.ts',
+  'raft/index.ts',
+  'testing/index.ts',
+  'cli/main.ts',
+];
 
-/** Removes outputs below `outputDirectory` whose source below `sourceDirectory` is gone. */
-function removeStaleOutputs(outputDirectory: string, sourceDirectory: string): void {
-  if (!existsSync(outputDirectory)) return;
-  for (const entry of readdirSync(outputDirectory, { withFileTypes: true, recursive: true })) {
-    const output = join(entry.parentPath, entry.name);
-    if (sourceDirectory.endsWith('src') && output.startsWith(join(dist, 'examples'))) continue;
-    if (!entry.isFile() || !/\.(js|css|d\.ts)$/.test(entry.name)) continue;
-    if (entry.parentPath.endsWith(viewer) && existsSync(join(root, 'src', viewer, entry.name)))
-      continue;
-    const relative = output.slice(outputDirectory.length + 1).replace(/\.(js|d\.ts)$/, '.ts');
-    const source = join(sourceDirectory, relative);
-    if (!existsSync(source)) rmSync(output);
+/** Removes what `isOutput` does not know below a folder, of the kinds of files that a build makes. */
+function removeStaleOutputs(folder: string, isOutput: (path: string) => boolean): void {
+  if (!existsSync(folder)) return;
+  for (const entry of readdirSync(folder, { withFileTypes: true, recursive: true })) {
+    const path = join(entry.parentPath, entry.name);
+    if (entry.isFile() && /\.(js|css|d\.ts)$/.test(entry.name) && !isOutput(path)) rmSync(path);
   }
 }
 
@@ -36,18 +45,55 @@ function compile(project: string): boolean {
   return result.status === 0;
 }
 
+/** Makes the code of the entry points; returns its files. */
+async function bundle(): Promise<ReadonlySet<string>> {
+  const { metafile } = await build({
+    absWorkingDir: root,
+    entryPoints: entryPoints.map((path) => join('src', path)),
+    outbase: 'src',
+    outdir: 'dist',
+    // One folder below `dist/`, as `cli/` is: what lies beside the code is found from either.
+    chunkNames: 'shared/[name]-[hash]',
+    bundle: true,
+    splitting: true,
+    packages: 'external',
+    format: 'esm',
+    platform: 'node',
+    target: 'node20.19',
+    metafile: true,
+    logLevel: 'warning',
+  });
+  return new Set(Object.keys(metafile.outputs).map((path) => join(root, path)));
+}
+
 function copyViewer(): void {
   const target = join(dist, viewer);
   mkdirSync(target, { recursive: true });
-  for (const name of readdirSync(join(root, 'src', viewer)))
-    copyFileSync(join(root, 'src', viewer, name), join(target, name));
+  for (const name of readdirSync(join(sources, viewer)))
+    copyFileSync(join(sources, viewer, name), join(target, name));
 }
 
-removeStaleOutputs(dist, join(root, 'src'));
-removeStaleOutputs(join(dist, 'examples'), join(root, 'examples'));
+function sourceOf(path: string, outputs: string, inputs: string): string {
+  return join(inputs, relative(outputs, path).replace(/\.(js|d\.ts)$/, '.ts'));
+}
 
-const built = compile('tsconfig.build.json') && compile('examples/tsconfig.json');
-copyViewer();
-const entry = join(dist, 'cli', 'main.js');
-if (existsSync(entry)) chmodSync(entry, 0o755);
-process.exitCode = built ? 0 : 1;
+const examples = join(dist, 'examples');
+removeStaleOutputs(examples, (path) =>
+  existsSync(sourceOf(path, examples, join(root, 'examples'))),
+);
+
+const isDeclared = compile('tsconfig.build.json');
+if (isDeclared) {
+  const code = await bundle();
+  copyViewer();
+  removeStaleOutputs(
+    dist,
+    (path) =>
+      code.has(path) ||
+      path.startsWith(examples) ||
+      (path.endsWith('.d.ts') && existsSync(sourceOf(path, dist, sources))) ||
+      existsSync(join(sources, relative(dist, path))),
+  );
+  chmodSync(join(dist, 'cli', 'main.js'), 0o755);
+}
+process.exitCode = isDeclared && compile('examples/tsconfig.json') ? 0 : 1;

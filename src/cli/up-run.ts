@@ -33,7 +33,7 @@ export async function runCluster(run: ClusterToRun): Promise<number> {
   const watch = new ClusterWatch({ nodeCount: cluster.nodes.length, isRestarting });
   let isAnnounced = false;
   const supervisor = new Supervisor({
-    programPath: fileURLToPath(new URL('./main.js', import.meta.url)),
+    programPath: fileURLToPath(new URL('../cli/main.js', import.meta.url)),
     nodes: cluster.nodes.map(({ nodeId }) => ({
       nodeId,
       configPath: directory.nodeConfigPath(nodeId),
