@@ -2,6 +2,7 @@
 import type { Mutant } from './mutant.ts';
 
 const compactionTests = 'test/storage/log-compaction.test.ts';
+const salvageTests = 'test/storage/salvage.test.ts';
 const copyTests = 'test/storage/copied-entries.test.ts';
 const baseTests = 'test/storage/log-bases.test.ts';
 const installationTests = 'test/storage/installed-logs.test.ts';
@@ -17,17 +18,26 @@ export const snapshotMutants: readonly Mutant[] = [
     tests: [compactionTests],
   },
   {
-    name: 'segments-gone-in-quarantine',
-    breaks: 'DUR-5: segments go while entries of some partition are missing',
+    name: 'segments-gone-without-salvage',
+    breaks:
+      'DUR-5: segments go while entries of some partition are missing, and nothing of them is saved',
     file: 'src/storage/log-compaction.ts',
+    edits: [{ find: '        await this.#save(segment);\n', replace: '' }],
+    expected: 'tests',
+    tests: [salvageTests],
+  },
+  {
+    name: 'salvage-without-whole-entries',
+    breaks: 'DUR-5: of the entries that a partition lacks only damaged blocks are saved',
+    file: 'src/storage/segment-salvage.ts',
     edits: [
       {
-        find: 'if (quarantine?.isActive === true) return false;',
-        replace: 'if (quarantine?.isActive === true && quarantine.ranges.length > 9) return false;',
+        find: 'if (log.quarantine?.ranges.some(isIn) !== true) return false;',
+        replace: 'if (log.quarantine?.ranges.some(isIn) !== undefined) return false;',
       },
     ],
     expected: 'tests',
-    tests: [compactionTests],
+    tests: [salvageTests],
   },
   {
     name: 'gone-segment-told-as-damage',

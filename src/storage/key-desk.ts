@@ -19,6 +19,7 @@ import { KeySchedule } from './key-schedule.ts';
 import { segmentClosedRecord, type LedgerImage } from './ledger-image.ts';
 import type { LogStoreOptions } from './log-store-types.ts';
 import type { TrailerWriter } from './trailer-writer.ts';
+import { salvageKeyEpochs } from './segment-salvage.ts';
 import { snapshotKeyEpochs } from './snapshot-files.ts';
 import { syncSnapshotNames } from './snapshot-listing.ts';
 import { rewriteChunkBlocks, rewriteSegment, type RewriteParts } from './segment-rewriter.ts';
@@ -358,13 +359,18 @@ export class JournalKeyDesk implements NodeKeys {
       const sha256 = (bytes: Uint8Array): Uint8Array =>
         encryption?.cryptography.sha256(bytes) ?? new Uint8Array(0);
       const snapshots = await snapshotKeyEpochs(fileSystem, directory, sha256);
+      const salvaged = await salvageKeyEpochs(fileSystem, directory);
       const evidence = await readKeyEvidence(fileSystem, `${directory}/wal`);
       // A name that is gone and comes back behind a power failure would need its keys.
       await fileSystem.syncDirectory(`${directory}/wal`);
       const isAllRead = [...this.#store.image.segments.keys()].every((segmentSeq) =>
         evidence.segments.has(segmentSeq),
       );
-      const lowest = Math.min(...evidence.named.values(), ...snapshots.values());
+      const lowest = Math.min(
+        ...evidence.named.values(),
+        ...snapshots.values(),
+        ...salvaged.values(),
+      );
       const { rows = [], firstSegmentSeq = 0 } = ring?.content ?? {};
       const isLeft = rows.some((row) => row.state !== 'destroyed' && row.epoch < lowest);
       if (this.#isClosed || !isAllRead || lowest < 1 || !(isLeft || firstSegmentSeq > 0)) return;

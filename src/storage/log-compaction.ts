@@ -6,6 +6,9 @@
  * oldest of several segments they are written anew behind everything else, so that one laggard does not keep what all others
  * could give back.
  *
+ * While a partition is in `Integrity` quarantine a segment goes only behind its salvage (`segment-salvage`), and nothing of that
+ * partition is copied.
+ *
  * Crash story. The record that makes entries needless (`snapshotBase`, `truncated`, or `rangeMoved` behind the sync of a copy)
  * is synced first, then `segmentRetired`, and only then does the file go: whatever a start finds, the ledger names no segment
  * that is missing and misses none that is needed. A file that the ledger no longer names is removed by the next start.
@@ -14,18 +17,17 @@ import { messageOf } from '../base/errors.ts';
 import type { LogIndex, PartitionId } from '../base/ids.ts';
 import type { IndexRange } from '../base/index-ranges.ts';
 import type { LedgerRecord } from '../codec/ledger-records.ts';
-import type { Observer } from '../ports/observer.ts';
 import type { Journal } from './journal.ts';
-import type { JournalKeys } from './journal-keys.ts';
-import type { LedgerImage } from './ledger-image.ts';
 import type { PartitionLog } from './partition-log.ts';
+import {
+  SegmentSalvage,
+  type SegmentSalvageOptions,
+  type SegmentToSalvage,
+} from './segment-salvage.ts';
 
 /** What compaction needs of its store. */
-export interface LogCompactionOptions {
-  readonly observer: Observer;
+export interface LogCompactionOptions extends Omit<SegmentSalvageOptions, 'pace'> {
   readonly journal: Journal;
-  readonly image: LedgerImage;
-  readonly keys: JournalKeys;
   readonly logs: ReadonlyMap<PartitionId, PartitionLog>;
   /** Resolves when the record is durable; rejects when it never will be. */
   readonly record: (record: LedgerRecord) => Promise<void>;
@@ -57,9 +59,14 @@ export class LogCompaction {
   readonly #uncopied = new Set<number>();
   /** Segments whose end was handed to the ledger. */
   readonly #retired = new Set<number>();
+  readonly #salvage: SegmentSalvage;
 
   constructor(options: LogCompactionOptions) {
     this.#options = options;
+    this.#salvage = new SegmentSalvage({
+      ...options,
+      pace: () => Promise.resolve(!this.#isClosed),
+    });
   }
 
   /** Segments that this process gave back. */
@@ -114,22 +121,34 @@ export class LogCompaction {
   }
 
   async #reviewAll(): Promise<void> {
+    for (const log of this.#options.logs.values())
+      if (!this.#isClosed) await this.#salvage.drop(log);
     for (;;) {
       // One after the other: each costs a flush of the ledger, and entries go in between.
-      for (const segmentSeq of this.#needless())
-        if (this.#mayRetire) await this.#retire(segmentSeq);
-      const held = this.#mayRetire ? this.#fewLeft() : undefined;
+      for (const segment of this.#needless()) {
+        if (this.#isClosed) return;
+        await this.#save(segment);
+        // Sealing it anew may have begun.
+        if (this.#needless().some(({ segmentSeq }) => segmentSeq === segment.segmentSeq))
+          await this.#retire(segment.segmentSeq);
+      }
+      const held = this.#isClosed ? undefined : this.#fewLeft();
       if (held === undefined) return;
       if (!(await this.#copy(held))) return;
     }
   }
 
-  /** Nothing goes while anything is damaged: what is left of it may be in any segment (specification §8.1). */
-  get #mayRetire(): boolean {
-    if (this.#isClosed) return false;
-    for (const { quarantine } of this.#options.logs.values())
-      if (quarantine?.isActive === true) return false;
-    return true;
+  /** What a segment that goes may hold of damaged logs is saved first, also of those that turn out to be damaged meanwhile. */
+  async #save(segment: SegmentToSalvage): Promise<void> {
+    const saved = new Set<PartitionLog>();
+    for (;;) {
+      const logs = [...this.#options.logs.values()].filter(
+        (log) => isDamaged(log) && !saved.has(log),
+      );
+      if (logs.length === 0) return;
+      await this.#salvage.save(segment, logs);
+      for (const log of logs) saved.add(log);
+    }
   }
 
   get #candidates(): Journal['closedSegments'] {
@@ -147,13 +166,11 @@ export class LogCompaction {
     );
   }
 
-  #needless(): readonly number[] {
+  #needless(): readonly SegmentToSalvage[] {
     const held = new Set<number>();
     for (const { index } of this.#options.logs.values())
       index.eachHeldSegment((segmentSeq) => held.add(segmentSeq));
-    return this.#candidates
-      .map(({ segmentSeq }) => segmentSeq)
-      .filter((segmentSeq) => !held.has(segmentSeq));
+    return this.#candidates.filter(({ segmentSeq }) => !held.has(segmentSeq));
   }
 
   /** What the oldest segment holds, where that is little. */
@@ -165,7 +182,9 @@ export class LogCompaction {
     if (this.#uncopied.has(segmentSeq)) return undefined;
     const held = this.#heldIn(segmentSeq);
     const bytes = held.reduce((sum, row) => sum + bytesOf(row), 0);
-    const isCommitted = held.every(({ log, range }) => range.lastIndex <= log.commitIndex);
+    const isCommitted = held.every(
+      ({ log, range }) => !isDamaged(log) && range.lastIndex <= log.commitIndex,
+    );
     return isCommitted && bytes <= endOffset * liveShareMax ? { segmentSeq, held } : undefined;
   }
 
@@ -194,7 +213,7 @@ export class LogCompaction {
   /** Copies some entries from the start of a range; the last of them, or `undefined` where they are wanted no more. */
   async #copyOnce(log: PartitionLog, range: IndexRange): Promise<LogIndex | undefined> {
     const isWanted = (): boolean =>
-      this.#mayRetire && !log.isRetired && log.baseIndex < range.firstIndex;
+      !this.#isClosed && !isDamaged(log) && !log.isRetired && log.baseIndex < range.firstIndex;
     if (!isWanted()) return undefined;
     const batch = await log.read(range.firstIndex, range.lastIndex, copyBytesMax);
     if (!isWanted() || !log.takes(batch.bytes)) return undefined;
@@ -228,6 +247,11 @@ export class LogCompaction {
     await journal.retire(segmentSeq);
     observer.emit({ level: 'info', kind: 'segmentRetired', fields: { segmentSeq } });
   }
+}
+
+/** Whether entries of a log may be missing that stand in no index. */
+function isDamaged({ quarantine }: PartitionLog): boolean {
+  return quarantine?.isActive === true;
 }
 
 /** About how much of its log the entries of a range take. */

@@ -144,11 +144,10 @@ export class LogStore implements PartitionLogOwner {
     });
     for (const log of recoveredPartitionLogs(this, parts.recovery))
       this.#logs.set(log.partitionId, log);
-    const { observer } = options;
     const logs = this.#logs;
     this.#compaction = new LogCompaction({
       ...parts,
-      observer,
+      ...options,
       image: this.#image,
       logs,
       record: this.#recorded,

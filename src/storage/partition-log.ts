@@ -173,7 +173,7 @@ export class PartitionLog {
     const { partitionId } = this;
     this.#owner.enqueueRecord({ kind: 'quarantine', partitionId, ...row }, () => {
       done();
-      // While anything was damaged no segment went.
+      // What was saved of segments is worth nothing any more, and its entries may be copied again.
       if (this.quarantine?.isActive === false) this.#owner.baseMoved(this);
     });
   }

@@ -6,7 +6,7 @@ import type { ChainRunner } from './chain-runner.ts';
 import type { DurabilityLedger } from './durability-ledger.ts';
 import type { Journal } from './journal.ts';
 import type { JournalKeys } from './journal-keys.ts';
-import { isBefore, type LedgerImage } from './ledger-image.ts';
+import type { LedgerImage } from './ledger-image.ts';
 import type { LogStoreOptions } from './log-store-types.ts';
 import type { PartitionLog } from './partition-log.ts';
 import { walFolder } from './recovery.ts';
@@ -60,17 +60,7 @@ function segmentsOf(scrubbed: Scrubbed): readonly ScrubSegment[] {
       keys.epochOf(segmentSeq) === epoch &&
       segments.get(segmentSeq)?.trailerOffset === trailerOffset;
     const isDead: ScrubSegment['isDead'] = ({ partitionId, index, block }) =>
-      (image.partitions.get(partitionId)?.truncations ?? []).some(
-        (truncation) =>
-          truncation.fromIndex <= index &&
-          isBefore(
-            { segmentSeq, endOffset: blockOffset(block) },
-            {
-              segmentSeq: truncation.segmentSeq,
-              endOffset: truncation.offset,
-            },
-          ),
-      );
+      image.isDead(segmentSeq, { partitionId, firstIndex: index, block });
     return [{ segmentSeq, endOffset: end, trailerOffset, expected, isSame, isDead }];
   });
 }

@@ -219,44 +219,6 @@ describe('a segment that holds no live entry any more', () => {
   });
 });
 
-describe('while a partition is in quarantine', () => {
-  const row = { sinceMs: 1, begunMs: [1] };
-  const ranges = [{ firstIndex: logIndex(12), lastIndex: logIndex(12) }];
-
-  test('nothing goes, of whichever partition', async () => {
-    const { world } = await opened({ partitions: 2 });
-    appended(world, 0, 10);
-    await committed(world);
-    await restarted(world);
-    appended(world, 1, 12);
-    await committed(world);
-    const before = segmentsOf(world);
-    logOf(world, 1).persistQuarantine({ ...row, isActive: true, ranges }, () => undefined);
-
-    compact(world, 0, 10);
-    await world.run(200);
-
-    expect(logOf(world, 0).durableBaseIndex).toBe(10);
-    expect(segmentsOf(world)).toEqual(before);
-  });
-
-  test('what could have gone goes once it is over', async () => {
-    const { world } = await threeSegments();
-    const [first] = segmentsOf(world);
-    const log = logOf(world);
-    log.persistQuarantine({ ...row, isActive: true, ranges }, () => undefined);
-    compact(world, 0, 10);
-    await world.run(100);
-    expect(segmentsOf(world)).toContain(first);
-
-    log.persistQuarantine({ ...row, isActive: false, ranges: [] }, () => undefined);
-    compact(world, 0, 11);
-    await world.run(100);
-
-    expect(segmentsOf(world)).not.toContain(first);
-  });
-});
-
 describe('a segment that somebody works on', () => {
   const prototype = SimFileSystem.prototype;
   const { readFile } = prototype;

@@ -1,0 +1,273 @@
+/** Segments that go while a partition is in quarantine: its raw blocks are saved first (specification DUR-5, §5.1). */
+import { afterEach, describe, expect, test, vi } from 'vitest';
+
+import { present } from '../../src/base/assert.ts';
+import { logIndex } from '../../src/base/ids.ts';
+import { blockBytes, blockOffset, segmentFileName } from '../../src/codec/segment-format.ts';
+import type { SimDisk } from '../../src/testing/sim-disk.ts';
+import { SimFileSystem } from '../../src/testing/sim-file-system.ts';
+import {
+  appended,
+  committed,
+  compact,
+  type EventList,
+  logOf,
+  modelOf,
+  momentsOf,
+  opened,
+  openedOn,
+  readFrom,
+  restarted,
+  segmentsOf,
+  statesOf,
+} from './compaction-world.ts';
+import { diskError } from '../../src/testing/sim-disk.ts';
+import type { StoreWorld } from './store-world.ts';
+
+afterEach(() => {
+  vi.restoreAllMocks();
+});
+
+function folderOf(world: StoreWorld, at: number): string {
+  return `/data/partitions/${modelOf(world, at).id}/salvage`;
+}
+
+/** Content of a file as a process would find it after a power failure. */
+function syncedOf(disk: SimDisk, path: string): Uint8Array {
+  const file = present(disk.find(path), path);
+  return file.read(0, file.sizeBytes, 'synced').slice();
+}
+
+/** What was saved, by the names of the files. */
+function savedOf(
+  world: StoreWorld,
+  at: number,
+  disk = world.disk,
+): ReadonlyMap<string, Uint8Array> {
+  const folder = folderOf(world, at);
+  return new Map(disk.list(folder).map((name) => [name, syncedOf(disk, `${folder}/${name}`)]));
+}
+
+/** Blocks of a segment that were written so far. */
+function blocksOf(content: Uint8Array): number {
+  let count = 0;
+  const isWritten = (block: number): boolean =>
+    content.subarray(blockOffset(block), blockOffset(block + 1)).some((byte) => byte !== 0);
+  while (isWritten(count)) count++;
+  return count;
+}
+
+interface Damaged {
+  readonly world: StoreWorld;
+  readonly told: EventList;
+  readonly first: number;
+  /** The damaged segment, bad as it is. */
+  readonly raw: Uint8Array;
+  /** Blocks of the entry of the second partition. */
+  readonly blocks: { readonly from: number; readonly to: number };
+}
+
+/**
+ * The first segment has entries of the first partition, one of the second over several blocks, and again some of the
+ * first; a block in the middle of the large one is rotten, and the process that has just begun knows that.
+ */
+async function damaged({ isEncrypted = false } = {}): Promise<Damaged> {
+  const { world, told } = await opened({ partitions: 3, isEncrypted });
+  const first = present(world.store, 'open').statistics().segmentSeq;
+  const path = `/data/wal/${segmentFileName(first)}`;
+  appended(world, 0, 10);
+  await committed(world);
+  const from = blocksOf(syncedOf(world.disk, path));
+  appended(world, 1, 1, 40_000);
+  await committed(world);
+  const to = blocksOf(syncedOf(world.disk, path)) - 1;
+  expect(to - from).toBeGreaterThanOrEqual(2);
+  appended(world, 0, 10);
+  await committed(world);
+  await world.run(500);
+  world.crash('powerLoss');
+  world.disk.flipBit(path, blockOffset(from + 1) + 100, 1);
+  const raw = syncedOf(world.disk, path);
+  await world.open();
+  for (const [at, model] of world.partitions.entries())
+    logOf(world, at).commitIndex = logIndex(model.commitIndex);
+  expect(logOf(world, 1).quarantine?.isActive).toBe(true);
+  return { world, told, first, raw, blocks: { from, to } };
+}
+
+/** What is saved of the damaged segment: from the last good frame in front of the damage to the next one behind it. */
+function expectedOf({ first, raw, blocks }: Damaged): ReadonlyMap<string, Uint8Array> {
+  const from = blocks.from - 1;
+  const name = `${segmentFileName(first).slice(0, -4)}-block-${String(from).padStart(10, '0')}.salvage`;
+  const content = [
+    raw.subarray(0, blockBytes),
+    raw.subarray(blockOffset(from), blockOffset(blocks.to + 2)),
+  ];
+  return new Map([[name, new Uint8Array(Buffer.concat(content))]]);
+}
+
+const lifted = { sinceMs: 1, begunMs: [1], isActive: false, ranges: [] };
+
+describe('while a partition is in quarantine, a segment that nobody reads', () => {
+  test.each([false, true])('goes behind its salvage (encrypted: %s)', async (isEncrypted) => {
+    const all = await damaged({ isEncrypted });
+    const { world, told, first } = all;
+
+    compact(world, 0, 20);
+    await world.run(1_000);
+
+    expect(segmentsOf(world)).not.toContain(first);
+    expect(savedOf(world, 1)).toEqual(expectedOf(all));
+    expect(savedOf(world, 0)).toEqual(new Map());
+    expect(told.of('segmentSalvaged')).toMatchObject([
+      {
+        fields: {
+          partitionId: modelOf(world, 1).id,
+          segmentSeq: first,
+          folder: folderOf(world, 1),
+        },
+      },
+    ]);
+    expect(told.of('segmentsNotRetired')).toEqual([]);
+  });
+
+  test('goes without one where all of it can be read and none of it is lacked', async () => {
+    const { world, told, first } = await damaged();
+    appended(world, 0, 10);
+    await committed(world);
+    await restarted(world);
+    const second = first + 1;
+    expect(segmentsOf(world)).toContain(second);
+
+    compact(world, 0, 30);
+    await world.run(1_000);
+
+    expect(segmentsOf(world)).not.toContain(second);
+    expect(told.of('segmentSalvaged').map(({ fields }) => fields?.['segmentSeq'])).toEqual([first]);
+  });
+
+  test('gives up whole entries that its log says it cannot read, and only those', async () => {
+    const { world } = await opened({ partitions: 2 });
+    const first = present(world.store, 'open').statistics().segmentSeq;
+    const path = `/data/wal/${segmentFileName(first)}`;
+    appended(world, 0, 10);
+    await committed(world);
+    const from = blocksOf(syncedOf(world.disk, path));
+    appended(world, 1, 1);
+    await committed(world);
+    appended(world, 0, 40, 4000);
+    await committed(world);
+    await restarted(world);
+    const log = logOf(world, 1);
+    // As if the disk had refused the entry when the process began: it lacks it, and a later read finds it whole.
+    log.persistQuarantine(
+      { ...lifted, isActive: true, ranges: [{ firstIndex: logIndex(1), lastIndex: logIndex(1) }] },
+      () => undefined,
+    );
+    log.index.dropThrough(logIndex(1));
+
+    compact(world, 0, 50);
+    await world.run(1_000);
+
+    expect(segmentsOf(world)).not.toContain(first);
+    const [content] = savedOf(world, 1).values();
+    expect(content).toHaveLength(2 * blockBytes);
+    expect([...savedOf(world, 1).keys()][0]).toContain(`-block-${String(from).padStart(10, '0')}.`);
+  });
+
+  test('stays where its salvage cannot be written, and goes once it can', async () => {
+    const { world, told, first } = await damaged();
+    const { replaceFile } = SimFileSystem.prototype;
+    const spy = vi.spyOn(SimFileSystem.prototype, 'replaceFile').mockImplementation(function (
+      this: SimFileSystem,
+      path,
+      bytes,
+    ) {
+      if (path.includes('/salvage/')) return Promise.reject(diskError('ENOSPC', path));
+      return replaceFile.call(this, path, bytes);
+    });
+
+    compact(world, 0, 19);
+    compact(world, 0, 20);
+    await world.run(1_000);
+
+    expect(segmentsOf(world)).toContain(first);
+    expect(told.of('segmentsNotRetired')).not.toEqual([]);
+
+    spy.mockRestore();
+    appended(world, 0, 1);
+    await committed(world);
+    compact(world, 0, 21);
+    await world.run(1_000);
+
+    expect(segmentsOf(world)).not.toContain(first);
+  });
+
+  test('is there or saved, wherever the power goes out', async () => {
+    const all = await damaged();
+    const { world, first } = all;
+    const path = `/data/wal/${segmentFileName(first)}`;
+
+    compact(world, 0, 20);
+    const moments = await momentsOf(world, 1_000);
+
+    let gone = 0;
+    for (const disk of moments.flatMap((moment) => statesOf(world, moment))) {
+      if (disk.find(path) !== undefined) continue;
+      gone++;
+      expect(savedOf(world, 1, disk)).toEqual(expectedOf(all));
+    }
+    expect(gone).toBeGreaterThan(0);
+    const last = await openedOn(world, present(moments.at(-1), 'a moment'));
+    expect(logOf(last, 1).quarantine?.isActive).toBe(true);
+    await readFrom(last, 0, 21);
+  });
+});
+
+describe('what was saved', () => {
+  test('goes when its quarantine is over, in this process or the next', async () => {
+    for (const isNext of [false, true]) {
+      const { world } = await damaged();
+      compact(world, 0, 20);
+      await world.run(1_000);
+      expect(savedOf(world, 1).size).toBe(1);
+
+      if (isNext) await restarted(world);
+      await world.run(1_000);
+      expect(savedOf(world, 1).size).toBe(1);
+      logOf(world, 1).persistQuarantine(lifted, () => undefined);
+      world.store?.flush();
+      if (isNext) {
+        await world.run(20);
+        world.crash('processKill');
+        await world.open();
+      }
+      await world.run(1_000);
+
+      expect(world.disk.list(folderOf(world, 1))).toEqual([]);
+      expect(world.disk.list(folderOf(world, 1).replace('/salvage', ''))).not.toContain('salvage');
+    }
+  });
+
+  test('keeps the keys that open it', async () => {
+    const { world } = await damaged({ isEncrypted: true });
+    compact(world, 0, 20);
+    await world.run(1_000);
+    expect(savedOf(world, 1).size).toBe(1);
+    const desk = present(world.store, 'open').keyDesk;
+    const states = (): readonly string[] => desk.status().epochs.map(({ state }) => state);
+
+    await world.settle(desk.rotate());
+    await world.run(60_000, () => desk.status().segmentsToRewrite === 0);
+    await world.run(1_000);
+    expect(states()).toEqual(['decryptOnly', 'active']);
+
+    logOf(world, 1).persistQuarantine(lifted, () => undefined);
+    world.store?.flush();
+    await world.run(1_000);
+    await world.settle(desk.rotate());
+    await world.run(60_000, () => desk.status().segmentsToRewrite === 0);
+    await world.run(1_000);
+    expect(states()).toEqual(['destroyed', 'destroyed', 'active']);
+  });
+});
