@@ -204,7 +204,8 @@ async function smallest(
 }
 
 type Outcome =
-  { readonly verdict: Verdict; readonly tookMs: number } | { readonly problem: string };
+  | { readonly verdict: Verdict; readonly tookMs: number }
+  | { readonly problem: string };
 
 async function attempt(
   target: FuzzTarget,

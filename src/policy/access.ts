@@ -10,11 +10,17 @@ export type PrincipalRole = 'node' | 'client' | 'operator' | 'observer';
 
 /** What is asked for. @public */
 export type AccessAction =
-  'peerMessage' | 'append' | 'read' | 'describe' | 'adminRead' | 'adminWrite';
+  | 'peerMessage'
+  | 'append'
+  | 'read'
+  | 'describe'
+  | 'adminRead'
+  | 'adminWrite';
 
 /** The answer, with a reason that can be shown. @public */
 export type AccessVerdict =
-  { readonly kind: 'allowed' } | { readonly kind: 'denied'; readonly reason: string };
+  | { readonly kind: 'allowed' }
+  | { readonly kind: 'denied'; readonly reason: string };
 
 const allowedActions: Readonly<Record<PrincipalRole, readonly AccessAction[]>> = {
   node: ['peerMessage', 'append', 'read', 'describe', 'adminRead'],

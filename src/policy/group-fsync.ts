@@ -62,7 +62,10 @@ export interface GroupFsyncInput {
 
 /** The first clause that fails. @public */
 export type GroupFsyncClause =
-  'BackoffRunning' | 'BlockingVoter' | 'DeviceViolations' | 'GroupFsyncQuarantine';
+  | 'BackoffRunning'
+  | 'BlockingVoter'
+  | 'DeviceViolations'
+  | 'GroupFsyncQuarantine';
 
 /** Whether Group-Fsync may be on. @public */
 export type GroupFsyncVerdict =

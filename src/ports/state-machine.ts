@@ -35,7 +35,11 @@ export interface ApplyContext {
 
 /** Why an entry could not be applied just now. @public */
 export type RetryableReason =
-  'TransientIo' | 'CodecMismatch' | 'QuotaExceeded' | 'Backpressure' | 'AckTimeout';
+  | 'TransientIo'
+  | 'CodecMismatch'
+  | 'QuotaExceeded'
+  | 'Backpressure'
+  | 'AckTimeout';
 
 /** What became of a batch. `appliedCount` entries from its start took effect, the next one did not. @public */
 export type ApplyOutcome =

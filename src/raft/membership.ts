@@ -31,7 +31,11 @@ import { beginTransfer, driveTransfer, stepDownRemoved } from './transfer.ts';
 
 /** Why a change of membership cannot begin now. @public */
 export type MembershipBlock =
-  'notLeader' | 'termStartUncommitted' | 'jointPhase' | 'changeUncommitted' | 'transferUnderWay';
+  | 'notLeader'
+  | 'termStartUncommitted'
+  | 'jointPhase'
+  | 'changeUncommitted'
+  | 'transferUnderWay';
 
 /** How far a joint phase has come. @public */
 export interface JointStatus {

@@ -42,7 +42,8 @@ export interface SessionOwner {
 
 /** Why a session ended. */
 export type SessionEnd =
-  CloseReason | { readonly kind: 'goodbye'; readonly code: ErrorCode; readonly detail: string };
+  | CloseReason
+  | { readonly kind: 'goodbye'; readonly code: ErrorCode; readonly detail: string };
 
 /** The answer to a request, or why there is none. */
 export type RequestHandler = (answer: Message | ClustorError) => boolean;

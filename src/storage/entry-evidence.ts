@@ -90,7 +90,8 @@ export interface DirectoryEvidence {
   readonly clusterId: string;
   readonly nodeId: number;
   readonly replica:
-    { readonly replicaId: ReplicaId; readonly incarnation: Incarnation } | undefined;
+    | { readonly replicaId: ReplicaId; readonly incarnation: Incarnation }
+    | undefined;
   /** Why this replica counts for nothing, if so. */
   readonly doubt: string | undefined;
   readonly commitIndex: LogIndex;

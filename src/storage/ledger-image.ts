@@ -73,7 +73,8 @@ export interface PartitionRow {
   configurations: readonly Configuration[];
   base: { readonly index: LogIndex; readonly term: Term } | undefined;
   durability:
-    { readonly term: Term; readonly index: LogIndex; readonly commitIndex: LogIndex } | undefined;
+    | { readonly term: Term; readonly index: LogIndex; readonly commitIndex: LogIndex }
+    | undefined;
   /** Ascending in index and position; a newer one swallows older ones from the same or a higher index. */
   truncations: readonly Truncation[];
   readonly doubts: Map<Incarnation, string>;

@@ -24,7 +24,8 @@ import type { PartitionLog } from './partition-log.ts';
 export interface HardState {
   readonly term: Term;
   readonly votedFor:
-    { readonly replicaId: ReplicaId; readonly incarnation: Incarnation } | undefined;
+    | { readonly replicaId: ReplicaId; readonly incarnation: Incarnation }
+    | undefined;
 }
 
 /** Contiguous whole frames; never changed after they were handed over. */

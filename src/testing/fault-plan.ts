@@ -113,7 +113,11 @@ export type FaultAction =
 
 /** What operators do: change members, move leadership, change how batches go to the disk, have a disk read back, take snapshots. */
 export type OperatorKind =
-  'memberChange' | 'leaderTransfer' | 'durabilityChange' | 'scrub' | 'snapshot';
+  | 'memberChange'
+  | 'leaderTransfer'
+  | 'durabilityChange'
+  | 'scrub'
+  | 'snapshot';
 
 /** Kinds of fault, as reports count them. */
 export type FaultKind = FaultAction['kind'];

@@ -168,7 +168,7 @@ function checkLiveness(world: RaftWorld): void {
 describe('random schedules of crashes, cuts, losses, late and doubled messages', () => {
   const firstSeed = Number(process.env['RAFT_SEED'] ?? 1);
   const seedCount =
-    process.env['RAFT_SEED'] === undefined ? 12 : Number(process.env['RAFT_SEED_COUNT'] ?? 1);
+    process.env['RAFT_SEED'] === undefined ? 8 : Number(process.env['RAFT_SEED_COUNT'] ?? 1);
 
   for (const [name, configuration] of Object.entries(groups)) {
     test(`keep every promise with ${name}`, () => {

@@ -7,7 +7,7 @@ import { expect, test } from 'vitest';
 
 import { runFlips } from '../../sim/crash-matrix/flips.ts';
 
-const stride = Number(process.env['BIT_FLIP_STRIDE'] ?? 211);
+const stride = Number(process.env['BIT_FLIP_STRIDE'] ?? 419);
 const first = Number(process.env['BIT_FLIP_FIRST'] ?? 0) % stride;
 
 test.each([false, true])(

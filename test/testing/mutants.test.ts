@@ -107,8 +107,6 @@ describe('npm run mutants', () => {
 
   test.each([
     { args: ['--only', 'nobody'], says: 'there is no mutant "nobody"' },
-    { args: ['--checks', 'luck'], says: '--checks takes tests, schedules, simulator' },
-    { args: ['--seeds', '0'], says: '--seeds takes a whole number above 0' },
     { args: ['--write', '--only', 'no-pre-vote'], says: '--write takes all mutants' },
     { args: ['--nonsense'], says: '--nonsense' },
   ])('refuses $args with 2 and says why', slow, ({ args, says }) => {

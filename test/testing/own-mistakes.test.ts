@@ -25,7 +25,9 @@ async function expectFinding(
   workload: Workload,
   { kind, says }: Row,
 ): Promise<void> {
-  const { failure } = await simulate(createStateMachine, workload, { seeds: 1, shrink: false });
+  // One node: what is wrong is found at the first use, or when the run ends.
+  const options = { seeds: [17], shrink: false };
+  const { failure } = await simulate(createStateMachine, workload, options);
 
   expect(failure).toMatchObject({ kind, message: expect.stringContaining(says) as string });
 }

@@ -7,6 +7,9 @@ import type { ApplyContext, ApplyOutcome, EntryBatch, StateMachine } from '../..
 import { simulate, type FindingKind, type Workload } from '../../src/testing/index.ts';
 import { Seats, visitors, type Mistake } from './products/seats.ts';
 
+/** The first of them is the quickest: a single node. */
+const fewSeeds = [17, 2, 3, 4, 5, 6];
+
 /** Seats that are given away behind a wait. */
 function waitingSeats(wait: () => Promise<unknown>): StateMachine {
   const seats = new Seats('none');
@@ -31,7 +34,7 @@ async function turns(): Promise<void> {
 
 describe('simulate', () => {
   test('a right machine passes, and the report says what it went through', async () => {
-    const report = await simulate(() => new Seats('none'), visitors, { seeds: 2 });
+    const report = await simulate(() => new Seats('none'), visitors, { seeds: [2, 17] });
 
     expect(report.failure).toBeUndefined();
     expect(report.runs).toBe(2);
@@ -52,7 +55,7 @@ describe('simulate', () => {
     { mistake: 'queryChanges', kinds: ['differentResults', 'wrongRead', 'replicasDiffer'] },
     { mistake: 'overbooks', kinds: ['promiseBroken'] },
   ])('the mistake $mistake is found within a few seeds', async ({ mistake, kinds }) => {
-    const options = { seeds: 12, shrink: false };
+    const options = { seeds: fewSeeds, shrink: false };
     const { failure } = await simulate(() => new Seats(mistake), visitors, options);
 
     expect(failure?.message).toBeDefined();
