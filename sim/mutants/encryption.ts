@@ -100,7 +100,11 @@ export const encryptionMutants: readonly Mutant[] = [
     file: 'src/storage/key-desk.ts',
     edits: [
       {
-        find: 'const lowest = Math.min(...evidence.named.values(), ...snapshots.values());',
+        find: `const lowest = Math.min(
+        ...evidence.named.values(),
+        ...snapshots.values(),
+        ...salvaged.values(),
+      );`,
         replace: 'const lowest = evidence.newestEpoch;',
       },
       {

@@ -30,6 +30,8 @@ export interface TrailerWriterOptions {
   readonly nodeId: NodeId;
   /** Open its blocks and sign its trailers. */
   readonly keys: JournalKeys;
+  /** Bytes of the journal that were written and synced so far. */
+  readonly bytesWritten: () => number;
 }
 
 /** A segment that the ledger has closed. */
@@ -43,6 +45,10 @@ export type OnTrailer = (record: LedgerRecord) => void;
 
 /** Between two slices of 128 KiB: the disk and the loop belong to others. */
 const pauseMs = 20;
+/** The same while entries come in numbers: nobody waits for a trailer, and opening what was just sealed takes as long as sealing it. */
+const busyPauseMs = 100;
+/** So much written to the journal since the last slice is a busy time. */
+const busyBytes = 64 * 1024;
 
 /** See the file comment. */
 export class TrailerWriter {
@@ -55,6 +61,7 @@ export class TrailerWriter {
   #atWork: number | undefined;
   #wake: (() => void) | undefined;
   #isStopped = false;
+  #bytesWritten = 0;
 
   constructor(options: TrailerWriterOptions) {
     this.#options = options;
@@ -169,8 +176,11 @@ export class TrailerWriter {
 
   #pause(): Promise<boolean> {
     if (this.#isStopped) return Promise.resolve(false);
+    const bytesWritten = this.#options.bytesWritten();
+    const isBusy = bytesWritten - this.#bytesWritten >= busyBytes;
+    this.#bytesWritten = bytesWritten;
     return new Promise((resolve) => {
-      const cancel = this.#options.clock.setTimer(pauseMs, () => {
+      const cancel = this.#options.clock.setTimer(isBusy ? busyPauseMs : pauseMs, () => {
         this.#wake = undefined;
         resolve(true);
       });
