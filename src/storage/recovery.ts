@@ -216,13 +216,19 @@ function refuseForgottenReplicas(place: Place, { image, fault }: LedgerReplay): 
       `${registryPath(place.directory)} is gone, and the ledger cannot say which replicas there were: ${fault}`,
     );
   }
-  for (const [partitionId, { hardState, durability }] of image.partitions) {
-    if ((hardState?.term ?? 0) === 0 && durability === undefined) continue;
-    throw new ClustorError(
-      'CLUSTOR_REPLICA_FILES_MISSING',
-      `the ledger in ${walFolder(place.directory)} knows a replica of partition ${partitionId}, but ${registryPath(place.directory)} is gone`,
-    );
-  }
+  const partitionId = namedReplicaOf(image);
+  if (partitionId === undefined) return;
+  throw new ClustorError(
+    'CLUSTOR_REPLICA_FILES_MISSING',
+    `the ledger in ${walFolder(place.directory)} knows a replica of partition ${partitionId}, but ${registryPath(place.directory)} is gone`,
+  );
+}
+
+/** A replica that has voted or holds entries by the ledger, so that a registry must have named it. */
+export function namedReplicaOf(image: LedgerImage): PartitionId | undefined {
+  for (const [partitionId, { hardState, durability }] of image.partitions)
+    if ((hardState?.term ?? 0) > 0 || durability !== undefined) return partitionId;
+  return undefined;
 }
 
 async function readLedger(

@@ -6,9 +6,14 @@
  * what they would be without it. A disk on which something was damaged on purpose is not looked at.
  */
 import { isClustorError, messageOf } from '../base/errors.ts';
-import type { NodeId } from '../base/ids.ts';
+import type { ClusterId, NodeId, PartitionId } from '../base/ids.ts';
 import { createPrng } from '../base/prng.ts';
 import { nodeCryptography } from '../security/node-cryptography.ts';
+import { ledgerFileName } from '../storage/durability-ledger.ts';
+import { JournalKeys } from '../storage/journal-keys.ts';
+import type { DirectoryPlace } from '../storage/journal-walk.ts';
+import { replayLedger } from '../storage/ledger-replay.ts';
+import { namedReplicaOf, walFolder } from '../storage/recovery.ts';
 import { verifyDirectory } from '../storage/verify-directory.ts';
 import { openInspection, type DiskInspection } from './disk-inspection.ts';
 import type { FaultAtlas } from './fault-atlas.ts';
@@ -19,6 +24,7 @@ import type { SimWorld } from './sim-world.ts';
 
 /** What the looks need. */
 export interface JournalChecksOptions {
+  readonly clusterId: ClusterId;
   readonly encryption: SimEncryption | undefined;
   /** Knows on which disks something was damaged on purpose. */
   readonly atlas: FaultAtlas;
@@ -76,7 +82,7 @@ export class JournalChecks {
 
   async #read({ nodeId, fileSystem }: Look): Promise<string | undefined> {
     const { encryption } = this.#options;
-    const place = {
+    const place: DirectoryPlace = {
       directory: '/data',
       fileSystem,
       encryption: encryption?.of(nodeId, new SimEntropy(createPrng(1))),
@@ -93,11 +99,26 @@ export class JournalChecks {
       const told = damage.slice(0, rowsTold).map(({ where, what }) => `${where}: ${what}`);
       return `${told.join('; ')}${damage.length > rowsTold ? `; ${damage.length} in all` : ''}`;
     } catch (error) {
-      // A spare machine, on which no replica was ever made.
-      const replicas = await fileSystem.listDirectory('/data/partitions');
-      if (isClustorError(error, 'CLUSTOR_NOT_INITIALIZED') && replicas.length === 0)
-        return undefined;
-      return messageOf(error);
+      if (!isClustorError(error, 'CLUSTOR_NOT_INITIALIZED')) return messageOf(error);
+      const forgotten = await this.#namedReplica(place, nodeId);
+      return forgotten === undefined ? undefined : messageOf(error);
+    }
+  }
+
+  /** A spare machine without a registry is one on which no replica was made, or the first one is being made. */
+  async #namedReplica(place: DirectoryPlace, nodeId: NodeId): Promise<PartitionId | undefined> {
+    const { fileSystem, directory, encryption } = place;
+    const folder = walFolder(directory);
+    const names = await fileSystem.listDirectory(folder);
+    if (!names.includes(ledgerFileName)) return undefined;
+    const { clusterId } = this.#options;
+    const keys = await JournalKeys.open({ fileSystem, folder, clusterId, nodeId, encryption });
+    try {
+      const path = `${folder}/${ledgerFileName}`;
+      const { image } = await replayLedger(fileSystem, path, { clusterId, nodeId, keys });
+      return namedReplicaOf(image);
+    } finally {
+      keys.close();
     }
   }
 

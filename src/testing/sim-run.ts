@@ -200,6 +200,7 @@ class SimulationRun {
       versions: this.#versions,
     });
     this.#journals = new JournalChecks(this.#cluster, {
+      clusterId: cluster,
       atlas: this.#atlas,
       encryption: this.#encryption,
       drainMicrotasks: options.drainMicrotasks,

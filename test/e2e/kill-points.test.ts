@@ -2,15 +2,14 @@
  * A node kills itself with SIGKILL after a step of a chain of writes: 1 the journal's bytes are written, 2 they are synced, 3 the
  * ledger's record is written, 4 it is synced. Then it recovers.
  */
-import { execFile } from 'node:child_process';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 
 import { expect, test } from 'vitest';
 
-import { commandPath, repositoryDirectory, type ChaosCluster } from '../../sim/chaos-cluster.ts';
+import { repositoryDirectory, type ChaosCluster } from '../../sim/chaos-cluster.ts';
+import { withOfflineDirectory } from '../../src/cli/offline-directory.ts';
 import type { ConnectedClient } from '../../src/client/index.ts';
-import type { Inspection } from '../../src/storage/inspect.ts';
+import { inspectDataDirectory, type Inspection } from '../../src/storage/inspect.ts';
 import { contentOf, redisAt } from './support/redis-client.ts';
 import { clientOf, scratchCluster } from './support/scratch-cluster.ts';
 
@@ -28,12 +27,14 @@ const steps = [
   { step: 4, name: 'the ledger is synced' },
 ];
 
-/** What the tools make of a data directory; fails if the exit code says that it is damaged. */
-async function inspect(folder: string): Promise<Inspection> {
-  const keys = ['--kek-file', join(folder, 'kek.json')];
-  const words = [commandPath, 'wal', 'inspect', join(folder, 'data'), ...keys, '--json'];
-  const { stdout } = await promisify(execFile)(process.execPath, words, { maxBuffer: 2 ** 26 });
-  return JSON.parse(stdout) as Inspection;
+/** What `clustor wal inspect` makes of a data directory. */
+function inspect(folder: string): Promise<Inspection> {
+  const options = { kekFile: join(folder, 'kek.json') };
+  return withOfflineDirectory(
+    { directory: join(folder, 'data'), options, mustBeFree: true },
+    ({ fileSystem, directory, encryption }) =>
+      inspectDataDirectory(fileSystem, directory, encryption),
+  );
 }
 
 async function expectSound(cluster: ChaosCluster, node: number): Promise<void> {

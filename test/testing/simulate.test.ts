@@ -63,7 +63,9 @@ describe('simulate', () => {
   });
 
   test('a machine may wait for promises', async () => {
-    const { failure } = await simulate(() => waitingSeats(manyPromises), visitors, { seeds: 1 });
+    const { failure } = await simulate(() => waitingSeats(manyPromises), visitors, {
+      seeds: [17],
+    });
 
     expect(failure).toBeUndefined();
   }, 60_000);
