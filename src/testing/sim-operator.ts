@@ -84,7 +84,7 @@ export class SimOperator {
   #change({ replica, partition }: Led, random: PrngState): Promise<unknown> | undefined {
     const active = activeConfiguration(replica.state);
     if (isJoint(active))
-      return nextFloat(random) < 0.3
+      return nextFloat(random) < 0.6
         ? partition.rollBackMembership('a whim', { deadlineMs })
         : undefined;
     const { world } = this.#options.cluster;

@@ -18,13 +18,14 @@ export interface CorpusRow {
 
 /** The corpus. */
 export const marksCorpus: readonly CorpusRow[] = [
-  { seed: 16, reaches: ['voteLost', 'rollbackAppended'] },
+  { seed: 96, reaches: ['rollbackAppended', 'leaderLeaves'] },
+  { seed: 178, reaches: ['voteLost', 'jointEntered', 'exitByAnotherLeader'] },
   { seed: 3, reaches: ['windowFull', 'sleeperLostItsLeader', 'groupFsyncEntered', 'logCompacted'] },
   { seed: 11, reaches: ['sleeperWokenByCampaign'] },
-  { seed: 14, reaches: ['secondCopyRead', 'repaired'] },
+  { seed: 2, reaches: ['secondCopyRead', 'repaired'] },
   { seed: 15, reaches: ['lateCompletionDropped'] },
   { seed: 39, reaches: ['nameLost'] },
-  { seed: 78, reaches: ['transferAborted', 'jointEntered', 'exitByAnotherLeader', 'leaderLeaves'] },
+  { seed: 78, reaches: ['transferAborted'] },
   {
     seed: 4,
     faultKinds: ['memberChange', 'partition', 'crash'],
