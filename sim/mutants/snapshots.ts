@@ -22,7 +22,12 @@ export const snapshotMutants: readonly Mutant[] = [
     breaks:
       'DUR-5: segments go while entries of some partition are missing, and nothing of them is saved',
     file: 'src/storage/log-compaction.ts',
-    edits: [{ find: '        await this.#save(segment);\n', replace: '' }],
+    edits: [
+      {
+        find: "if (unsaved.length > 0 && !(await this.#salvage.save(segment, unsaved))) return 'kept';",
+        replace: '',
+      },
+    ],
     expected: 'tests',
     tests: [salvageTests],
   },
@@ -32,8 +37,8 @@ export const snapshotMutants: readonly Mutant[] = [
     file: 'src/storage/segment-salvage.ts',
     edits: [
       {
-        find: 'if (log.quarantine?.ranges.some(isIn) !== true) return false;',
-        replace: 'if (log.quarantine?.ranges.some(isIn) !== undefined) return false;',
+        find: 'wanted.get(lacking.log)?.push({ first: frame.block, last: goodUntil });',
+        replace: 'wanted.get(lacking.log)?.push();',
       },
     ],
     expected: 'tests',

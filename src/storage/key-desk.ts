@@ -359,18 +359,15 @@ export class JournalKeyDesk implements NodeKeys {
       const sha256 = (bytes: Uint8Array): Uint8Array =>
         encryption?.cryptography.sha256(bytes) ?? new Uint8Array(0);
       const snapshots = await snapshotKeyEpochs(fileSystem, directory, sha256);
-      const salvaged = await salvageKeyEpochs(fileSystem, directory);
       const evidence = await readKeyEvidence(fileSystem, `${directory}/wal`);
+      // What a segment that goes meanwhile gives up is there by then.
+      const salvaged = await salvageKeyEpochs(fileSystem, directory);
       // A name that is gone and comes back behind a power failure would need its keys.
       await fileSystem.syncDirectory(`${directory}/wal`);
       const isAllRead = [...this.#store.image.segments.keys()].every((segmentSeq) =>
         evidence.segments.has(segmentSeq),
       );
-      const lowest = Math.min(
-        ...evidence.named.values(),
-        ...snapshots.values(),
-        ...salvaged.values(),
-      );
+      const lowest = Math.min(...evidence.named.values(), ...snapshots.values(), ...salvaged);
       const { rows = [], firstSegmentSeq = 0 } = ring?.content ?? {};
       const isLeft = rows.some((row) => row.state !== 'destroyed' && row.epoch < lowest);
       if (this.#isClosed || !isAllRead || lowest < 1 || !(isLeft || firstSegmentSeq > 0)) return;

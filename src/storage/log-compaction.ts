@@ -17,6 +17,7 @@ import { messageOf } from '../base/errors.ts';
 import type { LogIndex, PartitionId } from '../base/ids.ts';
 import type { IndexRange } from '../base/index-ranges.ts';
 import type { LedgerRecord } from '../codec/ledger-records.ts';
+import type { Clock } from '../ports/clock.ts';
 import type { Journal } from './journal.ts';
 import type { PartitionLog } from './partition-log.ts';
 import {
@@ -27,6 +28,7 @@ import {
 
 /** What compaction needs of its store. */
 export interface LogCompactionOptions extends Omit<SegmentSalvageOptions, 'pace'> {
+  readonly clock: Clock;
   readonly journal: Journal;
   readonly logs: ReadonlyMap<PartitionId, PartitionLog>;
   /** Resolves when the record is durable; rejects when it never will be. */
@@ -46,6 +48,8 @@ const segmentsBeforeCopies = 4;
 /** A segment is emptied by copies when so small a share of it is live. */
 const liveShareMax = 1 / 8;
 const copyBytesMax = 1024 * 1024;
+/** How long a segment that could not be saved is left alone. */
+const keptMs = 60_000;
 
 /** See the file comment. */
 export class LogCompaction {
@@ -60,6 +64,8 @@ export class LogCompaction {
   /** Segments whose end was handed to the ledger. */
   readonly #retired = new Set<number>();
   readonly #salvage: SegmentSalvage;
+  /** Segments that could not be saved, and when that was tried. */
+  readonly #keptSinceMs = new Map<number, number>();
 
   constructor(options: LogCompactionOptions) {
     this.#options = options;
@@ -121,16 +127,12 @@ export class LogCompaction {
   }
 
   async #reviewAll(): Promise<void> {
-    for (const log of this.#options.logs.values())
-      if (!this.#isClosed) await this.#salvage.drop(log);
+    await this.#dropSalvage();
     for (;;) {
       // One after the other: each costs a flush of the ledger, and entries go in between.
       for (const segment of this.#needless()) {
         if (this.#isClosed) return;
-        await this.#save(segment);
-        // Sealing it anew may have begun.
-        if (this.#needless().some(({ segmentSeq }) => segmentSeq === segment.segmentSeq))
-          await this.#retire(segment.segmentSeq);
+        if (this.#mayTry(segment)) await this.#retireIfSaved(segment);
       }
       const held = this.#isClosed ? undefined : this.#fewLeft();
       if (held === undefined) return;
@@ -138,16 +140,66 @@ export class LogCompaction {
     }
   }
 
-  /** What a segment that goes may hold of damaged logs is saved first, also of those that turn out to be damaged meanwhile. */
-  async #save(segment: SegmentToSalvage): Promise<void> {
+  async #dropSalvage(): Promise<void> {
+    const { observer, logs } = this.#options;
+    for (const log of logs.values()) {
+      if (this.#isClosed) return;
+      try {
+        await this.#salvage.drop(log);
+      } catch (error) {
+        const fields = { partitionId: log.partitionId, message: messageOf(error) };
+        observer.emit({ level: 'warn', kind: 'salvageNotRemoved', fields });
+      }
+    }
+  }
+
+  #mayTry({ segmentSeq }: SegmentToSalvage): boolean {
+    const keptSinceMs = this.#keptSinceMs.get(segmentSeq);
+    if (keptSinceMs === undefined) return true;
+    return this.#options.clock.monotonicMs() - keptSinceMs >= keptMs || !this.#isAnyDamaged;
+  }
+
+  get #isAnyDamaged(): boolean {
+    return [...this.#options.logs.values()].some(isDamaged);
+  }
+
+  /** A segment that cannot be saved is kept, and tried again when something calls for it a minute later; the others go. */
+  async #retireIfSaved(segment: SegmentToSalvage): Promise<void> {
+    const { clock, observer } = this.#options;
+    const { segmentSeq } = segment;
+    let message = 'what it may hold of a partition in quarantine stays in it';
+    try {
+      const state = await this.#saved(segment);
+      if (state === 'saved') await this.#retire(segmentSeq);
+      if (state !== 'kept') return;
+    } catch (error) {
+      if (this.#isClosed || this.#retired.has(segmentSeq)) throw error;
+      message = messageOf(error);
+    }
+    if (this.#isClosed) return;
+    if (!this.#keptSinceMs.has(segmentSeq))
+      observer.emit({ level: 'warn', kind: 'segmentsNotRetired', fields: { segmentSeq, message } });
+    this.#keptSinceMs.set(segmentSeq, clock.monotonicMs());
+  }
+
+  /**
+   * Saves what it may hold of damaged logs, also of those that turn out to be damaged meanwhile. `saved`: it may go, now;
+   * `atWork`: somebody seals it anew, and asks for another review behind that.
+   */
+  async #saved(segment: SegmentToSalvage): Promise<'saved' | 'kept' | 'atWork'> {
+    const { journal, logs } = this.#options;
+    const { segmentSeq } = segment;
     const saved = new Set<PartitionLog>();
     for (;;) {
-      const logs = [...this.#options.logs.values()].filter(
-        (log) => isDamaged(log) && !saved.has(log),
-      );
-      if (logs.length === 0) return;
-      await this.#salvage.save(segment, logs);
-      for (const log of logs) saved.add(log);
+      const unsaved = [...logs.values()].filter((log) => isDamaged(log) && !saved.has(log));
+      if (unsaved.length > 0 && !(await this.#salvage.save(segment, unsaved))) return 'kept';
+      for (const log of unsaved) saved.add(log);
+      // What is written of it in the background comes first: its index, and perhaps its trailer.
+      await journal.tidied();
+      await journal.trailers.leaveAlone(segmentSeq);
+      if (this.#isClosed || !this.#needless().some((one) => one.segmentSeq === segmentSeq))
+        return 'atWork';
+      if ([...logs.values()].every((log) => !isDamaged(log) || saved.has(log))) return 'saved';
     }
   }
 
@@ -237,9 +289,6 @@ export class LogCompaction {
 
   async #retire(segmentSeq: number): Promise<void> {
     const { journal, keys, observer, record } = this.#options;
-    // What is written of it in the background comes first: its index, and perhaps its trailer.
-    await journal.tidied();
-    await journal.trailers.leaveAlone(segmentSeq);
     const recorded = record({ kind: 'segmentRetired', segmentSeq });
     this.#retired.add(segmentSeq);
     await recorded;

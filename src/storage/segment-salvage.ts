@@ -10,8 +10,10 @@
  * partitions/<partition id>/salvage/segment-<seq>-block-<number>.salvage
  * file   the header of the segment, 4,096 bytes · the segment's blocks from that number on, as they were
  * ```
- * A block opens with its number and its header, so each file can be read by itself. A block that the disk does not give back is
- * zeros in it.
+ * A block opens with its number and its header, so each file can be read by itself.
+ *
+ * A segment stays as it is, until the quarantine is over, where saving would lose something or give nothing back: its header
+ * or a block that is wanted cannot be read or is bad, or as many blocks would be saved as it has.
  *
  * Crash story. Files and folder are synced before `segmentRetired` is; a start that finds both writes the same files again.
  */
@@ -24,6 +26,7 @@ import {
   blockOffset,
   readSegmentHeader,
   segmentFileName,
+  type SegmentHeader,
 } from '../codec/segment-format.ts';
 import type { FileHandle, FileSystem } from '../ports/file-system.ts';
 import type { Observer } from '../ports/observer.ts';
@@ -74,30 +77,44 @@ export class SegmentSalvage {
   }
 
   /**
-   * Saves what a segment may hold of these logs; synced when it resolves. @throws ClustorError where it cannot be read or
-   * written, or the work is to end: then the segment must stay.
+   * Saves what a segment may hold of these logs; synced when it resolves with true. False: the segment must stay. @throws
+   * ClustorError where something cannot be read or written, or the work is to end: then it stays as well.
    */
-  async save(segment: SegmentToSalvage, logs: readonly PartitionLog[]): Promise<void> {
-    const wanted = await this.#find(segment, logs);
-    for (const log of logs) {
-      const ranges = joined(wanted.get(log) ?? []);
-      if (ranges.length > 0) await this.#write(segment, log.partitionId, ranges);
-    }
+  async save(segment: SegmentToSalvage, logs: readonly PartitionLog[]): Promise<boolean> {
+    const lacking = logs.filter((log) => this.#lackedOf(log).length > 0);
+    if (lacking.length === 0) return true;
+    const wanted = await this.#find(segment, lacking);
+    if (wanted === undefined) return false;
+    const rows = [...wanted].map(([log, ranges]) => ({ log, ranges: joined(ranges) }));
+    const blocks = rows.reduce((sum, { ranges }) => sum + countOf(ranges), 0);
+    if (blocks >= blockBehind(segment.endOffset)) return false;
+    for (const { log, ranges } of rows)
+      if (ranges.length > 0 && !(await this.#write(segment, log, ranges))) return false;
+    return true;
   }
 
-  /** Removes what was saved of a log that is in no quarantine any more. */
-  async drop({ partitionId, quarantine }: PartitionLog): Promise<void> {
-    const { fileSystem, image } = this.#options;
-    const wasQuarantined = image.partitions.get(partitionId)?.quarantine !== undefined;
-    if (quarantine?.isActive === true || !wasQuarantined || this.#cleared.has(partitionId)) return;
+  /** Removes what was saved of a log whose quarantine is over. That of a replica which was replaced stays: nobody said that it is worth nothing. */
+  async drop({ partitionId, incarnation, quarantine }: PartitionLog): Promise<void> {
+    const { fileSystem, image, observer } = this.#options;
+    const row = image.partitions.get(partitionId)?.quarantine;
+    const isOver =
+      row?.isActive === false && row.incarnation === incarnation && quarantine?.isActive !== true;
+    if (!isOver || this.#cleared.has(partitionId)) return;
     const folder = this.#folderOf(partitionId);
     const names = await fileSystem.listDirectory(folder);
     for (const name of names) await fileSystem.remove(`${folder}/${name}`);
     if (names.length > 0) {
       await fileSystem.removeDirectory(folder);
       await fileSystem.syncDirectory(folder.slice(0, folder.lastIndexOf('/')));
+      observer.emit({ level: 'info', kind: 'salvageRemoved', fields: { partitionId } });
     }
     this.#cleared.add(partitionId);
+  }
+
+  /** Entries of which the ledger knows that the log lacks them, less those that came back. */
+  #lackedOf({ partitionId, quarantine }: PartitionLog): readonly IndexRange[] {
+    const row = this.#options.image.partitions.get(partitionId)?.quarantine;
+    return quarantine?.isActive === true ? (row?.ranges ?? quarantine.ranges) : [];
   }
 
   #folderOf(partitionId: PartitionId): string {
@@ -108,10 +125,13 @@ export class SegmentSalvage {
   async #find(
     { segmentSeq, endOffset }: SegmentToSalvage,
     logs: readonly PartitionLog[],
-  ): Promise<ReadonlyMap<PartitionLog, readonly BlockRange[]>> {
+  ): Promise<ReadonlyMap<PartitionLog, readonly BlockRange[]> | undefined> {
     const { fileSystem, directory, clusterId, nodeId, keys } = this.#options;
     const damaged: BlockRange[] = [];
-    const lacked = new Map<PartitionLog, BlockRange[]>(logs.map((log) => [log, []]));
+    const byId = new Map(
+      logs.map((log) => [log.partitionId, { log, ranges: this.#lackedOf(log) }]),
+    );
+    const wanted = new Map<PartitionLog, BlockRange[]>(logs.map((log) => [log, []]));
     const lastBlock = blockBehind(endOffset) - 1;
     let goodUntil = 0;
     let isDamaged = false;
@@ -122,7 +142,7 @@ export class SegmentSalvage {
       if (isDamaged) damaged.push({ first: goodUntil, last: block });
       isDamaged = false;
     };
-    const { header, endedAt } = await scanSegment({
+    const result = await scanSegment({
       fileSystem,
       path: `${walFolder(directory)}/${segmentFileName(segmentSeq)}`,
       segmentSeq,
@@ -134,41 +154,43 @@ export class SegmentSalvage {
       onFrame: (frame) => {
         goOn(frame.block);
         goodUntil = blockBehind(frame.endOffset) - 1;
-        const log = logs.find((one) => this.#isLacked(one, segmentSeq, frame));
-        if (log !== undefined) lacked.get(log)?.push({ first: frame.block, last: goodUntil });
+        const lacking = byId.get(framePartitionId(frame.bytes, frame.start));
+        if (lacking !== undefined && this.#isLacked(lacking, segmentSeq, frame))
+          wanted.get(lacking.log)?.push({ first: frame.block, last: goodUntil });
       },
       onDamagedBlock: note,
       onBadFrame: note,
     });
-    if (endedAt === 'stopped')
+    if (result.endedAt === 'stopped')
       throw new ClustorError('CLUSTOR_CLOSED', 'the store is being closed');
-    // Nothing of a segment opens whose header is bad.
-    if (header === undefined) note();
+    // What the disk does not give back today may be there tomorrow, and nothing opens without its header.
+    if (result.header === undefined || result.unreadableBlocks > 0) return undefined;
+    if (result.endOffset < endOffset && result.damagedBlocks > 0) note();
     goOn(lastBlock);
-    return new Map(logs.map((log) => [log, [...damaged, ...(lacked.get(log) ?? [])]]));
+    return new Map([...wanted].map(([log, ranges]) => [log, [...damaged, ...ranges]]));
   }
 
   /** Whether a whole frame is one of those that its log says it cannot read. */
-  #isLacked(log: PartitionLog, segmentSeq: number, { bytes, start, block }: ScannedFrame): boolean {
-    const partitionId = framePartitionId(bytes, start);
-    if (partitionId !== log.partitionId) return false;
+  #isLacked(
+    { log, ranges }: { readonly log: PartitionLog; readonly ranges: readonly IndexRange[] },
+    segmentSeq: number,
+    { bytes, start, block }: ScannedFrame,
+  ): boolean {
+    const { partitionId } = log;
     const index = frameIndex(bytes, start);
-    const isIn = ({ firstIndex, lastIndex }: IndexRange): boolean =>
-      firstIndex <= index && lastIndex >= index;
-    if (log.quarantine?.ranges.some(isIn) !== true) return false;
+    if (!ranges.some(({ firstIndex, lastIndex }) => firstIndex <= index && lastIndex >= index))
+      return false;
     return !this.#options.image.isDead(segmentSeq, { partitionId, firstIndex: index, block });
   }
 
+  /** False where a block could not be read this time. */
   async #write(
     { segmentSeq }: SegmentToSalvage,
-    partitionId: PartitionId,
+    { partitionId }: PartitionLog,
     ranges: readonly BlockRange[],
-  ): Promise<void> {
-    const { fileSystem, directory, observer } = this.#options;
+  ): Promise<boolean> {
+    const { fileSystem, directory, observer, pace } = this.#options;
     const path = `${walFolder(directory)}/${segmentFileName(segmentSeq)}`;
-    const names = await fileSystem.listDirectory(walFolder(directory));
-    // A file that is gone holds nothing.
-    if (!names.includes(segmentFileName(segmentSeq))) return;
     const folder = this.#folderOf(partitionId);
     await fileSystem.makeDirectory(folder);
     this.#cleared.delete(partitionId);
@@ -176,24 +198,31 @@ export class SegmentSalvage {
     try {
       for (const { first, last } of ranges)
         for (let at = first; at <= last; at += fileBlocksMax) {
-          const name = `${folder}/${salvageFileName(segmentSeq, at)}`;
+          if (!(await pace()))
+            throw new ClustorError('CLUSTOR_CLOSED', 'the store is being closed');
           const blocks = { first: at, last: Math.min(last, at + fileBlocksMax - 1) };
-          await fileSystem.replaceFile(name, await this.#copyOf(file, blocks));
+          const copy = await this.#copyOf(file, blocks);
+          if (copy === undefined) return false;
+          await fileSystem.replaceFile(`${folder}/${salvageFileName(segmentSeq, at)}`, copy);
         }
     } finally {
       await fileSystem.close(file);
     }
-    const blocks = ranges.reduce((sum, { first, last }) => sum + last - first + 1, 0);
-    const fields = { partitionId, segmentSeq, blocks, folder };
+    const fields = { partitionId, segmentSeq, blocks: countOf(ranges), folder };
     observer.emit({ level: 'warn', kind: 'segmentSalvaged', fields });
+    return true;
   }
 
-  /** The header and a stretch of blocks. */
-  async #copyOf(file: FileHandle, { first, last }: BlockRange): Promise<Uint8Array> {
+  /** The header and a stretch of blocks; `undefined` where the disk does not give all of it back. */
+  async #copyOf(file: FileHandle, { first, last }: BlockRange): Promise<Uint8Array | undefined> {
     const source = { fileSystem: this.#options.fileSystem, file };
     const header = await readBlocks(source, { position: 0, length: blockBytes });
     const length = (last - first + 1) * blockBytes;
-    const { bytes } = await readBlocks(source, { position: blockOffset(first), length });
+    const { bytes, unreadable } = await readBlocks(source, {
+      position: blockOffset(first),
+      length,
+    });
+    if (header.unreadable.length + unreadable.length > 0) return undefined;
     const copy = new Uint8Array(blockBytes + bytes.length);
     copy.set(header.bytes);
     copy.set(bytes, blockBytes);
@@ -201,31 +230,36 @@ export class SegmentSalvage {
   }
 }
 
-/** Key epochs of what was saved of encrypted segments, by path: without those keys it is worth nothing. */
+/** Key epochs of what was saved of encrypted segments: without those keys it is worth nothing. */
 export async function salvageKeyEpochs(
   fileSystem: FileSystem,
   directory: string,
-): Promise<ReadonlyMap<string, number>> {
-  const epochs = new Map<string, number>();
+): Promise<ReadonlySet<number>> {
+  const epochs = new Set<number>();
   for (const partition of await fileSystem.listDirectory(`${directory}/partitions`)) {
     const folder = salvageFolder(directory, partition);
     for (const name of await fileSystem.listDirectory(folder)) {
-      const path = `${folder}/${name}`;
-      const file = await fileSystem.open(path, { access: 'read' });
-      try {
-        const { isEncrypted, dekEpoch } = readSegmentHeader(
-          await fileSystem.read(file, 0, blockBytes),
-        );
-        if (isEncrypted) epochs.set(path, dekEpoch);
-      } catch (error) {
-        // Nothing of a segment opens whose header is bad.
-        if (!isClustorError(error, 'CLUSTOR_INTEGRITY')) throw error;
-      } finally {
-        await fileSystem.close(file);
-      }
+      const header = await headerOf(fileSystem, `${folder}/${name}`);
+      if (header?.isEncrypted === true) epochs.add(header.dekEpoch);
     }
   }
   return epochs;
+}
+
+/** The header in a file that was saved; `undefined` when the file is gone meanwhile. @throws ClustorError where it cannot be read. */
+async function headerOf(fileSystem: FileSystem, path: string): Promise<SegmentHeader | undefined> {
+  let file: FileHandle;
+  try {
+    file = await fileSystem.open(path, { access: 'read' });
+  } catch (error) {
+    if (isClustorError(error) && error.details['systemCode'] === 'ENOENT') return undefined;
+    throw error;
+  }
+  try {
+    return readSegmentHeader(await fileSystem.read(file, 0, blockBytes));
+  } finally {
+    await fileSystem.close(file);
+  }
 }
 
 function salvageFolder(directory: string, partition: string): string {
@@ -240,6 +274,10 @@ function salvageFileName(segmentSeq: number, block: number): string {
 /** Number of the block that begins at a file offset behind whole blocks. */
 function blockBehind(endOffset: number): number {
   return (endOffset - blockOffset(0)) / blockBytes;
+}
+
+function countOf(ranges: readonly BlockRange[]): number {
+  return ranges.reduce((sum, { first, last }) => sum + last - first + 1, 0);
 }
 
 /** The same blocks, in order, those near each other as one stretch. */

@@ -61,6 +61,8 @@ export class TrailerWriter {
   #atWork: number | undefined;
   #wake: (() => void) | undefined;
   #isStopped = false;
+  /** Nobody wants the trailer at work any more. */
+  #isGivenUp = false;
   #bytesWritten = 0;
 
   constructor(options: TrailerWriterOptions) {
@@ -87,7 +89,11 @@ export class TrailerWriter {
   async leaveAlone(segmentSeq: number): Promise<void> {
     const at = this.#waiting.findIndex((segment) => segment.segmentSeq === segmentSeq);
     if (at >= 0) this.#waiting.splice(at, 1);
-    while (this.#atWork === segmentSeq) await this.#work;
+    while (this.#atWork === segmentSeq) {
+      this.#isGivenUp = true;
+      this.#wake?.();
+      await this.#work;
+    }
   }
 
   /** Ends the work after the slice under way; what has no trailer gets it at the next start. */
@@ -102,6 +108,7 @@ export class TrailerWriter {
     const segment = this.#waiting.shift();
     if (segment === undefined) return;
     this.#atWork = segment.segmentSeq;
+    this.#isGivenUp = false;
     this.#work = this.#write(segment)
       .catch((error: unknown) => {
         this.#options.observer.emit({
@@ -123,7 +130,7 @@ export class TrailerWriter {
     const path = `${folder}/${segmentFileName(segmentSeq)}`;
     const tally = new TrailerTally();
     let badFrames = 0;
-    const { header, damagedBlocks } = await scanSegment({
+    const { header, damagedBlocks, endedAt } = await scanSegment({
       fileSystem,
       path,
       segmentSeq,
@@ -138,7 +145,7 @@ export class TrailerWriter {
       },
       pace: () => this.#pause(),
     });
-    if (this.#isStopped) return;
+    if (this.#isStopped || endedAt === 'stopped') return;
     if (header === undefined || damagedBlocks > 0 || badFrames > 0) {
       const fields = { segmentSeq, damagedBlocks, badFrames };
       observer.emit({ level: 'error', kind: 'segmentDamaged', fields });
@@ -175,7 +182,7 @@ export class TrailerWriter {
   }
 
   #pause(): Promise<boolean> {
-    if (this.#isStopped) return Promise.resolve(false);
+    if (this.#isStopped || this.#isGivenUp) return Promise.resolve(false);
     const bytesWritten = this.#options.bytesWritten();
     const isBusy = bytesWritten - this.#bytesWritten >= busyBytes;
     this.#bytesWritten = bytesWritten;

@@ -6,7 +6,7 @@
  * what they would be without it. A disk on which something was damaged on purpose is not looked at.
  */
 import { isClustorError, messageOf } from '../base/errors.ts';
-import type { ClusterId, NodeId, PartitionId } from '../base/ids.ts';
+import type { ClusterId, NodeId } from '../base/ids.ts';
 import { createPrng } from '../base/prng.ts';
 import { nodeCryptography } from '../security/node-cryptography.ts';
 import { ledgerFileName } from '../storage/durability-ledger.ts';
@@ -100,23 +100,23 @@ export class JournalChecks {
       return `${told.join('; ')}${damage.length > rowsTold ? `; ${damage.length} in all` : ''}`;
     } catch (error) {
       if (!isClustorError(error, 'CLUSTOR_NOT_INITIALIZED')) return messageOf(error);
-      const forgotten = await this.#namedReplica(place, nodeId);
-      return forgotten === undefined ? undefined : messageOf(error);
+      return (await this.#isNew(place, nodeId)) ? undefined : messageOf(error);
     }
   }
 
-  /** A spare machine without a registry is one on which no replica was made, or the first one is being made. */
-  async #namedReplica(place: DirectoryPlace, nodeId: NodeId): Promise<PartitionId | undefined> {
+  /** Without a registry a machine is a spare one on which no replica was made, or the first one is being made. */
+  async #isNew(place: DirectoryPlace, nodeId: NodeId): Promise<boolean> {
     const { fileSystem, directory, encryption } = place;
     const folder = walFolder(directory);
     const names = await fileSystem.listDirectory(folder);
-    if (!names.includes(ledgerFileName)) return undefined;
+    if (!names.includes(ledgerFileName))
+      return (await fileSystem.listDirectory(`${directory}/partitions`)).length === 0;
     const { clusterId } = this.#options;
     const keys = await JournalKeys.open({ fileSystem, folder, clusterId, nodeId, encryption });
     try {
       const path = `${folder}/${ledgerFileName}`;
-      const { image } = await replayLedger(fileSystem, path, { clusterId, nodeId, keys });
-      return namedReplicaOf(image);
+      const { image, fault } = await replayLedger(fileSystem, path, { clusterId, nodeId, keys });
+      return fault === undefined && namedReplicaOf(image) === undefined;
     } finally {
       keys.close();
     }

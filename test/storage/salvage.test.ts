@@ -5,6 +5,7 @@ import { present } from '../../src/base/assert.ts';
 import { logIndex } from '../../src/base/ids.ts';
 import { blockBytes, blockOffset, segmentFileName } from '../../src/codec/segment-format.ts';
 import type { SimDisk } from '../../src/testing/sim-disk.ts';
+import type { FileHandle } from '../../src/ports/file-system.ts';
 import { SimFileSystem } from '../../src/testing/sim-file-system.ts';
 import {
   appended,
@@ -75,15 +76,19 @@ async function damaged({ isEncrypted = false } = {}): Promise<Damaged> {
   const { world, told } = await opened({ partitions: 3, isEncrypted });
   const first = present(world.store, 'open').statistics().segmentSeq;
   const path = `/data/wal/${segmentFileName(first)}`;
-  appended(world, 0, 10);
-  await committed(world);
+  for (let flush = 0; flush < 3; flush++) {
+    appended(world, 0, 10);
+    await committed(world);
+  }
   const from = blocksOf(syncedOf(world.disk, path));
-  appended(world, 1, 1, 40_000);
+  appended(world, 1, 1, 200_000);
   await committed(world);
   const to = blocksOf(syncedOf(world.disk, path)) - 1;
   expect(to - from).toBeGreaterThanOrEqual(2);
-  appended(world, 0, 10);
-  await committed(world);
+  for (let flush = 0; flush < 3; flush++) {
+    appended(world, 0, 10);
+    await committed(world);
+  }
   await world.run(500);
   world.crash('powerLoss');
   world.disk.flipBit(path, blockOffset(from + 1) + 100, 1);
@@ -106,6 +111,31 @@ function expectedOf({ first, raw, blocks }: Damaged): ReadonlyMap<string, Uint8A
   return new Map([[name, new Uint8Array(Buffer.concat(content))]]);
 }
 
+/** From now on the disk refuses the block at a place of a file. */
+function spoil({ disk }: StoreWorld, path: string, position: number): void {
+  const { open, read } = SimFileSystem.prototype;
+  const spoiled = present(disk.find(path), path);
+  const files = new Set<FileHandle>();
+  vi.spyOn(SimFileSystem.prototype, 'open').mockImplementation(async function (
+    this: SimFileSystem,
+    name,
+    options,
+  ) {
+    const file = await open.call(this, name, options);
+    if (disk.find(name) === spoiled) files.add(file);
+    return file;
+  });
+  vi.spyOn(SimFileSystem.prototype, 'read').mockImplementation(function (
+    this: SimFileSystem,
+    file,
+    from,
+    length,
+  ) {
+    const isHit = files.has(file) && from <= position && position < from + length;
+    return isHit ? Promise.reject(diskError('EIO', path)) : read.call(this, file, from, length);
+  });
+}
+
 const lifted = { sinceMs: 1, begunMs: [1], isActive: false, ranges: [] };
 
 describe('while a partition is in quarantine, a segment that nobody reads', () => {
@@ -113,7 +143,7 @@ describe('while a partition is in quarantine, a segment that nobody reads', () =
     const all = await damaged({ isEncrypted });
     const { world, told, first } = all;
 
-    compact(world, 0, 20);
+    compact(world, 0, 60);
     await world.run(1_000);
 
     expect(segmentsOf(world)).not.toContain(first);
@@ -139,7 +169,7 @@ describe('while a partition is in quarantine, a segment that nobody reads', () =
     const second = first + 1;
     expect(segmentsOf(world)).toContain(second);
 
-    compact(world, 0, 30);
+    compact(world, 0, 70);
     await world.run(1_000);
 
     expect(segmentsOf(world)).not.toContain(second);
@@ -187,8 +217,8 @@ describe('while a partition is in quarantine, a segment that nobody reads', () =
       return replaceFile.call(this, path, bytes);
     });
 
-    compact(world, 0, 19);
-    compact(world, 0, 20);
+    compact(world, 0, 59);
+    compact(world, 0, 60);
     await world.run(1_000);
 
     expect(segmentsOf(world)).toContain(first);
@@ -197,10 +227,42 @@ describe('while a partition is in quarantine, a segment that nobody reads', () =
     spy.mockRestore();
     appended(world, 0, 1);
     await committed(world);
-    compact(world, 0, 21);
+    await world.run(60_000);
+    compact(world, 0, 61);
     await world.run(1_000);
 
     expect(segmentsOf(world)).not.toContain(first);
+  });
+
+  test('stays where a block of it cannot be read, or its header is bad: what is saved must be worth it', async () => {
+    for (const isHeaderBad of [false, true]) {
+      const { world, told, first, blocks } = await damaged();
+      const path = `/data/wal/${segmentFileName(first)}`;
+      if (isHeaderBad) world.disk.flipBit(path, 50, 1);
+      else spoil(world, path, blockOffset(blocks.from + 1));
+
+      compact(world, 0, 60);
+      await world.run(1_000);
+
+      expect(segmentsOf(world)).toContain(first);
+      expect(savedOf(world, 1)).toEqual(new Map());
+      expect(told.of('segmentsNotRetired')).toHaveLength(1);
+      vi.restoreAllMocks();
+    }
+  });
+
+  test('keeps none of the others', async () => {
+    const { world, first } = await damaged();
+    world.disk.flipBit(`/data/wal/${segmentFileName(first)}`, 50, 1);
+    appended(world, 0, 10);
+    await committed(world);
+    await restarted(world);
+
+    compact(world, 0, 70);
+    await world.run(1_000);
+
+    expect(segmentsOf(world)).toContain(first);
+    expect(segmentsOf(world)).not.toContain(first + 1);
   });
 
   test('is there or saved, wherever the power goes out', async () => {
@@ -208,7 +270,7 @@ describe('while a partition is in quarantine, a segment that nobody reads', () =
     const { world, first } = all;
     const path = `/data/wal/${segmentFileName(first)}`;
 
-    compact(world, 0, 20);
+    compact(world, 0, 60);
     const moments = await momentsOf(world, 1_000);
 
     let gone = 0;
@@ -220,7 +282,7 @@ describe('while a partition is in quarantine, a segment that nobody reads', () =
     expect(gone).toBeGreaterThan(0);
     const last = await openedOn(world, present(moments.at(-1), 'a moment'));
     expect(logOf(last, 1).quarantine?.isActive).toBe(true);
-    await readFrom(last, 0, 21);
+    await readFrom(last, 0, 61);
   });
 });
 
@@ -228,7 +290,7 @@ describe('what was saved', () => {
   test('goes when its quarantine is over, in this process or the next', async () => {
     for (const isNext of [false, true]) {
       const { world } = await damaged();
-      compact(world, 0, 20);
+      compact(world, 0, 60);
       await world.run(1_000);
       expect(savedOf(world, 1).size).toBe(1);
 
@@ -251,7 +313,7 @@ describe('what was saved', () => {
 
   test('keeps the keys that open it', async () => {
     const { world } = await damaged({ isEncrypted: true });
-    compact(world, 0, 20);
+    compact(world, 0, 60);
     await world.run(1_000);
     expect(savedOf(world, 1).size).toBe(1);
     const desk = present(world.store, 'open').keyDesk;
