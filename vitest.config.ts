@@ -21,8 +21,8 @@ export default defineConfig({
   },
   test: {
     pool: 'threads',
-    // Vitest leaves one core to itself. One more than there are, since end-to-end tests wait a third of their time.
-    maxWorkers: availableParallelism() + 1,
+    // Vitest leaves one core to itself, which on two cores is half of them.
+    maxWorkers: availableParallelism(),
     coverage: { provider: 'v8', include: ['src/**'], reporter: ['text-summary', 'html'] },
     projects: [
       {

@@ -100,11 +100,7 @@ export const encryptionMutants: readonly Mutant[] = [
     file: 'src/storage/key-desk.ts',
     edits: [
       {
-        find: `const lowest = Math.min(
-        ...evidence.named.values(),
-        ...snapshots.values(),
-        ...salvaged.values(),
-      );`,
+        find: 'const lowest = Math.min(...evidence.named.values(), ...snapshots.values(), ...salvaged);',
         replace: 'const lowest = evidence.newestEpoch;',
       },
       {

@@ -87,7 +87,7 @@ export class Journal {
     this.#nextSegmentSeq = options.nextSegmentSeq;
     this.#staging = options.fileSystem.allocateStaging(stagingBytesMin);
     this.#headerStaging = options.fileSystem.allocateStaging(blockBytes);
-    this.trailers = new TrailerWriter({ ...options, bytesWritten: () => this.#bytesWritten });
+    this.trailers = new TrailerWriter(options);
   }
 
   /** The segment in use. */

@@ -30,8 +30,6 @@ export interface TrailerWriterOptions {
   readonly nodeId: NodeId;
   /** Open its blocks and sign its trailers. */
   readonly keys: JournalKeys;
-  /** Bytes of the journal that were written and synced so far. */
-  readonly bytesWritten: () => number;
 }
 
 /** A segment that the ledger has closed. */
@@ -45,10 +43,6 @@ export type OnTrailer = (record: LedgerRecord) => void;
 
 /** Between two slices of 128 KiB: the disk and the loop belong to others. */
 const pauseMs = 20;
-/** The same while entries come in numbers: nobody waits for a trailer, and opening what was just sealed takes as long as sealing it. */
-const busyPauseMs = 100;
-/** So much written to the journal since the last slice is a busy time. */
-const busyBytes = 64 * 1024;
 
 /** See the file comment. */
 export class TrailerWriter {
@@ -63,7 +57,6 @@ export class TrailerWriter {
   #isStopped = false;
   /** Nobody wants the trailer at work any more. */
   #isGivenUp = false;
-  #bytesWritten = 0;
 
   constructor(options: TrailerWriterOptions) {
     this.#options = options;
@@ -183,11 +176,8 @@ export class TrailerWriter {
 
   #pause(): Promise<boolean> {
     if (this.#isStopped || this.#isGivenUp) return Promise.resolve(false);
-    const bytesWritten = this.#options.bytesWritten();
-    const isBusy = bytesWritten - this.#bytesWritten >= busyBytes;
-    this.#bytesWritten = bytesWritten;
     return new Promise((resolve) => {
-      const cancel = this.#options.clock.setTimer(isBusy ? busyPauseMs : pauseMs, () => {
+      const cancel = this.#options.clock.setTimer(pauseMs, () => {
         this.#wake = undefined;
         resolve(true);
       });

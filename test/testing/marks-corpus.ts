@@ -18,14 +18,14 @@ export interface CorpusRow {
 
 /** The corpus. */
 export const marksCorpus: readonly CorpusRow[] = [
-  { seed: 96, reaches: ['rollbackAppended', 'leaderLeaves'] },
-  { seed: 178, reaches: ['voteLost', 'jointEntered', 'exitByAnotherLeader'] },
+  { seed: 40, reaches: ['rollbackAppended', 'transferAborted', 'jointEntered'] },
+  { seed: 178, reaches: ['exitByAnotherLeader', 'leaderLeaves'] },
   { seed: 3, reaches: ['windowFull', 'sleeperLostItsLeader', 'groupFsyncEntered', 'logCompacted'] },
   { seed: 11, reaches: ['sleeperWokenByCampaign'] },
   { seed: 2, reaches: ['secondCopyRead', 'repaired'] },
   { seed: 15, reaches: ['lateCompletionDropped'] },
   { seed: 39, reaches: ['nameLost'] },
-  { seed: 78, reaches: ['transferAborted'] },
+  { seed: 78, reaches: ['voteLost'] },
   {
     seed: 4,
     faultKinds: ['memberChange', 'partition', 'crash'],
