@@ -94,6 +94,7 @@ async function findingsOf(
   return findings;
 }
 
+/** What `node.json` says; `undefined` without one. */
 async function registryOf(dataDirectory: string): ReturnType<typeof readRegistry> {
   const fileSystem = await openNodeFileSystem({ mode: 'Blocking' });
   try {

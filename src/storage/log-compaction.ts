@@ -228,7 +228,9 @@ export class LogCompaction {
   /** What the oldest segment holds, where that is little. */
   #fewLeft(): { readonly segmentSeq: number; readonly held: readonly Held[] } | undefined {
     const candidates = this.#candidates;
-    const [oldest] = candidates;
+    // One that is kept although nobody needs it has nothing to copy.
+    const needless = new Set(this.#needless().map(({ segmentSeq }) => segmentSeq));
+    const oldest = candidates.find(({ segmentSeq }) => !needless.has(segmentSeq));
     if (oldest === undefined || candidates.length < segmentsBeforeCopies) return undefined;
     const { segmentSeq, endOffset } = oldest;
     if (this.#uncopied.has(segmentSeq)) return undefined;

@@ -13,7 +13,7 @@
  * A block opens with its number and its header, so each file can be read by itself.
  *
  * A segment stays as it is, until the quarantine is over, where saving would lose something or give nothing back: its header
- * or a block that is wanted cannot be read or is bad, or as many blocks would be saved as it has.
+ * is bad, the disk does not give back a block of it, or as many blocks would be saved as it has.
  *
  * Crash story. Files and folder are synced before `segmentRetired` is; a start that finds both writes the same files again.
  */
@@ -111,10 +111,11 @@ export class SegmentSalvage {
     this.#cleared.add(partitionId);
   }
 
-  /** Entries of which the ledger knows that the log lacks them, less those that came back. */
+  /** Entries that the log lacks by the ledger, or by a record that is on its way there. */
   #lackedOf({ partitionId, quarantine }: PartitionLog): readonly IndexRange[] {
+    if (quarantine?.isActive !== true) return [];
     const row = this.#options.image.partitions.get(partitionId)?.quarantine;
-    return quarantine?.isActive === true ? (row?.ranges ?? quarantine.ranges) : [];
+    return [...(row?.isActive === true ? row.ranges : []), ...quarantine.ranges];
   }
 
   #folderOf(partitionId: PartitionId): string {
