@@ -5,10 +5,8 @@ import { present } from '../../src/base/assert.ts';
 import { logIndex } from '../../src/base/ids.ts';
 import { segmentIndexFileName } from '../../src/codec/idx-format.ts';
 import { blockOffset, segmentFileName } from '../../src/codec/segment-format.ts';
-import type { FileHandle } from '../../src/ports/file-system.ts';
-import { diskError } from '../../src/testing/sim-disk.ts';
-import { SimFileSystem } from '../../src/testing/sim-file-system.ts';
 import { entriesOf, frames } from './model-frames.ts';
+import { spoil } from './spoiled-disk.ts';
 import { StoreWorld } from './store-world.ts';
 
 const limits = {
@@ -60,32 +58,6 @@ function entry(index: number, term = 1) {
 
 function entries(first: number, last: number, term = 1) {
   return Array.from({ length: last - first + 1 }, (_, at) => entry(first + at, term));
-}
-
-/** From now on the disk refuses the block at a place of a file. */
-function spoil({ disk }: StoreWorld, path: string, position: number): void {
-  const spoiled = present(disk.find(path), path);
-  const { open, read: readFile } = SimFileSystem.prototype;
-  const files = new WeakMap<SimFileSystem, Set<FileHandle>>();
-  vi.spyOn(SimFileSystem.prototype, 'open').mockImplementation(async function (
-    this: SimFileSystem,
-    name,
-    options,
-  ) {
-    const file = await open.call(this, name, options);
-    if (disk.find(name) === spoiled) files.set(this, (files.get(this) ?? new Set()).add(file));
-    return file;
-  });
-  vi.spyOn(SimFileSystem.prototype, 'read').mockImplementation(function (
-    this: SimFileSystem,
-    file,
-    from,
-    length,
-  ) {
-    const isHit =
-      files.get(this)?.has(file) === true && from <= position && position < from + length;
-    return isHit ? Promise.reject(diskError('EIO', path)) : readFile.call(this, file, from, length);
-  });
 }
 
 describe('a rotten block', () => {

@@ -5,7 +5,6 @@ import { present } from '../../src/base/assert.ts';
 import { logIndex } from '../../src/base/ids.ts';
 import { blockBytes, blockOffset, segmentFileName } from '../../src/codec/segment-format.ts';
 import type { SimDisk } from '../../src/testing/sim-disk.ts';
-import type { FileHandle } from '../../src/ports/file-system.ts';
 import { SimFileSystem } from '../../src/testing/sim-file-system.ts';
 import {
   appended,
@@ -23,6 +22,7 @@ import {
   statesOf,
 } from './compaction-world.ts';
 import { diskError } from '../../src/testing/sim-disk.ts';
+import { spoil } from './spoiled-disk.ts';
 import type { StoreWorld } from './store-world.ts';
 
 afterEach(() => {
@@ -109,31 +109,6 @@ function expectedOf({ first, raw, blocks }: Damaged): ReadonlyMap<string, Uint8A
     raw.subarray(blockOffset(from), blockOffset(blocks.to + 2)),
   ];
   return new Map([[name, new Uint8Array(Buffer.concat(content))]]);
-}
-
-/** From now on the disk refuses the block at a place of a file. */
-function spoil({ disk }: StoreWorld, path: string, position: number): void {
-  const { open, read } = SimFileSystem.prototype;
-  const spoiled = present(disk.find(path), path);
-  const files = new Set<FileHandle>();
-  vi.spyOn(SimFileSystem.prototype, 'open').mockImplementation(async function (
-    this: SimFileSystem,
-    name,
-    options,
-  ) {
-    const file = await open.call(this, name, options);
-    if (disk.find(name) === spoiled) files.add(file);
-    return file;
-  });
-  vi.spyOn(SimFileSystem.prototype, 'read').mockImplementation(function (
-    this: SimFileSystem,
-    file,
-    from,
-    length,
-  ) {
-    const isHit = files.has(file) && from <= position && position < from + length;
-    return isHit ? Promise.reject(diskError('EIO', path)) : read.call(this, file, from, length);
-  });
 }
 
 const lifted = { sinceMs: 1, begunMs: [1], isActive: false, ranges: [] };
