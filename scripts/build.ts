@@ -11,17 +11,29 @@
  * itself: whoever deletes `dist/` gets a full build.
  */
 import { spawnSync } from 'node:child_process';
-import { chmodSync, copyFileSync, existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-import { build } from 'esbuild';
+import { build, type Metafile } from 'esbuild';
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 const dist = join(root, 'dist');
 const sources = join(root, 'src');
 /** Shipped as it is. */
 const viewer = join('testing', 'report', 'viewer');
+const { dependencies, optionalDependencies } = JSON.parse(
+  readFileSync(join(root, 'package.json'), 'utf8'),
+) as Readonly<Record<'dependencies' | 'optionalDependencies', Readonly<Record<string, string>>>>;
 const entryPoints = [
   'index.ts',
   'client/index.ts',
@@ -56,14 +68,45 @@ async function bundle(): Promise<ReadonlySet<string>> {
     chunkNames: 'shared/[name]-[hash]',
     bundle: true,
     splitting: true,
-    packages: 'external',
+    external: Object.keys({ ...dependencies, ...optionalDependencies }),
     format: 'esm',
     platform: 'node',
     target: 'node20.19',
     metafile: true,
     logLevel: 'warning',
   });
+  writeNotices(metafile);
   return new Set(Object.keys(metafile.outputs).map((path) => join(root, path)));
+}
+
+/** Names the packages whose code is in `dist/`, with their licences and the notices at the heads of their files. */
+function writeNotices({ inputs }: Metafile): void {
+  const files = new Map<string, string[]>();
+  for (const path of Object.keys(inputs)) {
+    const folder = /^node_modules\/(@[^/]+\/)?[^/]+/.exec(path)?.[0];
+    if (folder !== undefined) files.set(folder, [...(files.get(folder) ?? []), path]);
+  }
+  const sections = [...files].map(([folder, paths]) => {
+    const { name, version, license } = JSON.parse(
+      readFileSync(join(root, folder, 'package.json'), 'utf8'),
+    ) as Readonly<Record<'name' | 'version' | 'license', string>>;
+    const licenceFiles = readdirSync(join(root, folder)).filter((file) =>
+      /^licen[cs]e/i.test(file),
+    );
+    const texts = licenceFiles.map((file) => readFileSync(join(root, folder, file), 'utf8').trim());
+    const notices = new Set(paths.map(noticeOf).filter((text) => text.includes('Copyright')));
+    return [`${name} ${version}, ${license}`, ...texts, ...notices].join('\n\n');
+  });
+  const rule = `\n\n${'-'.repeat(80)}\n\n`;
+  const head = 'The code in this folder contains code of these packages.';
+  writeFileSync(join(dist, 'THIRD-PARTY-NOTICES.txt'), `${[head, ...sections].join(rule)}\n`);
+}
+
+/** The lines of comment that a file begins with. */
+function noticeOf(path: string): string {
+  const text = readFileSync(join(root, path), 'utf8');
+  const lines = /^(?:\/\/.*\n)*/.exec(text)?.[0] ?? '';
+  return lines.replaceAll(/^\/\/ ?/gm, '').trim();
 }
 
 function copyViewer(): void {

@@ -15,7 +15,6 @@ import {
   type EvidenceResponse,
   type GatherEvidenceRequestSchema,
   type GetDurabilityRequestSchema,
-  type GetStatusResponse,
   type KeysResponse,
   type MembershipResponse,
   type Partition,
@@ -28,9 +27,10 @@ import {
   type TransferLeadershipRequestSchema,
   type TransferLeadershipResponse,
 } from './generated/clustor/admin/v1/admin_pb.ts';
+import type { AdminNodeStatus } from './generated/node-status.ts';
 import type { WhyAnswer, WhyKind } from './why.ts';
 
-/** 64-bit numbers as numbers, the message's own marks left out. @public */
+/** 64-bit numbers as numbers, the message's own marks left out. */
 export type Plain<T> = T extends bigint
   ? number
   : T extends readonly (infer Item)[]
@@ -38,12 +38,6 @@ export type Plain<T> = T extends bigint
     : T extends object
       ? { [Key in Exclude<keyof T, `$${string}`>]: Plain<T[Key]> }
       : T;
-
-/** What a node says of itself. @public */
-export type AdminNodeStatus = Omit<Plain<GetStatusResponse>, 'journal' | 'disk'> & {
-  readonly disk: NonNullable<Plain<GetStatusResponse>['disk']>;
-  readonly journal: NonNullable<Plain<GetStatusResponse>['journal']>;
-};
 
 /** The way to a node. */
 export interface AdminChannel {

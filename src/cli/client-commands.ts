@@ -4,12 +4,8 @@ import { ClustorError } from '../base/errors.ts';
 import { partitionId, type PartitionId } from '../base/ids.ts';
 import type { AdminClient } from '../admin/admin-client.ts';
 import type { WhyKind } from '../admin/why.ts';
-import {
-  connect,
-  openAdminClient,
-  type ConnectedClient,
-  type NodeReport,
-} from '../client/index.ts';
+import { openAdminClient } from '../client/admin.ts';
+import { connect, type ConnectedClient, type NodeReport } from '../client/index.ts';
 import { parseCertificateMaterial } from '../platform/certificate-files.ts';
 import { parseAddress } from '../runtime/node-address.ts';
 import { colours } from './colours.ts';
@@ -323,7 +319,7 @@ function roleText(row: {
   readonly nodeId?: number;
   readonly isMember: boolean;
   readonly isHibernating: boolean;
-  readonly lease: { readonly state: string } | undefined;
+  readonly lease?: { readonly state: string } | undefined;
 }): string {
   if (!row.isMember) return colours.dim('no member');
   const role = row.role === 'leader' ? colours.green(row.role) : row.role;

@@ -1,7 +1,8 @@
 /** Commands for every node of a cluster, or for one that is named. */
 import type { AdminClient } from '../admin/admin-client.ts';
 import { ClustorError } from '../base/errors.ts';
-import { connect, openAdminClient } from '../client/index.ts';
+import { openAdminClient } from '../client/admin.ts';
+import { connect } from '../client/index.ts';
 import { parseCertificateMaterial } from '../platform/certificate-files.ts';
 import { parseAddress } from '../runtime/node-address.ts';
 import { connectionOf, type ConnectionOptions } from './connection.ts';

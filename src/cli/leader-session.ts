@@ -3,7 +3,8 @@ import type { AdminClient, Plain } from '../admin/admin-client.ts';
 import type { Partition } from '../admin/generated/clustor/admin/v1/admin_pb.ts';
 import { isClustorError, ClustorError } from '../base/errors.ts';
 import type { PartitionId } from '../base/ids.ts';
-import { openAdminClient, type ConnectedClient } from '../client/index.ts';
+import { openAdminClient } from '../client/admin.ts';
+import type { ConnectedClient } from '../client/index.ts';
 import type { CertificateMaterial } from '../platform/certificate-files.ts';
 import { parseAddress } from '../runtime/node-address.ts';
 

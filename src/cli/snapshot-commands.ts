@@ -1,21 +1,17 @@
 /** `clustor snapshot take` and `list`: the snapshots that running nodes have of their replicas. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
-import type { AdminClient, Plain } from '../admin/admin-client.ts';
+import type { AdminClient } from '../admin/admin-client.ts';
 import type {
-  Partition,
-  Snapshot,
-  SnapshotStatus,
-} from '../admin/generated/clustor/admin/v1/admin_pb.ts';
+  ReportedPartition,
+  ReportedSnapshot,
+  ReportedSnapshotStatus,
+} from '../admin/generated/node-status.ts';
 import { bytesText } from '../base/bytes.ts';
 import { ClustorError, isClustorError } from '../base/errors.ts';
 import type { PartitionId } from '../base/ids.ts';
-import {
-  connect,
-  openAdminClient,
-  type ConnectedClient,
-  type NodeReport,
-} from '../client/index.ts';
+import { openAdminClient } from '../client/admin.ts';
+import { connect, type ConnectedClient, type NodeReport } from '../client/index.ts';
 import { parseCertificateMaterial } from '../platform/certificate-files.ts';
 import { parseAddress } from '../runtime/node-address.ts';
 import { choosePartition } from './client-commands.ts';
@@ -171,7 +167,7 @@ interface Taking {
 }
 
 /** Takes a snapshot on one node, and says how far it is meanwhile. */
-async function takeOn(admin: AdminClient, taking: Taking): Promise<Plain<Snapshot>> {
+async function takeOn(admin: AdminClient, taking: Taking): Promise<ReportedSnapshot> {
   const { nodeId, partitionId, timeoutS, output } = taking;
   const untilMs = Date.now() + timeoutS * 1000;
   const retryUntilMs = Date.now() + Math.min(retryMsMax, timeoutS * 1000);
@@ -209,11 +205,13 @@ async function takeOn(admin: AdminClient, taking: Taking): Promise<Plain<Snapsho
   }
 }
 
-function newestOf({ snapshots }: Plain<Partition>): Plain<Snapshot> | undefined {
+function newestOf({
+  snapshots,
+}: Pick<ReportedPartition, 'snapshots'>): ReportedSnapshot | undefined {
   return snapshots?.snapshots.at(-1);
 }
 
-function takenText(nodeId: number, { index, term, bytes }: Plain<Snapshot>): string {
+function takenText(nodeId: number, { index, term, bytes }: ReportedSnapshot): string {
   return `${colours.green('node')} ${nodeId} has a snapshot up to entry ${index} of term ${term}, ${bytesText(bytes)}`;
 }
 
@@ -234,7 +232,7 @@ function listText(reports: readonly NodeReport[], partitionId: string | undefine
 /** A row for each snapshot, the newest first, or one that says that there is none. */
 function replicaRows(
   nodeId: number,
-  { partitionId, baseIndex, snapshots: status }: Plain<Partition>,
+  { partitionId, baseIndex, snapshots: status }: ReportedPartition,
 ): readonly (readonly (string | number)[])[] {
   const state = status === undefined ? 'takes none' : stateText(status);
   const [newest, ...older] = (status?.snapshots ?? []).toReversed();
@@ -246,12 +244,12 @@ function replicaRows(
   ];
 }
 
-function snapshotCells({ index, term, bytes, createdMs }: Plain<Snapshot>): readonly string[] {
+function snapshotCells({ index, term, bytes, createdMs }: ReportedSnapshot): readonly string[] {
   return [`${index} (term ${term})`, bytesText(bytes), new Date(createdMs).toISOString()];
 }
 
 /** What is done about snapshots, the gravest first. */
-function stateText(status: Plain<SnapshotStatus>): string {
+function stateText(status: ReportedSnapshotStatus): string {
   const { isMissing, isTaking, takingBytes, lastFailure, installation } = status;
   const { isPulling = false, fromNodeId, partsDone = 0, parts = 0 } = installation ?? {};
   const asked = fromNodeId === undefined ? '' : ` from node ${fromNodeId}`;

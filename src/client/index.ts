@@ -1,13 +1,7 @@
 /** A remote caller of a cluster: finds leaders, retries under the same key, pipelines many requests on one connection. */
 import { ClustorError } from '../base/errors.ts';
 import type { NodeId } from '../base/ids.ts';
-import {
-  adminDeadlineMs,
-  createAdminClient,
-  type AdminClient,
-  type AdminNodeStatus,
-} from '../admin/admin-client.ts';
-import { openAdminTransport, type AdminTransportOptions } from '../platform/admin-transport.ts';
+import type { AdminNodeStatus } from '../admin/generated/node-status.ts';
 import {
   parseCertificateMaterial,
   type CertificateMaterial,
@@ -19,6 +13,7 @@ import { nodeEntropy } from '../platform/node-entropy.ts';
 import { openTlsTransport } from '../platform/tls-transport.ts';
 import { silentObserver, type Observer } from '../ports/observer.ts';
 import { parseAddress } from '../runtime/node-address.ts';
+import { openAdminClient } from './admin.ts';
 import { openClientCore, type ClustorClient } from './client-core.ts';
 import type { ClientLimits } from './client-options.ts';
 
@@ -35,7 +30,24 @@ export {
   type ReadConsistency,
   type ReadReceipt,
 } from './client-options.ts';
-export type { AdminNodeStatus, Plain } from '../admin/admin-client.ts';
+export type {
+  AdminNodeStatus,
+  ReportedDisk,
+  ReportedDurability,
+  ReportedIoWriter,
+  ReportedJointPhase,
+  ReportedJournal,
+  ReportedLatencyWindow,
+  ReportedLease,
+  ReportedLeaves,
+  ReportedMember,
+  ReportedPartition,
+  ReportedQuarantine,
+  ReportedScrub,
+  ReportedSnapshot,
+  ReportedSnapshotInstallation,
+  ReportedSnapshotStatus,
+} from '../admin/generated/node-status.ts';
 export type { AppendReceipt } from '../runtime/local-append.ts';
 export { ClustorError, isClustorError } from '../base/errors.ts';
 export {
@@ -149,11 +161,6 @@ function connected(
       await rest.close();
     },
   };
-}
-
-/** Makes a client of one node's admin service. @internal */
-export function openAdminClient(options: Omit<AdminTransportOptions, 'deadlineMs'>): AdminClient {
-  return createAdminClient(openAdminTransport({ ...options, deadlineMs: adminDeadlineMs }));
 }
 
 async function reportOf(

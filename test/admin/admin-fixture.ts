@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { createAdminRoutes, principalKey } from '../../src/admin/admin-service.ts';
 import { nodeId, partitionId, type PartitionId } from '../../src/base/ids.ts';
 import type { AdminClient } from '../../src/admin/admin-client.ts';
-import { openAdminClient } from '../../src/client/index.ts';
+import { openAdminClient } from '../../src/client/admin.ts';
 import {
   createAdminHttp,
   type AdminHttp,
