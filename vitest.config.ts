@@ -2,12 +2,35 @@ import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 
 import { defineConfig } from 'vitest/config';
+import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
 const source = (path: string): string => fileURLToPath(new URL(`./src/${path}`, import.meta.url));
 
 /** It measures how long a cluster takes to go on: after everything else. */
 const alone = ['test/e2e/failover.test.ts'];
-const e2e = { testTimeout: 240_000, hookTimeout: 240_000 };
+/** Of a test of whole clusters; what takes this long is never alive. */
+const timeouts = { testTimeout: 240_000, hookTimeout: 240_000 };
+
+/**
+ * Tests of whole clusters wait for processes and disks half of their time, the others compute. Spread over the run, one of the first
+ * kind mostly has some of the second beside it, and no core is idle. None begins in the last seventh of the run.
+ */
+class Interleaved extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const sorted = await super.sort(files);
+    const isOfClusters = ({ moduleId }: TestSpecification): boolean =>
+      moduleId.includes('/test/e2e/');
+    const clusters = sorted.filter(isOfClusters);
+    const others = sorted.filter((file) => !isOfClusters(file));
+    const step = (others.length * 6) / 7 / clusters.length;
+    return clusters
+      .flatMap((file, at) => [
+        file,
+        ...others.slice(Math.ceil(at * step), Math.ceil((at + 1) * step)),
+      ])
+      .concat(others.slice(Math.ceil(clusters.length * step)));
+  }
+}
 
 export default defineConfig({
   resolve: {
@@ -23,36 +46,25 @@ export default defineConfig({
     pool: 'threads',
     // Vitest leaves one core to itself, which on two cores is half of them.
     maxWorkers: availableParallelism(),
+    sequence: { sequencer: Interleaved },
     coverage: { provider: 'v8', include: ['src/**'], reporter: ['text-summary', 'html'] },
     projects: [
       {
         extends: true,
         test: {
-          name: 'unit',
+          ...timeouts,
+          name: 'tests',
           include: ['test/**/*.test.ts'],
-          exclude: ['test/e2e/**'],
-          testTimeout: 30_000,
-          hookTimeout: 60_000,
+          exclude: alone,
           // The files of a worker share their modules, and what V8 made of them. None keeps anything in a module.
           isolate: false,
           sequence: { groupOrder: 0 },
         },
       },
       {
-        // Real processes, real disks, ports of their own.
         extends: true,
         test: {
-          ...e2e,
-          name: 'processes',
-          include: ['test/e2e/**/*.test.ts'],
-          exclude: alone,
-          sequence: { groupOrder: 0 },
-        },
-      },
-      {
-        extends: true,
-        test: {
-          ...e2e,
+          ...timeouts,
           name: 'alone',
           include: alone,
           fileParallelism: false,

@@ -69,6 +69,8 @@ async function bundle(): Promise<ReadonlySet<string>> {
     bundle: true,
     splitting: true,
     external: Object.keys({ ...dependencies, ...optionalDependencies }),
+    // Of what is copied in, only what is used.
+    mainFields: ['module', 'main'],
     format: 'esm',
     platform: 'node',
     target: 'node20.19',

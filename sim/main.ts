@@ -2,7 +2,8 @@
  * `npm run sim -- --seeds 1..500 [--json] [--workers N] [--mutant name] [--faults kind,kind]`: simulated clusters of the real product under faults, every
  * invariant after every step, a linearizability check at the end. Equal seeds give equal runs, told by the trace hash.
  * `npm run sim -- --seed 42` replays one; a seed that fails shows its timeline and the shortest prefix of its faults
- * that fails. `--mutant` runs a wrong variant (`sim/mutants.ts`) until a seed catches it.
+ * that fails. `--mutant` runs a wrong variant (`sim/mutants.ts`) until a seed catches it. `--corpus` runs the seeds of
+ * `sim/corpus.ts` and fails, too, where they do not come by every mark.
  * A sweep that is stopped (SIGINT, SIGTERM) sums up what was run, as `isPartial`, and ends with 130.
  */
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
@@ -17,6 +18,7 @@ import { crc32c } from '../src/base/crc32c.ts';
 import { defaultFaultKinds, type FaultKind } from '../src/testing/fault-plan.ts';
 import { markNames, type MarkName } from '../src/testing/marks/mark-names.ts';
 import { runSimulation, type SimRunReport } from '../src/testing/sim-run.ts';
+import { missedMarks, simCorpus, type CorpusRow } from './corpus.ts';
 import { mutants, plantMutant } from './mutants.ts';
 import { SweepProgress } from './sweep-progress.ts';
 
@@ -32,7 +34,11 @@ const stoppedExitCode = 130;
 const fatalViolation = 'its process ended; run it alone with --seed for the error';
 
 const usage = `npm run sim -- --seeds 1..500 [--json] [--workers N] [--mutant name] [--faults kind,kind]
-npm run sim -- --seed 42 [--faults kind,kind]`;
+npm run sim -- --seed 42 [--faults kind,kind]
+npm run sim -- --corpus [--json] [--workers N]`;
+
+/** What a worker is told to run: `<seed> <kinds of fault>`, without kinds for those of the command line. */
+type SeedLine = string;
 
 /** A process that runs seeds. */
 type Worker = ChildProcessByStdio<Writable, Readable, null>;
@@ -44,6 +50,7 @@ const values = toolArguments(usage, {
   workers: { type: 'string' },
   mutant: { type: 'string' },
   faults: { type: 'string' },
+  corpus: { type: 'boolean', default: false },
   /** Of a worker process: `<from>..<to>..<step>`, or `-` for seeds that come in line by line. */
   worker: { type: 'string' },
 });
@@ -53,7 +60,8 @@ const chosenFaults = faultsOf(values.faults);
 if (values.worker === '-') await workAsTold();
 else if (values.worker !== undefined) await work(values.worker);
 else if (values.seed !== undefined) await replay(wholeNumber('seed', values.seed, usage));
-else await sweep(values.seeds ?? '1..100');
+else if (values.corpus) await sweepCorpus();
+else await sweep(seedsOf(values.seeds ?? '1..100'));
 
 /** Kinds of fault to draw from; nothing chosen leaves the usual ones. */
 function faultsOf(list: string | undefined): { readonly faultKinds?: readonly FaultKind[] } {
@@ -82,19 +90,29 @@ async function work(range: string): Promise<void> {
 
 /** Runs the seeds that the parent process names, one after the other, and prints a line for each. */
 async function workAsTold(): Promise<void> {
-  for await (const line of createInterface({ input: process.stdin }))
-    await reportSeed(Number(line));
+  for await (const line of createInterface({ input: process.stdin })) {
+    const [seed, faults] = line.split(' ');
+    await reportSeed(Number(seed), faults === undefined ? chosenFaults : faultsOf(faults));
+  }
 }
 
-async function reportSeed(seed: number): Promise<void> {
-  const report = await runSimulation({ seed, drainMicrotasks, ...chosenFaults });
+async function reportSeed(seed: number, faults = chosenFaults): Promise<void> {
+  const report = await runSimulation({ seed, drainMicrotasks, ...faults });
   process.stdout.write(`${JSON.stringify(report)}\n`);
 }
 
-async function sweep(range: string): Promise<void> {
-  const [from = Number.NaN, to = Number.NaN] = range.split('..').map(Number);
-  if (!(Number.isSafeInteger(from) && from >= 1 && Number.isSafeInteger(to) && to >= from))
-    refuseArguments(`--seeds takes a range such as 1..500, got "${range}"`, usage);
+async function sweepCorpus(): Promise<void> {
+  for (const name of ['seeds', 'mutant', 'faults'] as const)
+    if (values[name] !== undefined)
+      refuseArguments(`--corpus has its own seeds and faults; --${name} has no place there`, usage);
+  await sweep(simCorpus.map(lineOf), missedMarks);
+}
+
+/** Runs seeds; `missed` says what their reports lack besides violations. */
+async function sweep(
+  lines: readonly SeedLine[],
+  missed: (reports: readonly SimRunReport[]) => readonly string[] = () => [],
+): Promise<void> {
   const mutant = mutants.find((known) => known.name === values.mutant);
   if (values.mutant !== undefined && mutant === undefined)
     refuseArguments(
@@ -106,8 +124,8 @@ async function sweep(range: string): Promise<void> {
   const reports: SimRunReport[] = [];
   /** Seeds that ended their process. */
   const fatalSeeds: number[] = [];
-  const total = to - from + 1;
-  const seeds = seedsOf(from, to);
+  const total = lines.length;
+  const seeds = lines.values();
   const startedMs = performance.now();
   const progress = new SweepProgress({
     total,
@@ -132,10 +150,10 @@ async function sweep(range: string): Promise<void> {
       end();
     });
   /** Runs seeds in one process until there are no more. Returns those that it was given and did not bring back. */
-  const runWorker = async (first: readonly number[]): Promise<readonly number[]> => {
+  const runWorker = async (first: readonly SeedLine[]): Promise<readonly SeedLine[]> => {
     const child = startWorker(folder);
     children.add(child);
-    const given: number[] = [];
+    const given: SeedLine[] = [];
     const waiting = [...first];
     const give = (): void => {
       const seed = waiting.shift() ?? seeds.next().value;
@@ -160,13 +178,14 @@ async function sweep(range: string): Promise<void> {
   };
   /** Starts the next process where a seed ended one: a node's process would have ended too. */
   const runSeeds = async (): Promise<void> => {
-    let waiting: readonly number[] = [];
+    let waiting: readonly SeedLine[] = [];
     while (!isOver) {
       // Who runs next waits for how this process ends.
       const [fatal, ...others] = await runWorker(waiting);
       if (fatal === undefined || isOver) return;
-      fatalSeeds.push(fatal);
-      progress.cameBack({ seed: fatal, violation: fatalViolation });
+      const seed = Number(fatal.split(' ', 1)[0]);
+      fatalSeeds.push(seed);
+      progress.cameBack({ seed, violation: fatalViolation });
       failed();
       waiting = others;
     }
@@ -175,12 +194,19 @@ async function sweep(range: string): Promise<void> {
   progress.ended();
   if (mutant !== undefined) rmSync(folder, { recursive: true, force: true });
   const seconds = (performance.now() - startedMs) / 1000;
-  finish(reports, { seconds, mutant: mutant?.name, isPartial: isStopped, fatalSeeds });
+  const lacks = isStopped ? [] : missed(reports);
+  finish(reports, { seconds, mutant: mutant?.name, isPartial: isStopped, fatalSeeds, lacks });
 }
 
-function* seedsOf(from: number, to: number): Generator<number, undefined> {
-  for (let seed = from; seed <= to; seed++) yield seed;
-  return undefined;
+function seedsOf(range: string): readonly SeedLine[] {
+  const [from = Number.NaN, to = Number.NaN] = range.split('..').map(Number);
+  if (!(Number.isSafeInteger(from) && from >= 1 && Number.isSafeInteger(to) && to >= from))
+    refuseArguments(`--seeds takes a range such as 1..500, got "${range}"`, usage);
+  return Array.from({ length: to - from + 1 }, (_, at) => `${from + at}`);
+}
+
+function lineOf({ seed, faultKinds }: CorpusRow): SeedLine {
+  return faultKinds === undefined ? `${seed}` : `${seed} ${faultKinds.join(',')}`;
 }
 
 /** A process that runs the seeds it is given, and ends with its input. */
@@ -206,6 +232,7 @@ function finish(
     readonly mutant: string | undefined;
     readonly isPartial: boolean;
     readonly fatalSeeds: readonly number[];
+    readonly lacks: readonly string[];
   },
 ): void {
   reports.sort((left, right) => left.seed - right.seed);
@@ -215,6 +242,7 @@ function finish(
   ].filter(({ violation }) => violation !== undefined);
   for (const { seed, violation } of failed)
     process.stdout.write(`seed ${seed}: ${violation ?? ''}\n`);
+  for (const lack of run.lacks) process.stdout.write(`${lack}; sim/corpus.ts says what to do\n`);
   const faults = sumByName(reports.map((report) => report.faults));
   const marks = sumByName(reports.map((report) => report.marks));
   const verdicts = sumByName(reports.map((report) => report.verdicts));
@@ -222,6 +250,7 @@ function finish(
     seeds: reports.length + run.fatalSeeds.length,
     ...(run.isPartial ? { isPartial: true } : {}),
     failed: failed.length,
+    ...(run.lacks.length > 0 ? { lacks: run.lacks } : {}),
     operations: sumOf(reports, (report) => report.operations),
     faults,
     marks,
@@ -257,7 +286,8 @@ function finish(
   }
   process.stdout.write(`${JSON.stringify(summary)}\n`);
   // A mutant that nobody notices is the failure.
-  const isGood = run.mutant === undefined ? failed.length === 0 : failed.length > 0;
+  const isGood =
+    run.mutant === undefined ? failed.length + run.lacks.length === 0 : failed.length > 0;
   process.exitCode = run.isPartial ? stoppedExitCode : isGood ? 0 : 1;
 }
 

@@ -55,7 +55,7 @@ export async function runTests(folder: string, files: readonly string[]): Promis
   const reportPath = join(folder, 'mutant-tests.json');
   const child = start(folder, [
     join(folder, 'node_modules', 'vitest', 'vitest.mjs'),
-    ...['run', '--project', 'unit', '--bail', '1', '--maxWorkers', '1', '--cache=false'],
+    ...['run', '--project', 'tests', '--bail', '1', '--maxWorkers', '1', '--cache=false'],
     ...['--configLoader', 'runner', '--reporter', 'json', '--outputFile', reportPath],
     ...files,
   ]);

@@ -32,7 +32,7 @@ export function blake3(bytes: Uint8Array): Uint8Array {
 }
 
 async function load(): Promise<Implementation> {
-  const { createBLAKE3 } = await import('hash-wasm');
+  const { createBLAKE3 } = await import('./blake3-wasm.ts');
   const hasher = await createBLAKE3();
   const short = (bytes: Uint8Array): Uint8Array =>
     hasher.init().update(bytes).digest('binary').slice();

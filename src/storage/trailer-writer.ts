@@ -41,8 +41,13 @@ export interface ClosedSegment {
 /** Told when a trailer is on stable storage, with the record that names it. */
 export type OnTrailer = (record: LedgerRecord) => void;
 
-/** Between two slices of 128 KiB: the disk and the loop belong to others. */
-const pauseMs = 20;
+/**
+ * Between two slices of 128 KiB: the disk and the loop belong to others. On a busy node or a slow disk a slice takes longer, from its
+ * read to its last frame, and the pause is as many times that; the longest one still gives 1.2 MiB a second.
+ */
+const pauseMsMin = 20;
+const pauseMsMax = 100;
+const pausesPerSlice = 20;
 
 /** See the file comment. */
 export class TrailerWriter {
@@ -54,6 +59,7 @@ export class TrailerWriter {
   #work: Promise<void> | undefined;
   #atWork: number | undefined;
   #wake: (() => void) | undefined;
+  #sliceFromMs = 0;
   #isStopped = false;
   /** Nobody wants the trailer at work any more. */
   #isGivenUp = false;
@@ -121,6 +127,7 @@ export class TrailerWriter {
     const { fileSystem, observer, folder, clusterId, nodeId, keys } = this.#options;
     const { segmentSeq, endOffset } = segment;
     const path = `${folder}/${segmentFileName(segmentSeq)}`;
+    this.#sliceFromMs = this.#options.clock.monotonicMs();
     const tally = new TrailerTally();
     let badFrames = 0;
     const { header, damagedBlocks, endedAt } = await scanSegment({
@@ -176,9 +183,13 @@ export class TrailerWriter {
 
   #pause(): Promise<boolean> {
     if (this.#isStopped || this.#isGivenUp) return Promise.resolve(false);
+    const { clock } = this.#options;
+    const sliceMs = clock.monotonicMs() - this.#sliceFromMs;
+    const pauseMs = Math.min(pauseMsMax, Math.max(pauseMsMin, sliceMs * pausesPerSlice));
     return new Promise((resolve) => {
-      const cancel = this.#options.clock.setTimer(pauseMs, () => {
+      const cancel = clock.setTimer(pauseMs, () => {
         this.#wake = undefined;
+        this.#sliceFromMs = clock.monotonicMs();
         resolve(true);
       });
       this.#wake = (): void => {

@@ -111,7 +111,7 @@ describe.runIf(existsSync('/dev/shm'))('a data directory in memory', () => {
       scrubState: 'Healthy',
       disk: {
         verdict: 'Reject',
-        facts: { fileSystem: 'tmpfs', probe: { samples: 128 } },
+        facts: { fileSystem: 'tmpfs', probe: { samples: expect.any(Number) as number } },
         findings: expect.arrayContaining([
           expect.objectContaining({ verdict: 'Reject', text: expect.stringContaining('memory') }),
         ]) as object,

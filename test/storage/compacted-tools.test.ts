@@ -377,9 +377,9 @@ describe('where segments were given back', () => {
   test.each(crashes)('entries that were copied are held in their new place (%s)', async (kind) => {
     const { world, busy, quiet } = await copied();
     const copies = (await recordsOf(world)).flat().filter((row) => row.kind === 'rangeMoved');
-    expect(copies).toMatchObject(
-      [3, 4, 5].map((firstIndex) => ({ partitionId: quiet.id, firstIndex, cause: 'copy' })),
-    );
+    // A record each, or one for all in a generation that was begun behind them.
+    expect(copies.flatMap((row) => from(row.firstIndex, row.lastIndex))).toEqual([3, 4, 5]);
+    for (const row of copies) expect(row).toMatchObject({ partitionId: quiet.id, cause: 'copy' });
     world.crash(kind);
 
     const verification = await verified(world);
@@ -410,8 +410,8 @@ describe('where segments were given back', () => {
 
   test('a file of a segment that the ledger ended is noted, and is not evidence', async () => {
     const { world, quiet } = await copied();
-    const retired = (await recordsOf(world)).flat().filter((row) => row.kind === 'segmentRetired');
-    const { segmentSeq } = present(retired[0], 'a segment was retired');
+    const segmentSeq = 1;
+    expect(world.disk.list('/data/wal')).not.toContain(segmentFileName(segmentSeq));
     world.crash('powerLoss');
     // As a crash before the removal leaves it, with what another segment holds.
     const other = present(

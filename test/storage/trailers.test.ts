@@ -59,7 +59,39 @@ async function closedOf(world: StoreWorld): Promise<readonly Closed[]> {
   return [...closed.values()];
 }
 
+afterEach(() => {
+  vi.restoreAllMocks();
+});
+
 describe('a closed segment', () => {
+  test.each([
+    { what: 'a quick disk', latencyFactor: 1, atLeastMs: 20, atMostMs: 35 },
+    { what: 'a slow disk', latencyFactor: 8, atLeastMs: 40, atMostMs: 105 },
+    { what: 'one that hardly moves', latencyFactor: 100, atLeastMs: 100, atMostMs: 160 },
+  ])(
+    'is read back with pauses in proportion to what reading takes: $what',
+    async ({ latencyFactor, atLeastMs, atMostMs }) => {
+      const begunMs: number[] = [];
+      const { read } = SimFileSystem.prototype;
+      const world = await restarted(5);
+      world.disk.latencyFactor = latencyFactor;
+      vi.spyOn(SimFileSystem.prototype, 'read').mockImplementation(function (
+        this: SimFileSystem,
+        file,
+        from,
+        length,
+      ) {
+        if (length === 32 * 4096) begunMs.push(world.scheduler.nowMs);
+        return read.call(this, file, from, length);
+      });
+      await world.run(longMs);
+
+      const [first = 0, second = 0] = begunMs;
+      expect(second - first).toBeGreaterThanOrEqual(atLeastMs);
+      expect(second - first).toBeLessThanOrEqual(atMostMs);
+    },
+  );
+
   test.each(kinds)(
     'gets a trailer in its last block, which the ledger then names (%s)',
     async (kind) => {
@@ -170,10 +202,6 @@ describe('a closed segment', () => {
 });
 
 describe('evidence of an entry', () => {
-  afterEach(() => {
-    vi.restoreAllMocks();
-  });
-
   /** From now on the disk refuses what begins there. */
   function spoilReads(position: number): void {
     const { read } = SimFileSystem.prototype;

@@ -26,7 +26,7 @@ function folderWith(body: string): string {
   writeFileSync(join(folder, 'package.json'), '{ "type": "module" }');
   writeFileSync(
     join(folder, 'vitest.config.ts'),
-    "export default { test: { projects: [{ test: { name: 'unit', include: ['test/*.test.ts'] } }] } };",
+    "export default { test: { projects: [{ test: { name: 'tests', include: ['test/*.test.ts'] } }] } };",
   );
   writeFileSync(
     join(folder, 'test/one.test.ts'),

@@ -1,6 +1,6 @@
 /**
  * Marks: branches of the product that runs seldom take and that carry its safety. A run counts how often it came by each, so
- * that a storm that no longer reaches one is noticed (`test/testing/marks.test.ts` has seeds that reach them all).
+ * that a storm that no longer reaches one is noticed (`sim/corpus.ts` has seeds that reach them all).
  *
  * Nothing in the product knows of them. What is counted follows from what can be seen anyway: how states of replicas change,
  * what nodes log, what they found on their disks, which frames they send.
