@@ -13,15 +13,18 @@ const timeouts = { testTimeout: 240_000, hookTimeout: 240_000 };
 
 /**
  * Tests of whole clusters wait for processes and disks half of their time, the others compute. Spread over the run, one of the first
- * kind mostly has some of the second beside it, and no core is idle. None begins in the last seventh of the run.
+ * kind mostly has some of the second beside it, and no core is idle. None begins in the last seventh of the run, and the long
+ * ones of the others, those of the simulator, come first.
  */
 class Interleaved extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
     const sorted = await super.sort(files);
-    const isOfClusters = ({ moduleId }: TestSpecification): boolean =>
-      moduleId.includes('/test/e2e/');
-    const clusters = sorted.filter(isOfClusters);
-    const others = sorted.filter((file) => !isOfClusters(file));
+    const isIn = (folder: string, { moduleId }: TestSpecification): boolean =>
+      moduleId.includes(`/test/${folder}/`);
+    const clusters = sorted.filter((file) => isIn('e2e', file));
+    const simulated = sorted.filter((file) => isIn('testing', file));
+    const rest = sorted.filter((file) => !isIn('e2e', file) && !isIn('testing', file));
+    const others = [...simulated, ...rest];
     const step = (others.length * 6) / 7 / clusters.length;
     return clusters
       .flatMap((file, at) => [

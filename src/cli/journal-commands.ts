@@ -1,4 +1,4 @@
-/** `clustor wal verify`, `wal dump` and `ledger show`: a data directory's journal and ledger, without a node. */
+/** `clustor wal verify`, `wal dump`, `wal salvage` and `ledger show`: a data directory's journal and ledger, without a node. */
 import { ClustorError } from '../base/errors.ts';
 import { logIndex, type PartitionId } from '../base/ids.ts';
 import type { IndexRange } from '../base/index-ranges.ts';
@@ -6,6 +6,7 @@ import type { LedgerRecord } from '../codec/ledger-records.ts';
 import { nodeCryptography } from '../security/node-cryptography.ts';
 import { dumpEntries, type DumpedEntry } from '../storage/dump-entries.ts';
 import { listLedger, type ListedGeneration } from '../storage/ledger-listing.ts';
+import { listSalvage, type SavedStretch } from '../storage/salvage-listing.ts';
 import { verifyDirectory, type DirectoryVerification } from '../storage/verify-directory.ts';
 import type { VerifiedSnapshot } from '../storage/verify-snapshots.ts';
 import { colours } from './colours.ts';
@@ -77,6 +78,39 @@ export function runWalDump(
   });
 }
 
+/** Options of `wal salvage`. */
+export interface SalvageOptions extends KeyOptions {
+  readonly partition?: string;
+  readonly entries?: boolean;
+}
+
+/** Shows what was saved of segments for a partition in quarantine, or prints the entries in it as JSON lines. */
+export function runWalSalvage(
+  directory: string,
+  options: SalvageOptions,
+  output: Output,
+): Promise<number> {
+  return withOfflineDirectory({ directory, options }, async (opened) => {
+    const partitionId = await partitionOf(opened, options.partition);
+    const printEntry = (entry: DumpedEntry, isLacked: boolean): void => {
+      const { isCovered: _, ...line } = entryLine(partitionId, entry);
+      output.result({ ...line, isLacked }, JSON.stringify({ ...line, isLacked }));
+    };
+    const stretches = await listSalvage(opened, {
+      partitionId,
+      ...(options.entries === true ? { onEntry: printEntry } : {}),
+    });
+    if (options.entries !== true)
+      output.result(
+        { directory: opened.directory, usedByPid: opened.usedByPid, partitionId, stretches },
+        stretches.length === 0
+          ? `nothing was saved for partition ${partitionId}`
+          : salvageText(stretches),
+      );
+    return exitCodes.done;
+  });
+}
+
 /** Shows the ledger's generations, flushes and records; the exit code tells whether evidence is missing. */
 export function runLedgerShow(
   directory: string,
@@ -95,6 +129,20 @@ export function runLedgerShow(
     );
     return hasFault(generations) ? exitCodes.failed : exitCodes.done;
   });
+}
+
+function salvageText(stretches: readonly SavedStretch[]): string {
+  return tableText(
+    ['segment', 'blocks', 'damaged', 'whole entries', 'of these lacked', 'fault'],
+    stretches.map((row) => [
+      row.segmentSeq,
+      `${row.firstBlock}–${row.lastBlock}`,
+      row.damagedBlocks === 0 ? 0 : colours.red(`${row.damagedBlocks}`),
+      row.entries.map(rangeText).join(' '),
+      row.lacked.map(rangeText).join(' '),
+      row.fault ?? '',
+    ]),
+  );
 }
 
 function hasFault(generations: readonly ListedGeneration[]): boolean {
@@ -178,7 +226,7 @@ function recordText(record: LedgerRecord): string {
   return `${record.kind} ${fields.join(' ')}`;
 }
 
-function entryLine(partitionId: PartitionId, entry: DumpedEntry): object {
+function entryLine(partitionId: PartitionId, entry: DumpedEntry): Record<string, unknown> {
   const { metadata, payload, leaf } = entry;
   const { clientKey, opaqueKey } = metadata;
   return {

@@ -1,7 +1,14 @@
 /** Options of `clustor wal …`, `clustor ledger show` and `clustor prove`. */
 import type { Command } from 'commander';
 import { runWalInspect } from './inspect-command.ts';
-import { runLedgerShow, runWalDump, runWalVerify, type DumpOptions } from './journal-commands.ts';
+import {
+  runLedgerShow,
+  runWalDump,
+  runWalSalvage,
+  runWalVerify,
+  type DumpOptions,
+  type SalvageOptions,
+} from './journal-commands.ts';
 import { withKeyOptions, type KeyOptions } from './key-options.ts';
 import type { CommandKit } from './member-options.ts';
 import { runProve, type ProveOptions } from './prove-command.ts';
@@ -62,5 +69,14 @@ function addWalCommands(wal: Command, kit: CommandKit): void {
     .option('--json', 'errors as JSON lines too')
     .action((directory: string, options: DumpOptions & JsonOption) =>
       kit.run(options.json === true, (output) => runWalDump(directory, options, output)),
+    );
+  withKeyOptions(wal.command('salvage'))
+    .description('show what was saved of segments for a partition in quarantine')
+    .argument('<directory>', 'data directory of the node')
+    .option('--partition <id>', 'which partition; needed when there are several')
+    .option('--entries', 'print its whole entries as JSON lines')
+    .option('--json', 'one JSON document instead of text')
+    .action((directory: string, options: SalvageOptions & JsonOption) =>
+      kit.run(options.json === true, (output) => runWalSalvage(directory, options, output)),
     );
 }

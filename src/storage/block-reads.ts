@@ -18,7 +18,7 @@ const lostWholeBytesMax = 64 * 1024;
 
 /** An open file and where its disk is reached. */
 export interface BlockSource {
-  readonly fileSystem: FileSystem;
+  readonly fileSystem: Pick<FileSystem, 'read' | 'size'>;
   readonly file: FileHandle;
 }
 

@@ -84,7 +84,11 @@ async function dumpOpened(opened: OpenedDirectory, request: DumpRequest): Promis
   return true;
 }
 
-function dumped({ frame, segmentSeq, index, term }: WalkedFrame, isCovered: boolean): DumpedEntry {
+/** An entry as it is shown. */
+export function dumped(
+  { frame, segmentSeq, index, term }: Omit<WalkedFrame, 'partitionId' | 'isCovered'>,
+  isCovered: boolean,
+): DumpedEntry {
   const { bytes, start, block, offset } = frame;
   const metadata = createEntryMetadata();
   const range = { start: frameMetadataStart(bytes, start), end: frameMetadataEnd(bytes, start) };

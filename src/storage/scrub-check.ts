@@ -7,6 +7,7 @@ import { TrailerTally } from '../codec/segment-trailer.ts';
 import type { JournalKeys } from './journal-keys.ts';
 import type { DamagedRange, SegmentDamage } from './log-store-types.ts';
 import { scanSegment, type SegmentScanOptions } from './segment-scan.ts';
+import type { FileSystem } from '../ports/file-system.ts';
 import { checkTrailer } from './trailer-check.ts';
 import { addToTally } from './trailer-writer.ts';
 
@@ -14,7 +15,8 @@ import { addToTally } from './trailer-writer.ts';
 const reasonsMax = 16;
 
 /** What is read, and what should be there. */
-export interface SegmentToCheck extends Pick<SegmentScanOptions, 'fileSystem' | 'owner' | 'pace'> {
+export interface SegmentToCheck extends Pick<SegmentScanOptions, 'owner' | 'pace'> {
+  readonly fileSystem: FileSystem;
   readonly folder: string;
   readonly segmentSeq: number;
   readonly endOffset: number;

@@ -26,6 +26,7 @@ import {
   blockOffset,
   readSegmentHeader,
   segmentFileName,
+  segmentSeqOfFileName,
   type SegmentHeader,
 } from '../codec/segment-format.ts';
 import type { FileHandle, FileSystem } from '../ports/file-system.ts';
@@ -263,13 +264,23 @@ async function headerOf(fileSystem: FileSystem, path: string): Promise<SegmentHe
   }
 }
 
-function salvageFolder(directory: string, partition: string): string {
+/** Where a partition's salvage is. */
+export function salvageFolder(directory: string, partition: string): string {
   return `${directory}/partitions/${partition}/salvage`;
 }
 
 function salvageFileName(segmentSeq: number, block: number): string {
   const name = segmentFileName(segmentSeq).replace(/\.log$/, '');
   return `${name}-block-${block.toString().padStart(10, '0')}.salvage`;
+}
+
+/** Which segment a file was saved of, and from which block on; `undefined` for another file. */
+export function savedPlaceOf(
+  name: string,
+): { readonly segmentSeq: number; readonly firstBlock: number } | undefined {
+  const [, segment = '', block = ''] = /^(segment-\d+)-block-(\d{10})\.salvage$/.exec(name) ?? [];
+  const segmentSeq = segmentSeqOfFileName(`${segment}.log`);
+  return segmentSeq === undefined ? undefined : { segmentSeq, firstBlock: Number(block) };
 }
 
 /** Number of the block that begins at a file offset behind whole blocks. */

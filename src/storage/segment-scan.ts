@@ -39,11 +39,16 @@ export interface ScannedFrame {
   readonly endOffset: number;
 }
 
+/** What a scan asks of a disk. */
+export type SegmentSource = Pick<FileSystem, 'listDirectory' | 'open' | 'size' | 'read' | 'close'>;
+
 /** What to scan. */
 export interface SegmentScanOptions {
-  readonly fileSystem: FileSystem;
+  readonly fileSystem: SegmentSource;
   readonly path: string;
   readonly segmentSeq: number;
+  /** Number of the block behind the header: 0 in a segment, another one in what was saved of it. Offsets are of the file then. */
+  readonly firstBlock?: number;
   readonly owner: {
     readonly clusterId: ClusterId;
     readonly nodeId: NodeId;
@@ -135,7 +140,10 @@ async function read(
   };
 }
 
-async function openIfThere(fileSystem: FileSystem, path: string): Promise<FileHandle | undefined> {
+async function openIfThere(
+  fileSystem: SegmentSource,
+  path: string,
+): Promise<FileHandle | undefined> {
   const slash = path.lastIndexOf('/');
   const names = await fileSystem.listDirectory(path.slice(0, slash));
   return names.includes(path.slice(slash + 1))
@@ -165,12 +173,14 @@ async function scanBlocks(
   file: FileHandle,
   { header, suite }: { readonly header: SegmentHeader; readonly suite: BlockSuite },
 ): Promise<SegmentScanResult> {
-  const { fileSystem, coveredEnd, closedEnd, pace } = options;
+  const { fileSystem, coveredEnd, closedEnd, pace, firstBlock = 0 } = options;
   const sliceBlocks = pace === undefined ? sliceBlocksMax : pacedReadBlocks;
   const size = await fileSystem.size(file);
   // A file may have been cut within a block.
   const limit = Math.min(closedEnd ?? size, size - (size % blockBytes));
   const frames = new FrameStream(options.onFrame, options.onBadFrame);
+  // The first of some saved blocks may go on with a frame that began before them.
+  if (firstBlock > 0) frames.lost();
   let damagedBlocks = Math.max(
     0,
     (Math.min(coveredEnd, closedEnd ?? coveredEnd) - limit) / blockBytes,
@@ -195,17 +205,18 @@ async function scanBlocks(
       length: count * blockBytes,
     });
     for (let at = 0; at < count; at++) {
-      const number = block + at;
+      const number = firstBlock + block + at;
+      const behind = blockOffset(block + at + 1);
       const plainBytes =
         (at + 1) * blockBytes <= bytes.length ? suite.open(bytes, at * blockBytes, number) : 0;
       blocksRead++;
       if (plainBytes > 0) {
         frames.add(bytes, at * blockBytes, { number, plainBytes });
-        endOffset = blockOffset(number + 1);
+        endOffset = behind;
         continue;
       }
-      const isUnreadable = unreadable.includes(blockOffset(number));
-      if (blockOffset(number + 1) > coveredEnd)
+      const isUnreadable = unreadable.includes(behind - blockBytes);
+      if (behind > coveredEnd)
         return ended(`block ${number} ${isUnreadable ? 'cannot be read' : 'is unwritten or torn'}`);
       damagedBlocks++;
       if (isUnreadable) unreadableBlocks++;

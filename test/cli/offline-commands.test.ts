@@ -7,7 +7,12 @@ import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 
 import { exitCodeOf } from '../../src/cli/exit-codes.ts';
 import { runWalInspect } from '../../src/cli/inspect-command.ts';
-import { runLedgerShow, runWalDump, runWalVerify } from '../../src/cli/journal-commands.ts';
+import {
+  runLedgerShow,
+  runWalDump,
+  runWalSalvage,
+  runWalVerify,
+} from '../../src/cli/journal-commands.ts';
 import type { Output } from '../../src/cli/output.ts';
 import { runProve } from '../../src/cli/prove-command.ts';
 
@@ -37,6 +42,7 @@ describe.each([
   ['wal inspect', (path: string) => runWalInspect(path, {}, silence)],
   ['wal verify', (path: string) => runWalVerify(path, {}, silence)],
   ['wal dump', (path: string) => runWalDump(path, { from: 1 }, silence)],
+  ['wal salvage', (path: string) => runWalSalvage(path, {}, silence)],
   ['ledger show', (path: string) => runLedgerShow(path, {}, silence)],
   ['prove', (path: string) => runProve([path], { index: 1 }, silence)],
 ])('clustor %s', (_name, run) => {

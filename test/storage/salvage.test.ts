@@ -21,6 +21,7 @@ import {
   segmentsOf,
   statesOf,
 } from './compaction-world.ts';
+import { listSalvage, type SavedStretch } from '../../src/storage/salvage-listing.ts';
 import { diskError } from '../../src/testing/sim-disk.ts';
 import { spoil } from './spoiled-disk.ts';
 import type { StoreWorld } from './store-world.ts';
@@ -136,6 +137,36 @@ describe('while a partition is in quarantine, a segment that nobody reads', () =
     expect(told.of('segmentsNotRetired')).toEqual([]);
   });
 
+  test.each([false, true])('is read back from its salvage (encrypted: %s)', async (isEncrypted) => {
+    const all = await damaged({ isEncrypted });
+    const { world, first, blocks } = all;
+    compact(world, 0, 60);
+    await world.run(1_000);
+
+    const shown: number[] = [];
+    const list = (at: number): Promise<readonly SavedStretch[] | undefined> =>
+      world.settle(
+        listSalvage(world.place(), {
+          partitionId: modelOf(world, at).id,
+          onEntry: ({ index }) => shown.push(index),
+        }),
+      );
+
+    expect(await list(1)).toEqual([
+      {
+        segmentSeq: first,
+        firstBlock: blocks.from - 1,
+        lastBlock: blocks.to + 1,
+        damagedBlocks: 1,
+        fault: undefined,
+        entries: [],
+        lacked: [],
+      },
+    ]);
+    expect(await list(0)).toEqual([]);
+    expect(shown).toEqual([]);
+  });
+
   test('goes without one where all of it can be read and none of it is lacked', async () => {
     const { world, told, first } = await damaged();
     appended(world, 0, 10);
@@ -178,6 +209,51 @@ describe('while a partition is in quarantine, a segment that nobody reads', () =
     const [content] = savedOf(world, 1).values();
     expect(content).toHaveLength(2 * blockBytes);
     expect([...savedOf(world, 1).keys()][0]).toContain(`-block-${String(from).padStart(10, '0')}.`);
+    await world.run(1_000);
+    const only = [{ firstIndex: 1, lastIndex: 1 }];
+    expect(
+      await world.settle(listSalvage(world.place(), { partitionId: modelOf(world, 1).id })),
+    ).toMatchObject([
+      { segmentSeq: first, firstBlock: from, lastBlock: from, damagedBlocks: 0, entries: only },
+    ]);
+  });
+
+  test('is read back over the ends of files', async () => {
+    const { world } = await opened({ partitions: 1, isEncrypted: true });
+    const first = present(world.store, 'open').statistics().segmentSeq;
+    appended(world, 0, 3, 30_000);
+    await committed(world);
+    const raw = syncedOf(world.disk, `/data/wal/${segmentFileName(first)}`);
+    const last = blocksOf(raw);
+    const { fileSystem } = world.place();
+    await world.settle(fileSystem.makeDirectory(folderOf(world, 0)));
+    // A block to a file: no entry of some size is whole in one.
+    for (let block = 1; block < last; block++) {
+      const name = `${segmentFileName(first).slice(0, -4)}-block-${String(block).padStart(10, '0')}.salvage`;
+      const content = [
+        raw.subarray(0, blockBytes),
+        raw.subarray(blockOffset(block), blockOffset(block + 1)),
+      ];
+      const bytes = new Uint8Array(Buffer.concat(content));
+      await world.settle(fileSystem.replaceFile(`${folderOf(world, 0)}/${name}`, bytes));
+    }
+
+    const shown: { readonly index: number; readonly isLarge: boolean }[] = [];
+    const [stretch, ...others] =
+      (await world.settle(
+        listSalvage(world.place(), {
+          partitionId: modelOf(world, 0).id,
+          onEntry: ({ index, payload }) =>
+            shown.push({ index, isLarge: payload.length > blockBytes }),
+        }),
+      )) ?? [];
+
+    expect(others).toEqual([]);
+    expect(stretch).toMatchObject({ firstBlock: 1, lastBlock: last - 1, damagedBlocks: 0 });
+    // What begins in block 0, which is not there, cannot be shown.
+    expect(shown.at(-1)).toEqual({ index: 3, isLarge: true });
+    expect(shown.length).toBeLessThan(3);
+    expect(stretch?.entries.at(-1)?.lastIndex).toBe(3);
   });
 
   test('stays where its salvage cannot be written, and goes once it can', async () => {

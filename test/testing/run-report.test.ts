@@ -230,8 +230,8 @@ describe('the program of the page', () => {
        const { drawn, inView } = paint({ context, run, view, palette: {} });
        const hits = {};
        showSpan(run, view, { from: 64_000, to: 160_000 });
-       for (let x = 0; x < 1400; x += 40)
-         for (let y = 0; y < view.height; y += 8) {
+       for (let x = 0; x < 1400; x += 10)
+         for (let y = 0; y < view.height; y += 4) {
            const hit = hitAt(run, view, { x, y });
            if (hit !== undefined) hits[hit.type] = describeHit(run, hit).length;
          }
