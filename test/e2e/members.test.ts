@@ -103,7 +103,7 @@ describe('a joint phase', () => {
     expect(rollback.endMs - rollback.startMs).toBeLessThan(5_000);
     const members = rollback.answer['members'] as readonly { readonly nodeId: number }[];
     expect(members.map((member) => member.nodeId).slice(0, 3)).toEqual([1, 2, 3]);
-    await client.append(cluster.partitionId, Buffer.from('goes on'), { deadlineMs: 5_000 });
+    await client.append(cluster.partitionId, Buffer.from('goes on'), { deadlineMs: 15_000 });
     expect((await change).exitCode).not.toBe(0);
   });
 
