@@ -100,6 +100,10 @@ export function runWalSalvage(
       partitionId,
       ...(options.entries === true ? { onEntry: printEntry } : {}),
     });
+    if (opened.usedByPid !== undefined) output.note(colours.yellow(asReadText(opened)));
+    for (const { segmentSeq, firstBlock, fault } of stretches)
+      if (fault !== undefined)
+        output.note(colours.red(`segment ${segmentSeq} from block ${firstBlock} on: ${fault}`));
     if (options.entries !== true)
       output.result(
         { directory: opened.directory, usedByPid: opened.usedByPid, partitionId, stretches },
@@ -107,7 +111,7 @@ export function runWalSalvage(
           ? `nothing was saved for partition ${partitionId}`
           : salvageText(stretches),
       );
-    return exitCodes.done;
+    return stretches.some(({ fault }) => fault !== undefined) ? exitCodes.failed : exitCodes.done;
   });
 }
 
@@ -133,14 +137,13 @@ export function runLedgerShow(
 
 function salvageText(stretches: readonly SavedStretch[]): string {
   return tableText(
-    ['segment', 'blocks', 'damaged', 'whole entries', 'of these lacked', 'fault'],
+    ['segment', 'blocks', 'damaged', 'whole entries', 'of these lacked'],
     stretches.map((row) => [
       row.segmentSeq,
       `${row.firstBlock}–${row.lastBlock}`,
       row.damagedBlocks === 0 ? 0 : colours.red(`${row.damagedBlocks}`),
       row.entries.map(rangeText).join(' '),
       row.lacked.map(rangeText).join(' '),
-      row.fault ?? '',
     ]),
   );
 }

@@ -4,6 +4,7 @@
  * most; they are read as one, so that an entry over two files is found.
  */
 import { present } from '../base/assert.ts';
+import { ClustorError } from '../base/errors.ts';
 import type { LogIndex, PartitionId } from '../base/ids.ts';
 import { withRange, type IndexRange } from '../base/index-ranges.ts';
 import { frameIndex, framePartitionId, frameTerm } from '../codec/entry-frame.ts';
@@ -42,15 +43,23 @@ interface SavedFile {
   readonly bytes: Uint8Array;
 }
 
-/** Reads all of it, oldest segment first. @throws ClustorError as {@link withOpened} does. */
+/** Reads all of it, oldest segment first. @throws ClustorError `CLUSTOR_UNKNOWN_PARTITION`, and as {@link withOpened} does. */
 export function listSalvage(
   place: DirectoryPlace,
   request: SalvageRequest,
 ): Promise<readonly SavedStretch[]> {
   return withOpened(place, async (opened) => {
+    const { partitionId } = request;
     const stretches: SavedStretch[] = [];
-    for (const files of await stretchesOf(opened, request.partitionId))
+    for (const files of await stretchesOf(opened, partitionId))
       stretches.push(await read(opened, files, request));
+    // What was saved for a replica that was given up is shown; a partition that nobody knows is a mistake.
+    const isKnown = opened.registry.replicas.some((row) => row.partitionId === partitionId);
+    if (stretches.length === 0 && !isKnown)
+      throw new ClustorError(
+        'CLUSTOR_UNKNOWN_PARTITION',
+        `${opened.directory} hosts no replica of partition ${partitionId}`,
+      );
     return stretches;
   });
 }

@@ -2,7 +2,7 @@
 import { afterEach, describe, expect, test, vi } from 'vitest';
 
 import { present } from '../../src/base/assert.ts';
-import { logIndex } from '../../src/base/ids.ts';
+import { logIndex, partitionId } from '../../src/base/ids.ts';
 import { blockBytes, blockOffset, segmentFileName } from '../../src/codec/segment-format.ts';
 import type { SimDisk } from '../../src/testing/sim-disk.ts';
 import { SimFileSystem } from '../../src/testing/sim-file-system.ts';
@@ -165,6 +165,16 @@ describe('while a partition is in quarantine, a segment that nobody reads', () =
     ]);
     expect(await list(0)).toEqual([]);
     expect(shown).toEqual([]);
+    await expect(
+      world.settle(
+        listSalvage(world.place(), {
+          partitionId: partitionId('018c0d6c-9c11-7e9d-8000-00000000dead'),
+        }),
+      ),
+    ).rejects.toThrow(/hosts no replica/);
+    const [name] = world.disk.list(folderOf(world, 1));
+    world.disk.flipBit(`${folderOf(world, 1)}/${name}`, 20, 1);
+    expect(await list(1)).toMatchObject([{ fault: 'the header is damaged', entries: [] }]);
   });
 
   test('goes without one where all of it can be read and none of it is lacked', async () => {
