@@ -11,6 +11,12 @@ import { uuidFromBytes, uuidToBytes } from './ids.ts';
 const two32 = 0x1_0000_0000;
 const highWordMax = 0x1f_ffff;
 
+const sharedBytes = 16 * 1024;
+const sharedCopyBytesMax = 2 * 1024;
+/** Memory of small copies: an `ArrayBuffer` for each of them would take longer than the copying. */
+let shared = new Uint8Array(sharedBytes);
+let sharedUsed = 0;
+
 /** Reads fields one after the other. */
 export class ByteReader {
   readonly bytes: Uint8Array;
@@ -86,6 +92,11 @@ export class ByteReader {
     return utf8Decode(this.bytes, at, at + length);
   }
 
+  /** Goes past the next `length` bytes, and says where they begin. */
+  skip(length: number): number {
+    return this.#take(length);
+  }
+
   /** A reader of the next `length` bytes, which are skipped here. */
   section(length: number): ByteReader {
     const at = this.#take(length);
@@ -155,6 +166,21 @@ export class ByteWriter {
   /** A copy of what was written; the writer starts anew. */
   take(): Uint8Array {
     const copy = this.#bytes.slice(0, this.#length);
+    this.#length = 0;
+    return copy;
+  }
+
+  /** Like {@link ByteWriter.take}, for bytes that are soon gone: small copies lie in memory that many of them share. */
+  takeShortLived(): Uint8Array {
+    const length = this.#length;
+    if (length > sharedCopyBytesMax) return this.take();
+    if (sharedUsed + length > shared.length) {
+      shared = new Uint8Array(sharedBytes);
+      sharedUsed = 0;
+    }
+    const copy = shared.subarray(sharedUsed, sharedUsed + length);
+    sharedUsed += length;
+    this.copyTo(copy, 0);
     this.#length = 0;
     return copy;
   }

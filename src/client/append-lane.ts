@@ -9,6 +9,7 @@
  * A batch whose leader fell silent is *abandoned* once another leader is known: its appends are sent again there. A success
  * that still comes from the silent one is the truth and is taken; its refusals no longer count.
  */
+import { dropFirst } from '../base/arrays.ts';
 import { ByteWriter } from '../base/bytes.ts';
 import type { Outcome } from '../base/error-codes.ts';
 import { ClustorError } from '../base/errors.ts';
@@ -129,7 +130,7 @@ export class AppendLane implements TurnWork {
         sentBytes += this.#queue[position]?.payload.length ?? 0;
     }
     if (at === this.#queue.length) this.#queue = [];
-    else this.#queue.splice(0, at);
+    else dropFirst(this.#queue, at);
     if (!session.isCongested) this.mark();
   }
 

@@ -4,7 +4,7 @@
  * 1 trace id 16 · 2 span id 8 · 3 ingest time u64 ms · 4 client id 16 + sequence u64 · 5 opaque key ≤ 64 · 6 acked_through
  * u64 · 7 commit index known at the first attempt u64. Unknown tags are kept and skipped.
  */
-import { ByteReader, writeU64, type ByteWriter } from '../base/bytes.ts';
+import { byteText, ByteReader, writeU64, type ByteWriter } from '../base/bytes.ts';
 import { ClustorError } from '../base/errors.ts';
 
 /** What apply needs of an entry's metadata; reused from entry to entry. */
@@ -117,7 +117,7 @@ function readField(
       return;
     case 4:
       expectLength(field, 24);
-      into.clientKey = reader.byteText(16);
+      into.clientKey = clientText(reader.bytes, reader.skip(16));
       into.sequence = reader.u64();
       return;
     case 5:
@@ -133,6 +133,30 @@ function readField(
     default:
       reader.take(field.length);
   }
+}
+
+/**
+ * Clients come again and again, and a text of their id is dear to make and to find in a table for the first time: those that
+ * came last are kept, one for each value of a byte of the id.
+ */
+const knownBytes = new Uint8Array(256 * 16);
+const knownTexts: (string | undefined)[] = Array.from({ length: 256 });
+
+function clientText(bytes: Uint8Array, at: number): string {
+  const row = bytes[at + 15] ?? 0;
+  const known = knownTexts[row];
+  if (known !== undefined && isKnown(row * 16, bytes, at)) return known;
+  const text = byteText(bytes, at, at + 16);
+  knownTexts[row] = text;
+  for (let offset = 0; offset < 16; offset++)
+    knownBytes[row * 16 + offset] = bytes[at + offset] ?? 0;
+  return text;
+}
+
+function isKnown(from: number, bytes: Uint8Array, at: number): boolean {
+  for (let offset = 0; offset < 16; offset++)
+    if (knownBytes[from + offset] !== bytes[at + offset]) return false;
+  return true;
 }
 
 function numberField(

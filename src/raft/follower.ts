@@ -88,7 +88,10 @@ export function enterDoubt(state: RaftState, context: StepContext, reason: strin
 function echo(state: RaftState, context: StepContext, message: Heartbeat): void {
   send(state, context, senderOf(message), {
     kind: 'heartbeatEcho',
-    ...fromSelf(state),
+    fromNode: state.selfNode,
+    fromReplica: state.selfReplica,
+    fromIncarnation: state.selfIncarnation,
+    term: state.term,
     round: message.round,
     inDoubt: state.inDoubt,
     isHibernating: state.isHibernating,
@@ -253,7 +256,10 @@ function acknowledge(state: RaftState, context: StepContext): void {
   if (state.durableIndex >= state.verifiedIndex) state.ackOwed = false;
   send(state, context, state.leaderContact, {
     kind: 'durabilityAck',
-    ...fromSelf(state),
+    fromNode: state.selfNode,
+    fromReplica: state.selfReplica,
+    fromIncarnation: state.selfIncarnation,
+    term: state.term,
     lastFsyncedIndex,
     ledgerSeq: state.ledgerSeq,
   });

@@ -184,16 +184,20 @@ export function appendOwn(state: RaftState, context: StepContext, entries: OwnEn
   appendTerms(state.log, lastIndex, state.term);
   state.verifiedIndex = lastIndex;
   state.appendSequence++;
-  const place = {
-    appendSequence: state.appendSequence,
-    firstIndex,
-    lastIndex,
-    term: state.term,
-  };
+  const { appendSequence, term } = state;
   if (entries.source === 'configuration') {
+    const place = { appendSequence, firstIndex, lastIndex, term };
     context.effects.push({ kind: 'appendToLog', ...entries, ...place });
   } else {
-    context.effects.push({ kind: 'appendToLog', source: entries.source, ...place });
+    const { source } = entries;
+    context.effects.push({
+      kind: 'appendToLog',
+      source,
+      appendSequence,
+      firstIndex,
+      lastIndex,
+      term,
+    });
   }
   for (const progress of rows) replicate(state, context, progress);
 }

@@ -6,6 +6,7 @@
  * the start of the log by a snapshot.
  * A probe's next index is no evidence of a match (the match index moves only by a DurabilityAck of this term).
  */
+import { dropFirst, lastOf } from '../base/arrays.ts';
 import { assert } from '../base/assert.ts';
 import type { LogIndex } from '../base/ids.ts';
 import { isSameLife, type Member, type ReplicaLife } from '../base/membership.ts';
@@ -151,7 +152,7 @@ export function noteStreamed(
   progress.creditBytes -= streamed.extraBytes;
   if (progress.state !== 'replicate' || progress.nextIndex <= streamed.lastIndex + 1) return;
   progress.nextIndex = (Math.max(streamed.lastIndex, progress.matchIndex) + 1) as LogIndex;
-  while ((progress.inflight.at(-1)?.lastIndex ?? 0) >= progress.nextIndex) {
+  while ((lastOf(progress.inflight)?.lastIndex ?? 0) >= progress.nextIndex) {
     const unsent = progress.inflight.pop();
     progress.inflightEntries -= unsent?.entries ?? 0;
     progress.inflightBytes -= unsent?.bytes ?? 0;
@@ -175,7 +176,7 @@ export function lagTicks(progress: Progress, lastIndex: LogIndex, now: number): 
 
 /** Notes an append in flight. */
 export function addInflight(progress: Progress, inflight: Inflight): void {
-  const newest = progress.inflight[progress.inflight.length - 1];
+  const newest = lastOf(progress.inflight);
   assert(newest === undefined || newest.lastIndex < inflight.lastIndex, 'appends in flight rise');
   progress.inflight.push(inflight);
   progress.inflightEntries += inflight.entries;
@@ -191,7 +192,7 @@ export function freeInflight(progress: Progress, index: LogIndex): void {
     progress.inflightBytes -= row.bytes;
     freed++;
   }
-  if (freed > 0) progress.inflight.splice(0, freed);
+  dropFirst(progress.inflight, freed);
   assert(progress.inflightEntries >= 0, 'entries in flight are not negative');
   assert(progress.inflightBytes >= 0, 'bytes in flight are not negative');
 }

@@ -5,12 +5,13 @@
  * *sent* after its arrival is echoed, by number, by a quorum, and the index is committed and durable here. One round
  * answers every read that waited for it; while one is out, later reads gather for the next.
  */
+import { dropFirst } from '../base/arrays.ts';
 import type { LogIndex } from '../base/ids.ts';
 import { present } from '../base/assert.ts';
 import { holdsLease, noteRoundSent } from './lease.ts';
 import { findProgress } from './progress.ts';
 import { quorumValue } from './quorum.ts';
-import { fromSelf, send } from './send.ts';
+import { send } from './send.ts';
 import {
   activeConfiguration,
   isSelf,
@@ -72,7 +73,7 @@ export function releaseReads(state: RaftState, context: StepContext): void {
     context.effects.push({ kind: 'readReady', readId: read.readId, index: read.index });
     released++;
   }
-  if (released > 0) leader.reads.splice(0, released);
+  dropFirst(leader.reads, released);
 }
 
 /** After a stall nothing that was confirmed before counts: every waiting read needs a round sent from now on. */
@@ -90,7 +91,10 @@ export function broadcastRound(state: RaftState, context: StepContext): void {
   for (const progress of leader.progress) {
     send(state, context, progress.member, {
       kind: 'heartbeat',
-      ...fromSelf(state),
+      fromNode: state.selfNode,
+      fromReplica: state.selfReplica,
+      fromIncarnation: state.selfIncarnation,
+      term: state.term,
       round: leader.round,
       commit: state.commitIndex,
       mayHibernate: leader.restRound !== undefined,

@@ -9,7 +9,10 @@ import type { HeldMessage, RaftState, StepContext, Vote } from './state.ts';
 /** Held messages at most; beyond it the oldest goes, which is a lost message like any other. */
 const heldMessagesMax = 256;
 
-/** The sender's fields of an outgoing message, in the current term. */
+/**
+ * The sender's fields of an outgoing message, in the current term. Messages of every write and every tick name them one by
+ * one: a literal with something spread into it is made property by property, outside of compiled code.
+ */
 export function fromSelf(state: RaftState): {
   readonly fromNode: NodeId;
   readonly fromReplica: ReplicaId;

@@ -1,4 +1,5 @@
 /** A reusable cursor over committed entries: offsets into the buffers that hold them, no object per entry. */
+import { dropFirst, empty } from '../base/arrays.ts';
 import { assert, present } from '../base/assert.ts';
 import type { LogIndex, PartitionId, Term } from '../base/ids.ts';
 import { createPrng, nextUint32 } from '../base/prng.ts';
@@ -38,7 +39,7 @@ export class ApplyBatch implements EntryBatch, ApplyContext {
   /** Forgets the entries. */
   clear(): void {
     this.#length = 0;
-    this.#buffers.length = 0;
+    empty(this.#buffers);
   }
 
   /** Gives its memory back; it must be empty. */
@@ -74,7 +75,7 @@ export class ApplyBatch implements EntryBatch, ApplyContext {
   /** Drops the first `count` entries: they took effect. */
   advance(count: number): void {
     assert(count >= 0 && count <= this.#length, 'only entries of the batch take effect');
-    this.#buffers.splice(0, count);
+    dropFirst(this.#buffers, count);
     for (const column of [this.#starts, this.#ends, this.#indexes, this.#terms, this.#times])
       column.copyWithin(0, count, this.#length);
     this.#length -= count;

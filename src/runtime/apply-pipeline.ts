@@ -7,6 +7,7 @@
  * 60 s, stops this replica's applying (`ApplyFault`); voting and acknowledging go on. After a throw nobody knows what the
  * machine holds, so this process never applies again; after fatal outcomes an operator may let it try once more.
  */
+import { dropFirst, empty } from '../base/arrays.ts';
 import { assert, unreachable } from '../base/assert.ts';
 import { crc32c } from '../base/crc32c.ts';
 import { ClustorError, isClustorError, messageOf } from '../base/errors.ts';
@@ -183,7 +184,7 @@ export class ApplyPipeline {
     const found = await readSnapshotState(snapshot.state, idempotency, this.#pause);
     const { timeMs, table, transitions } = found;
     this.#batch.clear();
-    this.#rows.length = 0;
+    empty(this.#rows);
     this.#isMachineKnown = false;
     const refused = await restoreMachine(machine, snapshot.machine);
     if (this.#isClosed) return;
@@ -437,7 +438,7 @@ export class ApplyPipeline {
       this.#appliedIndex = this.#batch.index(appliedCount - 1);
       listener.advanced(this.#appliedIndex);
     }
-    this.#rows.splice(0, appliedCount);
+    dropFirst(this.#rows, appliedCount);
     if (appliedCount < this.#batch.length) this.#batch.advance(appliedCount);
     else this.#batch.clear();
   }

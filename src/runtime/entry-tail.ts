@@ -4,6 +4,7 @@
  * Whole batches are kept and dropped; an entry within a batch is found by walking its frames. Bounded in bytes: beyond the
  * bound the oldest batches that are applied and handed to storage go, and whoever needs them reads the log.
  */
+import { dropFirst, lastOf } from '../base/arrays.ts';
 import { assert, present } from '../base/assert.ts';
 import type { LogIndex, Term } from '../base/ids.ts';
 import { frameBytesAt, frameTerm } from '../codec/entry-frame.ts';
@@ -41,7 +42,7 @@ export class EntryTail implements LogMeasure {
 
   /** Takes the newest entries. */
   push(batch: TailBatch): void {
-    const newest = this.#batches[this.#batches.length - 1];
+    const newest = lastOf(this.#batches);
     assert(
       newest === undefined || batch.firstIndex === newest.lastIndex + 1,
       'the tail has no gap',
@@ -53,7 +54,7 @@ export class EntryTail implements LogMeasure {
   /** Drops entries from `fromIndex` on. */
   truncateFrom(fromIndex: LogIndex): void {
     while (this.#batches.length > 0) {
-      const newest = present(this.#batches[this.#batches.length - 1], 'not empty');
+      const newest = present(lastOf(this.#batches), 'not empty');
       if (newest.lastIndex < fromIndex) return;
       this.#batches.pop();
       this.#bytes -= newest.bytes.length;
@@ -92,7 +93,7 @@ export class EntryTail implements LogMeasure {
       this.#bytes -= batch.bytes.length;
       dropped++;
     }
-    if (dropped > 0) this.#batches.splice(0, dropped);
+    dropFirst(this.#batches, dropped);
   }
 
   /**

@@ -2,6 +2,7 @@
  * Appends of the process that embeds the node, on whichever node it runs: proposed here when this replica leads, sent to
  * the leader otherwise, and tried again under the same key until their deadline, so that each takes effect once.
  */
+import { dropFirst } from '../base/arrays.ts';
 import { assert } from '../base/assert.ts';
 import { errorCodes } from '../base/error-codes.ts';
 import { ClustorError } from '../base/errors.ts';
@@ -230,7 +231,7 @@ export class LocalAppender implements ProposalSink, TurnWork {
       bytes += append.payload.length;
       batch.push(append);
     }
-    this.#queue.splice(0, taken);
+    dropFirst(this.#queue, taken);
     return batch;
   }
 

@@ -4,6 +4,7 @@
  * A proposal is answered exactly once. Waiting ones that can no longer be appended surely did not happen; ones in the log
  * of a leader that stepped down are unknown (specification §2.4 Outcomes).
  */
+import { empty, lastOf } from '../base/arrays.ts';
 import { assert, present } from '../base/assert.ts';
 import { ClustorError } from '../base/errors.ts';
 import type { LogIndex, Term } from '../base/ids.ts';
@@ -128,7 +129,7 @@ export class ProposalQueue {
 
   /** Notes that a batch stands in the log from `firstIndex` on. */
   appended(batch: readonly Proposal[], firstIndex: LogIndex): void {
-    const newest = this.#runs[this.#runs.length - 1];
+    const newest = lastOf(this.#runs);
     const end = newest === undefined ? 0 : newest.firstIndex + newest.count;
     assert(end <= firstIndex, 'batches of proposals rise in the log');
     if (newest !== undefined && end === firstIndex) newest.count += batch.length;
@@ -164,7 +165,7 @@ export class ProposalQueue {
     ) {
       proposal.sink.proposalFailed(proposal.slot, reason.waiting);
     }
-    this.#runs.length = 0;
+    empty(this.#runs);
     this.#bytes = 0;
   }
 }

@@ -76,7 +76,7 @@ export class Replica implements TurnWork {
   readonly #proposals: ProposalQueue;
   readonly #frames: FrameBuilder;
   readonly #sender: AppendSender;
-  readonly #effects: Effect[] = [];
+  #effects: Effect[] = [];
   readonly #frozen = new FrozenInputs();
   #isMarked = false;
   #isApplyMarked = false;
@@ -357,7 +357,8 @@ export class Replica implements TurnWork {
   }
 
   #runEffects(): void {
-    const effects = this.#effects.splice(0);
+    const effects = this.#effects;
+    this.#effects = [];
     let isCommitAdvanced = false;
     for (const effect of effects) {
       if (effect.kind === 'commitAdvanced') {

@@ -73,10 +73,10 @@ export function wireOf(message: SingleMessage, envelope: Envelope): Message {
     case 'durabilityAck': {
       const { lastFsyncedIndex, ledgerSeq } = message;
       const { segmentSeq, ioWriterMode } = envelope.storage;
-      const machine = { smDurableIndex: 0 as typeof lastFsyncedIndex };
       return {
         kind: 'durabilityAck',
-        ...head,
+        partitionId: envelope.partitionId,
+        toIncarnation: envelope.to.incarnation,
         replicaId: fromReplica,
         incarnation: fromIncarnation,
         term,
@@ -84,7 +84,7 @@ export function wireOf(message: SingleMessage, envelope: Envelope): Message {
         ledgerSeq,
         segmentSeq,
         ioWriterMode,
-        ...machine,
+        smDurableIndex: 0 as typeof lastFsyncedIndex,
       };
     }
     case 'timeoutNow':

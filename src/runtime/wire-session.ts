@@ -114,7 +114,7 @@ export class WireSession implements ConnectionHandlers {
     if (!this.isReady) return;
     this.#write(message);
     if (trailing !== undefined && trailing.length > 0) {
-      this.#chunks.push(this.#writer.take());
+      this.#chunks.push(this.#writer.takeShortLived());
       for (const chunk of trailing) this.#chunks.push(chunk);
     }
     this.#mark();
@@ -135,7 +135,7 @@ export class WireSession implements ConnectionHandlers {
   endTurn(): void {
     this.#isMarked = false;
     if (this.#isClosed) return;
-    if (this.#writer.length > 0) this.#chunks.push(this.#writer.take());
+    if (this.#writer.length > 0) this.#chunks.push(this.#writer.takeShortLived());
     if (this.#chunks.length === 0) return;
     const chunks = this.#chunks;
     this.#chunks = [];

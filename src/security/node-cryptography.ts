@@ -38,6 +38,11 @@ export const nodeCryptography: Cryptography = {
   },
 };
 
+function isSameNonce(left: Uint8Array, right: Uint8Array): boolean {
+  for (let at = 0; at < left.length; at++) if (left[at] !== right[at]) return false;
+  return true;
+}
+
 class GcmCipher implements BlockCipher {
   readonly #key: KeyObject;
   /** Made ahead, for one nonce and one use. */
@@ -65,7 +70,7 @@ class GcmCipher implements BlockCipher {
   #take(nonce: Uint8Array): CipherGCM {
     const ready = this.#ready;
     this.#ready = undefined;
-    if (ready?.nonce.every((byte, at) => nonce[at] === byte) === true) return ready.cipher;
+    if (ready !== undefined && isSameNonce(ready.nonce, nonce)) return ready.cipher;
     return createCipheriv(algorithm, this.#key, nonce, tagOptions);
   }
 

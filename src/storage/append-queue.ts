@@ -65,7 +65,10 @@ export class AppendQueue {
       taken++;
       if (append.isFence === true) break;
     }
-    return this.#appends.splice(0, taken);
+    if (taken < this.#appends.length) return this.#appends.splice(0, taken);
+    const all = this.#appends;
+    this.#appends = [];
+    return all;
   }
 
   /** Leaves of what waits what `cut` says: what is gone takes no room of its partition, and nothing is held for it. */

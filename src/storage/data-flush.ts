@@ -15,10 +15,10 @@ interface Newest {
 /** See the file comment. */
 export class DataFlush {
   /** The newest append of each partition in the flush under way. */
-  readonly #newest = new Map<PartitionLog, Newest>();
+  #newest = new Map<PartitionLog, Newest>();
   /** Moves of what the flush under way writes anew, and whom to tell. */
-  readonly #moves: Extract<LedgerRecord, { kind: 'rangeMoved' }>[] = [];
-  readonly #repaired: (() => void)[] = [];
+  #moves: Extract<LedgerRecord, { kind: 'rangeMoved' }>[] = [];
+  #repaired: (() => void)[] = [];
   /** Flushes of entries laid out since the start. */
   flushes = 0;
   /** Entries sealed since the start. */
@@ -92,7 +92,8 @@ export class DataFlush {
     const { endOffset } = place;
     this.flushes++;
     chargePadding(sealed, place.bytes);
-    const records: LedgerRecord[] = this.#moves.splice(0).map((move) => ({ ...move, endOffset }));
+    const records: LedgerRecord[] = this.#moves.map((move) => ({ ...move, endOffset }));
+    if (this.#moves.length > 0) this.#moves = [];
     for (const { log, batch } of sealed) {
       for (const configuration of batch.configurations ?? []) {
         records.push({ kind: 'configuration', partitionId: log.partitionId, configuration });
@@ -113,9 +114,10 @@ export class DataFlush {
 
   /** Tells each partition what is durable now. */
   complete(listener: LogStoreListener, ledgerSequence: number): void {
-    const completed = [...this.#newest];
-    this.#newest.clear();
-    const repaired = this.#repaired.splice(0);
+    const completed = this.#newest;
+    this.#newest = new Map();
+    const repaired = this.#repaired;
+    this.#repaired = [];
     for (const [log, { appendSequence, lastIndex, lastTerm }] of completed) {
       listener.appendDurable(log, { appendSequence, lastIndex, lastTerm, ledgerSequence });
     }

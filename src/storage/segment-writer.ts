@@ -48,9 +48,14 @@ export class SegmentWriter {
   readonly segment: OpenSegment;
   readonly #memory: FlushMemory;
   #staging: Uint8Array;
+  /**
+   * The block being filled, in memory of this thread alone: what is copied to memory that threads share is copied byte by byte
+   * unless both sides are aligned, as a whole block is.
+   */
+  readonly #block = new Uint8Array(blockBytes);
   readonly #suite: BlockSuite;
   #nextBlock = 0;
-  /** Offset of the block being filled within staging. */
+  /** Where the block being filled will stand in staging. */
   #blockStart = 0;
   #plainBytes = 0;
   #firstFrame = noFirstFrame;
@@ -129,10 +134,9 @@ export class SegmentWriter {
         this.#firstFrame = this.#plainBytes + frameStart - from;
       }
       const size = Math.min(blockPlainBytesMax - this.#plainBytes, bytes.length - from);
-      const at = this.#blockStart + blockHeaderBytes + this.#plainBytes;
-      this.#staging.set(
+      this.#block.set(
         from === 0 && size === bytes.length ? bytes : bytes.subarray(from, from + size),
-        at,
+        blockHeaderBytes + this.#plainBytes,
       );
       this.#plainBytes += size;
       from += size;
@@ -171,11 +175,12 @@ export class SegmentWriter {
 
   #seal(): void {
     const number = this.#nextBlock + this.#blockStart / blockBytes;
-    this.#suite.seal(this.#staging, this.#blockStart, {
+    this.#suite.seal(this.#block, 0, {
       number,
       plainBytes: this.#plainBytes,
       firstFrame: this.#firstFrame,
       flags: this.#flags,
     });
+    this.#staging.set(this.#block, this.#blockStart);
   }
 }
