@@ -127,8 +127,8 @@ export const integrityMutants: readonly Mutant[] = [
     file: 'src/storage/data-flush.ts',
     edits: [
       {
-        find: 'this.#moves.splice(0).map((move) => ({ ...move, endOffset }));',
-        replace: 'this.#moves.splice(0).slice(0, 0).map((move) => ({ ...move, endOffset }));',
+        find: 'this.#moves.map((move) => ({ ...move, endOffset }));',
+        replace: 'this.#moves.slice(0, 0).map((move) => ({ ...move, endOffset }));',
       },
     ],
     expected: 'tests',

@@ -56,8 +56,7 @@ export class ByteReader {
   u64(): number {
     const at = this.#take(8);
     const high = this.#view.getUint32(at + 4, true);
-    if (high > highWordMax)
-      throw new ClustorError('CLUSTOR_WIRE_BAD_VALUE', 'a 64-bit integer exceeds 2^53 - 1');
+    if (high > highWordMax) throw unsafeInteger();
     return high * two32 + this.#view.getUint32(at, true);
   }
 
@@ -90,11 +89,6 @@ export class ByteReader {
     const length = this.#lengthUpTo(lengthMax);
     const at = this.#take(length);
     return utf8Decode(this.bytes, at, at + length);
-  }
-
-  /** Goes past the next `length` bytes, and says where they begin. */
-  skip(length: number): number {
-    return this.#take(length);
   }
 
   /** A reader of the next `length` bytes, which are skipped here. */
@@ -280,6 +274,23 @@ export class ByteWriter {
     this.#length = needed;
     return at;
   }
+}
+
+/** The u64 at `offset`, which must be there. @throws ClustorError `CLUSTOR_WIRE_BAD_VALUE` beyond 2^53 − 1. */
+export function readU64(bytes: Uint8Array, offset: number): number {
+  const high = readU32(bytes, offset + 4);
+  if (high > highWordMax) throw unsafeInteger();
+  return high * two32 + readU32(bytes, offset);
+}
+
+/** The u32 at `offset`, which must be there. */
+export function readU32(bytes: Uint8Array, offset: number): number {
+  const low = (bytes[offset] ?? 0) | ((bytes[offset + 1] ?? 0) << 8);
+  return (low | ((bytes[offset + 2] ?? 0) << 16) | ((bytes[offset + 3] ?? 0) << 24)) >>> 0;
+}
+
+function unsafeInteger(): ClustorError {
+  return new ClustorError('CLUSTOR_WIRE_BAD_VALUE', 'a 64-bit integer exceeds 2^53 - 1');
 }
 
 /** Writes a safe integer as u64. */

@@ -10,40 +10,25 @@ import { InvariantError } from './assert.ts';
 /** Continues `crc` over `bytes`; the signature of native implementations. */
 export type Crc32cFunction = (bytes: Uint8Array, crc: number) => number;
 
-const nativeBytesMin = 1024;
+const nativeBytesMin = 192;
 const polynomialReversed = 0x82f63b78;
-const tables: readonly Uint32Array[] = buildTables();
+/** Eight tables of 256 rows, one behind the other: one base address serves all of them. */
+const table: Int32Array = buildTable();
 let native: Crc32cFunction | undefined;
 
-function buildTables(): Uint32Array[] {
-  const built = Array.from({ length: 8 }, () => new Uint32Array(256));
-  const first = built[0] ?? new Uint32Array(256);
+function buildTable(): Int32Array {
+  const built = new Int32Array(8 * 256);
   for (let value = 0; value < 256; value++) {
     let crc = value;
     for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ polynomialReversed : crc >>> 1;
-    first[value] = crc >>> 0;
+    built[value] = crc;
   }
-  for (let slice = 1; slice < 8; slice++) {
-    const table = built[slice] ?? first;
-    const previous = built[slice - 1] ?? first;
-    for (let value = 0; value < 256; value++) {
-      const crc = previous[value] ?? 0;
-      table[value] = ((crc >>> 8) ^ (first[crc & 0xff] ?? 0)) >>> 0;
-    }
+  for (let at = 256; at < built.length; at++) {
+    const crc = built[at - 256] ?? 0;
+    built[at] = (crc >>> 8) ^ (built[crc & 0xff] ?? 0);
   }
   return built;
 }
-
-const [t0, t1, t2, t3, t4, t5, t6, t7] = tables as [
-  Uint32Array,
-  Uint32Array,
-  Uint32Array,
-  Uint32Array,
-  Uint32Array,
-  Uint32Array,
-  Uint32Array,
-  Uint32Array,
-];
 
 /** Installs a native CRC-32C after checking it against the standard vector. */
 export function installNativeCrc32c(candidate: Crc32cFunction): void {
@@ -62,7 +47,7 @@ export function crc32c(bytes: Uint8Array, start = 0, end: number = bytes.length,
   return crc32cPortable(bytes, start, end, crc);
 }
 
-/* oxlint-disable typescript/no-non-null-assertion -- every table has 256 rows and every subscript is masked to 8 bits; a fallback would cost a branch per byte on the hot path */
+/* oxlint-disable typescript/no-non-null-assertion -- every subscript is one of 256 rows of one of eight tables; a fallback would cost a branch per byte on the hot path */
 function crc32cPortable(bytes: Uint8Array, start: number, end: number, seed: number): number {
   let crc = ~seed;
   let at = start;
@@ -71,18 +56,18 @@ function crc32cPortable(bytes: Uint8Array, start: number, end: number, seed: num
     const low =
       crc ^ (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24));
     crc =
-      t7[low & 0xff]! ^
-      t6[(low >>> 8) & 0xff]! ^
-      t5[(low >>> 16) & 0xff]! ^
-      t4[low >>> 24]! ^
-      t3[bytes[at + 4]!]! ^
-      t2[bytes[at + 5]!]! ^
-      t1[bytes[at + 6]!]! ^
-      t0[bytes[at + 7]!]!;
+      table[1792 + (low & 0xff)]! ^
+      table[1536 + ((low >>> 8) & 0xff)]! ^
+      table[1280 + ((low >>> 16) & 0xff)]! ^
+      table[1024 + (low >>> 24)]! ^
+      table[768 + bytes[at + 4]!]! ^
+      table[512 + bytes[at + 5]!]! ^
+      table[256 + bytes[at + 6]!]! ^
+      table[bytes[at + 7]!]!;
     at += 8;
   }
   while (at < end) {
-    crc = (crc >>> 8) ^ t0[(crc ^ bytes[at]!) & 0xff]!;
+    crc = (crc >>> 8) ^ table[(crc ^ bytes[at]!) & 0xff]!;
     at++;
   }
   return ~crc >>> 0;

@@ -12,7 +12,7 @@
  * The functions below work on offsets, without an object per entry.
  */
 import { assert } from '../base/assert.ts';
-import { writeU64 } from '../base/bytes.ts';
+import { readU32, writeU64 } from '../base/bytes.ts';
 import { crc32c } from '../base/crc32c.ts';
 import {
   uuidFromBytes,
@@ -148,8 +148,8 @@ export function frameBytesAt(bytes: Uint8Array, offset: number, end: number): nu
   if (bytes[offset] !== 1 || bytes[offset + 1] !== 0) return -1;
   const flags = u16At(bytes, offset + 2);
   if (flags > flagsKnown) return -1;
-  const bodyBytes = u32At(bytes, offset + 4);
-  const trailerBytes = u32At(bytes, offset + 8);
+  const bodyBytes = readU32(bytes, offset + 4);
+  const trailerBytes = readU32(bytes, offset + 8);
   if (bodyBytes < bodyFixedBytes || bodyBytes > entryBodyBytesMax) return -1;
   if (trailerBytes !== entryTrailerBytes && trailerBytes !== entryLeafTrailerBytes) return -1;
   if ((flags & flagBlake3) !== 0 && trailerBytes !== entryLeafTrailerBytes) return -1;
@@ -161,23 +161,23 @@ export function frameBytesAt(bytes: Uint8Array, offset: number, end: number): nu
 
 /** Length of a frame known to be whole and well-formed. */
 export function frameTotalBytes(bytes: Uint8Array, offset: number): number {
-  return entryHeaderBytes + u32At(bytes, offset + 4) + u32At(bytes, offset + 8);
+  return entryHeaderBytes + readU32(bytes, offset + 4) + readU32(bytes, offset + 8);
 }
 
 /** Whether the CRC of a whole frame at `offset` is right. */
 export function verifyFrame(bytes: Uint8Array, offset: number): boolean {
-  const end = offset + entryHeaderBytes + u32At(bytes, offset + 4);
-  return crc32c(bytes, offset, end) === u32At(bytes, end);
+  const end = offset + entryHeaderBytes + readU32(bytes, offset + 4);
+  return crc32c(bytes, offset, end) === readU32(bytes, end);
 }
 
 /** The CRC that a whole frame carries. */
 export function frameCrc(bytes: Uint8Array, offset: number): number {
-  return u32At(bytes, offset + entryHeaderBytes + u32At(bytes, offset + 4));
+  return readU32(bytes, offset + entryHeaderBytes + readU32(bytes, offset + 4));
 }
 
 /** The Merkle leaf that a whole frame carries, if it has one. */
 export function frameLeaf(bytes: Uint8Array, offset: number): Uint8Array | undefined {
-  if (u32At(bytes, offset + 8) !== entryLeafTrailerBytes) return undefined;
+  if (readU32(bytes, offset + 8) !== entryLeafTrailerBytes) return undefined;
   const end = offset + frameTotalBytes(bytes, offset);
   return bytes.subarray(end - leafBytes, end);
 }
@@ -189,7 +189,7 @@ export function frameLeafHash(bytes: Uint8Array, offset: number): LeafHashName {
 
 /** What a leaf is the hash of: header, body and CRC (specification ENT-5). */
 export function frameLeafInput(bytes: Uint8Array, offset: number): Uint8Array {
-  const end = offset + entryHeaderBytes + u32At(bytes, offset + 4) + entryTrailerBytes;
+  const end = offset + entryHeaderBytes + readU32(bytes, offset + 4) + entryTrailerBytes;
   return bytes.subarray(offset, end);
 }
 
@@ -233,7 +233,7 @@ export function framePayloadStart(bytes: Uint8Array, offset: number): number {
 
 /** Behind the last byte of the payload. */
 export function framePayloadEnd(bytes: Uint8Array, offset: number): number {
-  return offset + entryHeaderBytes + u32At(bytes, offset + 4);
+  return offset + entryHeaderBytes + readU32(bytes, offset + 4);
 }
 
 /** Partition of the frame. */
@@ -309,17 +309,7 @@ function u16At(bytes: Uint8Array, offset: number): number {
   return (bytes[offset] ?? 0) | ((bytes[offset + 1] ?? 0) << 8);
 }
 
-function u32At(bytes: Uint8Array, offset: number): number {
-  return (
-    ((bytes[offset] ?? 0) |
-      ((bytes[offset + 1] ?? 0) << 8) |
-      ((bytes[offset + 2] ?? 0) << 16) |
-      ((bytes[offset + 3] ?? 0) << 24)) >>>
-    0
-  );
-}
-
 function u64At(bytes: Uint8Array, offset: number): number {
-  const high = u32At(bytes, offset + 4);
-  return high > highWordMax ? Number.NaN : high * two32 + u32At(bytes, offset);
+  const high = readU32(bytes, offset + 4);
+  return high > highWordMax ? Number.NaN : high * two32 + readU32(bytes, offset);
 }

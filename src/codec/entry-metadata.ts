@@ -4,7 +4,7 @@
  * 1 trace id 16 · 2 span id 8 · 3 ingest time u64 ms · 4 client id 16 + sequence u64 · 5 opaque key ≤ 64 · 6 acked_through
  * u64 · 7 commit index known at the first attempt u64. Unknown tags are kept and skipped.
  */
-import { byteText, ByteReader, writeU64, type ByteWriter } from '../base/bytes.ts';
+import { byteText, readU64, writeU64, type ByteWriter } from '../base/bytes.ts';
 import { ClustorError } from '../base/errors.ts';
 
 /** What apply needs of an entry's metadata; reused from entry to entry. */
@@ -58,12 +58,14 @@ export function readEntryMetadata(
   into.opaqueKey = undefined;
   into.ackedThrough = -1;
   into.firstSeenCommit = -1;
-  if (range.start === range.end) return;
-  const reader = new ByteReader(bytes, range.start, range.end);
-  while (reader.remaining > 0) {
-    const tag = reader.u8();
-    const length = reader.u8();
-    readField(reader, { tag, length }, into);
+  // Read from the bytes themselves: it is done for every entry on every node, and a reader is made for more.
+  let at = range.start;
+  while (at < range.end) {
+    const valueAt = at + 2;
+    const valueEnd = valueAt + (bytes[at + 1] ?? 0);
+    if (valueAt > range.end || valueEnd > range.end) throw cutField(at - range.start);
+    readField(bytes, { tag: bytes[at] ?? 0, valueAt, length: valueEnd - valueAt }, into);
+    at = valueEnd;
   }
 }
 
@@ -106,32 +108,34 @@ function writeNumber(writer: ByteWriter, tag: number, value: number): void {
   writer.u64(value);
 }
 
-function readField(
-  reader: ByteReader,
-  field: { readonly tag: number; readonly length: number },
-  into: EntryMetadata,
-): void {
+interface FieldPlace {
+  readonly tag: number;
+  readonly valueAt: number;
+  readonly length: number;
+}
+
+function readField(bytes: Uint8Array, field: FieldPlace, into: EntryMetadata): void {
   switch (field.tag) {
     case 3:
-      into.ingestMs = numberField(reader, field);
+      into.ingestMs = numberField(bytes, field);
       return;
     case 4:
       expectLength(field, 24);
-      into.clientKey = clientText(reader.bytes, reader.skip(16));
-      into.sequence = reader.u64();
+      into.clientKey = clientText(bytes, field.valueAt);
+      into.sequence = readU64(bytes, field.valueAt + 16);
       return;
     case 5:
       if (field.length > opaqueKeyBytesMax) throw badField(field);
-      into.opaqueKey = reader.byteText(field.length);
+      into.opaqueKey = byteText(bytes, field.valueAt, field.valueAt + field.length);
       return;
     case 6:
-      into.ackedThrough = numberField(reader, field);
+      into.ackedThrough = numberField(bytes, field);
       return;
     case 7:
-      into.firstSeenCommit = numberField(reader, field);
+      into.firstSeenCommit = numberField(bytes, field);
       return;
     default:
-      reader.take(field.length);
+    // Of a later version.
   }
 }
 
@@ -159,22 +163,23 @@ function isKnown(from: number, bytes: Uint8Array, at: number): boolean {
   return true;
 }
 
-function numberField(
-  reader: ByteReader,
-  field: { readonly tag: number; readonly length: number },
-): number {
+function numberField(bytes: Uint8Array, field: FieldPlace): number {
   expectLength(field, 8);
-  return reader.u64();
+  return readU64(bytes, field.valueAt);
 }
 
-function expectLength(
-  field: { readonly tag: number; readonly length: number },
-  length: number,
-): void {
+function expectLength(field: FieldPlace, length: number): void {
   if (field.length !== length) throw badField(field);
 }
 
-function badField(field: { readonly tag: number; readonly length: number }): ClustorError {
+function cutField(offset: number): ClustorError {
+  return new ClustorError(
+    'CLUSTOR_WIRE_BODY_TOO_SHORT',
+    `the metadata field at offset ${offset} goes on behind the end`,
+  );
+}
+
+function badField(field: FieldPlace): ClustorError {
   return new ClustorError(
     'CLUSTOR_WIRE_BAD_VALUE',
     `metadata field ${field.tag} cannot have ${field.length} bytes`,
