@@ -19,7 +19,7 @@ async function garbage(): Promise<WeakRef<object>> {
 
 test('garbage is collected while the node sleeps, at three looks of each sleep and no more', async () => {
   const node = { isHibernating: false };
-  const stop = releaseMemoryWhenIdle(node);
+  const stop = releaseMemoryWhenIdle(node, () => 150e6);
   expect(await isCollectedWithin(10_000)).toBe(false);
 
   for (let sleep = 0; sleep < 2; sleep++) {
@@ -30,6 +30,21 @@ test('garbage is collected while the node sleeps, at three looks of each sleep a
     node.isHibernating = false;
     expect(await isCollectedWithin(5_000)).toBe(false);
   }
+  stop();
+});
+
+test('a small heap is left alone: compiled code is worth more than what it would give back', async () => {
+  const heap = { bytes: 30e6 };
+  const node = { isHibernating: true };
+  const stop = releaseMemoryWhenIdle(node, () => heap.bytes);
+  expect(await isCollectedWithin(60_000)).toBe(false);
+
+  // What the next sleep finds counts.
+  node.isHibernating = false;
+  await isCollectedWithin(5_000);
+  heap.bytes = 150e6;
+  node.isHibernating = true;
+  expect(await isCollectedWithin(5_000)).toBe(true);
   stop();
 });
 
