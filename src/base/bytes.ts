@@ -11,7 +11,7 @@ import { uuidFromBytes, uuidToBytes } from './ids.ts';
 const two32 = 0x1_0000_0000;
 const highWordMax = 0x1f_ffff;
 
-const sharedBytes = 16 * 1024;
+const sharedBytes = 8 * 1024;
 const sharedCopyBytesMax = 2 * 1024;
 /** Memory of small copies: an `ArrayBuffer` for each of them would take longer than the copying. */
 let shared = new Uint8Array(sharedBytes);
@@ -56,7 +56,8 @@ export class ByteReader {
   u64(): number {
     const at = this.#take(8);
     const high = this.#view.getUint32(at + 4, true);
-    if (high > highWordMax) throw unsafeInteger();
+    if (high > highWordMax)
+      throw new ClustorError('CLUSTOR_WIRE_BAD_VALUE', 'a 64-bit integer exceeds 2^53 - 1');
     return high * two32 + this.#view.getUint32(at, true);
   }
 
@@ -276,11 +277,10 @@ export class ByteWriter {
   }
 }
 
-/** The u64 at `offset`, which must be there. @throws ClustorError `CLUSTOR_WIRE_BAD_VALUE` beyond 2^53 − 1. */
+/** The u64 at `offset`, which must be there; `NaN` beyond 2^53 − 1. */
 export function readU64(bytes: Uint8Array, offset: number): number {
   const high = readU32(bytes, offset + 4);
-  if (high > highWordMax) throw unsafeInteger();
-  return high * two32 + readU32(bytes, offset);
+  return high > highWordMax ? Number.NaN : high * two32 + readU32(bytes, offset);
 }
 
 /** The u32 at `offset`, which must be there. */
@@ -289,8 +289,11 @@ export function readU32(bytes: Uint8Array, offset: number): number {
   return (low | ((bytes[offset + 2] ?? 0) << 16) | ((bytes[offset + 3] ?? 0) << 24)) >>> 0;
 }
 
-function unsafeInteger(): ClustorError {
-  return new ClustorError('CLUSTOR_WIRE_BAD_VALUE', 'a 64-bit integer exceeds 2^53 - 1');
+/** Whether both hold the same bytes. */
+export function isSameBytes(left: Uint8Array, right: Uint8Array): boolean {
+  if (left.length !== right.length) return false;
+  for (let at = 0; at < left.length; at++) if (left[at] !== right[at]) return false;
+  return true;
 }
 
 /** Writes a safe integer as u64. */

@@ -12,7 +12,7 @@
  * The functions below work on offsets, without an object per entry.
  */
 import { assert } from '../base/assert.ts';
-import { readU32, writeU64 } from '../base/bytes.ts';
+import { readU32, readU64, writeU64 } from '../base/bytes.ts';
 import { crc32c } from '../base/crc32c.ts';
 import {
   uuidFromBytes,
@@ -72,8 +72,6 @@ export const entryFrameOverheadBytes: number =
   entryHeaderBytes + bodyFixedBytes + entryTrailerBytes;
 /** Largest body: a full entry fits a 4 MiB wire frame. */
 export const entryBodyBytesMax: number = 4 * 1024 * 1024 - 4096;
-const two32 = 0x1_0000_0000;
-const highWordMax = 0x1f_ffff;
 const flagSystem = 1;
 const flagBlake3 = 2;
 const flagsKnown = flagSystem | flagBlake3;
@@ -203,12 +201,12 @@ export function verifyLeaf(bytes: Uint8Array, offset: number, hashes: LeafHashes
 
 /** Term of the frame; NaN where it is no safe integer. */
 export function frameTerm(bytes: Uint8Array, offset: number): Term {
-  return u64At(bytes, offset + entryHeaderBytes + 16) as Term;
+  return readU64(bytes, offset + entryHeaderBytes + 16) as Term;
 }
 
 /** Index of the frame; NaN where it is no safe integer. */
 export function frameIndex(bytes: Uint8Array, offset: number): LogIndex {
-  return u64At(bytes, offset + entryHeaderBytes + 24) as LogIndex;
+  return readU64(bytes, offset + entryHeaderBytes + 24) as LogIndex;
 }
 
 /** Whether the entry is the system's own. */
@@ -307,9 +305,4 @@ export function checkFrames(bytes: Uint8Array, expected: FrameExpectation): Fram
 
 function u16At(bytes: Uint8Array, offset: number): number {
   return (bytes[offset] ?? 0) | ((bytes[offset + 1] ?? 0) << 8);
-}
-
-function u64At(bytes: Uint8Array, offset: number): number {
-  const high = readU32(bytes, offset + 4);
-  return high > highWordMax ? Number.NaN : high * two32 + readU32(bytes, offset);
 }

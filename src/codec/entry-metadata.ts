@@ -122,7 +122,7 @@ function readField(bytes: Uint8Array, field: FieldPlace, into: EntryMetadata): v
     case 4:
       expectLength(field, 24);
       into.clientKey = clientText(bytes, field.valueAt);
-      into.sequence = readU64(bytes, field.valueAt + 16);
+      into.sequence = safeNumber(bytes, field.valueAt + 16);
       return;
     case 5:
       if (field.length > opaqueKeyBytesMax) throw badField(field);
@@ -165,7 +165,14 @@ function isKnown(from: number, bytes: Uint8Array, at: number): boolean {
 
 function numberField(bytes: Uint8Array, field: FieldPlace): number {
   expectLength(field, 8);
-  return readU64(bytes, field.valueAt);
+  return safeNumber(bytes, field.valueAt);
+}
+
+function safeNumber(bytes: Uint8Array, at: number): number {
+  const value = readU64(bytes, at);
+  if (Number.isNaN(value))
+    throw new ClustorError('CLUSTOR_WIRE_BAD_VALUE', 'a number in metadata exceeds 2^53 - 1');
+  return value;
 }
 
 function expectLength(field: FieldPlace, length: number): void {

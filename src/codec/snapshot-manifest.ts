@@ -19,7 +19,7 @@
  * Two nodes whose snapshots have one content hash hold the same bytes, whatever each of them sealed them with. A reader takes
  * nothing but the one canonical form: what it does not know, or knows otherwise, is not this format.
  */
-import { hexDecode, hexEncode, utf8Decode, utf8Encode } from '../base/bytes.ts';
+import { hexDecode, hexEncode, isSameBytes, utf8Decode, utf8Encode } from '../base/bytes.ts';
 import { ClustorError, messageOf } from '../base/errors.ts';
 import {
   incarnation,
@@ -307,10 +307,4 @@ function isWhole(value: unknown): value is number {
 
 function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function isSameBytes(left: Uint8Array, right: Uint8Array): boolean {
-  if (left.length !== right.length) return false;
-  for (let at = 0; at < left.length; at++) if (left[at] !== right[at]) return false;
-  return true;
 }

@@ -25,7 +25,6 @@
  * | `QuorumUnheard` | no quorum of voters with agreeing clocks has said its timeout |
  * | `Idle` | the partition is about to hibernate |
  */
-import { lastOf } from '../base/arrays.ts';
 import { findProgress, type Progress } from './progress.ts';
 import { hasQuorum, isJoint, isVoter, quorumValue, votersOf } from './quorum.ts';
 import type { HeartbeatEcho } from './messages.ts';
@@ -109,7 +108,7 @@ export function reviewLease(state: RaftState, leader: LeaderState): void {
 export function noteRoundSent(state: RaftState, leader: LeaderState): boolean {
   if (!isFlagging(leader)) return false;
   const { sent } = leader.lease;
-  const newest = lastOf(sent);
+  const newest = sent.at(-1);
   if (newest?.tick === state.now && newest.lastRound === leader.round - 1) {
     newest.lastRound = leader.round;
     return true;

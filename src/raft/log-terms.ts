@@ -4,7 +4,6 @@
  * Terms never fall along a log, so a log of any length is as many runs as it saw reigns: cheap to clone, to compare and to
  * search, and no entry is ever read for log matching.
  */
-import { lastOf } from '../base/arrays.ts';
 import { assert } from '../base/assert.ts';
 import type { LogIndex, Term } from '../base/ids.ts';
 
@@ -29,7 +28,7 @@ export function emptyLogTerms(baseIndex: LogIndex, baseTerm: Term): LogTerms {
 
 /** Term of the last entry. */
 export function lastTerm(log: LogTerms): Term {
-  return lastOf(log.runTerm) ?? log.baseTerm;
+  return log.runTerm.at(-1) ?? log.baseTerm;
 }
 
 /** Term at `index`, or `undefined` below the base or past the end. */

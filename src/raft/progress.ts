@@ -6,7 +6,7 @@
  * the start of the log by a snapshot.
  * A probe's next index is no evidence of a match (the match index moves only by a DurabilityAck of this term).
  */
-import { dropFirst, lastOf } from '../base/arrays.ts';
+import { dropFirst } from '../base/arrays.ts';
 import { assert } from '../base/assert.ts';
 import type { LogIndex } from '../base/ids.ts';
 import { isSameLife, type Member, type ReplicaLife } from '../base/membership.ts';
@@ -152,7 +152,7 @@ export function noteStreamed(
   progress.creditBytes -= streamed.extraBytes;
   if (progress.state !== 'replicate' || progress.nextIndex <= streamed.lastIndex + 1) return;
   progress.nextIndex = (Math.max(streamed.lastIndex, progress.matchIndex) + 1) as LogIndex;
-  while ((lastOf(progress.inflight)?.lastIndex ?? 0) >= progress.nextIndex) {
+  while ((progress.inflight.at(-1)?.lastIndex ?? 0) >= progress.nextIndex) {
     const unsent = progress.inflight.pop();
     progress.inflightEntries -= unsent?.entries ?? 0;
     progress.inflightBytes -= unsent?.bytes ?? 0;
@@ -176,7 +176,7 @@ export function lagTicks(progress: Progress, lastIndex: LogIndex, now: number): 
 
 /** Notes an append in flight. */
 export function addInflight(progress: Progress, inflight: Inflight): void {
-  const newest = lastOf(progress.inflight);
+  const newest = progress.inflight.at(-1);
   assert(newest === undefined || newest.lastIndex < inflight.lastIndex, 'appends in flight rise');
   progress.inflight.push(inflight);
   progress.inflightEntries += inflight.entries;

@@ -13,7 +13,7 @@ const noFloat64s = new Float64Array(0);
 /** Entries collected for one call of `apply`. It takes memory while it has entries, and keeps what it took until {@link ApplyBatch.rest}. */
 export class ApplyBatch implements EntryBatch, ApplyContext {
   readonly partitionId: PartitionId;
-  readonly #buffers: Uint8Array[] = [];
+  #buffers: Uint8Array[] = [];
   readonly #entriesMax: number;
   #starts = noInt32s;
   #ends = noInt32s;
@@ -45,6 +45,7 @@ export class ApplyBatch implements EntryBatch, ApplyContext {
   /** Gives its memory back; it must be empty. */
   rest(): void {
     assert(this.#length === 0, 'only an empty batch rests');
+    this.#buffers = [];
     this.#starts = noInt32s;
     this.#ends = noInt32s;
     this.#indexes = noFloat64s;

@@ -4,7 +4,7 @@
  * Whole batches are kept and dropped; an entry within a batch is found by walking its frames. Bounded in bytes: beyond the
  * bound the oldest batches that are applied and handed to storage go, and whoever needs them reads the log.
  */
-import { dropFirst, lastOf } from '../base/arrays.ts';
+import { dropFirst } from '../base/arrays.ts';
 import { assert, present } from '../base/assert.ts';
 import type { LogIndex, Term } from '../base/ids.ts';
 import { frameBytesAt, frameTerm } from '../codec/entry-frame.ts';
@@ -42,7 +42,7 @@ export class EntryTail implements LogMeasure {
 
   /** Takes the newest entries. */
   push(batch: TailBatch): void {
-    const newest = lastOf(this.#batches);
+    const newest = this.#batches.at(-1);
     assert(
       newest === undefined || batch.firstIndex === newest.lastIndex + 1,
       'the tail has no gap',
@@ -54,7 +54,7 @@ export class EntryTail implements LogMeasure {
   /** Drops entries from `fromIndex` on. */
   truncateFrom(fromIndex: LogIndex): void {
     while (this.#batches.length > 0) {
-      const newest = present(lastOf(this.#batches), 'not empty');
+      const newest = present(this.#batches.at(-1), 'not empty');
       if (newest.lastIndex < fromIndex) return;
       this.#batches.pop();
       this.#bytes -= newest.bytes.length;

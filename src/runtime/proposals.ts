@@ -4,7 +4,7 @@
  * A proposal is answered exactly once. Waiting ones that can no longer be appended surely did not happen; ones in the log
  * of a leader that stepped down are unknown (specification §2.4 Outcomes).
  */
-import { empty, lastOf } from '../base/arrays.ts';
+import { empty } from '../base/arrays.ts';
 import { assert, present } from '../base/assert.ts';
 import { ClustorError } from '../base/errors.ts';
 import type { LogIndex, Term } from '../base/ids.ts';
@@ -129,7 +129,7 @@ export class ProposalQueue {
 
   /** Notes that a batch stands in the log from `firstIndex` on. */
   appended(batch: readonly Proposal[], firstIndex: LogIndex): void {
-    const newest = lastOf(this.#runs);
+    const newest = this.#runs.at(-1);
     const end = newest === undefined ? 0 : newest.firstIndex + newest.count;
     assert(end <= firstIndex, 'batches of proposals rise in the log');
     if (newest !== undefined && end === firstIndex) newest.count += batch.length;

@@ -28,6 +28,7 @@ type SingleMessage = Exclude<OutgoingMessage, { kind: 'heartbeat' | 'heartbeatEc
 
 /** Puts the envelope on. Heartbeats travel in batches and do not come here. */
 export function wireOf(message: SingleMessage, envelope: Envelope): Message {
+  if (message.kind === 'durabilityAck') return wireOfAck(message, envelope);
   const head = { partitionId: envelope.partitionId, toIncarnation: envelope.to.incarnation };
   const { fromReplica, fromIncarnation, term } = message;
   const from = { fromReplica, fromIncarnation, term };
@@ -70,28 +71,31 @@ export function wireOf(message: SingleMessage, envelope: Envelope): Message {
         ledgerSeq,
       };
     }
-    case 'durabilityAck': {
-      const { lastFsyncedIndex, ledgerSeq } = message;
-      const { segmentSeq, ioWriterMode } = envelope.storage;
-      return {
-        kind: 'durabilityAck',
-        partitionId: envelope.partitionId,
-        toIncarnation: envelope.to.incarnation,
-        replicaId: fromReplica,
-        incarnation: fromIncarnation,
-        term,
-        lastFsyncedIndex,
-        ledgerSeq,
-        segmentSeq,
-        ioWriterMode,
-        smDurableIndex: 0 as typeof lastFsyncedIndex,
-      };
-    }
     case 'timeoutNow':
       return { kind: 'timeoutNow', ...head, ...from };
     default:
       return unreachable(message);
   }
+}
+
+/** The one of these that comes with every batch of writes: its fields are named one by one, see `fromSelf`. */
+function wireOfAck(
+  message: Extract<SingleMessage, { kind: 'durabilityAck' }>,
+  envelope: Envelope,
+): Message {
+  return {
+    kind: 'durabilityAck',
+    partitionId: envelope.partitionId,
+    toIncarnation: envelope.to.incarnation,
+    replicaId: message.fromReplica,
+    incarnation: message.fromIncarnation,
+    term: message.term,
+    lastFsyncedIndex: message.lastFsyncedIndex,
+    ledgerSeq: message.ledgerSeq,
+    segmentSeq: envelope.storage.segmentSeq,
+    ioWriterMode: envelope.storage.ioWriterMode,
+    smDurableIndex: 0 as typeof message.lastFsyncedIndex,
+  };
 }
 
 /** Flags of a heartbeat's element. */

@@ -13,6 +13,7 @@ import {
   type KeyObject,
 } from 'node:crypto';
 import { assert } from '../base/assert.ts';
+import { isSameBytes } from '../base/bytes.ts';
 import {
   cipherKeyBytes,
   cipherTagBytes,
@@ -37,11 +38,6 @@ export const nodeCryptography: Cryptography = {
     return new GcmCipher(createSecretKey(key));
   },
 };
-
-function isSameNonce(left: Uint8Array, right: Uint8Array): boolean {
-  for (let at = 0; at < left.length; at++) if (left[at] !== right[at]) return false;
-  return true;
-}
 
 class GcmCipher implements BlockCipher {
   readonly #key: KeyObject;
@@ -70,7 +66,7 @@ class GcmCipher implements BlockCipher {
   #take(nonce: Uint8Array): CipherGCM {
     const ready = this.#ready;
     this.#ready = undefined;
-    if (ready !== undefined && isSameNonce(ready.nonce, nonce)) return ready.cipher;
+    if (ready !== undefined && isSameBytes(ready.nonce, nonce)) return ready.cipher;
     return createCipheriv(algorithm, this.#key, nonce, tagOptions);
   }
 

@@ -1,5 +1,4 @@
 /** What the flushes of a ledger say about single entries of one partition: which record covers each, and where the log begins. */
-import { lastOf } from '../base/arrays.ts';
 import type { LogIndex, PartitionId, Term } from '../base/ids.ts';
 import type { IndexRange } from '../base/index-ranges.ts';
 import { ledgerHeaderBytes } from '../codec/ledger-format.ts';
@@ -123,7 +122,7 @@ export class CoverageTrail {
   }
 
   get #reach(): number {
-    return lastOf(this.#trail)?.reach ?? 0;
+    return this.#trail.at(-1)?.reach ?? 0;
   }
 
   /** Records that reached further go on to speak for what is left: a truncation takes nothing below it away. */

@@ -3,7 +3,6 @@
  * the partition and of one term that follow each other), in flat columns; for closed segments only which indexes they hold:
  * their rows are in `.idx` files. Entries that were written anew are rare: a short list says where, and is asked first.
  */
-import { lastOf } from '../base/arrays.ts';
 import { assert } from '../base/assert.ts';
 import type { LogIndex, Term } from '../base/ids.ts';
 import { cutRange, type IndexRange } from '../base/index-ranges.ts';
@@ -54,7 +53,7 @@ export class JournalIndex {
 
   /** Last index held, or 0. */
   get lastIndex(): LogIndex {
-    const moved = lastOf(this.#moved)?.lastIndex ?? 0;
+    const moved = this.#moved.at(-1)?.lastIndex ?? 0;
     return Math.max(moved, this.#lastInOrder) as LogIndex;
   }
 
@@ -63,7 +62,7 @@ export class JournalIndex {
       return ((this.#firstIndex[this.#length - 1] ?? 0) +
         (this.#count[this.#length - 1] ?? 0) -
         1) as LogIndex;
-    return lastOf(this.#closed)?.lastIndex ?? (0 as LogIndex);
+    return this.#closed.at(-1)?.lastIndex ?? (0 as LogIndex);
   }
 
   /** Takes in a range of a closed segment; recovery calls it in log order. Only damage leaves gaps between them. */

@@ -207,3 +207,16 @@ describe('UTF-8', () => {
     expect(utf8Decode(utf8Encode('a\ud800b\udc00'))).toBe('a\ufffdb\ufffd');
   });
 });
+
+test('copies that are soon gone lie side by side, also where their memory is full or they are large', () => {
+  const taken = Array.from({ length: 40 }, (_, at) => {
+    const writer = new ByteWriter();
+    for (let count = 0; count < 500 + (at % 3) * 1_000; count++) writer.u8(at);
+    return writer.takeShortLived();
+  });
+  for (const [at, copy] of taken.entries()) {
+    expect(copy.length).toBe(500 + (at % 3) * 1_000);
+    expect(copy.every((byte) => byte === at)).toBe(true);
+  }
+  expect(new Set(taken.map((copy) => copy.buffer)).size).toBeLessThan(taken.length);
+});

@@ -85,6 +85,13 @@ describe('metadata', () => {
     expect(into).toEqual(createEntryMetadata());
   });
 
+  test('tells clients apart whose ids are nearly the same', () => {
+    const textOf = (first: string): string | undefined =>
+      read(bytesOf(`04 18 ${first}112233445566778899aabbccddeeff 0900000000000000`)).clientKey;
+    const texts = ['00', '01', '00', '01'].map(textOf);
+    expect(texts.map((text) => text?.charCodeAt(0))).toEqual([0, 1, 0, 1]);
+  });
+
   test('of later versions is skipped', () => {
     expect(read(bytesOf('01 02 aabb  63 00  06 08 0400000000000000'))).toMatchObject({
       ackedThrough: 4,
