@@ -34,12 +34,13 @@ import {
 import { ledgerRecordHeadLayout, ledgerRecordRows } from '../src/codec/ledger-records.ts';
 import {
   blockBytes,
-  blockFlags,
-  blockHeaderBytes,
-  blockHeaderLayout,
+  claimedBlocks,
   claimedPlainBytes,
   flagFirstOfFlush,
   segmentHeaderLayout,
+  unitFlags,
+  unitHeaderBytes,
+  unitHeaderLayout,
 } from '../src/codec/segment-format.ts';
 import { segmentTrailerBytes, segmentTrailerLayout } from '../src/codec/segment-trailer.ts';
 
@@ -99,7 +100,7 @@ function textOf(field: LayoutField, value: unknown): string {
   }
 }
 
-/** A segment; `trailerOffset` as the ledger has it. The blocks of an encrypted one stay closed. */
+/** A segment; `trailerOffset` as the ledger has it. The units of an encrypted one stay closed. */
 export function dissectSegment(
   bytes: Uint8Array,
   { trailerOffset, isEncrypted }: { readonly trailerOffset: number; readonly isEncrypted: boolean },
@@ -107,15 +108,16 @@ export function dissectSegment(
   const pieces = dissectLayout(bytes, 0, { layout: segmentHeaderLayout, part: 'segment header' });
   const end = trailerOffset > 0 ? trailerOffset : bytes.length;
   let stream = new FlushStream();
-  for (let at = blockBytes; at < end; at += blockBytes) {
-    const part = `block ${at / blockBytes - 1}`;
-    pieces.push(...dissectLayout(bytes, at, { layout: blockHeaderLayout, part }));
-    const plainStart = at + blockHeaderBytes;
+  for (let at = blockBytes; at < end;) {
+    const part = `unit ${at / blockBytes - 1}`;
+    const unitEnd = at + claimedBlocks(bytes, at) * blockBytes;
+    pieces.push(...dissectLayout(bytes, at, { layout: unitHeaderLayout, part }));
+    const plainStart = at + unitHeaderBytes;
     const plainEnd = plainStart + claimedPlainBytes(bytes, at);
     if (isEncrypted)
       pieces.push({ start: plainStart, end: plainEnd, part, name: 'ciphertext', value: '' });
     else {
-      if ((blockFlags(bytes, at) & flagFirstOfFlush) !== 0) {
+      if ((unitFlags(bytes, at) & flagFirstOfFlush) !== 0) {
         pieces.push(...stream.pieces());
         stream = new FlushStream();
       }
@@ -123,8 +125,9 @@ export function dissectSegment(
     }
     const tagEnd = plainEnd + tagBytes;
     pieces.push({ start: plainEnd, end: tagEnd, part, name: 'tag', value: '' });
-    if (tagEnd < at + blockBytes)
-      pieces.push({ start: tagEnd, end: at + blockBytes, part, name: 'padding', value: '' });
+    if (tagEnd < unitEnd)
+      pieces.push({ start: tagEnd, end: unitEnd, part, name: 'padding', value: '' });
+    at = unitEnd;
   }
   pieces.push(...stream.pieces());
   if (trailerOffset > 0) {
@@ -136,7 +139,7 @@ export function dissectSegment(
   return pieces.toSorted((left, right) => left.start - right.start);
 }
 
-/** The plaintexts of the blocks of one flush, and where their bytes stand in the file. */
+/** The plaintexts of the units of one flush, and where their bytes stand in the file. */
 class FlushStream {
   #bytes = new Uint8Array(0);
   readonly #places: number[] = [];
@@ -149,7 +152,7 @@ class FlushStream {
     for (let at = start; at < end; at++) this.#places.push(at);
   }
 
-  /** The frames, cut where a block ends. */
+  /** The frames, cut where a unit ends. */
   pieces(): Piece[] {
     const pieces: Piece[] = [];
     const bytes = this.#bytes;

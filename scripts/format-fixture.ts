@@ -1,12 +1,13 @@
 /**
  * Writes a small data directory of the present file formats, to be kept and read for ever:
  *
- *   npx tsx scripts/format-fixture.ts test/fixtures/formats/v1/plain
- *   npx tsx scripts/format-fixture.ts test/fixtures/formats/v1/encrypted --encrypted
- *   npx tsx scripts/format-fixture.ts test/fixtures/formats/v1/blake3 --blake3
+ *   npx tsx scripts/format-fixture.ts test/fixtures/formats/v2/plain
+ *   npx tsx scripts/format-fixture.ts test/fixtures/formats/v2/encrypted --encrypted
+ *   npx tsx scripts/format-fixture.ts test/fixtures/formats/v2/blake3 --blake3
  *
- * A fixture that is there is never written again: the folder must not exist. Zeros at the ends of files are left out. An
- * encrypted one has its KEK beside it, in `kek.json`, and blocks under two key epochs. Merkle leaves are by SHA-256 unless
+ * The folder is named after the newest version of the format of segments: one whose units have several blocks has entries of up to
+ * 21 KiB. A fixture that is there is never written again: the folder must not exist. Zeros at the ends of files are left out. An
+ * encrypted one has its KEK beside it, in `kek.json`, and units under two key epochs. Merkle leaves are by SHA-256 unless
  * BLAKE3 is asked for.
  */
 import {
@@ -160,7 +161,7 @@ store = await opened();
 for (const partition of partitions) {
   await vote(store, partition, 1);
   for (let count = 0; count < 5; count++)
-    await append(store, partition, 1, `entry ${count} of term 1 `.repeat(1 + count * 60));
+    await append(store, partition, 1, `entry ${count} of term 1 `.repeat(1 + count * 300));
 }
 // The first partition replaces its last two entries in a later term.
 const [replaced] = partitions;

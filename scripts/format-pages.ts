@@ -8,7 +8,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-import { blockAssociatedLayout, segmentKeyInfoLayout } from '../src/codec/encrypted-block.ts';
+import { unitAssociatedLayout, segmentKeyInfoLayout } from '../src/codec/encrypted-unit.ts';
 import {
   entryBodyLayout,
   entryHeaderLayout,
@@ -27,7 +27,8 @@ import {
   readLedgerFileHeader,
 } from '../src/codec/ledger-format.ts';
 import { ledgerRecordHeadLayout, ledgerRecordRows } from '../src/codec/ledger-records.ts';
-import { blockHeaderLayout, segmentHeaderLayout } from '../src/codec/segment-format.ts';
+import { segmentHeaderLayout, unitHeaderLayout } from '../src/codec/segment-format.ts';
+import { sealedBlocksMax } from '../src/storage/segment-writer.ts';
 import { segmentTrailerLayout } from '../src/codec/segment-trailer.ts';
 import { memberLayout } from '../src/codec/system-entry.ts';
 import { replayLedgerBytes } from '../src/storage/ledger-replay.ts';
@@ -41,7 +42,7 @@ import {
 } from './format-dissection.ts';
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
-const fixtures = join(root, 'test', 'fixtures', 'formats', 'v1');
+const fixtures = join(root, 'test', 'fixtures', 'formats', 'v2');
 const rowBytes = 16;
 const cellWidth = 4;
 
@@ -199,40 +200,44 @@ ${howToRead}
                      zeros where none was written yet              the file ends here
 \`\`\`
 
-Block *i* fills the bytes from 4,096·(*i*+1) on. A process never appends to a segment that it did not make itself. After a crash, blocks behind
-the coverage of the ledger may be missing, torn or out of order: the first bad one ends the journal. A bad one before it is damage
-(specification §5.3).
+Block *i* fills the bytes from 4,096·(*i*+1) on. Blocks are sealed in *units* of 1 to 16 that follow each other; a unit has the number of its first
+block. A process never appends to a segment that it did not make itself. After a crash, blocks behind
+the coverage of the ledger may be missing, torn or out of order: the first bad unit ends the journal. A bad one before it is damage
+(specification §5.3); how long it was is not known then, so that the next one is looked for at each block.
 
 ## Segment header
 
 ${both(segmentHeaderLayout)}
-## A block
+## A unit
 
 \`\`\`text
   +-------------+--------------------------------+-----------+-------------------------+
   | header      | plaintext, or its ciphertext   | tag       | zeros                   |
-  | 8 bytes     | plainBytes, at most 4,072      | 16 bytes  | to the end of the block |
+  | 8 bytes     | plainBytes                     | 16 bytes  | to the end of a block   |
   +-------------+--------------------------------+-----------+-------------------------+
+  4,096 bytes, or 2 to 16 times as many: no more than the plaintext needs
 \`\`\`
 
-${both(blockHeaderLayout)}
-The tag without encryption: CRC-32C (4 bytes) over the salt of the segment, the number of the block (u64), its header and its plaintext; then
-12 zeros. With encryption: the tag of AES-256-GCM. Its nonce is 4 zeros and the number of the block (u64). Its key is the HKDF-SHA256 of the
+Format 1, which is read as well, has units of one block only. Units of ${sealedBlocksMax} blocks at most are written now; what is read may have up to 16.
+
+${both(unitHeaderLayout)}
+The tag without encryption: CRC-32C (4 bytes) over the salt of the segment, the number of the unit (u64), its header and its plaintext; then
+12 zeros. With encryption: the tag of AES-256-GCM. Its nonce is 4 zeros and the number of the unit (u64). Its key is the HKDF-SHA256 of the
 data key with the salt of the segment and this information:
 
 ${table(segmentKeyInfoLayout)}
-What is authenticated with the plaintext: this, and the 8 bytes of the block's header behind it.
+What is authenticated with the plaintext: this, and the 8 bytes of the unit's header behind it.
 
-${table(blockAssociatedLayout)}
-So a block of another place, another file or another node opens nowhere else.
+${table(unitAssociatedLayout)}
+So a unit of another place, another file or another node opens nowhere else.
 
 ## Frames
 
-A flush begins with a fresh block, marked as its first, and ends with one marked as its last. The plaintexts of its blocks, one behind the
+A flush begins with a fresh unit, marked as its first, and ends with one marked as its last. The plaintexts of its units, one behind the
 other, are a row of whole frames, each one entry:
 
 \`\`\`text
-  block 0                       block 1                       block 2
+  unit 0                        unit 4                        unit 8
   +---------------------------+ +---------------------------+ +-----------------+
   | frame | frame | frame ... | | ... the same frame | frame ... | ... its end   |
   +---------------------------+ +---------------------------+ +-----------------+
@@ -284,7 +289,7 @@ Tail:
 ${table(indexTailLayout)}
 ## Example without encryption
 
-\`test/fixtures/formats/v1/plain\`, segment 2, its header and its first two blocks:
+\`test/fixtures/formats/v2/plain\`, segment 2, its header and its first two units:
 
 ${example(plain.bytes, partOf(plainPieces, 0, 3 * 4096))}
 Its trailer:
@@ -298,7 +303,7 @@ ${example(
 )}
 ## Example with encryption
 
-\`test/fixtures/formats/v1/encrypted\`, the same segment of the same story: its header and its first block.
+\`test/fixtures/formats/v2/encrypted\`, the same segment of the same story: its header and its first unit.
 
 ${example(sealed.bytes, partOf(sealedPieces, 0, 2 * 4096))}
 \`clustor wal inspect\`, \`wal verify\` and \`wal dump\` read all of this ([command line](../reference/cli.md)).
@@ -373,7 +378,7 @@ In the lists of \`configuration\`, behind the u16 that counts them:
 ${both(memberLayout)}
 ## Example
 
-\`test/fixtures/formats/v1/plain\`, generation ${generation}: the header, the flush that began the generation, the first one behind it, and the newest, each in its first
+\`test/fixtures/formats/v2/plain\`, generation ${generation}: the header, the flush that began the generation, the first one behind it, and the newest, each in its first
 copy.
 
 ${example(

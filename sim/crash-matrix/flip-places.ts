@@ -6,7 +6,13 @@
  * helps) or of which a second copy serves. `either` is a place of which both are right, each for some bits of a byte: a
  * letter of a hexadecimal number in a text may change its case.
  */
-import { blockBytes, blockHeaderBytes, claimedPlainBytes } from '../../src/codec/segment-format.ts';
+import {
+  blockBytes,
+  blockOffset,
+  claimedBlocks,
+  claimedPlainBytes,
+  unitHeaderBytes,
+} from '../../src/codec/segment-format.ts';
 import { segmentTrailerBytes } from '../../src/codec/segment-trailer.ts';
 import type { SimDisk } from '../../src/testing/sim-disk.ts';
 
@@ -108,10 +114,22 @@ function ruleOfSegment(
     return { what, rule: 'detected' };
   }
   if (offset >= coveredEnd) return { what: 'behind the coverage', rule: 'harmless' };
-  const plainEnd = blockHeaderBytes + claimedPlainBytes(bytes, offset - at);
-  if (at < blockHeaderBytes) return { what: 'block header', rule: 'detected' };
-  if (at < plainEnd) return { what: 'frames', rule: 'detected' };
-  if (at < plainEnd + (isEncrypted ? tagBytes : plainTagBytes))
-    return { what: 'block tag', rule: 'detected' };
-  return { what: 'padding of a block', rule: 'harmless' };
+  const start = unitStart(bytes, offset);
+  const inUnit = offset - start;
+  const plainEnd = unitHeaderBytes + claimedPlainBytes(bytes, start);
+  if (inUnit < unitHeaderBytes) return { what: 'unit header', rule: 'detected' };
+  if (inUnit < plainEnd) return { what: 'frames', rule: 'detected' };
+  if (inUnit < plainEnd + (isEncrypted ? tagBytes : plainTagBytes))
+    return { what: 'unit tag', rule: 'detected' };
+  return { what: 'padding of a unit', rule: 'harmless' };
+}
+
+/** Where the unit starts that a byte of an undamaged segment is in. */
+function unitStart(bytes: Uint8Array, offset: number): number {
+  let start = blockOffset(0);
+  for (;;) {
+    const behind = start + claimedBlocks(bytes, start) * blockBytes;
+    if (behind > offset) return start;
+    start = behind;
+  }
 }

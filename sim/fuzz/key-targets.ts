@@ -1,7 +1,7 @@
 /** What keys protect: the key ring, encrypted blocks, and the trailers of segments. */
 import { clusterId, nodeId } from '../../src/base/ids.ts';
 import { nextBelow, pick, type PrngState } from '../../src/base/prng.ts';
-import { EncryptedBlockSealer } from '../../src/codec/encrypted-block.ts';
+import { EncryptedUnitSealer } from '../../src/codec/encrypted-unit.ts';
 import {
   decodeKeyRing,
   encodeKeyRing,
@@ -9,8 +9,10 @@ import {
 } from '../../src/codec/key-ring-format.ts';
 import {
   blockBytes,
-  blockHeaderBytes,
-  blockPlainBytesMax,
+  unitBlocks,
+  unitBlocksMax,
+  unitHeaderBytes,
+  unitPlainBytesMax,
 } from '../../src/codec/segment-format.ts';
 import {
   laneBytes,
@@ -27,8 +29,8 @@ import { accepted, demand, demandEqual, refused, type FuzzTarget, type Verdict }
 import { jsonWords } from './text-targets.ts';
 
 const key = new Uint8Array(32).fill(7);
-const blockNumber = 3;
-const sealer = new EncryptedBlockSealer(nodeCryptography.blockCipher(key), {
+const unitNumber = 3;
+const sealer = new EncryptedUnitSealer(nodeCryptography.blockCipher(key), {
   clusterId: clusterId('40414243-4445-4647-4849-4a4b4c4d4e4f'),
   nodeId: nodeId(2),
   segmentSeq: 9,
@@ -64,23 +66,24 @@ export const keyTargets: readonly FuzzTarget[] = [
     },
   },
   {
-    name: 'encrypted-blocks',
+    name: 'encrypted-units',
     codes: [],
     inputsPerRound: 10,
     sample: (random) => {
-      const plainBytes = 1 + nextBelow(random, blockPlainBytesMax);
-      const block = new Uint8Array(blockBytes);
-      block.set(randomBytes(random, plainBytes), blockHeaderBytes);
+      const blocks = 1 + nextBelow(random, pick(random, [1, 4, unitBlocksMax]));
+      const plainBytes = unitPlainBytesMax(blocks) - nextBelow(random, unitPlainBytesMax(1));
+      const unit = new Uint8Array(blocks * blockBytes);
+      unit.set(randomBytes(random, plainBytes), unitHeaderBytes);
       const isFirst = nextBelow(random, 2);
-      sealer.seal(block, 0, {
-        number: blockNumber,
+      sealer.seal(unit, 0, {
+        number: unitNumber,
         plainBytes,
         firstFrame: isFirst === 1 ? 0 : 0xffff,
         flags: isFirst * 2,
       });
-      return block;
+      return unit;
     },
-    run: runEncryptedBlock,
+    run: runEncryptedUnit,
   },
   {
     name: 'segment-trailers',
@@ -105,22 +108,22 @@ export const keyTargets: readonly FuzzTarget[] = [
 ];
 
 /** What opens is what was sealed; of what does not, no text is left (KER-7). */
-function runEncryptedBlock(input: Uint8Array): Verdict {
+function runEncryptedUnit(input: Uint8Array): Verdict {
   if (input.length < blockBytes) return refused('short');
-  const block = input.slice(0, blockBytes);
+  const unit = input.slice();
   const [length = 0, firstFrame = 0, flags = 0] = new Uint16Array(input.slice(0, 6).buffer);
-  const plainBytes = sealer.open(block, 0, blockNumber);
+  const plainBytes = sealer.open(unit, 0, unitNumber);
   if (plainBytes === 0) {
-    const isSame = block.every((byte, at) => byte === input[at]);
-    const text = block.subarray(blockHeaderBytes, blockHeaderBytes + length);
+    const isSame = unit.every((byte, at) => byte === input[at]);
+    const text = unit.subarray(unitHeaderBytes, unitHeaderBytes + length);
     demand(isSame || text.every((byte) => byte === 0), 'nothing is left of a text without its tag');
     return refused(`${isSame}`);
   }
-  demand(length === plainBytes, 'a block has as much text as its header says');
-  sealer.seal(block, 0, { number: blockNumber, plainBytes, firstFrame, flags });
-  const end = blockHeaderBytes + plainBytes + cipherTagBytes;
-  demandEqual(block.slice(0, end), input.slice(0, end), 'what opens is what was sealed');
-  return accepted(`${flags}`);
+  demand(length === plainBytes, 'a unit has as much text as its header says');
+  sealer.seal(unit, 0, { number: unitNumber, plainBytes, firstFrame, flags });
+  const end = unitHeaderBytes + plainBytes + cipherTagBytes;
+  demandEqual(unit.slice(0, end), input.slice(0, end), 'what opens is what was sealed');
+  return accepted(`${flags} ${unitBlocks(plainBytes)}`);
 }
 
 function ringOf(random: PrngState): KeyRingContent {

@@ -26,12 +26,15 @@ import {
 import { writeLedgerRecord, type LedgerRecord } from '../../src/codec/ledger-records.ts';
 import {
   blockBytes,
-  blockFirstFrame,
-  blockFlags,
-  blockHeaderBytes,
-  blockPlainBytesMax,
-  BlockSealer,
+  claimedPlainBytes,
   readSegmentHeader,
+  unitBlocks,
+  unitBlocksMax,
+  unitFirstFrame,
+  unitFlags,
+  unitHeaderBytes,
+  unitPlainBytesMax,
+  UnitSealer,
   writeSegmentHeader,
 } from '../../src/codec/segment-format.ts';
 import { LedgerImage } from '../../src/storage/ledger-image.ts';
@@ -80,13 +83,13 @@ export const storageTargets: readonly FuzzTarget[] = [
     },
   },
   {
-    name: 'blocks',
+    name: 'units',
     isSealed: true,
     codes: [],
     inputsPerRound: 10,
-    sample: blockOf,
-    reseal: resealBlock,
-    run: runBlock,
+    sample: unitOf,
+    reseal: resealUnit,
+    run: runUnit,
   },
   {
     name: 'segment-index',
@@ -102,7 +105,7 @@ export const storageTargets: readonly FuzzTarget[] = [
           firstIndex: logIndex(randomSafe(random)),
           count: nextBelow(random, 100),
           block: nextBelow(random, 100),
-          offset: nextBelow(random, 4072),
+          offset: nextBelow(random, unitPlainBytesMax(unitBlocksMax)),
         })),
       }),
     reseal: (bytes) => sealAt(bytes, { from: 0, end: bytes.length - 4, at: bytes.length - 4 }),
@@ -201,49 +204,50 @@ function sealAt(
   view.setUint32(place.at, crc32c(bytes, place.from, place.end), true);
 }
 
-/** Salt, number, block. */
-function blockOf(random: PrngState): Uint8Array {
-  const bytes = new Uint8Array(saltBytes + 1 + blockBytes);
+/** Salt, number, unit: mostly of few blocks. */
+function unitOf(random: PrngState): Uint8Array {
+  const blocks = 1 + nextBelow(random, pick(random, [1, 4, unitBlocksMax]));
+  const bytes = new Uint8Array(saltBytes + 1 + blocks * blockBytes);
   bytes.set(randomBytes(random, saltBytes));
   const number = nextBelow(random, 256);
   bytes[saltBytes] = number;
-  const plainBytes = 1 + nextBelow(random, blockPlainBytesMax);
-  bytes.fill(nextBelow(random, 256), saltBytes + 1, saltBytes + 1 + blockHeaderBytes + plainBytes);
-  const block = { number, plainBytes, firstFrame: 0, flags: nextBelow(random, 4) };
-  new BlockSealer(bytes.slice(0, saltBytes)).seal(bytes, saltBytes + 1, block);
+  const plainBytes = unitPlainBytesMax(blocks) - nextBelow(random, unitPlainBytesMax(1));
+  bytes.fill(nextBelow(random, 256), saltBytes + 1, saltBytes + 1 + unitHeaderBytes + plainBytes);
+  const unit = { number, plainBytes, firstFrame: 0, flags: nextBelow(random, 4) };
+  new UnitSealer(bytes.slice(0, saltBytes)).seal(bytes, saltBytes + 1, unit);
   return bytes;
 }
 
-function resealBlock(bytes: Uint8Array): void {
+function resealUnit(bytes: Uint8Array): void {
   const offset = saltBytes + 1;
   if (bytes.length < offset + blockBytes) return;
-  const view = new DataView(bytes.buffer, bytes.byteOffset + offset, blockBytes);
-  const plainBytes = view.getUint16(0, true);
-  if (plainBytes > blockPlainBytesMax) return;
+  const view = new DataView(bytes.buffer, bytes.byteOffset + offset);
+  const plainBytes = claimedPlainBytes(bytes, offset);
   const seed = crc32c(
     Uint8Array.of(bytes[saltBytes] ?? 0, 0, 0, 0, 0, 0, 0, 0),
     0,
     8,
     crc32c(bytes, 0, saltBytes),
   );
-  const end = blockHeaderBytes + plainBytes;
+  const end = unitHeaderBytes + plainBytes;
   view.setUint32(end, crc32c(bytes, offset, offset + end, seed), true);
 }
 
-function runBlock(input: Uint8Array): Verdict {
-  if (input.length <= saltBytes) return refused('no block');
-  const sealer = new BlockSealer(input.slice(0, saltBytes));
+function runUnit(input: Uint8Array): Verdict {
+  if (input.length <= saltBytes) return refused('no unit');
+  const sealer = new UnitSealer(input.slice(0, saltBytes));
   const number = input[saltBytes] ?? 0;
-  const block = input.subarray(saltBytes + 1);
-  const plainBytes = sealer.open(block, 0, number);
-  demand(plainBytes >= 0 && plainBytes <= blockPlainBytesMax, 'a plaintext fits its block');
+  const unit = input.subarray(saltBytes + 1);
+  const plainBytes = sealer.open(unit, 0, number);
   if (plainBytes === 0) return refused('bad');
-  const again = block.slice(0, blockBytes);
-  const [firstFrame, flags] = [blockFirstFrame(again, 0), blockFlags(again, 0)];
+  const bytes = unitBlocks(plainBytes) * blockBytes;
+  demand(plainBytes > 0 && bytes <= unit.length, 'a plaintext fits its unit');
+  const again = unit.slice(0, bytes);
+  const [firstFrame, flags] = [unitFirstFrame(again, 0), unitFlags(again, 0)];
   sealer.seal(again, 0, { number, plainBytes, firstFrame, flags });
-  demand(sealer.open(again, 0, number) === plainBytes, 'a block opens as it was sealed');
-  demand(sealer.open(again, 0, number + 1) === 0, 'a block opens only in its place');
-  return accepted(`${flags & 3} ${firstFrame === 0xffff}`);
+  demand(sealer.open(again, 0, number) === plainBytes, 'a unit opens as it was sealed');
+  demand(sealer.open(again, 0, number + 1) === 0, 'a unit opens only in its place');
+  return accepted(`${flags & 3} ${firstFrame === 0xffff} ${bytes / blockBytes}`);
 }
 
 function flushOf(header: LedgerFlushHeader, records: readonly LedgerRecord[]): Uint8Array {

@@ -15,12 +15,12 @@ export const encryptionMutants: readonly Mutant[] = [
   },
   {
     name: 'nonce-without-block-number',
-    breaks: '§8.2: all blocks of a segment are sealed with one nonce',
-    file: 'src/codec/encrypted-block.ts',
+    breaks: '§8.2: all units of a segment are sealed with one nonce',
+    file: 'src/codec/encrypted-unit.ts',
     edits: [
       {
-        find: 'writeU64(this.#nonceView, 4, block.number);',
-        replace: 'writeU64(this.#nonceView, 4, block.number & 1);',
+        find: 'writeU64(this.#nonceView, 4, unit.number);',
+        replace: 'writeU64(this.#nonceView, 4, unit.number & 1);',
       },
     ],
     expected: 'tests',
@@ -38,20 +38,62 @@ export const encryptionMutants: readonly Mutant[] = [
       { find: '      target.fill(0, start, start + length);\n', replace: '' },
     ],
     expected: 'tests',
-    tests: ['test/codec/encrypted-block.test.ts'],
+    tests: ['test/codec/encrypted-unit.test.ts'],
   },
   {
-    name: 'block-header-not-authenticated',
-    breaks: "§8.2: a block's header is no part of what its tag covers",
-    file: 'src/codec/encrypted-block.ts',
+    name: 'unit-header-not-authenticated',
+    breaks: "§8.2: a unit's header is no part of what its tag covers",
+    file: 'src/codec/encrypted-unit.ts',
     edits: [
       {
-        find: 'this.#associated.set(bytes.subarray(offset, offset + blockHeaderBytes), this.#blockHeaderAt);',
-        replace: 'this.#associated.fill(0, this.#blockHeaderAt);',
+        find: 'this.#associated.set(bytes.subarray(offset, offset + unitHeaderBytes), this.#unitHeaderAt);',
+        replace: 'this.#associated.fill(0, this.#unitHeaderAt);',
       },
     ],
     expected: 'tests',
-    tests: ['test/codec/encrypted-block.test.ts'],
+    tests: ['test/codec/encrypted-unit.test.ts'],
+  },
+  {
+    name: 'unit-cut-by-a-slice',
+    breaks: '§8.2: a unit that goes on behind the slice of a scan is taken for a bad one',
+    file: 'src/storage/segment-scan.ts',
+    edits: [
+      {
+        find: 'if (!isLastSlice && at > 0 && at + claimedBlocks(bytes, offset) > count) break;',
+        replace: '',
+      },
+    ],
+    expected: 'tests',
+    tests: ['test/storage/segment-units.test.ts'],
+  },
+  {
+    name: 'unit-cut-by-a-read',
+    breaks: '§8.2: a unit that goes on behind what was read for an entry is taken for a bad one',
+    file: 'src/storage/segment-reader.ts',
+    edits: [{ find: 'if (at + claimed > count && count < left) break;', replace: '' }],
+    expected: 'tests',
+    tests: ['test/storage/segment-units.test.ts'],
+  },
+  {
+    name: 'unit-cut-by-a-chunk',
+    breaks: '§8.2: a segment with a unit that goes on behind a chunk is never sealed anew',
+    file: 'src/storage/segment-rewriter.ts',
+    edits: [
+      {
+        find: 'if (!isLast && at > 0 && at + claimedBlocks(bytes, offset) > count) break;',
+        replace: '',
+      },
+    ],
+    expected: 'tests',
+    tests,
+  },
+  {
+    name: 'salvage-within-a-unit',
+    breaks: 'DUR-5: what is saved begins within a unit, which nothing opens',
+    file: 'src/storage/segment-salvage.ts',
+    edits: [{ find: 'goodUntil = frame.lastUnit;', replace: 'goodUntil = lastOfFrame;' }],
+    expected: 'tests',
+    tests: ['test/storage/salvage.test.ts'],
   },
   {
     name: 'segment-header-not-authenticated',
@@ -86,9 +128,9 @@ export const encryptionMutants: readonly Mutant[] = [
     file: 'src/storage/journal-keys.ts',
     edits: [
       {
-        find: 'return header.segmentSeq < first ? new BlockSealer(header.salt) : undefined;',
+        find: 'return header.segmentSeq < first ? new UnitSealer(header.salt) : undefined;',
         replace:
-          'return header.segmentSeq < first + 1000 ? new BlockSealer(header.salt) : undefined;',
+          'return header.segmentSeq < first + 1000 ? new UnitSealer(header.salt) : undefined;',
       },
     ],
     expected: 'tests',

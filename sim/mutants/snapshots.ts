@@ -37,7 +37,7 @@ export const snapshotMutants: readonly Mutant[] = [
     file: 'src/storage/segment-salvage.ts',
     edits: [
       {
-        find: 'wanted.get(lacking.log)?.push({ first: frame.block, last: goodUntil });',
+        find: 'wanted.get(lacking.log)?.push({ first: frame.block, last: lastOfFrame });',
         replace: 'wanted.get(lacking.log)?.push();',
       },
     ],

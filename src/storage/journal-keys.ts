@@ -9,7 +9,7 @@
 import { present } from '../base/assert.ts';
 import { ClustorError } from '../base/errors.ts';
 import type { ClusterId, NodeId } from '../base/ids.ts';
-import { EncryptedBlockSealer, segmentKey } from '../codec/encrypted-block.ts';
+import { EncryptedUnitSealer, segmentKey } from '../codec/encrypted-unit.ts';
 import { keyRingFileName } from '../codec/key-ring-format.ts';
 import {
   unwrapKey,
@@ -26,13 +26,13 @@ import {
 } from '../codec/ledger-format.ts';
 import {
   blockBytes,
-  BlockSealer,
+  UnitSealer,
   readSegmentHeader,
   segmentHeaderMac,
   segmentHeaderMacInput,
   segmentSeqOfFileName,
   writeSegmentHeader,
-  type BlockSuite,
+  type UnitSuite,
   type SegmentHeader,
 } from '../codec/segment-format.ts';
 import type { SegmentMac } from '../codec/segment-trailer.ts';
@@ -125,10 +125,10 @@ export class JournalKeys {
   }
 
   /** What opens the blocks behind a header; `undefined` when the header is not authentic. */
-  opener(bytes: Uint8Array, header: SegmentHeader): BlockSuite | undefined {
+  opener(bytes: Uint8Array, header: SegmentHeader): UnitSuite | undefined {
     const first = this.#ring?.content.firstSegmentSeq ?? Number.POSITIVE_INFINITY;
     if (!header.isEncrypted)
-      return header.segmentSeq < first ? new BlockSealer(header.salt) : undefined;
+      return header.segmentSeq < first ? new UnitSealer(header.salt) : undefined;
     const keys = this.#ring?.keysOf(header.dekEpoch);
     const macKeys = this.#ring?.keysOf(header.integrityMacEpoch);
     if (keys === undefined || macKeys === undefined) return undefined;
@@ -142,7 +142,7 @@ export class JournalKeys {
   create(
     target: Uint8Array,
     file: { readonly segmentSeq: number; readonly salt: Uint8Array; readonly createdMs: number },
-  ): BlockSuite {
+  ): UnitSuite {
     const { clusterId, nodeId } = this.#place;
     const keys = this.#ring?.active;
     const epoch = keys?.epoch ?? 0;
@@ -155,7 +155,7 @@ export class JournalKeys {
       integrityMacEpoch: epoch,
     };
     writeSegmentHeader(target, header);
-    if (keys === undefined) return new BlockSealer(header.salt);
+    if (keys === undefined) return new UnitSealer(header.salt);
     segmentHeaderMac(target).set(this.#hmac(keys, segmentHeaderMacInput(target)));
     return this.#sealer(keys, header);
   }
@@ -226,10 +226,10 @@ export class JournalKeys {
     this.#ring?.close();
   }
 
-  #sealer(keys: EpochKeys, header: SegmentHeader): BlockSuite {
+  #sealer(keys: EpochKeys, header: SegmentHeader): UnitSuite {
     const { cryptography } = present(this.#place.encryption, 'a ring comes with its cryptography');
     const key = segmentKey(cryptography, keys.dataKey, header);
-    const sealer = new EncryptedBlockSealer(cryptography.blockCipher(key), header);
+    const sealer = new EncryptedUnitSealer(cryptography.blockCipher(key), header);
     key.fill(0);
     return sealer;
   }

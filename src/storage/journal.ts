@@ -14,7 +14,7 @@ import {
   type SegmentIndexRow,
 } from '../codec/idx-format.ts';
 import type { LedgerRecord } from '../codec/ledger-records.ts';
-import { blockBytes, segmentFileName, type BlockSuite } from '../codec/segment-format.ts';
+import { blockBytes, segmentFileName, type UnitSuite } from '../codec/segment-format.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Entropy } from '../ports/entropy.ts';
 import type { FileSystem, IoStep, ZeroPace } from '../ports/file-system.ts';
@@ -323,7 +323,7 @@ export class Journal {
     return this.#staging;
   }
 
-  #enter(next: OpenSegment, suite: BlockSuite): LedgerRecord {
+  #enter(next: OpenSegment, suite: UnitSuite): LedgerRecord {
     const memory = {
       staging: this.#staging,
       stagingBytesMax,
@@ -342,7 +342,7 @@ export class Journal {
   }
 
   /** The header is made when the segment is entered: keys may have changed since its file was made ready. */
-  #header(next: OpenSegment): { readonly steps: readonly IoStep[]; readonly suite: BlockSuite } {
+  #header(next: OpenSegment): { readonly steps: readonly IoStep[]; readonly suite: UnitSuite } {
     const { clock, keys } = this.#options;
     const { segmentSeq, salt, file } = next;
     const suite = keys.create(this.#headerStaging, { segmentSeq, salt, createdMs: clock.wallMs() });

@@ -1,6 +1,6 @@
 /**
  * Random access to entries in the journal: finds the run that holds an index (in memory for the segment in use, in `.idx`
- * files for closed ones), reads blocks progressively and believes only frames that verify.
+ * files for closed ones), reads units progressively and believes only frames that verify.
  */
 import { ClustorError, isClustorError } from '../base/errors.ts';
 import type { ClusterId, NodeId, PartitionId } from '../base/ids.ts';
@@ -8,12 +8,15 @@ import type { IndexRange } from '../base/index-ranges.ts';
 import type { SegmentIndexRow } from '../codec/idx-format.ts';
 import {
   blockBytes,
-  blockFirstFrame,
-  blockHeaderBytes,
   blockOffset,
+  claimedBlocks,
   readSegmentHeader,
   segmentFileName,
-  type BlockSuite,
+  unitBlocks,
+  unitBlocksMax,
+  unitFirstFrame,
+  unitHeaderBytes,
+  type UnitSuite,
 } from '../codec/segment-format.ts';
 import type { FileHandle, FileSystem } from '../ports/file-system.ts';
 import { readBlocks } from './block-reads.ts';
@@ -23,12 +26,14 @@ import type { FrameBatch } from './log-store-types.ts';
 import { RunRows, rowOf } from './run-rows.ts';
 import { readSegmentIndex } from './segment-index-file.ts';
 import { scanSegment } from './segment-scan.ts';
+import { sealedBlocksMax } from './segment-writer.ts';
 
 /** Segments kept open for reading. */
 const openSegmentsMax = 16;
 /** `.idx` files kept in memory. */
 const indexesMax = 8;
-const blocksPerRead = 16;
+/** Blocks of a read: the largest unit is one. */
+const blocksPerRead = unitBlocksMax;
 
 /** A run within a segment. */
 export interface RunPlace {
@@ -55,7 +60,7 @@ export interface ClosedSegment {
 
 interface OpenForReading {
   readonly file: FileHandle;
-  readonly suite: BlockSuite;
+  readonly suite: UnitSuite;
   /** Reads under way; a file that is left is closed behind the last one. */
   readers: number;
   isLeft: boolean;
@@ -67,7 +72,7 @@ export class SegmentReader {
   readonly #folder: string;
   readonly #owner: SegmentOwner;
   /** What opens the blocks of segments of this process, as many as the journal has. */
-  readonly #suites = new Map<number, BlockSuite>();
+  readonly #suites = new Map<number, UnitSuite>();
   readonly #open = new Map<number, Promise<OpenForReading>>();
   readonly #indexes = new Map<number, ReadonlyMap<PartitionId, readonly SegmentIndexRow[]>>();
 
@@ -78,7 +83,7 @@ export class SegmentReader {
   }
 
   /** Takes in a segment that this process writes: what its header says is known, whatever becomes of the header on disk. */
-  addSegment(segmentSeq: number, suite: BlockSuite): void {
+  addSegment(segmentSeq: number, suite: UnitSuite): void {
     this.#suites.set(segmentSeq, suite);
   }
 
@@ -160,11 +165,13 @@ export class SegmentReader {
     const lastIndex = Math.min(range.lastIndex, place.run.firstIndex + place.run.count - 1);
     const gathered = new GatheredFrames(range, place.run);
     // A flush of one entry fills a block: so many hold the wanted entries, unless they are large; then the next reads are.
-    let countMax = Math.min(blocksPerRead, lastIndex - place.run.firstIndex + 2);
+    const usual = Math.max(sealedBlocksMax, lastIndex - place.run.firstIndex + 2);
+    let countMax = Math.min(blocksPerRead, usual);
     let block = place.run.block;
     let skip = place.run.offset;
     while (!gathered.isDone(lastIndex)) {
-      const count = Math.min(countMax, (place.endOffset - blockOffset(block)) / blockBytes);
+      const left = (place.endOffset - blockOffset(block)) / blockBytes;
+      const count = Math.min(countMax, left);
       countMax = blocksPerRead;
       if (count <= 0) throw gathered.ended(`segment ${place.segmentSeq} ends before it`);
       const stretch = { position: blockOffset(block), length: count * blockBytes };
@@ -174,23 +181,32 @@ export class SegmentReader {
       ).catch((error: unknown) => {
         throw isReadFailure(error) ? gathered.damaged(error.message, true) : error;
       });
-      for (let at = 0; at < count && !gathered.isDone(lastIndex); at++) {
+      let at = 0;
+      while (at < count && !gathered.isDone(lastIndex)) {
+        const offset = at * blockBytes;
+        const claimed = claimedBlocks(bytes, offset);
+        // A unit that goes on behind what was read begins the next read, which has room for the largest one.
+        if (at + claimed > count && count < left) break;
         const plainBytes =
-          (at + 1) * blockBytes <= bytes.length
-            ? suite.open(bytes, at * blockBytes, block + at)
-            : 0;
-        const plainStart = at * blockBytes + blockHeaderBytes;
+          offset + blockBytes <= bytes.length ? suite.open(bytes, offset, block + at) : 0;
         if (plainBytes === 0) {
           const detail = `block ${block + at} of segment ${place.segmentSeq} is damaged`;
-          gathered.lose(detail, unreadable.includes(blockOffset(block + at)));
+          const isGiven = !unreadable.some(
+            (position) =>
+              position >= blockOffset(block + at) && position < blockOffset(block + at + claimed),
+          );
+          gathered.lose(detail, !isGiven);
+          at++;
         } else {
-          if (gathered.isLost) skip = blockFirstFrame(bytes, at * blockBytes);
+          if (gathered.isLost) skip = unitFirstFrame(bytes, offset);
+          const plainStart = offset + unitHeaderBytes;
           if (skip < plainBytes)
             gathered.add(bytes.subarray(plainStart + skip, plainStart + plainBytes), lastIndex);
+          at += unitBlocks(plainBytes);
         }
         skip = 0;
       }
-      block += count;
+      block += at;
     }
     return gathered.batch();
   }
@@ -244,7 +260,7 @@ export class SegmentReader {
     }
   }
 
-  async #suiteOf(segmentSeq: number, file: FileHandle): Promise<BlockSuite> {
+  async #suiteOf(segmentSeq: number, file: FileHandle): Promise<UnitSuite> {
     const bytes = await this.#fileSystem.read(file, 0, blockBytes);
     const suite = this.#owner.keys.opener(bytes, readSegmentHeader(bytes));
     if (suite !== undefined) return suite;

@@ -1,7 +1,7 @@
 /**
  * Sealing a closed segment anew under the newest keys (specification §8.2).
  *
- * The new file has the same number, the same blocks at the same places with the same plaintext, and a salt of its own: offsets
+ * The new file has the same number, the same units at the same places with the same plaintext, and a salt of its own: offsets
  * in `.idx` files and in the ledger stay true, and no nonce is used twice, because the key is another one.
  *
  * Crash story. The ledger's `segmentRewriting` record, with the reservation of block numbers, is synced before the first block.
@@ -13,12 +13,14 @@
 import { ClustorError } from '../base/errors.ts';
 import {
   blockBytes,
-  blockFirstFrame,
-  blockFlags,
   blockOffset,
+  claimedBlocks,
   readSegmentHeader,
   segmentFileName,
-  type BlockSuite,
+  unitBlocks,
+  unitFirstFrame,
+  unitFlags,
+  type UnitSuite,
 } from '../codec/segment-format.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Entropy } from '../ports/entropy.ts';
@@ -135,56 +137,87 @@ async function fill(copy: Copy, from: Source): Promise<void> {
   await eachChunk(copy, source, async (chunk, first) => {
     staging.set(chunk);
     chunk.fill(0);
-    const count = chunk.length / blockBytes;
-    for (let at = 0; at < count; at++) sealAnew({ opener, sealer, staging }, at, first + at);
+    const place = { first, length: chunk.length, blocks: copy.blocks };
+    const count = eachUnit(staging, place, (offset, number) =>
+      sealAnew({ opener, sealer, staging }, offset, number),
+    );
     await run(fileSystem, [
       {
         kind: 'write',
         file,
         position: blockOffset(first),
-        bytes: staging.subarray(0, chunk.length),
+        bytes: staging.subarray(0, count * blockBytes),
       },
     ]);
     parts.progress(first + count);
     await new Promise<void>((resolve) => parts.clock.setTimer(pauseMs, resolve));
+    return count;
   });
   await run(fileSystem, [{ kind: 'sync', file }]);
   await eachChunk(copy, file, (chunk, first) => {
-    for (let at = 0; at < chunk.length / blockBytes; at++)
-      if (sealer.open(chunk, at * blockBytes, first + at) === 0) throw damaged(first + at);
-    return Promise.resolve();
+    const place = { first, length: chunk.length, blocks: copy.blocks };
+    return Promise.resolve(
+      eachUnit(chunk, place, (offset, number) => sealer.open(chunk, offset, number)),
+    );
   });
+}
+
+/** Blocks that stand in memory: the first one's number, and how many the segment has. */
+interface ChunkPlace {
+  readonly first: number;
+  readonly length: number;
+  readonly blocks: number;
+}
+
+/** Visits the units that stand in a chunk whole; returns how many blocks they have. `open` tells the plaintext's length of a good one. */
+function eachUnit(
+  bytes: Uint8Array,
+  { first, length, blocks }: ChunkPlace,
+  open: (offset: number, number: number) => number,
+): number {
+  const count = length / blockBytes;
+  const isLast = first + count === blocks;
+  let at = 0;
+  while (at < count) {
+    const offset = at * blockBytes;
+    if (!isLast && at > 0 && at + claimedBlocks(bytes, offset) > count) break;
+    const plainBytes = open(offset, first + at);
+    if (plainBytes === 0) throw damaged(first + at);
+    at += unitBlocks(plainBytes);
+  }
+  return at;
 }
 
 function sealAnew(
   suites: {
-    readonly opener: BlockSuite;
-    readonly sealer: BlockSuite;
+    readonly opener: UnitSuite;
+    readonly sealer: UnitSuite;
     readonly staging: Uint8Array;
   },
-  at: number,
+  offset: number,
   number: number,
-): void {
+): number {
   const { opener, sealer, staging } = suites;
-  const offset = at * blockBytes;
   const plainBytes = opener.open(staging, offset, number);
-  if (plainBytes === 0) throw damaged(number);
-  const firstFrame = blockFirstFrame(staging, offset);
-  const flags = blockFlags(staging, offset);
+  if (plainBytes === 0) return 0;
+  const firstFrame = unitFirstFrame(staging, offset);
+  const flags = unitFlags(staging, offset);
   sealer.seal(staging, offset, { number, plainBytes, firstFrame, flags });
+  return plainBytes;
 }
 
+/** Reads the segment piece by piece; `take` says how many blocks of a piece it is done with. */
 async function eachChunk(
   { parts, blocks }: Copy,
   file: FileHandle,
-  take: (chunk: Uint8Array, first: number) => Promise<void>,
+  take: (chunk: Uint8Array, first: number) => Promise<number>,
 ): Promise<void> {
-  for (let first = 0; first < blocks; first += rewriteChunkBlocks) {
+  for (let first = 0; first < blocks;) {
     assertGoesOn(parts);
     const length = Math.min(rewriteChunkBlocks, blocks - first) * blockBytes;
     const chunk = await parts.fileSystem.read(file, blockOffset(first), length);
     if (chunk.length !== length) throw damaged(first);
-    await take(chunk, first);
+    first += await take(chunk, first);
   }
 }
 

@@ -10,7 +10,8 @@
  * partitions/<partition id>/salvage/segment-<seq>-block-<number>.salvage
  * file   the header of the segment, 4,096 bytes · the segment's blocks from that number on, as they were
  * ```
- * A block opens with its number and its header, so each file can be read by itself.
+ * A unit opens with its number and the segment's header, so each file can be read by itself; files that follow each other are
+ * read as one, since a unit may go on in the next.
  *
  * A segment stays as it is, until the quarantine is over, where saving would lose something or give nothing back: its header
  * is bad, the disk does not give back a block of it, or as many blocks would be saved as it has.
@@ -140,8 +141,8 @@ export class SegmentSalvage {
     const note = (): void => {
       isDamaged = true;
     };
-    const goOn = (block: number): void => {
-      if (isDamaged) damaged.push({ first: goodUntil, last: block });
+    const goOn = (lastBlock: number): void => {
+      if (isDamaged) damaged.push({ first: goodUntil, last: lastBlock });
       isDamaged = false;
     };
     const result = await scanSegment({
@@ -154,11 +155,12 @@ export class SegmentSalvage {
       badSectors: 'damage',
       pace: this.#options.pace,
       onFrame: (frame) => {
-        goOn(frame.block);
-        goodUntil = blockBehind(frame.endOffset) - 1;
+        const lastOfFrame = blockBehind(frame.endOffset) - 1;
+        goOn(lastOfFrame);
+        goodUntil = frame.lastUnit;
         const lacking = byId.get(framePartitionId(frame.bytes, frame.start));
         if (lacking !== undefined && this.#isLacked(lacking, segmentSeq, frame))
-          wanted.get(lacking.log)?.push({ first: frame.block, last: goodUntil });
+          wanted.get(lacking.log)?.push({ first: frame.block, last: lastOfFrame });
       },
       onDamagedBlock: note,
       onBadFrame: note,

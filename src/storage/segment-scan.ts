@@ -1,24 +1,26 @@
 /**
- * Reading a segment block by block, past the page cache (specification §5.3).
+ * Reading a segment unit by unit, past the page cache (specification §5.3).
  *
- * Up to `coveredEnd` every block must be good: a bad one is damage, and reading goes on at the next frame start that a good
- * block names. Behind it the first bad block ends the journal: what was never covered was never acknowledged. A block that
- * the disk does not give back is a bad one for those who ask for it; for the others the scan fails.
+ * Up to `coveredEnd` every block must be part of a good unit: one that is not is damage, and reading goes on at the next frame
+ * start that a good unit names. Behind it the first bad unit ends the journal: what was never covered was never acknowledged.
+ * A block that the disk does not give back is a bad one for those who ask for it; for the others the scan fails.
  */
 import { ClustorError } from '../base/errors.ts';
 import type { ClusterId, NodeId } from '../base/ids.ts';
 import { frameBytesAt, verifyFrame } from '../codec/entry-frame.ts';
 import {
   blockBytes,
-  blockFirstFrame,
-  blockFlags,
-  blockHeaderBytes,
   blockOffset,
+  claimedBlocks,
   flagFirstOfFlush,
   flagLastOfFlush,
   noFirstFrame,
   readSegmentHeader,
-  type BlockSuite,
+  unitBlocks,
+  unitFirstFrame,
+  unitFlags,
+  unitHeaderBytes,
+  type UnitSuite,
   type SegmentHeader,
 } from '../codec/segment-format.ts';
 import type { FileHandle, FileSystem } from '../ports/file-system.ts';
@@ -30,12 +32,14 @@ export interface ScannedFrame {
   readonly bytes: Uint8Array;
   readonly start: number;
   readonly length: number;
-  /** Block and plaintext offset at which it starts. */
+  /** Unit and plaintext offset at which it starts. */
   readonly block: number;
   readonly offset: number;
+  /** Unit in which it ends. */
+  readonly lastUnit: number;
   /** Ordinal of its flush within the segment. */
   readonly flush: number;
-  /** File offset behind the block in which it ends. */
+  /** File offset behind the unit in which it ends. */
   readonly endOffset: number;
 }
 
@@ -52,7 +56,7 @@ export interface SegmentScanOptions {
   readonly owner: {
     readonly clusterId: ClusterId;
     readonly nodeId: NodeId;
-    /** Opens its blocks. */
+    /** Opens its units. */
     readonly keys: JournalKeys;
   };
   /** File offset up to which the ledger covers this segment. */
@@ -62,7 +66,7 @@ export interface SegmentScanOptions {
   readonly onFrame: (frame: ScannedFrame) => void;
   /** Called for each bad block at or before coverage. */
   readonly onDamagedBlock?: (block: number) => void;
-  /** Called for bytes of good blocks that are no whole frame: a wrong CRC, or no frame at all. */
+  /** Called for bytes of good units that are no whole frame: a wrong CRC, or no frame at all. */
   readonly onBadFrame?: (frame: BadFrame) => void;
   /** What blocks are that the disk does not give back: bad ones like others, or, by default, a failure of the scan. */
   readonly badSectors?: 'damage' | 'failure';
@@ -70,7 +74,7 @@ export interface SegmentScanOptions {
   readonly pace?: () => Promise<boolean>;
 }
 
-/** Where good blocks hold no good frame. */
+/** Where good units hold no good frame. */
 export interface BadFrame {
   readonly block: number;
   readonly offset: number;
@@ -80,7 +84,7 @@ export interface BadFrame {
 /** What a scan found. */
 export interface SegmentScanResult {
   readonly header: SegmentHeader | undefined;
-  /** Behind the last good block. */
+  /** Behind the last good unit. */
   readonly endOffset: number;
   readonly blocksRead: number;
   readonly framesRead: number;
@@ -171,7 +175,7 @@ function headerOf(bytes: Uint8Array, options: SegmentScanOptions): SegmentHeader
 async function scanBlocks(
   options: SegmentScanOptions,
   file: FileHandle,
-  { header, suite }: { readonly header: SegmentHeader; readonly suite: BlockSuite },
+  { header, suite }: { readonly header: SegmentHeader; readonly suite: UnitSuite },
 ): Promise<SegmentScanResult> {
   const { fileSystem, coveredEnd, closedEnd, pace, firstBlock = 0 } = options;
   const sliceBlocks = pace === undefined ? sliceBlocksMax : pacedReadBlocks;
@@ -197,24 +201,33 @@ async function scanBlocks(
     unreadableBlocks,
     endedAt,
   });
-  for (let block = 0; blockOffset(block + 1) <= limit; block += sliceBlocks) {
+  for (let block = 0; blockOffset(block + 1) <= limit;) {
     if (block > 0 && pace !== undefined && !(await pace())) return ended('stopped');
     const count = Math.min(sliceBlocks, (limit - blockOffset(block)) / blockBytes);
     const { bytes, unreadable } = await read(options, file, {
       position: blockOffset(block),
       length: count * blockBytes,
     });
-    for (let at = 0; at < count; at++) {
+    const isLastSlice = blockOffset(block + count) === limit;
+    let at = 0;
+    while (at < count) {
+      const offset = at * blockBytes;
+      // A unit that goes on behind the slice begins the next one.
+      if (!isLastSlice && at > 0 && at + claimedBlocks(bytes, offset) > count) break;
       const number = firstBlock + block + at;
-      const behind = blockOffset(block + at + 1);
       const plainBytes =
-        (at + 1) * blockBytes <= bytes.length ? suite.open(bytes, at * blockBytes, number) : 0;
-      blocksRead++;
+        offset + blockBytes <= bytes.length ? suite.open(bytes, offset, number) : 0;
       if (plainBytes > 0) {
-        frames.add(bytes, at * blockBytes, { number, plainBytes });
-        endOffset = behind;
+        const unit = { number, blocks: unitBlocks(plainBytes), plainBytes };
+        frames.add(bytes, offset, unit);
+        blocksRead += unit.blocks;
+        at += unit.blocks;
+        endOffset = blockOffset(block + at);
         continue;
       }
+      blocksRead++;
+      at++;
+      const behind = blockOffset(block + at);
       const isUnreadable = unreadable.includes(behind - blockBytes);
       if (behind > coveredEnd)
         return ended(`block ${number} ${isUnreadable ? 'cannot be read' : 'is unwritten or torn'}`);
@@ -223,15 +236,23 @@ async function scanBlocks(
       options.onDamagedBlock?.(number);
       frames.lost();
     }
+    block += at;
   }
   return ended('the end of the segment');
 }
 
-/** Puts frames together from the plaintexts of blocks. */
+/** A unit that is good. */
+interface GoodUnit {
+  readonly number: number;
+  readonly blocks: number;
+  readonly plainBytes: number;
+}
+
+/** Puts frames together from the plaintexts of units. */
 class FrameStream {
   readonly #onFrame: (frame: ScannedFrame) => void;
   readonly #onBadFrame: ((frame: BadFrame) => void) | undefined;
-  /** The beginning of a frame that goes on in the next block. */
+  /** The beginning of a frame that goes on in the next unit. */
   #carry = new Uint8Array(4 * 1024);
   #carried = 0;
   #carryBlock = 0;
@@ -254,28 +275,24 @@ class FrameStream {
     this.#carried = 0;
   }
 
-  add(
-    bytes: Uint8Array,
-    blockStart: number,
-    block: { readonly number: number; readonly plainBytes: number },
-  ): void {
-    const flags = blockFlags(bytes, blockStart);
+  add(bytes: Uint8Array, unitStart: number, unit: GoodUnit): void {
+    const flags = unitFlags(bytes, unitStart);
     let from = 0;
     if ((flags & flagFirstOfFlush) !== 0) {
       this.#endFlush();
       this.#isLost = false;
       this.#flush++;
     } else if (this.#isLost) {
-      const firstFrame = blockFirstFrame(bytes, blockStart);
-      if (firstFrame === noFirstFrame || firstFrame >= block.plainBytes) return;
+      const firstFrame = unitFirstFrame(bytes, unitStart);
+      if (firstFrame === noFirstFrame || firstFrame >= unit.plainBytes) return;
       from = firstFrame;
       this.#isLost = false;
     }
     const plain = bytes.subarray(
-      blockStart + blockHeaderBytes + from,
-      blockStart + blockHeaderBytes + block.plainBytes,
+      unitStart + unitHeaderBytes + from,
+      unitStart + unitHeaderBytes + unit.plainBytes,
     );
-    this.#take(plain, block.number, from);
+    this.#take(plain, unit, from);
     if ((flags & flagLastOfFlush) !== 0) this.#endFlush();
   }
 
@@ -290,14 +307,15 @@ class FrameStream {
     this.#carried = 0;
   }
 
-  #take(plain: Uint8Array, number: number, from: number): void {
+  #take(plain: Uint8Array, unit: GoodUnit, from: number): void {
+    const endOffset = blockOffset(unit.number + unit.blocks);
     const carried = this.#carried;
     const stream = carried === 0 ? plain : this.#joined(plain);
     this.#carried = 0;
     let at = 0;
     while (at < stream.length) {
       const length = frameBytesAt(stream, at, stream.length);
-      const block = at >= carried ? number : this.#carryBlock;
+      const block = at >= carried ? unit.number : this.#carryBlock;
       const offset = at >= carried ? from + at - carried : this.#carryOffset;
       if (length < 0) {
         this.#onBadFrame?.({ block, offset, reason: 'it is malformed' });
@@ -316,8 +334,9 @@ class FrameStream {
           length,
           block,
           offset,
+          lastUnit: unit.number,
           flush: this.#flush,
-          endOffset: blockOffset(number + 1),
+          endOffset,
         });
       } else this.#onBadFrame?.({ block, offset, reason: 'its CRC is wrong' });
       at += length;

@@ -1,5 +1,5 @@
 /**
- * Seals flushes into blocks of the segment in use, in memory that the disk can take directly.
+ * Seals flushes into units of the segment in use, in memory that the disk can take directly.
  *
  * A flush is laid out first (`begin`, `add` …, `end`), then written by the owner's chain. Nothing sealed is ever sealed
  * again in this segment: after a failed write the store is poisoned and a new process begins a new segment.
@@ -7,16 +7,23 @@
 import { assert } from '../base/assert.ts';
 import {
   blockBytes,
-  blockHeaderBytes,
+  unitHeaderBytes,
   blockOffset,
-  blockPlainBytesMax,
+  unitPlainBytesMax,
   flagFirstOfFlush,
   flagLastOfFlush,
   noFirstFrame,
-  type BlockSuite,
+  unitBlocks,
+  type UnitSuite,
 } from '../codec/segment-format.ts';
 import { frameTotalBytes } from '../codec/entry-frame.ts';
 import type { FileHandle } from '../ports/file-system.ts';
+
+/**
+ * Blocks of the units that are written (ADR 0023): each costs a cipher of its own, and a bad sector costs all entries of its unit.
+ */
+export const sealedBlocksMax = 4;
+const sealedPlainBytesMax = unitPlainBytesMax(sealedBlocksMax);
 
 /** A segment that is open for writing. */
 export interface OpenSegment {
@@ -49,22 +56,22 @@ export class SegmentWriter {
   readonly #memory: FlushMemory;
   #staging: Uint8Array;
   /**
-   * The block being filled, in memory of this thread alone: what is copied to memory that threads share is copied byte by byte
-   * unless both sides are aligned, as a whole block is.
+   * The unit being filled, in memory of this thread alone: what is copied to memory that threads share is copied byte by byte
+   * unless both sides are aligned, as whole blocks are.
    */
-  readonly #block = new Uint8Array(blockBytes);
-  readonly #suite: BlockSuite;
+  readonly #unit = new Uint8Array(sealedBlocksMax * blockBytes);
+  readonly #suite: UnitSuite;
   #nextBlock = 0;
-  /** Where the block being filled will stand in staging. */
-  #blockStart = 0;
+  /** Where the unit being filled will stand in staging. */
+  #unitStart = 0;
   #plainBytes = 0;
   #firstFrame = noFirstFrame;
   #flags = 0;
   #isOpen = false;
-  /** The block that the cipher is ready for. */
-  #preparedBlock = -1;
+  /** Number of the unit that the cipher is ready for. */
+  #preparedUnit = -1;
 
-  constructor(segment: OpenSegment, memory: FlushMemory, suite: BlockSuite) {
+  constructor(segment: OpenSegment, memory: FlushMemory, suite: UnitSuite) {
     this.segment = segment;
     this.#memory = memory;
     this.#staging = memory.staging;
@@ -83,21 +90,22 @@ export class SegmentWriter {
 
   /** Whether `plainBytes` more fit into this flush and this segment. */
   fits(plainBytes: number): boolean {
-    const inFlush = this.#isOpen ? this.#blockStart / blockBytes + 1 : 0;
-    const blocks = inFlush + Math.ceil(plainBytes / blockPlainBytesMax) + 1;
+    const inFlush = this.flushBytes / blockBytes;
+    // As many as units of one block would take, which hold the least.
+    const blocks = inFlush + Math.ceil(plainBytes / unitPlainBytesMax(1)) + 1;
     if (blocks * blockBytes > this.#memory.stagingBytesMax) return false;
     return blockOffset(this.#nextBlock + blocks) <= this.segment.sizeBytes;
   }
 
   /** Bytes laid out in the flush so far. */
   get flushBytes(): number {
-    return this.#isOpen ? this.#blockStart + blockBytes : 0;
+    return this.#isOpen ? this.#unitStart + unitBlocks(this.#plainBytes) * blockBytes : 0;
   }
 
   /** Nothing else is to be done now: the next flush can be made shorter. */
   prepare(): void {
-    if (this.#isOpen || this.#preparedBlock === this.#nextBlock) return;
-    this.#preparedBlock = this.#nextBlock;
+    if (this.#isOpen || this.#preparedUnit === this.#nextBlock) return;
+    this.#preparedUnit = this.#nextBlock;
     this.#suite.prepare(this.#nextBlock);
   }
 
@@ -105,7 +113,7 @@ export class SegmentWriter {
   begin(): void {
     assert(!this.#isOpen, 'one flush is laid out at a time');
     this.#isOpen = true;
-    this.#blockStart = 0;
+    this.#unitStart = 0;
     this.#plainBytes = 0;
     this.#firstFrame = noFirstFrame;
     this.#flags = flagFirstOfFlush;
@@ -113,9 +121,10 @@ export class SegmentWriter {
 
   /** Where the next frame will begin. */
   place(): FramePlace {
-    if (this.#plainBytes === blockPlainBytesMax)
-      return { block: this.#nextBlock + this.#blockStart / blockBytes + 1, offset: 0 };
-    return { block: this.#nextBlock + this.#blockStart / blockBytes, offset: this.#plainBytes };
+    const block = this.#nextBlock + this.#unitStart / blockBytes;
+    return this.#plainBytes === sealedPlainBytesMax
+      ? { block: block + sealedBlocksMax, offset: 0 }
+      : { block, offset: this.#plainBytes };
   }
 
   /** Adds whole frames; the first one starts at {@link SegmentWriter.place}. */
@@ -123,9 +132,9 @@ export class SegmentWriter {
     let from = 0;
     let frameStart = 0;
     while (from < bytes.length) {
-      if (this.#plainBytes === blockPlainBytesMax) this.#nextInFlush();
+      if (this.#plainBytes === sealedPlainBytesMax) this.#nextInFlush();
       while (frameStart < from) frameStart += frameTotalBytes(bytes, frameStart);
-      const room = blockPlainBytesMax - this.#plainBytes;
+      const room = sealedPlainBytesMax - this.#plainBytes;
       if (
         this.#firstFrame === noFirstFrame &&
         frameStart < bytes.length &&
@@ -133,10 +142,10 @@ export class SegmentWriter {
       ) {
         this.#firstFrame = this.#plainBytes + frameStart - from;
       }
-      const size = Math.min(blockPlainBytesMax - this.#plainBytes, bytes.length - from);
-      this.#block.set(
+      const size = Math.min(room, bytes.length - from);
+      this.#unit.set(
         from === 0 && size === bytes.length ? bytes : bytes.subarray(from, from + size),
-        blockHeaderBytes + this.#plainBytes,
+        unitHeaderBytes + this.#plainBytes,
       );
       this.#plainBytes += size;
       from += size;
@@ -148,7 +157,7 @@ export class SegmentWriter {
     assert(this.#isOpen && this.#plainBytes > 0, 'a flush has content');
     this.#flags |= flagLastOfFlush;
     this.#seal();
-    const total = this.#blockStart + blockBytes;
+    const total = this.#unitStart;
     const position = blockOffset(this.#nextBlock);
     this.#nextBlock += total / blockBytes;
     this.#isOpen = false;
@@ -158,29 +167,31 @@ export class SegmentWriter {
 
   #nextInFlush(): void {
     this.#seal();
-    this.#blockStart += blockBytes;
-    if (this.#blockStart + blockBytes > this.#staging.length) this.#growStaging();
     this.#plainBytes = 0;
     this.#firstFrame = noFirstFrame;
     this.#flags = 0;
   }
 
   /** Goes on in larger memory; what is laid out was not handed to a chain yet. */
-  #growStaging(): void {
+  #growStaging(bytes: number): void {
     const larger = this.#memory.largestStaging();
-    assert(larger.length >= this.#blockStart + blockBytes, 'a flush fits its memory');
-    larger.set(this.#staging.subarray(0, this.#blockStart));
+    assert(larger.length >= bytes, 'a flush fits its memory');
+    larger.set(this.#staging.subarray(0, this.#unitStart));
     this.#staging = larger;
   }
 
+  /** Seals the unit being filled; the next one will stand behind it. */
   #seal(): void {
-    const number = this.#nextBlock + this.#blockStart / blockBytes;
-    this.#suite.seal(this.#block, 0, {
-      number,
+    this.#suite.seal(this.#unit, 0, {
+      number: this.#nextBlock + this.#unitStart / blockBytes,
       plainBytes: this.#plainBytes,
       firstFrame: this.#firstFrame,
       flags: this.#flags,
     });
-    this.#staging.set(this.#block, this.#blockStart);
+    const bytes = unitBlocks(this.#plainBytes) * blockBytes;
+    const end = this.#unitStart + bytes;
+    if (end > this.#staging.length) this.#growStaging(end);
+    this.#staging.set(this.#unit.subarray(0, bytes), this.#unitStart);
+    this.#unitStart = end;
   }
 }

@@ -6,14 +6,16 @@ import type { PartitionId } from '../base/ids.ts';
 import { frameBytesAt, frameIndex, framePartitionId } from '../codec/entry-frame.ts';
 import {
   blockBytes,
-  blockFlags,
-  blockHeaderBytes,
   blockOffset,
-  BlockSealer,
   flagFirstOfFlush,
   flagLastOfFlush,
   readSegmentHeader,
   segmentSeqOfFileName,
+  unitBlocks,
+  unitBlocksMax,
+  unitFlags,
+  unitHeaderBytes,
+  UnitSealer,
 } from '../codec/segment-format.ts';
 import { wholeLog, type LogRange } from './fault-atlas.ts';
 import type { SimDisk } from './sim-disk.ts';
@@ -43,27 +45,52 @@ export function rangesAt(
   return entriesOfBlock(bytes, Math.floor(position / blockBytes) - 1) ?? everything;
 }
 
-/** Entries of which a part stands in a block; `undefined` when the flush around it cannot be read. */
+/** A unit that is good. */
+interface GoodUnit {
+  readonly number: number;
+  readonly plainBytes: number;
+}
+
+/** Entries of which a part stands in the unit of a block; `undefined` when the flush around it cannot be read. */
 function entriesOfBlock(bytes: Uint8Array, wanted: number): readonly LogRange[] | undefined {
-  const sealer = new BlockSealer(readSegmentHeader(bytes).salt);
-  const plainBytesOf = (block: number): number =>
-    block < 0 ? 0 : sealer.open(bytes, blockOffset(block), block);
-  let first = wanted;
-  while ((blockFlags(bytes, blockOffset(first)) & flagFirstOfFlush) === 0) {
-    if (plainBytesOf(first) === 0 || wanted - first > flushBlocksMax) return undefined;
-    first--;
+  const sealer = new UnitSealer(readSegmentHeader(bytes).salt);
+  const unitAt = (number: number): GoodUnit | undefined => {
+    const plainBytes = number < 0 ? 0 : sealer.open(bytes, blockOffset(number), number);
+    return plainBytes > 0 ? { number, plainBytes } : undefined;
+  };
+  const unitOf = (block: number): GoodUnit | undefined => {
+    for (let number = block; number > block - unitBlocksMax; number--) {
+      const unit = unitAt(number);
+      if (unit !== undefined && behind(unit) > block) return unit;
+    }
+    return undefined;
+  };
+  const hit = unitOf(wanted);
+  let first = hit;
+  while (
+    first !== undefined &&
+    (unitFlags(bytes, blockOffset(first.number)) & flagFirstOfFlush) === 0
+  ) {
+    if (wanted - first.number > flushBlocksMax) return undefined;
+    first = unitOf(first.number - 1);
   }
+  if (hit === undefined || first === undefined) return undefined;
   const plain: number[] = [];
   let [wantedFrom, wantedTo] = [0, 0];
-  for (let block = first; ; block++) {
-    const plainBytes = plainBytesOf(block);
-    if (plainBytes === 0 || block - first > flushBlocksMax) return undefined;
-    const from = blockOffset(block) + blockHeaderBytes;
-    if (block === wanted) [wantedFrom, wantedTo] = [plain.length, plain.length + plainBytes];
-    for (const value of bytes.subarray(from, from + plainBytes)) plain.push(value);
-    if ((blockFlags(bytes, blockOffset(block)) & flagLastOfFlush) !== 0) break;
+  for (let unit: GoodUnit | undefined = first; ; unit = unitAt(behind(unit))) {
+    if (unit === undefined || unit.number - first.number > flushBlocksMax) return undefined;
+    const from = blockOffset(unit.number) + unitHeaderBytes;
+    if (unit.number === hit.number)
+      [wantedFrom, wantedTo] = [plain.length, plain.length + unit.plainBytes];
+    for (const value of bytes.subarray(from, from + unit.plainBytes)) plain.push(value);
+    if ((unitFlags(bytes, blockOffset(unit.number)) & flagLastOfFlush) !== 0) break;
   }
   return rangesOf(Uint8Array.from(plain), wantedFrom, wantedTo);
+}
+
+/** Number of the block behind a unit. */
+function behind({ number, plainBytes }: GoodUnit): number {
+  return number + unitBlocks(plainBytes);
 }
 
 function rangesOf(stream: Uint8Array, from: number, to: number): readonly LogRange[] | undefined {

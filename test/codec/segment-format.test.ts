@@ -4,18 +4,21 @@ import { crc32c } from '../../src/base/crc32c.ts';
 import { createPrng, nextBelow } from '../../src/base/prng.ts';
 import {
   blockBytes,
-  blockFirstFrame,
-  blockFlags,
-  blockHeaderBytes,
   blockOffset,
-  blockPlainBytesMax,
-  BlockSealer,
+  claimedBlocks,
   flagFirstOfFlush,
   flagLastOfFlush,
   noFirstFrame,
   readSegmentHeader,
   segmentFileName,
   segmentSeqOfFileName,
+  unitBlocks,
+  unitBlocksMax,
+  unitFirstFrame,
+  unitFlags,
+  unitHeaderBytes,
+  unitPlainBytesMax,
+  UnitSealer,
   writeSegmentHeader,
   type SegmentHeader,
 } from '../../src/codec/segment-format.ts';
@@ -34,7 +37,7 @@ const header: SegmentHeader = {
   createdMs: 1_700_000_000_000,
 };
 const headerFields = [
-  '434c535452534547 01 00 0010 404142434445464748494a4b4c4d4e4f 0200000000000000 0700000000000000',
+  '434c535452534547 02 00 0010 404142434445464748494a4b4c4d4e4f 0200000000000000 0700000000000000',
   '00000000 00000000 000102030405060708090a0b0c0d0e0f',
   u64Hex(1_700_000_000_000),
 ];
@@ -55,6 +58,10 @@ describe('a segment header', () => {
     writeSegmentHeader(block, header);
     expect(hexOf(block)).toBe(hexOf(headerBlock()));
     expect(readSegmentHeader(block)).toEqual(header);
+  });
+
+  test('of format 1, whose units have one block each, is read', () => {
+    expect(readSegmentHeader(headerBlock((fields) => (fields[8] = 1)))).toEqual(header);
   });
 
   test('with any single bit of its fields changed is an integrity failure', () => {
@@ -83,7 +90,8 @@ describe('a segment header', () => {
   });
 
   test.each([
-    ['another version', 8, 2],
+    ['a version of the future', 8, 3],
+    ['no version', 8, 0],
     ['an encryption that this version does not know', 9, 2],
     ['blocks of another size', 11, 0x20],
   ])('with %s is of an unsupported format', (_name, at, value) => {
@@ -98,11 +106,11 @@ describe('a segment header', () => {
   });
 });
 
-describe('a sealed block', () => {
-  /** Block `number` with a plaintext of one value. */
-  function sealed(number: number, plainBytes: number, sealer = new BlockSealer(salt)): Uint8Array {
-    const target = new Uint8Array(3 * blockBytes).fill(0xee);
-    target.fill(0x61, blockBytes + blockHeaderBytes, blockBytes + blockHeaderBytes + plainBytes);
+describe('a sealed unit', () => {
+  /** Unit `number` with a plaintext of one value, a block behind the start. */
+  function sealed(number: number, plainBytes: number, sealer = new UnitSealer(salt)): Uint8Array {
+    const target = new Uint8Array((2 + unitBlocks(plainBytes)) * blockBytes).fill(0xee);
+    target.fill(0x61, blockBytes + unitHeaderBytes, blockBytes + unitHeaderBytes + plainBytes);
     sealer.seal(target, blockBytes, {
       number,
       plainBytes,
@@ -112,7 +120,7 @@ describe('a sealed block', () => {
     return target;
   }
 
-  test('has the bytes of its layout: header, plaintext, CRC, zeros to the end', () => {
+  test('has the bytes of its layout: header, plaintext, CRC, zeros to the end of its block', () => {
     const target = sealed(9, 3);
     const covered = bytesOf('0300 ffff 0300 0000 616161');
     const crc = crc32c(bytesOf(hexOf(salt), u64Hex(9), hexOf(covered)));
@@ -120,51 +128,79 @@ describe('a sealed block', () => {
     expect(hexOf(target.subarray(blockBytes, 2 * blockBytes))).toBe(block);
     expect(target[blockBytes - 1]).toBe(0xee);
     expect(target[2 * blockBytes]).toBe(0xee);
-    expect([blockFirstFrame(target, blockBytes), blockFlags(target, blockBytes)]).toEqual([
+    expect([unitFirstFrame(target, blockBytes), unitFlags(target, blockBytes)]).toEqual([
       noFirstFrame,
       3,
     ]);
   });
 
-  test.each([1, 2, 4071, blockPlainBytesMax])('of %i bytes opens', (plainBytes) => {
-    expect(new BlockSealer(salt).open(sealed(4, plainBytes), blockBytes, 4)).toBe(plainBytes);
+  test.each([
+    [1, 1],
+    [2, 1],
+    [4071, 1],
+    [4072, 1],
+    [4073, 2],
+    [8168, 2],
+    [8169, 3],
+    [65_512, 16],
+  ])('of %i bytes takes %i blocks and opens', (plainBytes, blocks) => {
+    const target = sealed(4, plainBytes);
+
+    expect(unitBlocks(plainBytes)).toBe(blocks);
+    expect(claimedBlocks(target, blockBytes)).toBe(blocks);
+    expect(new UnitSealer(salt).open(target, blockBytes, 4)).toBe(plainBytes);
+    expect(target[blockBytes + blocks * blockBytes]).toBe(0xee);
   });
 
-  test('holds at most 4,072 bytes', () => {
-    expect(blockPlainBytesMax).toBe(4072);
-    const target = sealed(4, 10);
-    target.set(bytesOf('e90f'), blockBytes);
-    expect(new BlockSealer(salt).open(target, blockBytes, 4)).toBe(0);
+  test('holds at most 65,512 bytes', () => {
+    expect([1, 2, unitBlocksMax].map(unitPlainBytesMax)).toEqual([4072, 8168, 65_512]);
+    const target = sealed(4, unitPlainBytesMax(unitBlocksMax));
+    const longer = new Uint8Array(target.length + blockBytes);
+    longer.set(target);
+    for (const claim of ['e9ff', 'ffff']) {
+      longer.set(bytesOf(claim), blockBytes);
+      expect(new UnitSealer(salt).open(longer, blockBytes, 4)).toBe(0);
+    }
   });
 
   test('of another place or another file does not open', () => {
     const target = sealed(4, 100);
-    expect(new BlockSealer(salt).open(target, blockBytes, 5)).toBe(0);
-    expect(new BlockSealer(new Uint8Array(16)).open(target, blockBytes, 4)).toBe(0);
+    expect(new UnitSealer(salt).open(target, blockBytes, 5)).toBe(0);
+    expect(new UnitSealer(new Uint8Array(16)).open(target, blockBytes, 4)).toBe(0);
   });
 
   test('that was never written does not open', () => {
-    expect(new BlockSealer(salt).open(new Uint8Array(blockBytes), 0, 0)).toBe(0);
-    expect(new BlockSealer(salt).open(new Uint8Array(blockBytes).fill(0xff), 0, 0)).toBe(0);
+    expect(new UnitSealer(salt).open(new Uint8Array(blockBytes), 0, 0)).toBe(0);
+    expect(new UnitSealer(salt).open(new Uint8Array(blockBytes).fill(0xff), 0, 0)).toBe(0);
   });
 
   test('that is torn at any sector does not open', () => {
-    for (const torn of [512, 1024, 2048, 3584]) {
-      const target = sealed(4, blockPlainBytesMax);
-      target.fill(0, blockBytes + torn, 2 * blockBytes);
-      expect(new BlockSealer(salt).open(target, blockBytes, 4)).toBe(0);
-    }
+    for (const blocks of [1, 3])
+      for (let torn = 512; torn < blocks * blockBytes; torn += 512) {
+        const target = sealed(4, unitPlainBytesMax(blocks));
+        target.fill(0, blockBytes + torn, (1 + blocks) * blockBytes);
+        expect(new UnitSealer(salt).open(target, blockBytes, 4)).toBe(0);
+      }
+  });
+
+  test('of which a block in the middle is missing does not open', () => {
+    const target = sealed(4, unitPlainBytesMax(3));
+    target.fill(0, 2 * blockBytes, 3 * blockBytes);
+    expect(new UnitSealer(salt).open(target, blockBytes, 4)).toBe(0);
   });
 
   test('of which bytes are missing at the end of a file does not open', () => {
     const block = sealed(4, 100).slice(blockBytes, 2 * blockBytes);
     for (const length of [0, 1, 2, 8, 50, 111, 112, 4095]) {
-      expect(new BlockSealer(salt).open(block.slice(0, length), 0, 4), `${length} bytes`).toBe(0);
+      expect(new UnitSealer(salt).open(block.slice(0, length), 0, 4), `${length} bytes`).toBe(0);
     }
+    const large = sealed(4, unitPlainBytesMax(2)).slice(blockBytes, 3 * blockBytes);
+    for (const length of [4096, 8191])
+      expect(new UnitSealer(salt).open(large.slice(0, length), 0, 4), `${length} bytes`).toBe(0);
   });
 
   test('with any single bit of header, plaintext or CRC changed does not open', () => {
-    const sealer = new BlockSealer(salt);
+    const sealer = new UnitSealer(salt);
     const target = sealed(4, 50);
     for (let bit = 0; bit < (8 + 50 + 4) * 8; bit++) {
       const at = blockBytes + (bit >> 3);
@@ -176,7 +212,7 @@ describe('a sealed block', () => {
 
   test('that is damaged never opens with other bytes', () => {
     const prng = createPrng(2);
-    const sealer = new BlockSealer(salt);
+    const sealer = new UnitSealer(salt);
     const whole = sealed(4, 200).slice(blockBytes, 2 * blockBytes);
     for (let round = 0; round < 300; round++) {
       const bytes = mutate(prng, whole.subarray(0, nextBelow(prng, blockBytes + 1)));

@@ -337,7 +337,8 @@ describe('a directory without encryption', () => {
 describe('a rotation', () => {
   test('seals what is new under new keys, then what is old, and destroys keys that nothing needs', async () => {
     const world = await begin(30);
-    await write(world, 30, 2000);
+    // More than a chunk, in units of one to four blocks: chunks end within some of them.
+    for (let flush = 0; flush < 20; flush++) await write(world, 15, 6000);
     const [seq = 0] = segmentsOf(world);
     const sizeOf = (): number => bytesOf(world, segmentPath(seq)).length;
 

@@ -197,20 +197,23 @@ describe.each(fixtures)('the data directory %s', (fixture) => {
   });
 });
 
-test('the fixtures are the same story, without encryption and with it: nothing of the latter can be read without its key', async () => {
-  const plain = await scratchCopy(join('v1', 'plain'));
-  const { directory, expected } = await scratchCopy(join('v1', 'encrypted'));
+test.each(['v1', 'v2'])(
+  'the fixtures of %s are the same story, without encryption and with it: nothing of the latter can be read without its key',
+  async (version) => {
+    const plain = await scratchCopy(join(version, 'plain'));
+    const { directory, expected } = await scratchCopy(join(version, 'encrypted'));
 
-  for (const [id, entries] of plain.expected)
-    expect(expected.get(id)?.slice(0, entries.length)).toEqual(entries);
-  const wal = join(directory, 'wal');
-  const segments = readdirSync(wal).filter(
-    (name) => name.endsWith('.log') && name !== 'durability.log',
-  );
-  expect(segments.length).toBeGreaterThan(2);
-  for (const name of segments)
-    expect(readFileSync(join(wal, name)).includes('entry 0 of term')).toBe(false);
-  await expect(given((output) => runWalVerify(directory, {}, output))).rejects.toMatchObject({
-    code: 'CLUSTOR_KEY_MISSING',
-  });
-});
+    for (const [id, entries] of plain.expected)
+      expect(expected.get(id)?.slice(0, entries.length)).toEqual(entries);
+    const wal = join(directory, 'wal');
+    const segments = readdirSync(wal).filter(
+      (name) => name.endsWith('.log') && name !== 'durability.log',
+    );
+    expect(segments.length).toBeGreaterThan(2);
+    for (const name of segments)
+      expect(readFileSync(join(wal, name)).includes('entry 0 of term')).toBe(false);
+    await expect(given((output) => runWalVerify(directory, {}, output))).rejects.toMatchObject({
+      code: 'CLUSTOR_KEY_MISSING',
+    });
+  },
+);

@@ -3,7 +3,13 @@ import { afterEach, describe, expect, test, vi } from 'vitest';
 
 import { present } from '../../src/base/assert.ts';
 import { logIndex, partitionId } from '../../src/base/ids.ts';
-import { blockBytes, blockOffset, segmentFileName } from '../../src/codec/segment-format.ts';
+import {
+  blockBytes,
+  blockOffset,
+  claimedBlocks,
+  segmentFileName,
+} from '../../src/codec/segment-format.ts';
+import { sealedBlocksMax } from '../../src/storage/segment-writer.ts';
 import type { SimDisk } from '../../src/testing/sim-disk.ts';
 import { SimFileSystem } from '../../src/testing/sim-file-system.ts';
 import {
@@ -73,12 +79,12 @@ interface Damaged {
  * The first segment has entries of the first partition, one of the second over several blocks, and again some of the
  * first; a block in the middle of the large one is rotten, and the process that has just begun knows that.
  */
-async function damaged({ isEncrypted = false } = {}): Promise<Damaged> {
+async function damaged({ isEncrypted = false, around = 100 } = {}): Promise<Damaged> {
   const { world, told } = await opened({ partitions: 3, isEncrypted });
   const first = present(world.store, 'open').statistics().segmentSeq;
   const path = `/data/wal/${segmentFileName(first)}`;
   for (let flush = 0; flush < 3; flush++) {
-    appended(world, 0, 10);
+    appended(world, 0, 10, around);
     await committed(world);
   }
   const from = blocksOf(syncedOf(world.disk, path));
@@ -87,7 +93,7 @@ async function damaged({ isEncrypted = false } = {}): Promise<Damaged> {
   const to = blocksOf(syncedOf(world.disk, path)) - 1;
   expect(to - from).toBeGreaterThanOrEqual(2);
   for (let flush = 0; flush < 3; flush++) {
-    appended(world, 0, 10);
+    appended(world, 0, 10, around);
     await committed(world);
   }
   await world.run(500);
@@ -101,41 +107,64 @@ async function damaged({ isEncrypted = false } = {}): Promise<Damaged> {
   return { world, told, first, raw, blocks: { from, to } };
 }
 
-/** What is saved of the damaged segment: from the last good frame in front of the damage to the next one behind it. */
+/** Where units begin. */
+function unitsOf(content: Uint8Array): readonly number[] {
+  const starts: number[] = [];
+  for (
+    let block = 0;
+    block < blocksOf(content);
+    block += claimedBlocks(content, blockOffset(block))
+  )
+    starts.push(block);
+  return starts;
+}
+
+/** What is saved of the damaged segment: from the unit of the last good frame in front of the damage to that of the next one behind it. */
 function expectedOf({ first, raw, blocks }: Damaged): ReadonlyMap<string, Uint8Array> {
-  const from = blocks.from - 1;
+  const starts = unitsOf(raw);
+  const from = present(starts[starts.indexOf(blocks.from) - 1], 'the unit in front');
+  const end = present(starts[starts.indexOf(blocks.to + 1) + 1], 'behind the next unit');
   const name = `${segmentFileName(first).slice(0, -4)}-block-${String(from).padStart(10, '0')}.salvage`;
-  const content = [
-    raw.subarray(0, blockBytes),
-    raw.subarray(blockOffset(from), blockOffset(blocks.to + 2)),
-  ];
+  const content = [raw.subarray(0, blockBytes), raw.subarray(blockOffset(from), blockOffset(end))];
   return new Map([[name, new Uint8Array(Buffer.concat(content))]]);
 }
 
 const lifted = { sinceMs: 1, begunMs: [1], isActive: false, ranges: [] };
 
 describe('while a partition is in quarantine, a segment that nobody reads', () => {
-  test.each([false, true])('goes behind its salvage (encrypted: %s)', async (isEncrypted) => {
-    const all = await damaged({ isEncrypted });
-    const { world, told, first } = all;
+  test.each([
+    [false, 100],
+    [true, 100],
+    [true, 1200],
+  ])(
+    'goes behind its salvage (encrypted: %s, entries of up to %i bytes around)',
+    async (isEncrypted, around) => {
+      const all = await damaged({ isEncrypted, around });
+      const { world, told, first } = all;
+      const inFront =
+        unitsOf(all.raw)
+          .filter((start) => start < all.blocks.from)
+          .at(-1) ?? 0;
+      if (around > 1000) expect(all.blocks.from - inFront).toBeGreaterThan(1);
 
-    compact(world, 0, 60);
-    await world.run(1_000);
+      compact(world, 0, 60);
+      await world.run(1_000);
 
-    expect(segmentsOf(world)).not.toContain(first);
-    expect(savedOf(world, 1)).toEqual(expectedOf(all));
-    expect(savedOf(world, 0)).toEqual(new Map());
-    expect(told.of('segmentSalvaged')).toMatchObject([
-      {
-        fields: {
-          partitionId: modelOf(world, 1).id,
-          segmentSeq: first,
-          folder: folderOf(world, 1),
+      expect(segmentsOf(world)).not.toContain(first);
+      expect(savedOf(world, 1)).toEqual(expectedOf(all));
+      expect(savedOf(world, 0)).toEqual(new Map());
+      expect(told.of('segmentSalvaged')).toMatchObject([
+        {
+          fields: {
+            partitionId: modelOf(world, 1).id,
+            segmentSeq: first,
+            folder: folderOf(world, 1),
+          },
         },
-      },
-    ]);
-    expect(told.of('segmentsNotRetired')).toEqual([]);
-  });
+      ]);
+      expect(told.of('segmentsNotRetired')).toEqual([]);
+    },
+  );
 
   test.each([false, true])('is read back from its salvage (encrypted: %s)', async (isEncrypted) => {
     const all = await damaged({ isEncrypted });
@@ -157,7 +186,7 @@ describe('while a partition is in quarantine, a segment that nobody reads', () =
         segmentSeq: first,
         firstBlock: blocks.from - 1,
         lastBlock: blocks.to + 1,
-        damagedBlocks: 1,
+        damagedBlocks: sealedBlocksMax,
         fault: undefined,
         entries: [],
         lacked: [],
@@ -231,14 +260,14 @@ describe('while a partition is in quarantine, a segment that nobody reads', () =
   test('is read back over the ends of files', async () => {
     const { world } = await opened({ partitions: 1, isEncrypted: true });
     const first = present(world.store, 'open').statistics().segmentSeq;
-    appended(world, 0, 3, 30_000);
+    appended(world, 0, 8, 30_000);
     await committed(world);
     const raw = syncedOf(world.disk, `/data/wal/${segmentFileName(first)}`);
     const last = blocksOf(raw);
     const { fileSystem } = world.place();
     await world.settle(fileSystem.makeDirectory(folderOf(world, 0)));
     // A block to a file: no entry of some size is whole in one.
-    for (let block = 1; block < last; block++) {
+    for (let block = sealedBlocksMax; block < last; block++) {
       const name = `${segmentFileName(first).slice(0, -4)}-block-${String(block).padStart(10, '0')}.salvage`;
       const content = [
         raw.subarray(0, blockBytes),
@@ -259,11 +288,15 @@ describe('while a partition is in quarantine, a segment that nobody reads', () =
       )) ?? [];
 
     expect(others).toEqual([]);
-    expect(stretch).toMatchObject({ firstBlock: 1, lastBlock: last - 1, damagedBlocks: 0 });
-    // What begins in block 0, which is not there, cannot be shown.
-    expect(shown.at(-1)).toEqual({ index: 3, isLarge: true });
-    expect(shown.length).toBeLessThan(3);
-    expect(stretch?.entries.at(-1)?.lastIndex).toBe(3);
+    expect(stretch).toMatchObject({
+      firstBlock: sealedBlocksMax,
+      lastBlock: last - 1,
+      damagedBlocks: 0,
+    });
+    // What begins in the first unit, which is not there, cannot be shown.
+    expect(shown.at(-1)).toEqual({ index: 8, isLarge: true });
+    expect(shown.length).toBeLessThan(8);
+    expect(stretch?.entries.at(-1)?.lastIndex).toBe(8);
   });
 
   test('stays where its salvage cannot be written, and goes once it can', async () => {

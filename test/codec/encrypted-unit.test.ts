@@ -1,11 +1,13 @@
 /** Sealed blocks of encrypted segments (specification §8.2, KER-7); the vectors were computed with another library (see below). */
 import { describe, expect, test } from 'vitest';
 
-import { EncryptedBlockSealer, segmentKey } from '../../src/codec/encrypted-block.ts';
+import { EncryptedUnitSealer, segmentKey } from '../../src/codec/encrypted-unit.ts';
 import {
   blockBytes,
-  blockHeaderBytes,
-  blockPlainBytesMax,
+  unitHeaderBytes,
+  unitBlocks,
+  unitBlocksMax,
+  unitPlainBytesMax,
   flagFirstOfFlush,
   flagLastOfFlush,
   segmentHeaderMac,
@@ -30,15 +32,15 @@ const header: SegmentHeader = {
 const dataKey = new Uint8Array(32).fill(0x11);
 const macKey = new Uint8Array(32).fill(0x22);
 
-function sealer(changed: Partial<SegmentHeader> = {}, key = dataKey): EncryptedBlockSealer {
+function sealer(changed: Partial<SegmentHeader> = {}, key = dataKey): EncryptedUnitSealer {
   const derived = segmentKey(nodeCryptography, key, { ...header, ...changed });
-  return new EncryptedBlockSealer(nodeCryptography.blockCipher(derived), { ...header, ...changed });
+  return new EncryptedUnitSealer(nodeCryptography.blockCipher(derived), { ...header, ...changed });
 }
 
-/** One sealed block of `plainBytes` letters `a`. */
+/** One sealed unit of `plainBytes` letters `a`. */
 function sealed(number: number, plainBytes: number): Uint8Array {
-  const target = new Uint8Array(blockBytes).fill(0xee);
-  target.fill(0x61, blockHeaderBytes, blockHeaderBytes + plainBytes);
+  const target = new Uint8Array(unitBlocks(plainBytes) * blockBytes).fill(0xee);
+  target.fill(0x61, unitHeaderBytes, unitHeaderBytes + plainBytes);
   sealer().seal(target, 0, {
     number,
     plainBytes,
@@ -51,7 +53,7 @@ function sealed(number: number, plainBytes: number): Uint8Array {
 /** Whether nothing but zeros stands where the plaintext would. */
 function isZeroed(block: Uint8Array, plainBytes: number): boolean {
   return block
-    .subarray(blockHeaderBytes, blockHeaderBytes + plainBytes)
+    .subarray(unitHeaderBytes, unitHeaderBytes + plainBytes)
     .every((value) => value === 0);
 }
 
@@ -62,7 +64,7 @@ describe('golden vectors', () => {
     );
   });
 
-  test('of a sealed block', () => {
+  test('of a sealed unit', () => {
     expect(hexOf(sealed(9, 5).subarray(0, 32))).toBe(
       '0500000003000000b8d06bfa68712ab8d9ee1856b6c77958fd84580065000000',
     );
@@ -80,27 +82,30 @@ describe('golden vectors', () => {
     segmentHeaderMac(block).set(mac);
 
     expect(hexOf(block.subarray(80, 112))).toBe(
-      'df4c96d9260e46ae9e4cf690251f6a8927989896f8290dfe6a2ad4ec67100c98',
+      '4125f040709ece49a67f5cae0cd8bd6a7c9a04a5b134c1b364f0726d89a2003e',
     );
     expect(block[9]).toBe(1);
   });
 });
 
-describe('an encrypted block', () => {
-  test.each([1, 2, 4071, blockPlainBytesMax])('of %i bytes opens in place', (plainBytes) => {
-    const block = sealed(4, plainBytes);
+describe('an encrypted unit', () => {
+  test.each([1, 2, 4071, 4072, 4073, 20_000, unitPlainBytesMax(unitBlocksMax)])(
+    'of %i bytes opens in place',
+    (plainBytes) => {
+      const block = sealed(4, plainBytes);
 
-    expect(sealer().open(block, 0, 4)).toBe(plainBytes);
-    const plain = block.subarray(blockHeaderBytes, blockHeaderBytes + plainBytes);
-    expect(plain.every((value) => value === 0x61)).toBe(true);
-  });
+      expect(sealer().open(block, 0, 4)).toBe(plainBytes);
+      const plain = block.subarray(unitHeaderBytes, unitHeaderBytes + plainBytes);
+      expect(plain.every((value) => value === 0x61)).toBe(true);
+    },
+  );
 
   test('is the same whether its number, another one or none was expected', () => {
     const block = { plainBytes: 50, firstFrame: 0, flags: flagFirstOfFlush | flagLastOfFlush };
     const blocks = [4, 5, 6, 7, 8];
     const expecting = sealer();
     const plain = (): Uint8Array =>
-      new Uint8Array(blockBytes).fill(0x61, blockHeaderBytes, blockHeaderBytes + 50);
+      new Uint8Array(blockBytes).fill(0x61, unitHeaderBytes, unitHeaderBytes + 50);
 
     const got = blocks.map((number) => {
       const target = plain();
@@ -119,7 +124,7 @@ describe('an encrypted block', () => {
   });
 
   test.each([
-    ['another block number', () => sealer().open(sealed(4, 50), 0, 5)],
+    ['another number', () => sealer().open(sealed(4, 50), 0, 5)],
     ['another segment', () => sealer({ segmentSeq: 8 }).open(sealed(4, 50), 0, 4)],
     ['another epoch', () => sealer({ dekEpoch: 4 }).open(sealed(4, 50), 0, 4)],
     ['another salt', () => sealer({ salt: new Uint8Array(16) }).open(sealed(4, 50), 0, 4)],
@@ -130,7 +135,7 @@ describe('an encrypted block', () => {
 
   test('with any bit of header, text or tag flipped does not open, and leaves zeros (KER-7)', () => {
     const plainBytes = 300;
-    for (let bit = 0; bit < (blockHeaderBytes + plainBytes + 16) * 8; bit += 3) {
+    for (let bit = 0; bit < (unitHeaderBytes + plainBytes + 16) * 8; bit += 3) {
       const block = sealed(4, plainBytes);
       block[bit >> 3] = (block[bit >> 3] ?? 0) ^ (1 << (bit & 7));
 
@@ -146,10 +151,12 @@ describe('an encrypted block', () => {
   });
 
   test('that is torn at any sector does not open', () => {
-    for (const torn of [512, 1024, 2048, 3584]) {
-      const block = sealed(4, blockPlainBytesMax);
-      block.fill(0, torn);
-      expect(sealer().open(block, 0, 4)).toBe(0);
-    }
+    for (const blocks of [1, 3])
+      for (let torn = 512; torn < blocks * blockBytes; torn += 512) {
+        const unit = sealed(4, unitPlainBytesMax(blocks));
+        unit.fill(0, torn);
+        expect(sealer().open(unit, 0, 4)).toBe(0);
+        expect(isZeroed(unit, unitPlainBytesMax(blocks))).toBe(true);
+      }
   });
 });
