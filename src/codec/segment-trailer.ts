@@ -18,6 +18,7 @@
 import { assert } from '../base/assert.ts';
 import { ByteReader, ByteWriter, utf8Encode, writeU64 } from '../base/bytes.ts';
 import { crc32c } from '../base/crc32c.ts';
+import { frameIndex, framePayloadEnd, frameTotalBytes } from './entry-frame.ts';
 import { layoutBytes, writeLayout, type Layout } from './layout.ts';
 import { blockBytes } from './segment-format.ts';
 
@@ -196,22 +197,15 @@ export class TrailerTally {
   #firstIndex = 0;
   #lastIndex = 0;
 
-  /** Takes in the next whole frame; `coveredBytes` are its header and body. */
-  add(
-    bytes: Uint8Array,
-    frame: {
-      readonly start: number;
-      readonly coveredBytes: number;
-      readonly totalBytes: number;
-      readonly index: number;
-    },
-  ): void {
-    this.#entries.add(bytes, frame.start, frame.start + frame.coveredBytes);
+  /** Takes in the next whole frame. */
+  add(bytes: Uint8Array, start: number): void {
+    this.#entries.add(bytes, start, framePayloadEnd(bytes, start));
     writeU64(this.#positionView, 0, this.#bytes);
     this.#offsets.add(this.#position);
-    this.#bytes += frame.totalBytes;
-    if (this.#count === 0) this.#firstIndex = frame.index;
-    this.#lastIndex = frame.index;
+    this.#bytes += frameTotalBytes(bytes, start);
+    const index = frameIndex(bytes, start);
+    if (this.#count === 0) this.#firstIndex = index;
+    this.#lastIndex = index;
     this.#count++;
   }
 

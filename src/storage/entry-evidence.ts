@@ -38,7 +38,6 @@ import type { SegmentScanResult } from './segment-scan.ts';
 import type { SnapshotManifest, SnapshotPlace } from './snapshot-folder.ts';
 import { goodSnapshot, listSnapshots, syncSnapshots, unlessGone } from './snapshot-listing.ts';
 import { checkTrailer } from './trailer-check.ts';
-import { addToTally } from './trailer-writer.ts';
 
 /** Proof that this directory holds an entry on stable storage. */
 export interface EntryEvidence {
@@ -378,7 +377,7 @@ async function framesOf(
         badFrames++;
       },
       onFrame: (walked) => {
-        if (tally !== undefined) addToTally(tally, walked.frame);
+        tally?.add(walked.frame.bytes, walked.frame.start);
         if (walked.partitionId !== partitionId || !log.take(walked)) return;
         // A configuration that is not covered yet is in force all the same.
         const { bytes, start } = walked.frame;

@@ -30,7 +30,7 @@ import type { Scrubber } from './scrubber.ts';
 import type { SegmentReader } from './segment-reader.ts';
 import type { SegmentReserve } from './segment-reserve.ts';
 import { SegmentWriter, type OpenSegment } from './segment-writer.ts';
-import { TrailerWriter, type ClosedSegment } from './trailer-writer.ts';
+import { TrailerWriter, type ClosedSegment, type SegmentToTrail } from './trailer-writer.ts';
 
 /** What the journal needs. */
 export interface JournalOptions {
@@ -66,7 +66,7 @@ export class Journal {
   readonly trailers: TrailerWriter;
   readonly #closed = new Map<number, number>();
   /** The segment that was left and whose closing record is not synced yet. */
-  #left: ClosedSegment | undefined;
+  #left: SegmentToTrail | undefined;
   #closedBytes = 0;
   /** File offset in the segment in use behind everything that a completed flush synced. */
   #syncedEnd = 0;
@@ -286,7 +286,7 @@ export class Journal {
     this.#closed.set(segmentSeq, endOffset);
     this.#closedBytes += endOffset;
     this.#retire(old.segment, endOffset, rows);
-    this.#left = { segmentSeq, endOffset };
+    this.#left = { segmentSeq, endOffset, fields: old.trailerFields() };
     const { steps, suite } = this.#header(next);
     const opened = this.#enter(next, suite);
     return { steps, records: [segmentClosedRecord(segmentSeq, endOffset), opened] };

@@ -9,7 +9,6 @@ import type { DamagedRange, SegmentDamage } from './log-store-types.ts';
 import { scanSegment, type SegmentScanOptions } from './segment-scan.ts';
 import type { FileSystem } from '../ports/file-system.ts';
 import { checkTrailer } from './trailer-check.ts';
-import { addToTally } from './trailer-writer.ts';
 
 /** Reasons told of one segment. */
 const reasonsMax = 16;
@@ -55,7 +54,7 @@ export async function checkSegment(segment: SegmentToCheck): Promise<SegmentDama
     badSectors: 'damage',
     ...(pace === undefined ? {} : { pace }),
     onFrame: (frame) => {
-      addToTally(tally, frame);
+      tally.add(frame.bytes, frame.start);
       const { bytes, start, block } = frame;
       if (leafHashes !== undefined && !verifyLeaf(bytes, start, leafHashes)) {
         reasons.push(`the Merkle leaf of a frame in block ${block} is wrong`);

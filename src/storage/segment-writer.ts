@@ -17,6 +17,7 @@ import {
   type UnitSuite,
 } from '../codec/segment-format.ts';
 import { frameTotalBytes } from '../codec/entry-frame.ts';
+import { TrailerTally, type SegmentTrailerFields } from '../codec/segment-trailer.ts';
 import type { FileHandle } from '../ports/file-system.ts';
 
 /**
@@ -61,6 +62,8 @@ export class SegmentWriter {
    */
   readonly #unit = new Uint8Array(sealedBlocksMax * blockBytes);
   readonly #suite: UnitSuite;
+  /** Of everything laid out: a segment that is closed was written as it was laid out, or the process has ended. */
+  readonly #tally = new TrailerTally();
   #nextBlock = 0;
   /** Where the unit being filled will stand in staging. */
   #unitStart = 0;
@@ -81,6 +84,12 @@ export class SegmentWriter {
   /** File offset behind everything sealed so far. */
   get endOffset(): number {
     return blockOffset(this.#nextBlock);
+  }
+
+  /** What the trailer says of it; nothing is added any more. */
+  trailerFields(): SegmentTrailerFields {
+    assert(!this.#isOpen, 'no flush is laid out');
+    return this.#tally.finish(this.segment.segmentSeq);
   }
 
   /** How full the segment is, 0 to 1. */
@@ -129,6 +138,8 @@ export class SegmentWriter {
 
   /** Adds whole frames; the first one starts at {@link SegmentWriter.place}. */
   add(bytes: Uint8Array): void {
+    for (let start = 0; start < bytes.length; start += frameTotalBytes(bytes, start))
+      this.#tally.add(bytes, start);
     let from = 0;
     let frameStart = 0;
     while (from < bytes.length) {

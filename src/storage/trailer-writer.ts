@@ -1,24 +1,33 @@
 /**
  * Gives closed segments their trailers (specification §4.1): in the background, one at a time, oldest first.
  *
- * A segment is read back from the disk for it, past the page cache: so its trailer also says that what was written is what
- * is read. Crash story: the file is cut to the segment's end, the trailer's block is written and synced, then a ledger flush
+ * Of a segment that this process wrote the fields are known: they were tallied when it was laid out, so the trailer says what
+ * was meant to be written, whatever the disk made of it. One of an earlier process, or one that was sealed anew, is read back
+ * for it, past the page cache. Crash story: the file is cut to the segment's end, the trailer's block is written and synced, then a ledger flush
  * names it. A crash before that leaves a segment without a named trailer, and the next start makes it again, from the same
  * frames to the same bytes. A segment with damage gets no trailer: it is reported instead. Where a
  * segment's file is to be replaced, the ledger stops naming the trailer first; the new file gets one of its own.
  */
-import { messageOf } from '../base/errors.ts';
+import { isClustorError, messageOf } from '../base/errors.ts';
 import type { LedgerRecord } from '../codec/ledger-records.ts';
 import type { ClusterId, NodeId } from '../base/ids.ts';
-import { frameIndex, framePayloadEnd } from '../codec/entry-frame.ts';
-import { blockBytes, segmentFileName } from '../codec/segment-format.ts';
-import { TrailerTally, writeSegmentTrailer } from '../codec/segment-trailer.ts';
+import {
+  blockBytes,
+  readSegmentHeader,
+  segmentFileName,
+  type SegmentHeader,
+} from '../codec/segment-format.ts';
+import {
+  TrailerTally,
+  writeSegmentTrailer,
+  type SegmentTrailerFields,
+} from '../codec/segment-trailer.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { FileHandle, FileSystem } from '../ports/file-system.ts';
 import type { Observer } from '../ports/observer.ts';
 import type { JournalKeys } from './journal-keys.ts';
 import { segmentClosedRecord } from './ledger-image.ts';
-import { scanSegment, type ScannedFrame } from './segment-scan.ts';
+import { scanSegment } from './segment-scan.ts';
 
 /** What the writer needs. */
 export interface TrailerWriterOptions {
@@ -38,6 +47,12 @@ export interface ClosedSegment {
   readonly endOffset: number;
 }
 
+/** A segment that is to have a trailer. */
+export interface SegmentToTrail extends ClosedSegment {
+  /** What it says, where that is known without reading the segment. */
+  readonly fields?: SegmentTrailerFields | undefined;
+}
+
 /** Told when a trailer is on stable storage, with the record that names it. */
 export type OnTrailer = (record: LedgerRecord) => void;
 
@@ -49,12 +64,17 @@ const pauseMsMin = 20;
 const pauseMsMax = 100;
 const pausesPerSlice = 20;
 
+interface Trailed {
+  readonly header: SegmentHeader;
+  readonly fields: SegmentTrailerFields;
+}
+
 /** See the file comment. */
 export class TrailerWriter {
   readonly #options: TrailerWriterOptions;
   readonly #staging: Uint8Array;
   /** No more than there are segments, which `log_bytes_max` bounds. */
-  readonly #waiting: ClosedSegment[] = [];
+  readonly #waiting: SegmentToTrail[] = [];
   #onTrailer: OnTrailer | undefined;
   #work: Promise<void> | undefined;
   #atWork: number | undefined;
@@ -76,7 +96,7 @@ export class TrailerWriter {
   }
 
   /** Takes in a segment whose `SegmentClosed` is synced. */
-  add(segment: ClosedSegment): void {
+  add(segment: SegmentToTrail): void {
     this.#waiting.push(segment);
     this.#next();
   }
@@ -123,10 +143,48 @@ export class TrailerWriter {
       });
   }
 
-  async #write(segment: ClosedSegment): Promise<void> {
-    const { fileSystem, observer, folder, clusterId, nodeId, keys } = this.#options;
+  async #write(segment: SegmentToTrail): Promise<void> {
+    const { fileSystem, folder, keys } = this.#options;
     const { segmentSeq, endOffset } = segment;
     const path = `${folder}/${segmentFileName(segmentSeq)}`;
+    const trailed = (await this.#known(segment, path)) ?? (await this.#readBack(segment, path));
+    if (trailed === undefined || this.#isStopped || this.#isGivenUp) return;
+    const { header, fields } = trailed;
+    // The epoch is that of the segment's own header: without its key it stays without a trailer.
+    const mac = keys.trailerMac(header);
+    if (mac === undefined) return;
+    writeSegmentTrailer(this.#staging, fields, mac === 'none' ? undefined : mac);
+    const file = await fileSystem.open(path, { access: 'durableWrite' });
+    try {
+      await fileSystem.truncate(file, endOffset);
+      await this.#writeSynced(file, endOffset);
+    } finally {
+      await fileSystem.close(file);
+    }
+    if (!this.#isStopped) this.#onTrailer?.(segmentClosedRecord(segmentSeq, endOffset, endOffset));
+  }
+
+  /** A segment of this process; one whose header is not right any more is read back, which says so. */
+  async #known(segment: SegmentToTrail, path: string): Promise<Trailed | undefined> {
+    const { fileSystem, keys } = this.#options;
+    const { fields } = segment;
+    if (fields === undefined) return undefined;
+    const file = await fileSystem.open(path, { access: 'durableWrite' });
+    try {
+      const bytes = await fileSystem.read(file, 0, blockBytes);
+      const header = readSegmentHeader(bytes);
+      return keys.opener(bytes, header) === undefined ? undefined : { header, fields };
+    } catch (error) {
+      if (isClustorError(error, 'CLUSTOR_INTEGRITY')) return undefined;
+      throw error;
+    } finally {
+      await fileSystem.close(file);
+    }
+  }
+
+  async #readBack(segment: ClosedSegment, path: string): Promise<Trailed | undefined> {
+    const { fileSystem, observer, clusterId, nodeId, keys } = this.#options;
+    const { segmentSeq, endOffset } = segment;
     this.#sliceFromMs = this.#options.clock.monotonicMs();
     const tally = new TrailerTally();
     let badFrames = 0;
@@ -138,32 +196,20 @@ export class TrailerWriter {
       coveredEnd: endOffset,
       closedEnd: endOffset,
       onFrame: (frame) => {
-        addToTally(tally, frame);
+        tally.add(frame.bytes, frame.start);
       },
       onBadFrame: () => {
         badFrames++;
       },
       pace: () => this.#pause(),
     });
-    if (this.#isStopped || endedAt === 'stopped') return;
+    if (this.#isStopped || endedAt === 'stopped') return undefined;
     if (header === undefined || damagedBlocks > 0 || badFrames > 0) {
       const fields = { segmentSeq, damagedBlocks, badFrames };
       observer.emit({ level: 'error', kind: 'segmentDamaged', fields });
-      return;
+      return undefined;
     }
-    // The epoch is that of the segment's own header: without its key it stays without a trailer.
-    const mac = keys.trailerMac(header);
-    if (mac === undefined) return;
-    const fields = tally.finish(segmentSeq);
-    writeSegmentTrailer(this.#staging, fields, mac === 'none' ? undefined : mac);
-    const file = await fileSystem.open(path, { access: 'durableWrite' });
-    try {
-      await fileSystem.truncate(file, endOffset);
-      await this.#writeSynced(file, endOffset);
-    } finally {
-      await fileSystem.close(file);
-    }
-    if (!this.#isStopped) this.#onTrailer?.(segmentClosedRecord(segmentSeq, endOffset, endOffset));
+    return { header, fields: tally.finish(segmentSeq) };
   }
 
   #writeSynced(file: FileHandle, position: number): Promise<void> {
@@ -198,12 +244,6 @@ export class TrailerWriter {
       };
     });
   }
-}
-
-/** Takes a frame that a scan met into the fields of its segment's trailer. */
-export function addToTally(tally: TrailerTally, { bytes, start, length }: ScannedFrame): void {
-  const coveredBytes = framePayloadEnd(bytes, start) - start;
-  tally.add(bytes, { start, coveredBytes, totalBytes: length, index: frameIndex(bytes, start) });
 }
 
 /** The block in which a trailer should stand, read past the page cache; shorter where the file ends before it. */

@@ -28,7 +28,6 @@ import {
   type WalkedSegment,
 } from './journal-walk.ts';
 import { checkTrailer, type TrailedSegment } from './trailer-check.ts';
-import { addToTally } from './trailer-writer.ts';
 import { verifySnapshots, type VerifiedSnapshot } from './verify-snapshots.ts';
 
 /** Something that is not as it should be. */
@@ -159,7 +158,7 @@ class DirectoryVerifier {
     const result = await walkSegment(opened, segment, {
       onFrame: (walked) => {
         this.#frame(opened, walked);
-        addToTally(tally, walked.frame);
+        tally.add(walked.frame.bytes, walked.frame.start);
         const { frame, partitionId, index, term } = walked;
         indexed.delete(
           placeKey({ partitionId, index, term, block: frame.block, offset: frame.offset }),

@@ -201,6 +201,83 @@ describe('a closed segment', () => {
   });
 });
 
+describe('a segment that the process itself has left', () => {
+  /** A store that has just filled its first segment and entered the next, and what was read meanwhile. */
+  async function left(
+    isEncrypted: boolean,
+    damage?: (world: StoreWorld, path: string) => void,
+  ): Promise<{ readonly world: StoreWorld; readonly largestRead: number; readonly seq: number }> {
+    const world = new StoreWorld({ seed: 6, partitions: 2, limits, isEncrypted });
+    world.rotateAfterMs = 'never';
+    await world.open();
+    await world.createReplicas();
+    for (const model of world.partitions) world.vote(model);
+    const { read } = SimFileSystem.prototype;
+    let largestRead = 0;
+    vi.spyOn(SimFileSystem.prototype, 'read').mockImplementation(function (
+      this: SimFileSystem,
+      file,
+      from,
+      length,
+    ) {
+      largestRead = Math.max(largestRead, length);
+      return read.call(this, file, from, length);
+    });
+    const segmentOf = (): number => present(world.store, 'open').statistics().segmentSeq;
+    const seq = segmentOf();
+    for (let flush = 0; segmentOf() === seq; flush++) {
+      // Entries that are truncated stay in the segment, as frames that nobody wants.
+      if (flush % 7 === 6) for (const model of world.partitions) world.truncate(model);
+      else for (const model of world.partitions) world.append(model, 8, 60_000);
+      world.store?.flush();
+      await world.run(50);
+      if (flush === 3) damage?.(world, `/data/wal/${segmentFileName(seq)}`);
+    }
+    await world.run(1000);
+    return { world, largestRead, seq };
+  }
+
+  test.each([false, true])(
+    'gets its trailer without being read: it says what was laid out (encrypted: %s)',
+    async (isEncrypted) => {
+      const { world, largestRead, seq } = await left(isEncrypted);
+      world.crash('powerLoss');
+
+      const closed = (await closedOf(world)).find(({ segmentSeq }) => segmentSeq === seq);
+      const { findings, trailers } = await verified(world);
+
+      expect(closed?.trailerOffset).toBe(closed?.endOffset);
+      expect(trailers).toBe(1);
+      expect(findings.filter(({ severity }) => severity === 'damage')).toEqual([]);
+      expect(largestRead, 'headers').toBeLessThanOrEqual(2 * 4096);
+    },
+  );
+
+  test('gets it though a block of it has rotted, which is told when it is read', async () => {
+    const { world, seq } = await left(false, ({ disk }, path) => {
+      disk.flipBit(path, 4096 * 3 + 60, 1);
+    });
+    world.crash('powerLoss');
+
+    const { findings } = await verified(world);
+
+    expect(findings.some(({ where }) => where.startsWith(`segment ${seq} block`))).toBe(true);
+    expect(
+      (await closedOf(world)).find(({ segmentSeq }) => segmentSeq === seq)?.trailerOffset,
+    ).toBeGreaterThan(0);
+  });
+
+  test('whose header is bad by then is read back instead, and gets none', async () => {
+    const { world, seq } = await left(false, ({ disk }, path) => {
+      disk.flipBit(path, 30, 1);
+    });
+
+    expect(
+      (await closedOf(world)).find(({ segmentSeq }) => segmentSeq === seq)?.trailerOffset,
+    ).toBe(0);
+  });
+});
+
 describe('evidence of an entry', () => {
   /** From now on the disk refuses what begins there. */
   function spoilReads(position: number): void {
