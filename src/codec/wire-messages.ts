@@ -1,11 +1,12 @@
 /**
- * Messages ↔ bytes, driven by the wire catalog. Types of messages are derived from its rows, so a field that is in the
- * table is in the type, in the encoder, in the decoder and in the docs, or the build fails.
+ * Messages ↔ bytes, driven by the wire catalog. Types of messages are derived from its rows, and code that writes and reads them
+ * is generated from the rows, so a field that is in the table is in the type, in the encoder, in the decoder and in the docs, or
+ * a test fails.
  *
  * Decoders never look past the body, never allocate from a claimed count before the bytes are there, and answer anything
  * malformed with a catalogued error.
  */
-import { assert, unreachable } from '../base/assert.ts';
+import { assert } from '../base/assert.ts';
 import { ByteReader, type ByteWriter } from '../base/bytes.ts';
 import { ClustorError } from '../base/errors.ts';
 import type {
@@ -17,7 +18,9 @@ import type {
   ReplicaId,
   Term,
 } from '../base/ids.ts';
-import { bodyBytesMax, wireCatalog, type FieldRow, type MessageRow } from './wire-catalog.ts';
+import { wireCode, type MessageCode } from './generated/wire-code.ts';
+import { wireCatalog, type FieldRow, type MessageRow } from './wire-catalog.ts';
+import { readTlvBlock } from './wire-fields.ts';
 
 interface PlainValues {
   readonly u8: number;
@@ -90,23 +93,33 @@ export interface DecodeOptions {
   readonly forwardCompat: boolean;
 }
 
-type Values = Record<string, unknown>;
+type PreVoteResponse = Extract<WireMessage, { readonly kind: 'preVoteResponse' }>;
+
+interface Codec extends MessageCode {
+  readonly row: MessageRow;
+}
 
 const flagTlv = 1;
 const tlvSender = 16;
-const rows = wireCatalog as readonly MessageRow[];
-const rowsById: readonly (MessageRow | undefined)[] = Array.from({ length: 256 }, (_, id) =>
-  rows.find((row) => row.id === id),
+const preVoteResponse: MessageCode = { write: writePreVoteResponse, read: readPreVoteResponse };
+const codecsByKind: ReadonlyMap<string, Codec> = new Map(
+  (wireCatalog as readonly MessageRow[]).map((row) => {
+    const kind = row.kind as WireMessage['kind'];
+    const code = kind === 'preVoteResponse' ? preVoteResponse : wireCode[kind];
+    return [row.kind, { row, ...code }];
+  }),
 );
-const rowsByKind: ReadonlyMap<string, MessageRow> = new Map(rows.map((row) => [row.kind, row]));
+const codecsById: readonly (Codec | undefined)[] = Array.from({ length: 256 }, (_, id) =>
+  [...codecsByKind.values()].find(({ row }) => row.id === id),
+);
 
 /** Appends a frame (length prefix and body) to what `writer` holds. */
 export function encodeMessage(message: WireMessage, writer: ByteWriter): void {
-  const row = rowsByKind.get(message.kind);
-  assert(row !== undefined, 'every message has a row in the catalog');
+  const codec = codecsByKind.get(message.kind);
+  assert(codec !== undefined, 'every message has a row in the catalog');
   const start = writer.length;
   try {
-    writeFrame(message, row, writer);
+    writeFrame(message, codec, writer);
   } catch (error) {
     // A half-written frame would spoil those behind it.
     writer.cut(start);
@@ -114,16 +127,13 @@ export function encodeMessage(message: WireMessage, writer: ByteWriter): void {
   }
 }
 
-function writeFrame(message: WireMessage, row: MessageRow, writer: ByteWriter): void {
-  const values = message as unknown as Values;
+function writeFrame(message: WireMessage, { row, write }: Codec, writer: ByteWriter): void {
   const start = writer.length;
   writer.u32(0);
   writer.u8(row.id);
   writer.u8(row.layout === 'preVote' ? flagTlv : 0);
   writer.u16(0);
-  writeHead(writer, row, values);
-  if (row.layout === 'preVote') writePreVotePayload(writer, values);
-  else for (const field of row.fields) writeField(writer, field, values[field.name]);
+  write(writer, message);
   const trailingBytes = 'trailingBytes' in message ? (message.trailingBytes ?? 0) : 0;
   const bodyBytes = writer.length - start - 4 + trailingBytes;
   assert(bodyBytes <= row.bodyBytesMax, 'a message fits the maximum of its row');
@@ -133,12 +143,13 @@ function writeFrame(message: WireMessage, row: MessageRow, writer: ByteWriter): 
 /** Decodes one body. @throws ClustorError with a `CLUSTOR_WIRE_*` code. */
 export function decodeBody(body: Uint8Array, options: DecodeOptions): WireMessage {
   const reader = new ByteReader(body);
-  const row = rowsById[reader.u8()];
-  if (row === undefined)
+  const codec = codecsById[reader.u8()];
+  if (codec === undefined)
     throw new ClustorError(
       'CLUSTOR_WIRE_UNKNOWN_MESSAGE',
       `message id ${body[0] ?? 0} is not in the catalog`,
     );
+  const { row } = codec;
   if (body.length > row.bodyBytesMax)
     throw new ClustorError(
       'CLUSTOR_WIRE_BODY_TOO_LARGE',
@@ -148,203 +159,54 @@ export function decodeBody(body: Uint8Array, options: DecodeOptions): WireMessag
   const reserved = reader.u16();
   if ((flags & ~flagTlv) !== 0 || reserved !== 0)
     throw new ClustorError('CLUSTOR_WIRE_UNKNOWN_FIELD', `${row.kind} has unknown flags`);
-  const values: Values = { kind: row.kind };
-  readHead(reader, row, values);
-  if ((flags & flagTlv) !== 0) readTlvBlock(reader, row, values);
-  if (row.layout === 'preVote') readPreVotePayload(reader, values);
-  else for (const field of row.fields) values[field.name] = readField(reader, field);
+  const message = codec.read(reader, (flags & flagTlv) !== 0);
   if (reader.remaining > 0 && !options.forwardCompat) {
     throw new ClustorError(
       'CLUSTOR_WIRE_UNKNOWN_FIELD',
       `${row.kind} has ${reader.remaining} bytes behind its payload`,
     );
   }
-  return values as unknown as WireMessage;
+  return message;
 }
 
-function writeHead(writer: ByteWriter, row: MessageRow, values: Values): void {
-  if (row.class !== 'oneWay') {
-    writer.u64(values['requestId'] as number);
-    writer.u32(values['deadlineMs'] as number);
-    writer.u32(values['routingEpoch'] as number);
-  }
-  if (row.scope === 'partition') {
-    writer.uuid(values['partitionId'] as string);
-    writer.uuid(values['toIncarnation'] as string);
-  }
-}
-
-function readHead(reader: ByteReader, row: MessageRow, values: Values): void {
-  if (row.class !== 'oneWay') {
-    values['requestId'] = reader.u64();
-    values['deadlineMs'] = reader.u32();
-    values['routingEpoch'] = reader.u32();
-  }
-  if (row.scope === 'partition') {
-    values['partitionId'] = reader.uuid();
-    values['toIncarnation'] = reader.uuid();
-  }
-}
-
-/** Unknown tags are skipped: later versions may say more. */
-function readTlvBlock(reader: ByteReader, row: MessageRow, values: Values): void {
-  const block = reader.section(reader.u16());
-  while (block.remaining > 0) {
-    const tag = block.u8();
-    const value = block.section(block.u8());
-    if (tag === tlvSender && row.layout === 'preVote') {
-      values['fromReplica'] = value.u64();
-      values['fromIncarnation'] = value.uuid();
-    }
-  }
-}
-
-function writePreVotePayload(writer: ByteWriter, values: Values): void {
+/** Its sender stands in the block of tags. */
+function writePreVoteResponse(writer: ByteWriter, message: PreVoteResponse): void {
+  writer.uuid(message.partitionId);
+  writer.uuid(message.toIncarnation);
   writer.u16(26);
   writer.u8(tlvSender);
   writer.u8(24);
-  writer.u64(values['fromReplica'] as number);
-  writer.uuid(values['fromIncarnation'] as string);
-  writer.u64(values['term'] as number);
-  writer.bool(values['voteGranted'] as boolean);
+  writer.u64(message.fromReplica);
+  writer.uuid(message.fromIncarnation);
+  writer.u64(message.term);
+  writer.bool(message.voteGranted);
   writer.bool(true);
-  writer.bool(values['highRtt'] as boolean);
+  writer.bool(message.highRtt);
 }
 
 /** Published layout: 9 bytes, 10 with a zero flag, or 11 (facts, Decisions). */
-function readPreVotePayload(reader: ByteReader, values: Values): void {
-  values['term'] = reader.u64();
-  values['voteGranted'] = reader.bool();
-  values['highRtt'] = reader.remaining > 0 && reader.bool() ? reader.bool() : false;
-  if (values['fromReplica'] === undefined)
+function readPreVoteResponse(reader: ByteReader, hasTlvBlock: boolean): PreVoteResponse {
+  const partitionId = reader.uuid() as PartitionId;
+  const toIncarnation = reader.uuid() as Incarnation;
+  let sender: { fromReplica: ReplicaId; fromIncarnation: Incarnation } | undefined;
+  if (hasTlvBlock)
+    readTlvBlock(reader, (tag, value) => {
+      if (tag !== tlvSender) return;
+      const fromReplica = value.u64() as ReplicaId;
+      sender = { fromReplica, fromIncarnation: value.uuid() as Incarnation };
+    });
+  const term = reader.u64() as Term;
+  const voteGranted = reader.bool();
+  const highRtt = reader.remaining > 0 && reader.bool() ? reader.bool() : false;
+  if (sender === undefined)
     throw new ClustorError('CLUSTOR_WIRE_BAD_VALUE', 'a pre-vote response names its sender');
-}
-
-function writeField(writer: ByteWriter, field: FieldRow, value: unknown): void {
-  switch (field.type) {
-    case 'u8':
-    case 'flags8':
-      writer.u8(value as number);
-      return;
-    case 'u16':
-      writer.u16(value as number);
-      return;
-    case 'u32':
-      writer.u32(value as number);
-      return;
-    case 'u64':
-    case 'term':
-    case 'logIndex':
-    case 'nodeId':
-    case 'replicaId':
-      writer.u64(value as number);
-      return;
-    case 'bool':
-      writer.bool(value as boolean);
-      return;
-    case 'partitionId':
-    case 'incarnation':
-    case 'clusterId':
-      writer.uuid(value as string);
-      return;
-    case 'bytes':
-      writer.lengthPrefixed(value as Uint8Array);
-      return;
-    case 'text':
-      writer.text(value as string);
-      return;
-    case 'rest':
-      writer.raw(value as Uint8Array);
-      return;
-    case 'enum':
-      assert(field.values.includes(value as string), 'an enum value is in its table');
-      writer.u8(field.values.indexOf(value as string));
-      return;
-    case 'array':
-      writeArray(writer, field, value as readonly Values[]);
-      return;
-    default:
-      unreachable(field);
-  }
-}
-
-function writeArray(
-  writer: ByteWriter,
-  field: Extract<FieldRow, { readonly type: 'array' }>,
-  elements: readonly Values[],
-): void {
-  assert(elements.length <= field.max, 'an array fits the maximum of its field');
-  writer.u16(elements.length);
-  for (const element of elements)
-    for (const inner of field.of) writeField(writer, inner, element[inner.name]);
-}
-
-function readField(reader: ByteReader, field: FieldRow): unknown {
-  switch (field.type) {
-    case 'u8':
-    case 'flags8':
-      return reader.u8();
-    case 'u16':
-      return reader.u16();
-    case 'u32':
-      return reader.u32();
-    case 'u64':
-    case 'term':
-    case 'logIndex':
-    case 'nodeId':
-    case 'replicaId':
-      return reader.u64();
-    case 'bool':
-      return reader.bool();
-    case 'partitionId':
-    case 'incarnation':
-    case 'clusterId':
-      return reader.uuid();
-    case 'bytes':
-      return reader.lengthPrefixed(field.max ?? bodyBytesMax);
-    case 'text':
-      return reader.text(field.max ?? 1024);
-    case 'rest':
-      return reader.rest();
-    case 'enum':
-      return readEnum(reader, field);
-    case 'array':
-      return readArray(reader, field);
-    default:
-      return unreachable(field);
-  }
-}
-
-function readEnum(reader: ByteReader, field: Extract<FieldRow, { readonly type: 'enum' }>): string {
-  const number = reader.u8();
-  const value = field.values[number];
-  if (value !== undefined) return value;
-  if (number >= 0xf0)
-    throw new ClustorError(
-      'CLUSTOR_WIRE_EXPERIMENTAL_FIELD',
-      `${field.name} has the experimental value ${number}`,
-    );
-  throw new ClustorError(
-    'CLUSTOR_WIRE_UNKNOWN_FIELD',
-    `${field.name} has the unknown value ${number}`,
-  );
-}
-
-function readArray(
-  reader: ByteReader,
-  field: Extract<FieldRow, { readonly type: 'array' }>,
-): Values[] {
-  const count = reader.u16();
-  if (count > field.max)
-    throw new ClustorError(
-      'CLUSTOR_WIRE_BODY_TOO_LARGE',
-      `${field.name} has ${count} elements, at most ${field.max} are allowed`,
-    );
-  const elements: Values[] = [];
-  for (let position = 0; position < count; position++) {
-    const element: Values = {};
-    for (const inner of field.of) element[inner.name] = readField(reader, inner);
-    elements.push(element);
-  }
-  return elements;
+  return {
+    kind: 'preVoteResponse',
+    partitionId,
+    toIncarnation,
+    ...sender,
+    term,
+    voteGranted,
+    highRtt,
+  };
 }
