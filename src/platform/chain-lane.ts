@@ -5,12 +5,13 @@
  * under way may have been told of a failed sync and not have passed it on: everything behind it fails (KER-10).
  */
 import { fdatasyncSync, writeSync } from 'node:fs';
+import { present } from '../base/assert.ts';
 import { messageOf } from '../base/errors.ts';
 import {
   commandKind,
   IoWorker,
   type ChainResult,
-  type IoCommand,
+  type IoCommands,
   type SharedMemory,
 } from './io-worker.ts';
 
@@ -65,7 +66,7 @@ export class ChainLane {
   }
 
   /** Runs a chain behind all earlier ones; `done` is never called from within. */
-  run(commands: readonly IoCommand[], done: (result: ChainResult) => void): void {
+  run(commands: IoCommands, done: (result: ChainResult) => void): void {
     this.#underWay++;
     const completed = (result: ChainResult): void => {
       this.#underWay--;
@@ -92,8 +93,9 @@ export class ChainLane {
   }
 }
 
-function runHere(commands: readonly IoCommand[], memory: SharedMemory): ChainResult {
-  for (const [stepIndex, command] of commands.entries()) {
+function runHere(commands: IoCommands, memory: SharedMemory): ChainResult {
+  for (let stepIndex = 0; stepIndex < commands.length; stepIndex++) {
+    const command = present(commands.at(stepIndex), 'a step has its command');
     try {
       if (command.kind === commandKind.sync) fdatasyncSync(command.descriptor);
       if (command.kind !== commandKind.write) continue;

@@ -3,7 +3,8 @@
  * (docs/adr/0004 has the measurements).
  *
  * The loop puts commands into a ring in shared memory and wakes the thread, which sleeps in `Atomics.wait`; a thread that
- * finds the next command already there does not go to sleep. Results go into a second ring, one per chain, followed by an
+ * finds the next command already there does not go to sleep. The first command of a chain is there before the others are made: what
+ * the second write holds is laid out while the first is under way. Results go into a second ring, one per chain, followed by an
  * empty message that makes the loop look. Bytes to be written lie in one growing shared memory of WebAssembly, because that
  * starts on a page boundary, as O_DIRECT needs it. Chains that find a ring full wait on the loop's side and go in, in their
  * order, as earlier ones complete.
@@ -13,7 +14,7 @@
  */
 import { Worker } from 'node:worker_threads';
 
-import { assert } from '../base/assert.ts';
+import { assert, present } from '../base/assert.ts';
 
 /** Which step of a chain failed, with the operating system's error number; `undefined` when all succeeded. */
 export type ChainResult = { readonly stepIndex: number; readonly errorNumber: number } | undefined;
@@ -31,9 +32,12 @@ export interface IoCommand {
   readonly position: number;
 }
 
+/** The commands of a chain; each is made when it is asked for, in order. */
+export type IoCommands = Pick<readonly IoCommand[], 'length' | 'at'>;
+
 /** A chain with the one who waits for it. */
 interface QueuedChain {
-  readonly commands: readonly IoCommand[];
+  readonly commands: IoCommands;
   readonly done: (result: ChainResult) => void;
 }
 
@@ -44,7 +48,7 @@ export interface SharedMemory {
 }
 
 /** What stands in the ring for a chain without steps: its result must come in its turn as well. */
-const nothing: readonly IoCommand[] = [
+const nothing: IoCommands = [
   { kind: commandKind.none, descriptor: 0, offset: 0, length: 0, position: 0 },
 ];
 /** Commands that fit into the ring; a node has one or two chains under way. */
@@ -164,7 +168,7 @@ export class IoWorker {
   }
 
   /** Runs a chain behind all earlier ones; `done` is never called from within. */
-  run(chain: readonly IoCommand[], done: (result: ChainResult) => void): void {
+  run(chain: IoCommands, done: (result: ChainResult) => void): void {
     if (this.#isDead) {
       setImmediate(done, { stepIndex: 0, errorNumber: workerDiedErrorNumber });
       return;
@@ -193,7 +197,8 @@ export class IoWorker {
     const { commands } = chain;
     this.#underWay.push(chain);
     this.#commandsUnderWay += commands.length;
-    for (const [step, command] of commands.entries()) {
+    for (let step = 0; step < commands.length; step++) {
+      const command = present(commands.at(step), 'a step has its command');
       const at = ((this.#requested >>> 0) % ringCommands) * wordsPerCommand;
       this.#commands[at] = command.kind;
       this.#commands[at + 1] = command.descriptor;
@@ -202,7 +207,12 @@ export class IoWorker {
       this.#commands[at + 4] = command.position;
       this.#commands[at + 5] = step === commands.length - 1 ? 1 : 0;
       this.#requested = (this.#requested + 1) | 0;
+      // The thread begins with the first step while the others are made.
+      if (step === 0 || step === commands.length - 1) this.#wake();
     }
+  }
+
+  #wake(): void {
     Atomics.store(this.#counters, 0, this.#requested);
     Atomics.notify(this.#counters, 0);
   }

@@ -420,8 +420,11 @@ export class NodeFileSystem implements FileSystem {
       setImmediate(done, { stepIndex: 0, errorNumber: inputOutputErrorNumber });
       return;
     }
-    const commands = chain.map((step, at) => commandOf(step, present(files[at], 'its file')));
-    this.#lane.run(commands, done);
+    const at = (step: number): IoCommand | undefined => {
+      const { [step]: wanted } = chain;
+      return wanted && commandOf(wanted, present(files[step], 'its file'));
+    };
+    this.#lane.run({ length: chain.length, at }, done);
   }
 
   #register(file: OpenFile): FileHandle {

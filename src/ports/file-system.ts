@@ -10,7 +10,8 @@
  * - Without a sync any subset of the written sectors may survive, in any order.
  * - Creations, renames and removals survive power loss only after `syncDirectory` of the parent.
  * - Chains run one after the other in the order they were submitted; completions arrive in that order.
- * - Bytes of a submitted write stay untouched by the caller until the completion.
+ * - Bytes of a submitted write stay untouched by the caller until the completion. A step's `bytes` may be laid out when they are
+ *   first asked for: a disk asks step by step, in order, and may be at work on the earlier ones by then.
  */
 import type { Brand } from '../base/ids.ts';
 

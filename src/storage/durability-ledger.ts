@@ -153,16 +153,15 @@ export class DurabilityLedger {
     for (const record of records) image.apply(record);
     image.cover(coverage);
     this.#flushSeq++;
-    this.#writer.reset();
-    this.#layOut(records);
-    const bytes = this.#stage();
-    const position = this.#position;
-    this.#position += bytes.length;
-    assert(this.#position <= this.#fileBytes, 'a ledger flush fits its file');
-    return [
-      { kind: 'write', file, position, bytes },
-      { kind: 'sync', file },
-    ];
+    const write = new LaidOutLater(file, this.#position, () => {
+      this.#writer.reset();
+      this.#layOut(records);
+      const bytes = this.#stage();
+      this.#position += bytes.length;
+      assert(this.#position <= this.#fileBytes, 'a ledger flush fits its file');
+      return bytes;
+    });
+    return [write, { kind: 'sync', file }];
   }
 
   /** The flush under way is on stable storage. */
@@ -378,4 +377,23 @@ export function recordBytesMax(records: readonly LedgerRecord[]): number {
     }
   }
   return bytes;
+}
+
+/** A write whose bytes are laid out when the disk asks for them: it is at work on the journal's by then. */
+class LaidOutLater {
+  readonly kind = 'write';
+  readonly file: FileHandle;
+  readonly position: number;
+  readonly #layOut: () => Uint8Array;
+  #bytes: Uint8Array | undefined;
+
+  constructor(file: FileHandle, position: number, layOut: () => Uint8Array) {
+    this.file = file;
+    this.position = position;
+    this.#layOut = layOut;
+  }
+
+  get bytes(): Uint8Array {
+    return (this.#bytes ??= this.#layOut());
+  }
 }

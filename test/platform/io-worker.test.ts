@@ -59,3 +59,47 @@ test('bytes in memory that grew while the thread was being started are written',
     closeSync(descriptor);
   }
 });
+
+test('the first step of a chain is done while the next is still being made, and a failed one ends its chain', async () => {
+  const path = join(folder, 'file');
+  const memory = sharedMemory(1);
+  new Uint8Array(memory.buffer).set([7, 8]);
+  const worker = new IoWorker(memory, () => undefined);
+  const descriptor = openSync(path, 'w');
+  let seenBytes = 0;
+  const second = () => {
+    for (const untilMs = Date.now() + 5000; seenBytes === 0 && Date.now() < untilMs;)
+      seenBytes = readFileSync(path).length;
+    return write(1);
+  };
+  const write = (position: number) => ({
+    kind: commandKind.write,
+    descriptor,
+    offset: position,
+    length: 1,
+    position,
+  });
+  const run = (at: (step: number) => ReturnType<typeof write>): Promise<ChainResult> =>
+    new Promise((resolve) => {
+      worker.run({ length: 2, at }, resolve);
+    });
+
+  const result = await run((step) => (step === 0 ? write(0) : second()));
+
+  expect(result).toBeUndefined();
+  expect(seenBytes, 'written before the second step was known').toBe(1);
+  expect([...readFileSync(path)]).toEqual([7, 8]);
+
+  // The first step fails before the second is there: that one is not done, and the next chain is one of its own.
+  const failed = await run((step) => {
+    if (step === 0) return { ...write(0), descriptor: -1 };
+    const untilMs = Date.now() + 50;
+    while (Date.now() < untilMs);
+    return write(5);
+  });
+  expect(failed).toMatchObject({ stepIndex: 0 });
+  expect(readFileSync(path)).toHaveLength(2);
+  expect(await run((step) => write(step))).toBeUndefined();
+  await worker.close();
+  closeSync(descriptor);
+});
