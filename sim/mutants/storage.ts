@@ -97,9 +97,8 @@ export const storageMutants: readonly Mutant[] = [
     file: ledger,
     edits: [
       {
-        find: "{ kind: 'write', file, position, bytes },\n      { kind: 'sync', file },\n    ];\n  }",
-        replace:
-          "{ kind: 'write', file, position, bytes: bytes.subarray(0, bytes.length / 2) },\n      { kind: 'sync', file },\n    ];\n  }",
+        find: '      return bytes;\n    });\n    return [write',
+        replace: '      return bytes.subarray(0, bytes.length / 2);\n    });\n    return [write',
       },
     ],
     expected: 'tests',
