@@ -2,10 +2,10 @@
  * `npm run bench:compare -- [--rounds N] [--seconds S]`: a real cluster of this package against a three-member
  * etcd with TLS on its ports and against two bare pipelines, on the same machine in the same run.
  *
- * Each round starts each of the four afresh, alone on the machine, in an order that rotates, warms it up with 64
- * outstanding for 4 s and with 1 for 12 s more, and loads it in a closed loop of 256-byte writes at 1, 64 and 256
+ * Each round starts each of the four afresh, alone on the machine, in an order that rotates, warms it up (`load/pairs.ts`), and
+ * loads it in a closed loop of 256-byte writes at 1, 64 and 256
  * outstanding. A JavaScript process is slow until its code has been compiled, and with one write at a time that takes ten
- * seconds: servers that have run for a while are compared. Every figure is the median over the rounds. A table goes to
+ * seconds and more: servers that have run for a while are compared. Every figure is the median over the rounds. A table goes to
  * standard error; the last line of standard output is JSON: acks/s (`ratio…`) and latencies (`p50…`, `p99…`), ours
  * divided by etcd's. `p50Ratio1Pool` and `p50Ratio1Bare` are ours divided by those of a pipeline that seals its blocks, as
  * ours do, and syncs through libuv's pool, and of one that does not seal and writes by the product's own thread. Ratios of

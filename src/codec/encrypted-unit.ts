@@ -16,12 +16,12 @@ import { ByteWriter, utf8Encode, writeU64 } from '../base/bytes.ts';
 import type { BlockCipher, Cryptography } from '../ports/cryptography.ts';
 import { layoutBytes, writeLayout, type Layout } from './layout.ts';
 import {
-  unitHeaderBytes,
   claimedPlainBytes,
+  unitHeaderBytes,
   writeUnitHeader,
+  type SegmentHeader,
   type UnitSuite,
   type UnitToSeal,
-  type SegmentHeader,
 } from './segment-format.ts';
 
 const keyLabel = utf8Encode('clustor wal segment v1');

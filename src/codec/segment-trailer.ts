@@ -141,6 +141,7 @@ export function segmentTrailerFault(
 /** CRCs of four lanes over a stream that comes in pieces. */
 export class LaneCrcs {
   readonly #gathered = new Uint8Array(gatherBytes);
+  readonly #view = new DataView(this.#gathered.buffer);
   readonly #words = new Uint32Array(this.#gathered.buffer);
   readonly #lane = new Uint32Array(gatherBytes / laneBytes);
   readonly #laneBytes = new Uint8Array(this.#lane.buffer);
@@ -156,6 +157,13 @@ export class LaneCrcs {
       from += size;
       if (this.#length === gatherBytes) this.#fold();
     }
+  }
+
+  /** Takes in a safe integer as u64, in a stream of nothing else. */
+  addU64(value: number): void {
+    writeU64(this.#view, this.#length, value);
+    this.#length += 8;
+    if (this.#length === gatherBytes) this.#fold();
   }
 
   /** The four lanes; nothing may be added afterwards. */
@@ -190,8 +198,6 @@ export class LaneCrcs {
 export class TrailerTally {
   readonly #entries = new LaneCrcs();
   readonly #offsets = new LaneCrcs();
-  readonly #position = new Uint8Array(8);
-  readonly #positionView = new DataView(this.#position.buffer);
   #bytes = 0;
   #count = 0;
   #firstIndex = 0;
@@ -200,8 +206,7 @@ export class TrailerTally {
   /** Takes in the next whole frame. */
   add(bytes: Uint8Array, start: number): void {
     this.#entries.add(bytes, start, framePayloadEnd(bytes, start));
-    writeU64(this.#positionView, 0, this.#bytes);
-    this.#offsets.add(this.#position);
+    this.#offsets.addU64(this.#bytes);
     this.#bytes += frameTotalBytes(bytes, start);
     const index = frameIndex(bytes, start);
     if (this.#count === 0) this.#firstIndex = index;

@@ -51,6 +51,14 @@ export interface SharedMemory {
 const nothing: IoCommands = [
   { kind: commandKind.none, descriptor: 0, offset: 0, length: 0, position: 0 },
 ];
+/** Fails: it ends a chain of which a step could not be made. */
+const impossible: IoCommand = {
+  kind: commandKind.sync,
+  descriptor: -1,
+  offset: 0,
+  length: 0,
+  position: 0,
+};
 /** Commands that fit into the ring; a node has one or two chains under way. */
 const ringCommands = 4096;
 const wordsPerCommand = 6;
@@ -198,18 +206,31 @@ export class IoWorker {
     this.#underWay.push(chain);
     this.#commandsUnderWay += commands.length;
     for (let step = 0; step < commands.length; step++) {
-      const command = present(commands.at(step), 'a step has its command');
-      const at = ((this.#requested >>> 0) % ringCommands) * wordsPerCommand;
-      this.#commands[at] = command.kind;
-      this.#commands[at + 1] = command.descriptor;
-      this.#commands[at + 2] = command.offset;
-      this.#commands[at + 3] = command.length;
-      this.#commands[at + 4] = command.position;
-      this.#commands[at + 5] = step === commands.length - 1 ? 1 : 0;
-      this.#requested = (this.#requested + 1) | 0;
+      const isLast = step === commands.length - 1;
+      let command: IoCommand;
+      try {
+        command = present(commands.at(step), 'a step has its command');
+      } catch (error) {
+        // What was begun must not pass for done, nor go on with the steps of the next chain.
+        this.#publish(impossible, true);
+        this.#wake();
+        throw error;
+      }
+      this.#publish(command, isLast);
       // The thread begins with the first step while the others are made.
-      if (step === 0 || step === commands.length - 1) this.#wake();
+      if (step === 0 || isLast) this.#wake();
     }
+  }
+
+  #publish(command: IoCommand, isLast: boolean): void {
+    const at = ((this.#requested >>> 0) % ringCommands) * wordsPerCommand;
+    this.#commands[at] = command.kind;
+    this.#commands[at + 1] = command.descriptor;
+    this.#commands[at + 2] = command.offset;
+    this.#commands[at + 3] = command.length;
+    this.#commands[at + 4] = command.position;
+    this.#commands[at + 5] = isLast ? 1 : 0;
+    this.#requested = (this.#requested + 1) | 0;
   }
 
   #wake(): void {

@@ -26,14 +26,14 @@ import {
 } from '../codec/ledger-format.ts';
 import {
   blockBytes,
-  UnitSealer,
   readSegmentHeader,
   segmentHeaderMac,
   segmentHeaderMacInput,
   segmentSeqOfFileName,
+  UnitSealer,
   writeSegmentHeader,
-  type UnitSuite,
   type SegmentHeader,
+  type UnitSuite,
 } from '../codec/segment-format.ts';
 import type { SegmentMac } from '../codec/segment-trailer.ts';
 import { isEqualSecret } from '../ports/cryptography.ts';

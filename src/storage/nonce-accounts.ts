@@ -1,5 +1,5 @@
 /**
- * Block numbers of encrypted segments: reserved when a segment is opened or its rewriting begins, spent when a block is sealed,
+ * Block numbers of encrypted segments: reserved when a segment is opened or its rewriting begins, spent when a unit of them is sealed,
  * abandoned when the process ended before it said how many it spent (specification §8.2). A number is never used twice in any
  * case; the accounts show that, and how much of the reservations restarts leave behind.
  */

@@ -191,11 +191,11 @@ export class SegmentReader {
           offset + blockBytes <= bytes.length ? suite.open(bytes, offset, block + at) : 0;
         if (plainBytes === 0) {
           const detail = `block ${block + at} of segment ${place.segmentSeq} is damaged`;
-          const isGiven = !unreadable.some(
+          const isRefused = unreadable.some(
             (position) =>
               position >= blockOffset(block + at) && position < blockOffset(block + at + claimed),
           );
-          gathered.lose(detail, !isGiven);
+          gathered.lose(detail, isRefused);
           at++;
         } else {
           if (gathered.isLost) skip = unitFirstFrame(bytes, offset);

@@ -137,8 +137,8 @@ async function fill(copy: Copy, from: Source): Promise<void> {
   await eachChunk(copy, source, async (chunk, first) => {
     staging.set(chunk);
     chunk.fill(0);
-    const place = { first, length: chunk.length, blocks: copy.blocks };
-    const count = eachUnit(staging, place, (offset, number) =>
+    const place = { first, isLast: isLastChunk(copy, chunk, first) };
+    const count = eachUnit(staging.subarray(0, chunk.length), place, (offset, number) =>
       sealAnew({ opener, sealer, staging }, offset, number),
     );
     await run(fileSystem, [
@@ -155,28 +155,24 @@ async function fill(copy: Copy, from: Source): Promise<void> {
   });
   await run(fileSystem, [{ kind: 'sync', file }]);
   await eachChunk(copy, file, (chunk, first) => {
-    const place = { first, length: chunk.length, blocks: copy.blocks };
+    const place = { first, isLast: isLastChunk(copy, chunk, first) };
     return Promise.resolve(
       eachUnit(chunk, place, (offset, number) => sealer.open(chunk, offset, number)),
     );
   });
 }
 
-/** Blocks that stand in memory: the first one's number, and how many the segment has. */
-interface ChunkPlace {
-  readonly first: number;
-  readonly length: number;
-  readonly blocks: number;
+function isLastChunk({ blocks }: Copy, chunk: Uint8Array, first: number): boolean {
+  return first + chunk.length / blockBytes === blocks;
 }
 
 /** Visits the units that stand in a chunk whole; returns how many blocks they have. `open` tells the plaintext's length of a good one. */
 function eachUnit(
   bytes: Uint8Array,
-  { first, length, blocks }: ChunkPlace,
+  { first, isLast }: { readonly first: number; readonly isLast: boolean },
   open: (offset: number, number: number) => number,
 ): number {
-  const count = length / blockBytes;
-  const isLast = first + count === blocks;
+  const count = bytes.length / blockBytes;
   let at = 0;
   while (at < count) {
     const offset = at * blockBytes;

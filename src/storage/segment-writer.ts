@@ -7,13 +7,13 @@
 import { assert } from '../base/assert.ts';
 import {
   blockBytes,
-  unitHeaderBytes,
   blockOffset,
-  unitPlainBytesMax,
   flagFirstOfFlush,
   flagLastOfFlush,
   noFirstFrame,
   unitBlocks,
+  unitHeaderBytes,
+  unitPlainBytesMax,
   type UnitSuite,
 } from '../codec/segment-format.ts';
 import { frameTotalBytes } from '../codec/entry-frame.ts';

@@ -139,6 +139,36 @@ export const fileSystemConformance: readonly ConformanceCase[] = [
       await fileSystem.close(file);
     },
   ),
+  claim(
+    'bytes that are laid out when they are asked for are asked for in order, and are written',
+    async ({ fileSystem, directory }) => {
+      const file = await zeroed(fileSystem, `${directory}/later`, 3);
+      const asked = new Set<number>();
+      const later = (block: number): IoStep => {
+        const step = write(fileSystem, file, { block, fill: 0 });
+        if (step.kind !== 'write') return step;
+        return {
+          kind: 'write',
+          file,
+          position: step.position,
+          get bytes(): Uint8Array {
+            if (!asked.has(block)) step.bytes.fill(asked.size + 1);
+            asked.add(block);
+            return step.bytes;
+          },
+        };
+      };
+
+      await run(fileSystem, [later(1), later(0), later(2), { kind: 'sync', file }]);
+
+      const expected = new Uint8Array(3 * blockBytes);
+      [2, 1, 3].forEach((fill, block) => {
+        expected.fill(fill, block * blockBytes, (block + 1) * blockBytes);
+      });
+      assertSame(await fileSystem.read(file, 0, 3 * blockBytes), expected);
+      await fileSystem.close(file);
+    },
+  ),
   claim('closing waits for the chains before it', async ({ fileSystem, directory }) => {
     const file = await zeroed(fileSystem, `${directory}/close`, 2);
     let isDone = false;

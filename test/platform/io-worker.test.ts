@@ -100,6 +100,21 @@ test('the first step of a chain is done while the next is still being made, and 
   expect(failed).toMatchObject({ stepIndex: 0 });
   expect(readFileSync(path)).toHaveLength(2);
   expect(await run((step) => write(step))).toBeUndefined();
+
+  // A second step that cannot be made: the chain is told as failed, and the next one is not taken for its end.
+  let told: ChainResult | 'nothing' = 'nothing';
+  const begin = (): void => {
+    const at = (step: number): ReturnType<typeof write> => {
+      if (step === 1) throw new Error('cannot be made');
+      return write(0);
+    };
+    worker.run({ length: 2, at }, (result) => {
+      told = result;
+    });
+  };
+  expect(begin).toThrow('cannot be made');
+  expect(await run((step) => write(step))).toBeUndefined();
+  expect(told).toMatchObject({ stepIndex: 1 });
   await worker.close();
   closeSync(descriptor);
 });
