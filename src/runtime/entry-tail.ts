@@ -4,8 +4,8 @@
  * Whole batches are kept and dropped; an entry within a batch is found by walking its frames. Bounded in bytes: beyond the
  * bound the oldest batches that are applied and handed to storage go, and whoever needs them reads the log.
  */
-import { dropFirst } from '../base/arrays.ts';
 import { assert, present } from '../base/assert.ts';
+import { Fifo } from '../base/fifo.ts';
 import type { LogIndex, Term } from '../base/ids.ts';
 import { frameBytesAt, frameTerm } from '../codec/entry-frame.ts';
 import type { LogMeasure } from '../raft/index.ts';
@@ -23,7 +23,7 @@ const coldEntryBytes = 512;
 /** See the file comment. */
 export class EntryTail implements LogMeasure {
   readonly #bytesMax: number;
-  #batches: TailBatch[] = [];
+  #batches = new Fifo<TailBatch>();
   #bytes = 0;
 
   constructor(bytesMax: number) {
@@ -37,7 +37,7 @@ export class EntryTail implements LogMeasure {
 
   /** First index in memory, or `undefined` when nothing is. */
   get firstIndex(): LogIndex | undefined {
-    return this.#batches[0]?.firstIndex;
+    return this.#batches.peek()?.firstIndex;
   }
 
   /** Takes the newest entries. */
@@ -73,27 +73,27 @@ export class EntryTail implements LogMeasure {
 
   /** Forgets everything: the log is another one. */
   drop(): void {
-    this.#batches = [];
+    this.#batches = new Fifo();
     this.#bytes = 0;
   }
 
   /** Frees all memory but that of entries above `keepAbove`. */
   rest(keepAbove: LogIndex): void {
-    const kept = this.#batches.filter((batch) => batch.lastIndex > keepAbove);
-    this.#batches = kept;
-    this.#bytes = kept.reduce((sum, batch) => sum + batch.bytes.length, 0);
+    for (
+      let first = this.#batches.peek();
+      first !== undefined && first.lastIndex <= keepAbove;
+      first = this.#batches.peek()
+    )
+      this.#dropFirst(first);
   }
 
   /** Frees memory beyond the bound, never an entry above `keepAbove`. */
   trim(keepAbove: LogIndex): void {
-    if (this.#bytes <= this.#bytesMax) return;
-    let dropped = 0;
-    for (const batch of this.#batches) {
-      if (this.#bytes <= this.#bytesMax || batch.lastIndex > keepAbove) break;
-      this.#bytes -= batch.bytes.length;
-      dropped++;
+    while (this.#bytes > this.#bytesMax) {
+      const first = this.#batches.peek();
+      if (first === undefined || first.lastIndex > keepAbove) return;
+      this.#dropFirst(first);
     }
-    dropFirst(this.#batches, dropped);
   }
 
   /**
@@ -106,7 +106,7 @@ export class EntryTail implements LogMeasure {
     if (at < 0) return undefined;
     const views: Uint8Array[] = [];
     for (; at < this.#batches.length; at++) {
-      const batch = present(this.#batches[at], 'within the tail');
+      const batch = present(this.#batches.at(at), 'within the tail');
       const start = batch.firstIndex >= firstIndex ? 0 : offsetOf(batch, firstIndex);
       const end =
         batch.lastIndex <= lastIndex
@@ -131,7 +131,7 @@ export class EntryTail implements LogMeasure {
     let room = bytesMax;
     let next = firstIndex as number;
     while (next <= lastIndexMax) {
-      const batch = this.#batches[at];
+      const batch = this.#batches.at(at);
       if (batch === undefined) break;
       const start = batch.firstIndex >= next ? 0 : offsetOf(batch, next as LogIndex);
       if (batch.lastIndex > lastIndexMax || batch.bytes.length - start > room) {
@@ -154,9 +154,14 @@ export class EntryTail implements LogMeasure {
     return total;
   }
 
+  #dropFirst(first: TailBatch): void {
+    this.#batches.shift();
+    this.#bytes -= first.bytes.length;
+  }
+
   #find(index: LogIndex): number {
     for (let at = this.#batches.length - 1; at >= 0; at--) {
-      const batch = present(this.#batches[at], 'within the tail');
+      const batch = present(this.#batches.at(at), 'within the tail');
       if (batch.firstIndex <= index) return index <= batch.lastIndex ? at : -1;
     }
     return -1;

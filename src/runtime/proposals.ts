@@ -7,6 +7,7 @@
 import { empty } from '../base/arrays.ts';
 import { assert, present } from '../base/assert.ts';
 import { ClustorError } from '../base/errors.ts';
+import { Fifo } from '../base/fifo.ts';
 import type { LogIndex, Term } from '../base/ids.ts';
 
 /** What became of an entry. */
@@ -30,36 +31,6 @@ export interface Proposal {
   readonly isSystem?: true;
   readonly sink: ProposalSink;
   readonly slot: number;
-}
-
-/** First-in first-out queue on an array, without shifting it. */
-class Fifo<T> {
-  #items: (T | undefined)[] = [];
-  #start = 0;
-
-  get length(): number {
-    return this.#items.length - this.#start;
-  }
-
-  push(item: T): void {
-    this.#items.push(item);
-  }
-
-  peek(): T | undefined {
-    return this.#items[this.#start];
-  }
-
-  shift(): T | undefined {
-    const item = this.#items[this.#start];
-    if (item === undefined) return undefined;
-    this.#items[this.#start] = undefined;
-    this.#start++;
-    if (this.#start > 1024 && this.#start * 2 > this.#items.length) {
-      this.#items = this.#items.slice(this.#start);
-      this.#start = 0;
-    }
-    return item;
-  }
 }
 
 /** Bytes and counts that bound a queue of proposals. */
