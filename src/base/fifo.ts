@@ -1,7 +1,13 @@
 /**
- * First-in first-out queue on an array, which is not shifted: of an array of more than some sixteen thousand elements that moves them all.
+ * First-in first-out queue on an array that is not shifted: V8 moves every element of one that has more than some sixteen thousand.
  * What was taken out is not held.
  */
+import { empty } from './arrays.ts';
+
+/** Places in front that may stand empty before the others are moved up. */
+const gapMax = 1024;
+
+/** See the file comment. */
 export class Fifo<T> {
   #items: (T | undefined)[] = [];
   #start = 0;
@@ -39,7 +45,7 @@ export class Fifo<T> {
     this.#items[this.#start] = undefined;
     this.#start++;
     if (this.#start === this.#items.length) this.#clear();
-    else if (this.#start > 1024 && this.#start * 2 > this.#items.length) {
+    else if (this.#start > gapMax && this.#start * 2 > this.#items.length) {
       this.#items = this.#items.slice(this.#start);
       this.#start = 0;
     }
@@ -48,8 +54,8 @@ export class Fifo<T> {
 
   #clear(): void {
     // A short array is used again; a long one is not kept for a queue that is empty.
-    if (this.#start > 1024) this.#items = [];
-    else this.#items.length = 0;
+    if (this.#start > gapMax) this.#items = [];
+    else empty(this.#items);
     this.#start = 0;
   }
 }
