@@ -42,7 +42,7 @@ test('batches go in front beyond the bound, behind when they are superseded, and
         });
       next += count;
     } else if (draw < 90) {
-      const keepAbove = next - nextBelow(state, 30);
+      const keepAbove = next - nextBelow(state, 250);
       tail.trim(logIndex(Math.max(0, keepAbove)));
       dropFront(keepAbove, () => sum() <= bytesMax);
     } else if (draw < 98) {
